@@ -1,0 +1,58 @@
+# fleetmend: what a developer types. Everything here also works by hand; .ci/run runs the same and more.
+
+GO        ?= go
+PKG       ?= ./...
+FUZZTIME  ?= 20s
+BENCHTIME ?= 1s
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT    ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+DATE      ?= $(shell git log -1 --format=%cI 2>/dev/null)
+CLI       := github.com/fleetmend/fleetmend/cmd/internal/cli
+LDFLAGS   := -s -w -X $(CLI).version=$(VERSION) -X $(CLI).commit=$(COMMIT) -X $(CLI).date=$(DATE)
+
+export CGO_ENABLED ?= 0
+
+.PHONY: build test test-long race lint fmt bench labs fuzz cover clean help
+
+build: ## the program, into bin/
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+test: ## the fast tests; a few minutes the first time, nothing needed but Go
+	$(GO) test $(PKG)
+
+test-long: ## all tests, also the long ones (crashes, 10,000 machines, independent programs where installed)
+	FLEETMEND_LONG=1 $(GO) test -timeout 45m $(PKG)
+
+race: ## the fast tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race $(PKG)
+
+lint: ## vet and golangci-lint; the import arrows are rules in .golangci.yml
+	$(GO) vet $(PKG)
+	golangci-lint run
+
+fmt: ## format in place
+	golangci-lint fmt
+
+bench: ## benchmarks of all packages and the scripts in test/bench/, ratios last
+	BENCHTIME=$(BENCHTIME) GO='$(GO)' sh test/bench/run.sh
+
+labs: ## interoperation with independent programs: scripts in test/interop/ (each skips with one line what is absent)
+	@set -e; for script in test/interop/*.sh; do \
+	  [ -e "$$script" ] || { echo "labs: no scripts in test/interop"; break; }; \
+	  echo "== $$script"; bash "$$script"; done
+
+fuzz: ## every fuzz target for FUZZTIME each
+	@set -e; grep -rlE --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u | while read -r dir; do \
+	  for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$$dir"/*_test.go | cut -c6-); do \
+	    echo "== $$dir $$target"; $(GO) test -run=NONE -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) "$$dir"; done; done
+
+cover: ## coverage of the fast tests, by function
+	mkdir -p bin
+	$(GO) test -coverprofile=bin/cover.out -coverpkg=./... $(PKG)
+	$(GO) tool cover -func=bin/cover.out | tail -n 1
+
+clean: ## what was built
+	rm -rf bin dist
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
