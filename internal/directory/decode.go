@@ -1,0 +1,106 @@
+package directory
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
+// filetimeEpoch is 1970-01-01 in FILETIME units (100 ns since 1601-01-01 UTC, MS-DTYP 2.3.3).
+const filetimeEpoch = 116444736000000000
+
+// Filetime reads a FILETIME in decimal, as lastLogonTimestamp and pwdLastSet have it. Empty, 0 and 0x7FFFFFFFFFFFFFFF
+// mean never and give the zero time.
+func Filetime(s string) (time.Time, error) {
+	if s = strings.TrimSpace(s); s == "" {
+		return time.Time{}, nil
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 {
+		return time.Time{}, fmt.Errorf("%q is no FILETIME", clip(s))
+	}
+	return filetime(n), nil
+}
+
+func filetime(n int64) time.Time {
+	if n == 0 || n == math.MaxInt64 {
+		return time.Time{}
+	}
+	n -= filetimeEpoch
+	sec, rest := n/1e7, n%1e7
+	return time.Unix(sec, rest*100).UTC()
+}
+
+// FormatFiletime is the reverse of [Filetime]; the zero time gives "0".
+func FormatFiletime(t time.Time) string {
+	if t.IsZero() {
+		return "0"
+	}
+	return strconv.FormatInt(t.Unix()*1e7+int64(t.Nanosecond())/100+filetimeEpoch, 10)
+}
+
+// GeneralizedTime reads "20240718120000.0Z" (RFC 4517 3.3.13 as AD writes it).
+func GeneralizedTime(s string) (time.Time, error) {
+	digits, _, _ := strings.Cut(strings.TrimSuffix(strings.TrimSpace(s), "Z"), ".")
+	t, err := time.Parse("20060102150405", digits)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%q is no time of the directory", clip(s))
+	}
+	return t, nil
+}
+
+// maxSubAuthorities is the limit of MS-DTYP 2.4.2.
+const maxSubAuthorities = 15
+
+// SID reads a binary security identifier (MS-DTYP 2.4.2.2) as S-1-5-21-...
+func SID(b []byte) (string, error) {
+	if len(b) < 8 || b[0] != 1 || b[1] > maxSubAuthorities || len(b) != 8+4*int(b[1]) {
+		return "", fmt.Errorf("%d bytes are no SID", len(b))
+	}
+	var authority uint64
+	for _, x := range b[2:8] {
+		authority = authority<<8 | uint64(x)
+	}
+	var out strings.Builder
+	fmt.Fprintf(&out, "S-1-%d", authority)
+	for i := 8; i < len(b); i += 4 {
+		fmt.Fprintf(&out, "-%d", binary.LittleEndian.Uint32(b[i:]))
+	}
+	return out.String(), nil
+}
+
+// GUID reads the 16 bytes of objectGUID and its like: the first three fields are little endian (MS-DTYP 2.3.4.2). The
+// text is lower case with hyphens.
+func GUID(b []byte) (string, error) {
+	if len(b) != 16 {
+		return "", fmt.Errorf("%d bytes are no GUID", len(b))
+	}
+	return fmt.Sprintf("%08x-%04x-%04x-%x-%x", binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint16(b[4:]),
+		binary.LittleEndian.Uint16(b[6:]), b[8:10], b[10:]), nil
+}
+
+// FilterBytes escapes every byte of a binary value for a search filter, as in (objectGUID=\01\02...).
+func FilterBytes(b []byte) string {
+	var out strings.Builder
+	for _, x := range b {
+		fmt.Fprintf(&out, `\%02x`, x)
+	}
+	return out.String()
+}
+
+// clip keeps a value from the directory short and printable inside an error.
+func clip(s string) string {
+	s = strings.ToValidUTF8(s, "?")
+	if r := []rune(s); len(r) > 80 {
+		s = string(r[:80]) + "..."
+	}
+	return s
+}
+
+// FilterText escapes a text for a search filter (RFC 4515 3).
+func FilterText(s string) string { return ldap.EscapeFilter(s) }

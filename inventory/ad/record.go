@@ -1,0 +1,225 @@
+package ad
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fleetmend/fleetmend/internal/directory"
+	"github.com/fleetmend/fleetmend/inventory"
+)
+
+// attributes are what a listing asks for: never all, and never a secret.
+var attributes = []string{"objectGUID", "objectSid", "objectClass", "sAMAccountName", "cn", "dNSHostName", "operatingSystem", "operatingSystemVersion",
+	"userAccountControl", "primaryGroupID", "lastLogonTimestamp", "pwdLastSet", "servicePrincipalName", "memberOf"}
+
+// Bits of userAccountControl (MS-ADTS 2.2.16).
+const (
+	uacDisabled = 0x2
+	uacDC       = 0x2000
+	uacRODC     = 0x04000000
+)
+
+// filter picks computers. In an incremental reading everything that changed is wanted, because a machine that no longer
+// fits is gone.
+func (r *reading) filter(c *directory.Conn) string {
+	var f strings.Builder
+	f.WriteString("(&(|(objectCategory=computer)(objectCategory=msDS-GroupManagedServiceAccount)(objectCategory=msDS-ManagedServiceAccount))")
+	if !r.Full {
+		fmt.Fprintf(&f, "(uSNChanged>=%d))", r.since(c))
+		return f.String()
+	}
+	if !r.Disabled {
+		fmt.Fprintf(&f, "(!(userAccountControl:1.2.840.113556.1.4.803:=%d))", uacDisabled)
+	}
+	if r.SeenWithin > 0 {
+		fmt.Fprintf(&f, "(|(!(lastLogonTimestamp=*))(lastLogonTimestamp>=%s))", directory.FormatFiletime(r.at.Add(-r.SeenWithin)))
+	}
+	if len(r.Groups) > 0 {
+		f.WriteString("(|")
+		for _, g := range r.Groups {
+			fmt.Fprintf(&f, "(memberOf:1.2.840.113556.1.4.1941:=%s)", directory.FilterText(g))
+		}
+		f.WriteString(")")
+	}
+	f.WriteString(")")
+	return f.String()
+}
+
+// take makes a record of a computer, or notes why it is none of ours.
+func (r *reading) take(e *directory.Entry) error {
+	key := r.key(e)
+	if r.seen[key] { // OUs may lie within each other
+		return nil
+	}
+	r.seen[key] = true
+	if why := r.leaveOut(e); why != "" {
+		r.LeftOut[why]++
+		if !r.Full {
+			r.Gone = append(r.Gone, key)
+		}
+		return nil
+	}
+	r.Machines++
+	return r.emit(inventory.Record{Source: r.Result.Source, SourceKey: key, SeenAt: r.at, Fields: r.fields(e)})
+}
+
+func (r *reading) key(e *directory.Entry) string {
+	id, err := directory.GUID(e.Bytes("objectGUID"))
+	if err == nil {
+		return id
+	}
+	r.problem("%s: objectGUID: %v; the machine is known by its name", e.DN, err)
+	return strings.ToLower(e.DN)
+}
+
+func (r *reading) leaveOut(e *directory.Entry) string {
+	classes := e.Texts("objectClass")
+	isClass := func(name string) bool {
+		return slices.ContainsFunc(classes, func(c string) bool { return strings.EqualFold(c, name) })
+	}
+	cluster := func(spn string) bool {
+		return strings.HasPrefix(strings.ToLower(spn), "msclustervirtualserver/")
+	}
+	uac, _ := strconv.ParseInt(e.Text("userAccountControl"), 10, 64)
+	switch {
+	case isClass("msDS-GroupManagedServiceAccount") || isClass("msDS-ManagedServiceAccount"):
+		return "managed service account"
+	case slices.ContainsFunc(e.Texts("servicePrincipalName"), cluster):
+		return "cluster name"
+	case !strings.Contains(strings.ToLower(e.Text("operatingSystem")), "windows") && !isDC(e, uac):
+		return "not Windows"
+	case !r.Disabled && uac&uacDisabled != 0:
+		return "disabled"
+	}
+	return ""
+}
+
+// isDC: a domain controller is never left out for a missing name of its system, but one that says it runs something
+// else is not Windows.
+func isDC(e *directory.Entry, uac int64) bool {
+	group := e.Text("primaryGroupID")
+	return e.Text("operatingSystem") == "" && (uac&(uacDC|uacRODC) != 0 || group == "516" || group == "521")
+}
+
+var buildNumber = regexp.MustCompile(`\((\d{4,6})\)|^\d+\.\d+\.(\d{4,6})\b`)
+
+// fields gives what the inventory wants to know. A value that cannot be read is reported and left out.
+func (r *reading) fields(e *directory.Entry) map[string]string {
+	f := map[string]string{"enabled": "true", "class": string(inventory.Workstation)}
+	put := func(name, value string) {
+		if value == "" {
+			return
+		}
+		if err := inventory.CheckField(name, value); err != nil {
+			r.problem("%s: %v", e.DN, err)
+			return
+		}
+		f[name] = value
+	}
+	name := strings.TrimSuffix(e.Text("sAMAccountName"), "$")
+	if name == "" {
+		name = e.Text("cn")
+	}
+	put("name", name)
+	put("fqdn", strings.ToLower(e.Text("dNSHostName")))
+	put("domain", domainOf(e.DN))
+	put("ou", parentOf(e.DN))
+	put("os.name", e.Text("operatingSystem"))
+	put("os.version", e.Text("operatingSystemVersion"))
+	if m := buildNumber.FindStringSubmatch(e.Text("operatingSystemVersion")); m != nil {
+		put("os.build", m[1]+m[2])
+	}
+	if groups := e.Texts("memberOf"); len(groups) > 0 {
+		put("groups", strings.Join(groups, ";"))
+	}
+	r.account(e, f)
+	r.identity(e, put)
+	if seen := r.lastSeen(e); !seen.IsZero() {
+		put("last_seen", seen.Format(time.RFC3339))
+	}
+	return f
+}
+
+func (r *reading) account(e *directory.Entry, f map[string]string) {
+	if strings.Contains(strings.ToLower(e.Text("operatingSystem")), "server") {
+		f["class"] = string(inventory.Server)
+	}
+	group := e.Text("primaryGroupID") // 516 domain controllers, 521 read-only ones
+	if group == "516" || group == "521" {
+		f["class"] = string(inventory.DomainController)
+	}
+	text := e.Text("userAccountControl")
+	uac, err := strconv.ParseInt(text, 10, 64)
+	switch {
+	case err != nil && text != "":
+		r.problem("%s: userAccountControl: %q is no number", e.DN, text)
+	case uac&(uacDC|uacRODC) != 0:
+		f["class"] = string(inventory.DomainController)
+	}
+	if uac&uacDisabled != 0 {
+		f["enabled"] = "false"
+	}
+}
+
+func (r *reading) identity(e *directory.Entry, put func(name, value string)) {
+	if b := e.Bytes("objectSid"); b != nil {
+		sid, err := directory.SID(b)
+		if err != nil {
+			r.problem("%s: objectSid: %v", e.DN, err)
+		}
+		put("claims.sid", sid)
+	}
+	if id, err := directory.GUID(e.Bytes("objectGUID")); err == nil {
+		put("claims.object_guid", id)
+	}
+}
+
+// lastSeen is the newest of two witnesses: the logon, noted every 9 to 14 days, and the machine's own password change,
+// every 30 days.
+func (r *reading) lastSeen(e *directory.Entry) time.Time {
+	var newest time.Time
+	for _, name := range []string{"lastLogonTimestamp", "pwdLastSet"} {
+		t, err := directory.Filetime(e.Text(name))
+		if err != nil {
+			r.problem("%s: %s: %v", e.DN, name, err)
+			continue
+		}
+		if t.After(r.at.Add(24*time.Hour)) || !t.IsZero() && t.Year() < 1990 {
+			r.problem("%s: %s: %s cannot be", e.DN, name, t.Format(time.DateOnly))
+			continue
+		}
+		if t.After(newest) {
+			newest = t
+		}
+	}
+	return newest
+}
+
+// parentOf cuts the first part off a distinguished name; a comma after a backslash is part of the name (RFC 4514 2.4).
+func parentOf(dn string) string {
+	for i := 0; i < len(dn); i++ {
+		switch dn[i] {
+		case '\\':
+			i++
+		case ',':
+			return dn[i+1:]
+		}
+	}
+	return ""
+}
+
+// domainOf gives "corp.example" for ...,DC=corp,DC=example.
+func domainOf(dn string) string {
+	var labels []string
+	for rest := dn; rest != ""; rest = parentOf(rest) {
+		if len(rest) > 3 && strings.EqualFold(rest[:3], "DC=") {
+			label, _, _ := strings.Cut(rest[3:], ",")
+			labels = append(labels, strings.ToLower(label))
+		}
+	}
+	return strings.Join(labels, ".")
+}

@@ -1,0 +1,143 @@
+package csv
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/inventory"
+)
+
+// columnNames are the headers that are understood, beside the field names themselves. Case, spaces, hyphens,
+// underscores and dots do not matter, so that "Serial Number" and "serial_number" are one.
+var columnNames = map[string][]string{
+	"name": {"Name", "Computer", "ComputerName", "Hostname", "Host", "Machine", "MachineName", "Device", "DeviceName", "DisplayName",
+		"NetBIOSName", "CN", "sAMAccountName", "Server", "ServerName", "Rechnername", "Rechner", "Gerätename", "Gerät", "Computernaam",
+		"Nom", "NomOrdinateur", "Nombre", "NombreEquipo", "PSComputerName", "VMName"},
+	"fqdn":                   {"FQDN", "DNSHostName", "DNSName", "FullyQualifiedDomainName", "HostFQDN"},
+	"address":                {"Address", "IP", "IPAddress", "IPv4Address", "IPv4", "Adresse", "IPAdresse", "LocalIP", "PrivateIP", "AnsibleHost"},
+	"domain":                 {"Domain", "DNSDomain", "DomainName", "Domäne", "MachineDomain"},
+	"ou":                     {"OU", "OrganizationalUnit", "Organisationseinheit"},
+	"dn":                     {"DistinguishedName", "DN"},
+	"site":                   {"Site", "Standort", "Location", "Office", "Branch", "Filiale", "SiteName"},
+	"subnet":                 {"Subnet", "Subnetz", "Network", "Netz"},
+	"class":                  {"Class", "Klasse", "MachineClass"},
+	"os.name":                {"OS", "OperatingSystem", "Betriebssystem", "OSName", "Platform"},
+	"os.version":             {"OperatingSystemVersion", "OSVersion", "Version"},
+	"os.build":               {"Build", "OSBuild", "BuildNumber"},
+	"serial":                 {"Serial", "SerialNumber", "Seriennummer", "ServiceTag", "SN"},
+	"manufacturer":           {"Manufacturer", "Hersteller", "Vendor", "Make", "SystemManufacturer"},
+	"model":                  {"Model", "Modell", "SystemProductName", "ComputerModel"},
+	"owner":                  {"Owner", "Besitzer", "User", "PrimaryUser", "Benutzer", "ManagedBy", "UserPrincipalName", "PrimaryUserUPN"},
+	"macs":                   {"MAC", "MACs", "MACAddress", "MACAdresse", "WiFiMAC", "EthernetMAC"},
+	"priority":               {"Priority", "Priorität"},
+	"enabled":                {"Enabled", "Aktiviert", "AccountEnabled", "Active", "Aktiv"},
+	"tags":                   {"Tags", "Tag", "Labels"},
+	"groups":                 {"Groups", "Group", "Gruppe", "Gruppen", "MemberOf"},
+	"health":                 {"Health"},
+	"health_reason":          {"HealthReason"},
+	"last_seen":              {"LastSeen", "LastLogonDate", "LastLogonTimestamp", "LastLogon", "LastCheckIn", "ZuletztGesehen", "ApproximateLastSignInDateTime", "LastSyncDateTime"},
+	"claims.sid":             {"SID", "ObjectSID"},
+	"claims.object_guid":     {"ObjectGUID", "GUID"},
+	"claims.entra_device_id": {"EntraDeviceID", "AzureADDeviceID", "DeviceID"},
+	"claims.intune_id":       {"IntuneID", "IntuneDeviceID"},
+	"claims.arm_id":          {"ARMID", "AzureResourceID", "ResourceID"},
+	"claims.vm_id":           {"VMID"},
+	"claims.falcon_aid":      {"FalconAID", "AID", "AgentID", "HostID"},
+	"claims.smbios":          {"SMBIOS", "UUID", "SMBIOSUUID", "SystemUUID"},
+}
+
+// dnField is the column of a whole distinguished name, of which the parent is the OU.
+const dnField = "dn"
+
+// ignoreField in a mapping leaves a column out.
+const ignoreField = "-"
+
+var fieldOfHeader = func() map[string]string {
+	m := map[string]string{}
+	for _, f := range inventory.RecordFields() {
+		m[plain(f)] = f
+		if _, last, ok := strings.Cut(f, "claims."); ok {
+			m[plain(last)] = f
+		}
+	}
+	for field, names := range columnNames {
+		for _, n := range names {
+			m[plain(n)] = field
+		}
+	}
+	return m
+}()
+
+// plain gives a header in the form it is compared in.
+func plain(header string) string {
+	return strings.Map(func(r rune) rune {
+		switch r {
+		case ' ', '_', '-', '.', '\u00a0', '\t', '\n', '\r', '(', ')', '#', ':':
+			return -1
+		}
+		return r
+	}, strings.ToLower(header))
+}
+
+// Headers are the headers that are taken for a field, beside the field's own name; for help texts and manuals.
+func Headers(field string) []string { return slices.Clone(columnNames[field]) }
+
+// NameColumns are the headers of which a table needs one.
+func NameColumns() []string {
+	return append(slices.Clone(columnNames["name"]), columnNames["fqdn"]...)
+}
+
+// Column is a column of a table and the field it was taken for; the field is empty for a column that is ignored.
+type Column struct {
+	Header string `json:"header"`
+	Field  string `json:"field,omitempty"`
+}
+
+// WrongColumnsError is a table without a column that names machines.
+type WrongColumnsError struct {
+	Found []string
+}
+
+func (e *WrongColumnsError) Error() string {
+	return fmt.Sprintf("no column holds the names of machines; columns found: %s", strings.Join(e.Found, ", "))
+}
+
+// columns decides what each header means. The mapping (header -> field) stands above the guesses.
+func columns(headers []string, mapping map[string]string) ([]Column, error) {
+	valid := append(inventory.RecordFields(), dnField, ignoreField)
+	used := map[string]bool{}
+	out := make([]Column, len(headers))
+	for i, h := range headers {
+		h = strings.TrimSpace(h)
+		out[i] = Column{Header: h, Field: fieldOfHeader[plain(h)]}
+		for from, to := range mapping {
+			if plain(from) != plain(h) {
+				continue
+			}
+			used[from] = true
+			if !slices.Contains(valid, to) {
+				err := fmt.Errorf("column %q: unknown field %q", h, to)
+				if near := hint.Nearest(to, valid); near != "" {
+					err = fmt.Errorf("column %q: unknown field %q, did you mean %q?", h, to, near)
+				}
+				return nil, hint.Wrapf(err, "fields: %s", strings.Join(valid, ", "))
+			}
+			if out[i].Field = to; to == ignoreField {
+				out[i].Field = ""
+			}
+		}
+	}
+	for from := range mapping {
+		if !used[from] {
+			err := fmt.Errorf("there is no column %q", from)
+			return nil, hint.Wrapf(err, "columns found: %s", strings.Join(headers, ", "))
+		}
+	}
+	if !slices.ContainsFunc(out, func(c Column) bool { return c.Field == "name" || c.Field == "fqdn" }) {
+		return nil, hint.Wrapf(&WrongColumnsError{Found: headers},
+			"name a column one of %s, or say which it is with --map COLUMN=name", strings.Join(NameColumns(), ", "))
+	}
+	return out, nil
+}

@@ -1,0 +1,376 @@
+package inventory
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
+)
+
+// ImportReport says what an import did.
+type ImportReport struct {
+	Source    string `json:"source"`
+	Given     int    `json:"given"`     // records handed in
+	Added     int    `json:"added"`     // records that were new
+	Updated   int    `json:"updated"`   // records that changed, or came back after they were gone
+	Unchanged int    `json:"unchanged"` // records that say what they said before
+	Stale     int    `json:"stale"`     // records older than what the store has; left out
+	Gone      int    `json:"gone"`      // records newly marked as gone
+
+	MachinesBefore int `json:"machines_before"` // machines in the store before and after
+	MachinesAfter  int `json:"machines_after"`
+	NewMachines    int `json:"new_machines"`
+	JoinedMachines int `json:"joined_machines"` // machines that turned out to be others; their IDs still find them
+
+	// Conflicts of all machines this source knows, one sentence each.
+	Conflicts []string `json:"conflicts,omitempty"`
+	// Problems are values that could not be read. The record is kept, the value counts for nothing.
+	Problems []string `json:"problems,omitempty"`
+}
+
+// Import stores what a source says and merges it with what is known. Importing the same records again changes nothing,
+// and the order of sources and records does not matter. Records of the source that are not among these stay as they
+// are; [Store.Sync] is for complete listings. A record without SeenAt, or with one in the future, is taken as seen now.
+// An older reading of a record never replaces a newer one.
+func (s *Store) Import(ctx context.Context, source string, records []Record) (ImportReport, error) {
+	return s.change(ctx, source, records, change{})
+}
+
+// Sync is [Import] for a complete listing of the source: its other records are marked as gone, none is deleted. An
+// empty listing is refused, because it is far more often a failure than an empty directory.
+func (s *Store) Sync(ctx context.Context, source string, records []Record) (ImportReport, error) {
+	if len(records) == 0 {
+		return ImportReport{Source: source}, hint.Wrap(fmt.Errorf("sync %s: the source listed no machine; nothing was changed", source),
+			"check the account's rights and the search base")
+	}
+	return s.change(ctx, source, records, change{full: true})
+}
+
+// MarkGone marks records that an incremental reading reported as deleted. Unknown keys are left out.
+func (s *Store) MarkGone(ctx context.Context, source string, keys []string) (ImportReport, error) {
+	return s.change(ctx, source, nil, change{gone: keys})
+}
+
+type change struct {
+	full bool
+	gone []string
+}
+
+func (s *Store) change(ctx context.Context, source string, records []Record, how change) (ImportReport, error) {
+	report := ImportReport{Source: source, Given: len(records)}
+	if source == "" || source == Operator {
+		return report, fmt.Errorf("import from %q: no valid name of a source", source)
+	}
+	incoming, err := s.prepare(source, records, &report)
+	if err != nil {
+		return report, fmt.Errorf("import from %s: %w", source, err)
+	}
+	err = s.write(ctx, func(tx *sql.Tx) error {
+		c, err := load(ctx, tx)
+		if err != nil {
+			return err
+		}
+		w := &importer{ctx: ctx, tx: tx, c: c, report: &report, entropy: ulid.Monotonic(ulidEntropy(), 0), at: s.now()}
+		return w.run(source, incoming, how)
+	})
+	if err != nil {
+		return report, fmt.Errorf("import from %s: %w", source, err)
+	}
+	return report, nil
+}
+
+// prepare checks the records and keeps the newest of each key.
+func (s *Store) prepare(source string, records []Record, report *ImportReport) (map[string]*rec, error) {
+	now := s.now().UTC()
+	out := make(map[string]*rec, len(records))
+	for i := range records {
+		r := &rec{Record: records[i]}
+		if r.Source == "" {
+			r.Source = source
+		}
+		if r.Source != source {
+			return nil, fmt.Errorf("record %d is from %s", i+1, r.Source)
+		}
+		if r.SourceKey == "" {
+			return nil, fmt.Errorf("record %d has no key", i+1)
+		}
+		if r.SeenAt.IsZero() || r.SeenAt.After(now) {
+			r.SeenAt = now
+		}
+		r.SeenAt = r.SeenAt.UTC()
+		for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
+			if recordFieldByName(name) == nil {
+				report.Problems = append(report.Problems, fmt.Sprintf("%s: %v", clip(r.SourceKey), unknownField(name, RecordFields())))
+			}
+		}
+		r.facts, r.raw = readFacts(r.Fields), encode(r.Fields)
+		for _, bad := range r.facts.bad {
+			report.Problems = append(report.Problems, clip(r.SourceKey)+": "+bad)
+		}
+		if other := out[r.SourceKey]; other != nil {
+			report.Problems = append(report.Problems, fmt.Sprintf("%s: listed more than once, the newest was taken", clip(r.SourceKey)))
+			if c := other.SeenAt.Compare(r.SeenAt); c > 0 || c == 0 && other.raw >= r.raw {
+				continue
+			}
+		}
+		out[r.SourceKey] = r
+	}
+	return out, nil
+}
+
+func encode(fields map[string]string) string {
+	text, err := json.Marshal(fields)
+	if err != nil { // a map of strings always encodes
+		panic(err)
+	}
+	return string(text)
+}
+
+// importer is one import in its transaction.
+type importer struct {
+	ctx     context.Context
+	tx      *sql.Tx
+	c       *contents
+	report  *ImportReport
+	entropy *ulid.MonotonicEntropy
+	at      time.Time
+	dirty   map[*rec]bool // records to write
+}
+
+func (w *importer) run(source string, incoming map[string]*rec, how change) error {
+	w.dirty = map[*rec]bool{}
+	w.take(source, incoming, how)
+	w.report.MachinesBefore = len(w.c.machines)
+	groups, conflicts := merge(w.c.recs)
+	ids := w.assign(groups)
+	for i, g := range groups {
+		for _, r := range g {
+			if r.machine != ids[i] {
+				r.machine = ids[i]
+				w.dirty[r] = true
+			}
+		}
+		if slices.ContainsFunc(g, func(r *rec) bool { return r.Source == source }) {
+			w.report.Conflicts = append(w.report.Conflicts, conflicts[i]...)
+		}
+	}
+	sortSet(&w.report.Conflicts)
+	w.report.MachinesAfter = len(groups)
+	if err := w.save(groups, ids, conflicts); err != nil {
+		return err
+	}
+	now, full := w.at.UnixNano(), int64(0)
+	if how.full {
+		full = now
+	}
+	_, err := w.tx.ExecContext(w.ctx, `INSERT INTO sources (source, read_at, full_at) VALUES (?, ?, ?)
+		ON CONFLICT (source) DO UPDATE SET read_at = excluded.read_at, full_at = max(full_at, excluded.full_at)`, source, now, full)
+	return err
+}
+
+// take brings the incoming records into the contents.
+func (w *importer) take(source string, incoming map[string]*rec, how change) {
+	for _, old := range w.c.recs {
+		if old.Source != source {
+			continue
+		}
+		r := incoming[old.SourceKey]
+		switch {
+		case r == nil:
+			if !old.Gone && (how.full || slices.Contains(how.gone, old.SourceKey)) {
+				old.Gone = true
+				w.dirty[old] = true
+				w.report.Gone++
+			}
+			continue
+		case r.SeenAt.Before(old.SeenAt):
+			w.report.Stale++
+		case old.Gone == r.Gone && old.raw == r.raw:
+			w.report.Unchanged++
+			if r.SeenAt.After(old.SeenAt) {
+				old.SeenAt = r.SeenAt
+				w.dirty[old] = true
+			}
+		default:
+			w.report.Updated++
+			old.Record, old.raw, old.facts = r.Record, r.raw, r.facts
+			w.dirty[old] = true
+		}
+		delete(incoming, old.SourceKey)
+	}
+	for _, key := range slices.Sorted(maps.Keys(incoming)) {
+		r := incoming[key]
+		w.c.recs = append(w.c.recs, r)
+		w.dirty[r] = true
+		w.report.Added++
+	}
+}
+
+// assign gives each group its machine ID: the one most of its records had, else a new one. A machine that falls apart
+// keeps its ID with the larger part; of machines that become one the oldest ID stays.
+func (w *importer) assign(groups [][]*rec) []string {
+	type part struct{ group, records int }
+	parts := map[string][]part{}
+	for i, g := range groups {
+		n := map[string]int{}
+		for _, r := range g {
+			if r.machine != "" {
+				n[r.machine]++
+			}
+		}
+		for id, count := range n {
+			parts[id] = append(parts[id], part{i, count})
+		}
+	}
+	ids := make([]string, len(groups))
+	for _, id := range slices.Sorted(maps.Keys(parts)) {
+		best := slices.MaxFunc(parts[id], func(a, b part) int {
+			if a.records != b.records {
+				return a.records - b.records
+			}
+			return b.group - a.group
+		})
+		if ids[best.group] == "" { // the smallest ULID is the oldest
+			ids[best.group] = id
+			continue
+		}
+		w.c.aliases[id] = ids[best.group]
+		w.report.JoinedMachines++
+	}
+	for i := range ids {
+		if ids[i] == "" {
+			ids[i] = ulid.MustNew(ulid.Timestamp(w.at), w.entropy).String()
+			w.report.NewMachines++
+		}
+	}
+	return ids
+}
+
+// save writes what changed.
+func (w *importer) save(groups [][]*rec, ids []string, conflicts [][]string) error {
+	put, err := w.tx.PrepareContext(w.ctx, "INSERT INTO machines (id, conflicts) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET conflicts = excluded.conflicts")
+	if err != nil {
+		return err
+	}
+	for i, id := range ids {
+		if old, known := w.c.machines[id]; known && slices.Equal(old, conflicts[i]) {
+			continue
+		}
+		text := []byte("[]")
+		if len(conflicts[i]) > 0 {
+			if text, err = json.Marshal(conflicts[i]); err != nil {
+				return errors.Join(err, put.Close())
+			}
+		}
+		if _, err := put.ExecContext(w.ctx, id, string(text)); err != nil {
+			return errors.Join(err, put.Close())
+		}
+	}
+	if err := put.Close(); err != nil {
+		return err
+	}
+	if err := w.saveRecords(groups); err != nil {
+		return err
+	}
+	return w.retire(ids)
+}
+
+func (w *importer) saveRecords(groups [][]*rec) error {
+	put, err := w.tx.PrepareContext(w.ctx, `INSERT INTO records (source, source_key, machine_id, seen_at, gone, fields) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (source, source_key) DO UPDATE SET machine_id = excluded.machine_id, seen_at = excluded.seen_at,
+		gone = excluded.gone, fields = excluded.fields`)
+	if err != nil {
+		return err
+	}
+	for _, g := range groups {
+		for _, r := range g {
+			if !w.dirty[r] {
+				continue
+			}
+			if _, err := put.ExecContext(w.ctx, r.Source, r.SourceKey, r.machine, nanos(r.SeenAt), r.Gone, r.raw); err != nil {
+				return errors.Join(fmt.Errorf("record %s: %w", clip(r.SourceKey), err), put.Close())
+			}
+		}
+	}
+	return put.Close()
+}
+
+// retire hands what people said of machines that turned out to be others to those, and removes them.
+func (w *importer) retire(ids []string) error {
+	live := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		live[id] = true
+	}
+	for _, old := range slices.Sorted(maps.Keys(w.c.machines)) {
+		if live[old] {
+			continue
+		}
+		to := w.c.aliases[old]
+		for _, move := range []string{
+			`UPDATE OR IGNORE operator_fields SET machine_id = ? WHERE machine_id = ?`,
+			`UPDATE OR IGNORE operator_tags SET machine_id = ? WHERE machine_id = ?`,
+			`UPDATE OR IGNORE probes SET machine_id = ? WHERE machine_id = ?`,
+			`UPDATE aliases SET machine_id = ? WHERE machine_id = ?`,
+			`INSERT INTO aliases (machine_id, old_id) VALUES (?, ?)`,
+		} {
+			if _, err := w.tx.ExecContext(w.ctx, move, to, old); err != nil {
+				return fmt.Errorf("join machine %s into %s: %w", old, to, err)
+			}
+		}
+		if _, err := w.tx.ExecContext(w.ctx, "DELETE FROM machines WHERE id = ?", old); err != nil {
+			return fmt.Errorf("join machine %s into %s: %w", old, to, err)
+		}
+	}
+	return nil
+}
+
+// SourceInfo says what the store knows of a source.
+type SourceInfo struct {
+	Source  string    `json:"source"`
+	Records int       `json:"records"`
+	Gone    int       `json:"gone"`             // of those, marked as gone
+	ReadAt  time.Time `json:"read_at"`          // last import
+	FullAt  time.Time `json:"full_at,omitzero"` // last complete listing
+	Cursor  string    `json:"cursor,omitempty"` // where an incremental reading goes on
+}
+
+// Sources lists the sources by name, so that the age of what is known can be shown.
+func (s *Store) Sources(ctx context.Context) ([]SourceInfo, error) {
+	var out []SourceInfo
+	err := each(ctx, s.db, `SELECT s.source, count(r.source_key), coalesce(sum(r.gone), 0), s.read_at, s.full_at, s.cursor
+		FROM sources s LEFT JOIN records r ON r.source = s.source GROUP BY s.source ORDER BY s.source`, func(scan func(...any) error) error {
+		var i SourceInfo
+		var read, full int64
+		if err := scan(&i.Source, &i.Records, &i.Gone, &read, &full, &i.Cursor); err != nil {
+			return err
+		}
+		i.ReadAt, i.FullAt = fromNanos(read), fromNanos(full)
+		out = append(out, i)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list sources: %w", err)
+	}
+	return out, nil
+}
+
+// SetCursor notes where the next incremental reading of a source goes on; call it after the import succeeded.
+func (s *Store) SetCursor(ctx context.Context, source, cursor string) error {
+	res, err := s.db.ExecContext(ctx, "UPDATE sources SET cursor = ? WHERE source = ?", cursor, source)
+	if err != nil {
+		return fmt.Errorf("note cursor of %s: %w", source, err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return errors.Join(fmt.Errorf("note cursor of %s: the source was never read", strings.TrimSpace(source)), err)
+	}
+	return nil
+}

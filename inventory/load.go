@@ -1,0 +1,175 @@
+package inventory
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// contents is the whole store in memory.
+type contents struct {
+	generation int64
+	recs       []*rec
+	machines   map[string][]string // ID -> conflicts
+	overlays   map[string]*overlay
+	aliases    map[string]string
+}
+
+// load reads everything. Within a transaction it is one consistent state.
+func load(ctx context.Context, q querier) (*contents, error) {
+	c := &contents{machines: map[string][]string{}, overlays: map[string]*overlay{}, aliases: map[string]string{}}
+	if err := q.QueryRowContext(ctx, "SELECT n FROM generation").Scan(&c.generation); err != nil {
+		return nil, fmt.Errorf("read inventory: %w", err)
+	}
+	for _, part := range []func(context.Context, querier) error{c.loadMachines, c.loadRecords, c.loadOverlays, c.loadAliases} {
+		if err := part(ctx, q); err != nil {
+			return nil, fmt.Errorf("read inventory: %w", err)
+		}
+	}
+	return c, nil
+}
+
+// each runs a query and calls row for each row of its answer.
+func each(ctx context.Context, q querier, query string, row func(scan func(...any) error) error) (err error) {
+	rows, err := q.QueryContext(ctx, query)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := rows.Close(); err == nil {
+			err = e
+		}
+	}()
+	for rows.Next() {
+		if err := row(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func (c *contents) loadMachines(ctx context.Context, q querier) error {
+	return each(ctx, q, "SELECT id, conflicts FROM machines", func(scan func(...any) error) error {
+		var id, text string
+		if err := scan(&id, &text); err != nil {
+			return err
+		}
+		var conflicts []string
+		if text != "[]" {
+			if err := json.Unmarshal([]byte(text), &conflicts); err != nil {
+				return fmt.Errorf("conflicts of %s: %w", id, err)
+			}
+		}
+		c.machines[id] = conflicts
+		return nil
+	})
+}
+
+func (c *contents) loadRecords(ctx context.Context, q querier) error {
+	return each(ctx, q, "SELECT source, source_key, machine_id, seen_at, gone, fields FROM records", func(scan func(...any) error) error {
+		r := &rec{}
+		var seen int64
+		if err := scan(&r.Source, &r.SourceKey, &r.machine, &seen, &r.Gone, &r.raw); err != nil {
+			return err
+		}
+		r.SeenAt = fromNanos(seen)
+		var said values
+		if said.parse(r.raw) {
+			r.facts = said.facts()
+		} else if err := r.decode(); err != nil {
+			return err
+		} else {
+			r.facts = readFacts(r.Fields)
+		}
+		c.recs = append(c.recs, r)
+		return nil
+	})
+}
+
+// decode fills Fields.
+func (r *rec) decode() error {
+	if err := json.Unmarshal([]byte(r.raw), &r.Fields); err != nil {
+		return fmt.Errorf("record %s of %s: %w", r.SourceKey, r.Source, err)
+	}
+	return nil
+}
+
+func (c *contents) over(id string) *overlay {
+	o := c.overlays[id]
+	if o == nil {
+		o = &overlay{}
+		c.overlays[id] = o
+	}
+	return o
+}
+
+func (c *contents) loadOverlays(ctx context.Context, q querier) error {
+	err := each(ctx, q, "SELECT machine_id, field, value, set_at FROM operator_fields", func(scan func(...any) error) error {
+		var id string
+		var at int64
+		var f opField
+		if err := scan(&id, &f.field, &f.value, &at); err != nil {
+			return err
+		}
+		f.at = fromNanos(at)
+		c.over(id).fields = append(c.over(id).fields, f)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = each(ctx, q, "SELECT machine_id, tag, present FROM operator_tags", func(scan func(...any) error) error {
+		var id, tag string
+		var present bool
+		if err := scan(&id, &tag, &present); err != nil {
+			return err
+		}
+		if c.over(id).tags == nil {
+			c.over(id).tags = map[string]bool{}
+		}
+		c.over(id).tags[tag] = present
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return each(ctx, q, "SELECT machine_id, result FROM probes", func(scan func(...any) error) error {
+		var id string
+		var text []byte
+		if err := scan(&id, &text); err != nil {
+			return err
+		}
+		p := &ProbeResult{}
+		if err := json.Unmarshal(text, p); err != nil {
+			return fmt.Errorf("probe of %s: %w", id, err)
+		}
+		c.over(id).probe = p
+		return nil
+	})
+}
+
+func (c *contents) loadAliases(ctx context.Context, q querier) error {
+	return each(ctx, q, "SELECT old_id, machine_id FROM aliases", func(scan func(...any) error) error {
+		var old, id string
+		if err := scan(&old, &id); err != nil {
+			return err
+		}
+		c.aliases[old] = id
+		return nil
+	})
+}
+
+// byMachine groups the records by the machine they belong to, each group in the order of source and key.
+func (c *contents) byMachine() map[string][]*rec {
+	groups := make(map[string][]*rec, len(c.machines))
+	for _, r := range c.recs {
+		groups[r.machine] = append(groups[r.machine], r)
+	}
+	for _, g := range groups {
+		if len(g) > 1 {
+			slices.SortFunc(g, compareRecords)
+		}
+	}
+	return groups
+}

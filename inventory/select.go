@@ -1,0 +1,193 @@
+package inventory
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
+)
+
+// UnknownMachinesError names what no machine answers to.
+type UnknownMachinesError struct {
+	Names   []string
+	Nearest map[string]string // name -> a machine with a similar one, where there is one
+}
+
+func (e *UnknownMachinesError) Error() string {
+	var parts []string
+	for i, n := range e.Names {
+		if i == 5 && len(e.Names) > 6 {
+			parts = append(parts, fmt.Sprintf("and %d more", len(e.Names)-i))
+			break
+		}
+		if near := e.Nearest[n]; near != "" {
+			parts = append(parts, fmt.Sprintf("%s (did you mean %s?)", n, near))
+		} else {
+			parts = append(parts, n)
+		}
+	}
+	if len(e.Names) == 1 {
+		return "unknown machine " + parts[0]
+	}
+	return fmt.Sprintf("%d unknown machines: %s", len(e.Names), strings.Join(parts, ", "))
+}
+
+// AmbiguousNameError is a name that several machines answer to.
+type AmbiguousNameError struct {
+	Name     string
+	Machines []Machine
+}
+
+func (e *AmbiguousNameError) Error() string {
+	var which []string
+	for _, m := range e.Machines {
+		name := m.FQDN
+		if name == "" {
+			name = m.Name
+		}
+		which = append(which, name+" ("+m.ID+")")
+	}
+	return fmt.Sprintf("%s stands for %d machines: %s; name one by its ID", e.Name, len(e.Machines), strings.Join(which, ", "))
+}
+
+// unknown makes the error for names nobody has. Suggestions are looked for only for the first few.
+func (p *snapshot) unknown(names []string) error {
+	e := &UnknownMachinesError{Names: names, Nearest: map[string]string{}}
+	var known []string
+	for name := range p.byName {
+		known = append(known, name)
+	}
+	slices.Sort(known)
+	for _, n := range names[:min(len(names), 6)] {
+		if near := hint.Nearest(n, known); near != "" {
+			e.Nearest[n] = near
+		}
+	}
+	return hint.Wrap(e, "`fleetmend inventory list` shows the machines known; import or sync what is missing")
+}
+
+// Select gives the machines a selector picks, sorted by name. Names that nobody has are an [*UnknownMachinesError], a
+// name that several machines have picks all of them. The machines come without Records and Provenance, which
+// [Store.Machine] gives; their lists are shared between callers and must not be changed in place.
+func (s *Store) Select(ctx context.Context, sel Selector) ([]Machine, error) {
+	snap, err := s.snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if sel.text == "" {
+		return slices.Clone(snap.machines), nil
+	}
+	var picked []bool
+	if len(sel.terms) > 0 {
+		picked, err = snap.match(sel.terms)
+	} else {
+		picked, err = snap.evaluate(ctx, sel.text, s.now())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("selector %q: %w", clip(sel.text), err)
+	}
+	n := 0
+	for _, p := range picked {
+		if p {
+			n++
+		}
+	}
+	out := make([]Machine, 0, n)
+	for i, p := range picked {
+		if p {
+			out = append(out, snap.machines[i])
+		}
+	}
+	return out, nil
+}
+
+func (p *snapshot) match(terms []term) ([]bool, error) {
+	picked := make([]bool, len(p.machines))
+	var unknown []string
+	byAddress := map[string][]int{}
+	for _, t := range terms {
+		if t.kind != 'n' {
+			for i := range p.machines {
+				picked[i] = picked[i] || t.fits(&p.machines[i])
+			}
+			continue
+		}
+		found := p.find(t.text)
+		if found == nil {
+			if len(byAddress) == 0 {
+				for i := range p.machines {
+					a := p.machines[i].Address
+					byAddress[a] = append(byAddress[a], i)
+					if h := hostOf(a); h != a {
+						byAddress[h] = append(byAddress[h], i)
+					}
+				}
+			}
+			found = byAddress[strings.ToLower(t.text)]
+		}
+		if found == nil {
+			unknown = append(unknown, t.text)
+		}
+		for _, i := range found {
+			picked[i] = true
+		}
+	}
+	if len(unknown) > 0 {
+		return nil, p.unknown(unknown)
+	}
+	return picked, nil
+}
+
+func (t term) fits(m *Machine) bool {
+	switch t.kind {
+	case 'a':
+		return true
+	case 't':
+		return slices.ContainsFunc(m.Tags, func(tag string) bool { return strings.EqualFold(tag, t.text) })
+	case 'r':
+		return slices.ContainsFunc(m.Groups, func(g string) bool { return strings.EqualFold(g, t.text) || strings.EqualFold(commonName(g), t.text) })
+	}
+	return glob(t.text, m.Name) || glob(t.text, m.FQDN) || glob(t.text, m.Address)
+}
+
+// commonName gives Tills for CN=Tills,OU=...
+func commonName(dn string) string {
+	first, _, _ := strings.Cut(dn, ",")
+	if k, v, ok := strings.Cut(first, "="); ok && strings.EqualFold(k, "cn") {
+		return v
+	}
+	return ""
+}
+
+// glob matches * and ? without regard to case; the pattern is in lower case.
+func glob(pattern, s string) bool {
+	if s == "" {
+		return false
+	}
+	star, mark := -1, 0
+	p, i := 0, 0
+	for i < len(s) {
+		c := s[i]
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, mark = p, i
+			p++
+			continue
+		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == c):
+			p++
+		case star >= 0:
+			mark++
+			p, i = star+1, mark
+			continue
+		default:
+			return false
+		}
+		i++
+	}
+	return strings.Trim(pattern[p:], "*") == ""
+}

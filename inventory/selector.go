@@ -1,0 +1,184 @@
+package inventory
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
+)
+
+// Selector picks machines: by an expression over [Fields], or by terms. It is parsed once and may be used by many
+// goroutines. The zero Selector picks all machines.
+type Selector struct {
+	text  string
+	terms []term // none: an expression
+}
+
+type term struct {
+	kind byte // a: all, n: name, g: glob, t: tag, r: group
+	text string
+}
+
+// String gives the selector as it was written.
+func (s Selector) String() string {
+	if s.text == "" {
+		return "all"
+	}
+	return s.text
+}
+
+// ParseSelector reads a selector. It is one of
+//
+//	all                                  every machine
+//	WS1,ws2.fleet.test,10.1.2.3          names, FQDNs, addresses, IDs
+//	LON-*,PAR-??                         globs over name, FQDN and address
+//	@list.txt   -                        names or globs from a file or from standard input, one in a line, # comments
+//	tag:canary  group:Tills              by tag or group (a group also by its CN)
+//	os.build < 22631 && site == "LON"    an expression
+//
+// Terms may be mixed, separated by commas; a machine is picked when one of them fits. An expression stands alone.
+// stdin is read for "-" and may be nil where that is not wanted.
+func ParseSelector(text string, stdin io.Reader) (Selector, error) {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return Selector{}, hint.Wrap(errors.New("empty selector"), `write "all" for every machine`)
+	}
+	s := Selector{text: text}
+	if words, ok := splitTerms(text); ok {
+		for _, w := range words {
+			terms, err := parseTerm(w, stdin)
+			if err != nil {
+				return Selector{}, fmt.Errorf("selector %q: %w", clip(text), err)
+			}
+			s.terms = append(s.terms, terms...)
+		}
+		return s, nil
+	}
+	if _, err := compile(text, time.Now()); err != nil {
+		return Selector{}, fmt.Errorf("selector %q: %w", clip(text), err)
+	}
+	return s, nil
+}
+
+// splitTerms reports whether the text is a list of terms and no expression.
+func splitTerms(text string) ([]string, bool) {
+	if strings.HasPrefix(text, "@") { // a file may have commas in its name
+		if _, err := os.Stat(text[1:]); err == nil || !strings.Contains(text, ",") {
+			return []string{text}, true
+		}
+	}
+	var words []string
+	for w := range strings.SplitSeq(text, ",") {
+		if w = strings.TrimSpace(w); w == "" {
+			continue
+		}
+		lower := strings.ToLower(w)
+		switch {
+		case lower == "all", w == "-", strings.HasPrefix(w, "@"), strings.HasPrefix(lower, "tag:"), strings.HasPrefix(lower, "group:"):
+		case isField(w), lower == "true", lower == "false", !isName(w):
+			// group:CN=Tills,DC=fleet,DC=test contains commas
+			if n := len(words); n > 0 && strings.HasPrefix(strings.ToLower(words[n-1]), "group:") && strings.Contains(w, "=") && !strings.Contains(w, "==") {
+				words[n-1] += "," + w
+				continue
+			}
+			return nil, false
+		}
+		words = append(words, w)
+	}
+	return words, len(words) > 0
+}
+
+func isName(w string) bool {
+	for _, r := range w {
+		if r >= utf8.RuneSelf || r == '_' || r == '-' || r == '.' || r == '*' || r == '?' || r == '$' || r == ':' ||
+			r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			continue
+		}
+		return false
+	}
+	return true
+}
+
+func isField(w string) bool {
+	root, _, _ := strings.Cut(w, ".")
+	for _, f := range Fields() {
+		if f.Name == w || f.Name == root || strings.HasPrefix(f.Name, root+".") && !strings.Contains(w, ".") {
+			return true
+		}
+	}
+	return false
+}
+
+func parseTerm(w string, stdin io.Reader) ([]term, error) {
+	lower := strings.ToLower(w)
+	switch {
+	case lower == "all" || w == "*":
+		return []term{{'a', ""}}, nil
+	case strings.HasPrefix(lower, "tag:"):
+		return oneTerm('t', w[4:], "tag")
+	case strings.HasPrefix(lower, "group:"):
+		return oneTerm('r', w[6:], "group")
+	case w == "-":
+		if stdin == nil {
+			return nil, errors.New("names from standard input are not possible here")
+		}
+		return readNames(stdin, "standard input")
+	case strings.HasPrefix(w, "@"):
+		f, err := os.Open(w[1:])
+		if err != nil {
+			return nil, fmt.Errorf("read names: %w", err)
+		}
+		terms, err := readNames(f, w[1:])
+		return terms, errors.Join(err, f.Close())
+	}
+	return []term{nameTerm(w)}, nil
+}
+
+func oneTerm(kind byte, text, what string) ([]term, error) {
+	if text = strings.TrimSpace(text); text == "" {
+		return nil, fmt.Errorf("%s: without a %s", what, what)
+	}
+	return []term{{kind, text}}, nil
+}
+
+func nameTerm(w string) term {
+	if strings.ContainsAny(w, "*?") {
+		return term{'g', strings.ToLower(w)}
+	}
+	return term{'n', strings.TrimSuffix(w, "$")}
+}
+
+// maxNames bounds a list of names.
+const maxNames = 1_000_000
+
+// readNames reads one name or glob in a line; empty lines and what follows # are left out.
+func readNames(r io.Reader, from string) ([]term, error) {
+	var terms []term
+	lines := bufio.NewScanner(r)
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimPrefix(lines.Text(), "\ufeff")
+		line, _, _ = strings.Cut(line, "#")
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		if !isName(line) {
+			return nil, hint.Wrap(fmt.Errorf("%s, line %d: %q is no name", from, n, clip(line)), "write one name in a line, comments after #")
+		}
+		if terms = append(terms, nameTerm(line)); len(terms) > maxNames {
+			return nil, fmt.Errorf("%s: more than %d names", from, maxNames)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("read names from %s: %w", from, err)
+	}
+	if len(terms) == 0 {
+		return nil, fmt.Errorf("%s names no machine", from)
+	}
+	return terms, nil
+}

@@ -1,0 +1,168 @@
+package inventory
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+func ulidEntropy() io.Reader { return rand.Reader }
+
+// snapshot is all machines at one generation of the store, sorted by name and ID.
+type snapshot struct {
+	generation int64
+	machines   []Machine
+	envs       []env
+	byID       map[string]int
+	byName     map[string][]int // short name in upper case, FQDN in lower case
+	aliases    map[string]string
+}
+
+// snapshot gives the present machines: from memory while nobody, in any process, wrote since.
+func (s *Store) snapshot(ctx context.Context) (*snapshot, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var generation int64
+	if err := s.db.QueryRowContext(ctx, "SELECT n FROM generation").Scan(&generation); err != nil {
+		return nil, fmt.Errorf("read inventory: %w", err)
+	}
+	if s.snap != nil && s.snap.generation == generation {
+		return s.snap, nil
+	}
+	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, fmt.Errorf("read inventory: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	c, err := load(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	s.snap = newSnapshot(c)
+	return s.snap, nil
+}
+
+func newSnapshot(c *contents) *snapshot {
+	n := len(c.machines)
+	snap := &snapshot{generation: c.generation, machines: make([]Machine, 0, n), envs: make([]env, n),
+		byID: make(map[string]int, n), byName: make(map[string][]int, 2*n), aliases: c.aliases}
+	groups := c.byMachine()
+	for id, conflicts := range c.machines {
+		m := build(id, groups[id], c.overlays[id], conflicts, false)
+		m.Sources = sourcesOf(groups[id])
+		snap.machines = append(snap.machines, m)
+	}
+	slices.SortFunc(snap.machines, func(a, b Machine) int {
+		if c := strings.Compare(a.Name, b.Name); c != 0 {
+			return c
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	for i := range snap.machines {
+		m := &snap.machines[i]
+		snap.envs[i].fill(m)
+		snap.byID[m.ID] = i
+		if m.Name != "" {
+			snap.byName[m.Name] = append(snap.byName[m.Name], i)
+		}
+		if m.FQDN != "" {
+			snap.byName[m.FQDN] = append(snap.byName[m.FQDN], i)
+		}
+	}
+	return snap
+}
+
+// sourcesOf lists the sources that know the machine now.
+func sourcesOf(recs []*rec) []string {
+	var out []string
+	for _, r := range recs {
+		if !r.Gone && !slices.Contains(out, r.Source) {
+			out = append(out, r.Source)
+		}
+	}
+	return out
+}
+
+// find gives the machines a name, FQDN, ID or former ID stands for.
+func (p *snapshot) find(name string) []int {
+	if found := p.byName[strings.ToUpper(name)]; found != nil {
+		return found
+	}
+	if found := p.byName[strings.ToLower(name)]; found != nil {
+		return found
+	}
+	id := strings.ToUpper(name)
+	if to, old := p.aliases[id]; old {
+		id = to
+	}
+	if i, ok := p.byID[id]; ok {
+		return []int{i}
+	}
+	return nil
+}
+
+// Machine gives one machine with everything known of it: provenance, records and conflicts. The name is a short name,
+// an FQDN, an ID, or an ID the machine had before it was joined with another. A name of nobody is an
+// [*UnknownMachinesError], a name of several an [*AmbiguousNameError].
+func (s *Store) Machine(ctx context.Context, nameOrID string) (Machine, error) {
+	snap, err := s.snapshot(ctx)
+	if err != nil {
+		return Machine{}, err
+	}
+	found := snap.find(strings.TrimSpace(nameOrID))
+	if len(found) == 0 {
+		return Machine{}, snap.unknown([]string{nameOrID})
+	}
+	if len(found) > 1 {
+		e := &AmbiguousNameError{Name: nameOrID}
+		for _, i := range found {
+			e.Machines = append(e.Machines, snap.machines[i])
+		}
+		return Machine{}, e
+	}
+	return s.full(ctx, &snap.machines[found[0]])
+}
+
+// full reads the records of a machine again, which a snapshot leaves out to stay small.
+func (s *Store) full(ctx context.Context, m *Machine) (Machine, error) {
+	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return Machine{}, fmt.Errorf("read machine %s: %w", m.Name, err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	c := &contents{machines: map[string][]string{}, overlays: map[string]*overlay{}}
+	for _, part := range []func(context.Context, querier) error{c.loadMachines, c.loadRecords, c.loadOverlays} {
+		if err := part(ctx, only{tx, m.ID}); err != nil {
+			return Machine{}, fmt.Errorf("read machine %s: %w", m.Name, err)
+		}
+	}
+	for _, r := range c.recs {
+		if err := r.decode(); err != nil {
+			return Machine{}, fmt.Errorf("read machine %s: %w", m.Name, err)
+		}
+	}
+	conflicts, ok := c.machines[m.ID]
+	if !ok {
+		return Machine{}, fmt.Errorf("read machine %s: it was joined with another just now", m.Name)
+	}
+	return build(m.ID, c.byMachine()[m.ID], c.overlays[m.ID], conflicts, true), nil
+}
+
+// only narrows the queries of load to one machine.
+type only struct {
+	querier
+	id string
+}
+
+// QueryContext adds the condition to a query that has none yet.
+func (o only) QueryContext(ctx context.Context, query string, _ ...any) (*sql.Rows, error) {
+	column := "machine_id"
+	if strings.HasSuffix(query, "FROM machines") {
+		column = "id"
+	}
+	return o.querier.QueryContext(ctx, query+" WHERE "+column+" = ?", o.id)
+}
