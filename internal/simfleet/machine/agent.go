@@ -1,0 +1,76 @@
+package machine
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/fleetmend/fleetmend/internal/simfleet/wsman"
+	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/windows"
+)
+
+// maxEnvelope bounds what the bootstrap reads from its standard input.
+const maxEnvelope = 8 << 20
+
+// agent answers the agent's command line as bootstrap and agent.ps1 do; ok is false for any other command line.
+func (m *Machine) agent(ctx context.Context, c wsman.Command) (exit uint32, ok bool) {
+	if strings.TrimSpace(c.Line) != agent.CommandLine() {
+		return 0, false
+	}
+	stdin, err := io.ReadAll(io.LimitReader(c.Stdin, maxEnvelope))
+	if err != nil {
+		return 1, true
+	}
+	_, request, err := agent.DecodeStdin(stdin)
+	if err != nil {
+		_, _ = fmt.Fprintf(c.Stdout, "fleetmend: %v\r\n", err)
+		return 91, true
+	}
+	if !m.chatter(c.Stdout) {
+		return 1, true
+	}
+	result := m.answer(ctx, request)
+	for _, line := range agent.Lines(request.Nonce, result) {
+		if _, err := io.WriteString(c.Stdout, line+"\r\n"); err != nil {
+			return 1, true
+		}
+	}
+	if result.Outcome == agent.Failed {
+		return 1, true
+	}
+	return 0, true
+}
+
+// chatter writes the output that comes before the answer on a machine that has much to say.
+func (m *Machine) chatter(to io.Writer) bool {
+	for left := m.spec.Flood; left > 0; left -= int64(len(flood)) {
+		if _, err := to.Write(flood[:min(left, int64(len(flood)))]); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// answer executes a request on this Windows, one at a time.
+func (m *Machine) answer(ctx context.Context, request agent.Request) agent.Result {
+	m.acting.Lock()
+	defer m.acting.Unlock()
+	if err := ctx.Err(); err != nil {
+		// The command was ended before the agent got its turn: nothing was done and nobody reads this.
+		return agent.Result{Run: request.Run, Outcome: agent.Failed, Message: "ended before it began", Uptime: -1}
+	}
+	interpreter := windows.New(windows.Parts{
+		Files: m.disk, Registry: m.registry, Services: m, Tools: &tools{m}, System: m,
+		Now: func() time.Time { return m.now().UTC() },
+	})
+	before := m.touched()
+	result := interpreter.Do(ctx, request)
+	m.answers.Add(1)
+	if m.touched() != before {
+		m.changes.Add(1)
+	}
+	return result
+}
