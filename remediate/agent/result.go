@@ -1,0 +1,62 @@
+// Package agent carries a playbook to a machine and its answer back: the embedded agent.ps1 with its bootstrap, the
+// envelope they read on stdin, and the result they write.
+//
+// A route needs two calls: [Encode] for what goes to stdin, and [Decode] for what came back on stdout. The package never
+// opens a connection and never builds a script from user values: the agent is one static text, the playbook is data.
+package agent
+
+import (
+	"github.com/fleetmend/fleetmend/remediate/playbook"
+)
+
+// Mode is what the agent is asked to do.
+type Mode string
+
+// The modes. Detect and Verify change nothing and are answered afresh each time; Fix and Undo act once per run ID and
+// are answered from the machine's own record ever after (Result.Repeated).
+const (
+	Detect Mode = "detect" // outcome affected or clean
+	Fix    Mode = "fix"    // outcome fixed or clean, or failed
+	Verify Mode = "verify" // outcome fixed when verify holds, else failed
+	Undo   Mode = "undo"   // outcome undone, or failed
+)
+
+// Request is one question to one machine. Its JSON form is the envelope's body.
+type Request struct {
+	Run      string            `json:"run"`   // ^[0-9A-Za-z-]{1,64}$; for Undo the run to take back
+	Nonce    string            `json:"nonce"` // echoed in every result line; fresh per request
+	Mode     Mode              `json:"mode"`
+	Root     string            `json:"root"` // "" for the running system, else the volume of an offline one
+	Playbook playbook.Playbook `json:"playbook"`
+}
+
+// Result is the agent's answer, the same from agent.ps1 and from the Go interpreter.
+type Result struct {
+	Run      string     `json:"run"`
+	Outcome  string     `json:"outcome"` // affected, clean, fixed, undone or failed
+	Changed  int        `json:"changed"` // how many things were changed (files moved, values set, ...)
+	Message  string     `json:"message"` // why it failed; else empty or a remark
+	Repeated bool       `json:"repeated"`
+	Reboot   string     `json:"reboot"` // "" none wanted, "scheduled" a restart is under way or will be within seconds
+	Uptime   int64      `json:"uptime"` // seconds since the machine started, -1 where it cannot be known
+	Steps    []StepDone `json:"steps,omitempty"`
+	PS       string     `json:"ps"`       // version of PowerShell, or "go"
+	Language string     `json:"language"` // FullLanguage, ConstrainedLanguage, or "go"
+}
+
+// StepDone says what one action did.
+type StepDone struct {
+	Action  string `json:"action"` // quarantine, put, registry, service, driver, bcd, script
+	Target  string `json:"target"`
+	Changed int    `json:"changed"`
+	Note    string `json:"note,omitempty"` // bounded to 2,000 characters; output of a script
+}
+
+// The outcomes of a Result.
+const (
+	Affected = "affected"
+	Clean    = "clean"
+	Fixed    = "fixed"
+	Undone   = "undone"
+	Failed   = "failed"
+)

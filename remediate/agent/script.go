@@ -1,0 +1,53 @@
+package agent
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"encoding/hex"
+	"strings"
+	"unicode/utf16"
+)
+
+//go:embed agent.ps1
+var agentText string
+
+//go:embed bootstrap.ps1
+var bootstrapText string
+
+// maxCommandLine is the longest line cmd.exe takes, and WinRM's shell is cmd.exe.
+const maxCommandLine = 8191
+
+const commandPrefix = "powershell.exe -NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass -EncodedCommand "
+
+// commandLine is fixed at build time; a test holds it below maxCommandLine.
+var commandLine = commandPrefix + encodeCommand(bootstrapText)
+
+// CommandLine returns the command that starts the agent on a machine. It is the same for every machine and every
+// request: all that differs goes through stdin (see [Encode]), so nothing of a playbook lands in process lists or in
+// the event log's command lines. It is ASCII and shorter than the 8,191 characters that cmd.exe takes.
+func CommandLine() string { return commandLine }
+
+// Script returns the text of the agent as it is sent: ASCII lines that end with LF.
+func Script() string { return agentText }
+
+// Digest returns the SHA-256 of agent.ps1 in lower-case hex, for allow lists.
+func Digest() string {
+	sum := sha256.Sum256([]byte(agentText))
+	return hex.EncodeToString(sum[:])
+}
+
+// encodeCommand is what powershell.exe -EncodedCommand takes: base64 of UTF-16LE.
+func encodeCommand(text string) string {
+	units := utf16.Encode([]rune(text))
+	raw := make([]byte, 0, 2*len(units))
+	for _, u := range units {
+		raw = append(raw, byte(u), byte(u>>8))
+	}
+	return base64.StdEncoding.EncodeToString(raw)
+}
+
+// scriptLines are the agent's lines without their ends.
+func scriptLines() []string {
+	return strings.Split(strings.TrimRight(strings.ReplaceAll(agentText, "\r\n", "\n"), "\n"), "\n")
+}

@@ -1,0 +1,325 @@
+package journal_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/plan"
+	"github.com/fleetmend/fleetmend/remediate/route"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func testPlan(t testing.TB, n int) *plan.Plan {
+	t.Helper()
+	in := plan.Input{Options: plan.DefaultOptions(), Now: time.Now(), Operator: "ada"}
+	in.Source.Playbook.Name = "test-playbook"
+	for i := range n {
+		in.Entries = append(in.Entries, plan.Entry{Target: route.Target{ID: id(i), Name: fmt.Sprintf("PC%05d", i), Site: "LON"}, Route: "fake"})
+	}
+	in.Skipped = []plan.Skip{{ID: "s1", Name: "SKIPPED", Reason: "no route"}}
+	p, err := plan.New(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func id(i int) string { return fmt.Sprintf("m%05d", i) }
+
+func open(t testing.TB, path string, options ...journal.Option) *journal.Journal {
+	t.Helper()
+	j, err := journal.Open(t.Context(), path, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := j.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return j
+}
+
+func create(t testing.TB, j *journal.Journal, p *plan.Plan, observe func(journal.Event)) *journal.Session {
+	t.Helper()
+	s, err := j.Create(t.Context(), p, observe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func must(t testing.TB, errs ...error) {
+	t.Helper()
+	for _, err := range errs {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestARunIsRecordedAndReadBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a folder?%41#", "journal.db")
+	j := open(t, path)
+	var seen []journal.Event
+	s := create(t, j, testPlan(t, 4), func(e journal.Event) { seen = append(seen, e) })
+	result := agent.Result{Run: s.ID(), Outcome: agent.Fixed, Changed: 2, Uptime: 77, Steps: []agent.StepDone{{Action: "quarantine", Target: `C:\x`, Changed: 2}}}
+	must(t, s.Note(journal.RunStarted, 0, "go"), s.Lease(id(0), id(1), id(2)),
+		s.Begin(id(0), 1), s.Reboot(id(0), result), s.Finish(id(0), journal.End{Outcome: journal.Fixed, Rebooted: true}),
+		s.Begin(id(1), 1), s.BackOff(id(1), route.Busy, "quota"), s.Begin(id(1), 2),
+		s.Finish(id(1), journal.End{Outcome: journal.Failed, Result: &agent.Result{Outcome: agent.Failed, Changed: 1, Message: "no"}, Reason: "no"}),
+		s.Finish(id(2), journal.End{Outcome: journal.Unreachable, Class: route.Unreachable, Reason: "off"}),
+		s.Hold([]string{id(3)}, "gate"), s.FinishWave(1), s.End(journal.RunGated, "too many"))
+
+	ctx := t.Context()
+	run, err := j.Run(ctx, s.ID())
+	must(t, err)
+	if run.Status != journal.RunGated || run.Reason != "too many" || run.Machines != 4 || run.Finished != 1 || run.Operator != "ada" ||
+		run.Counts[journal.Fixed] != 1 || run.Counts[journal.Held] != 1 || run.Counts[journal.Skipped] != 1 || run.Ended.IsZero() {
+		t.Fatalf("run: %+v", run)
+	}
+	machines, err := j.Machines(ctx, s.ID())
+	must(t, err)
+	if len(machines) != 5 || machines[0].Result == nil || machines[0].Result.Steps[0].Target != `C:\x` || !machines[0].Rebooted || machines[0].Changed != 2 ||
+		machines[1].Attempts != 2 || machines[1].Changed != 1 || machines[4].Outcome != journal.Skipped || machines[4].Wave != 0 || machines[0].FixedAt.IsZero() {
+		t.Fatalf("machines: %+v", machines)
+	}
+	events, err := j.Events(ctx, s.ID(), 0)
+	must(t, err)
+	if !slices.Equal(events, seen) {
+		t.Fatalf("stored events differ from observed ones:\n%v\n%v", events, seen)
+	}
+	for i, e := range events {
+		if e.Seq != int64(i+1) {
+			t.Fatalf("event %d has number %d", i, e.Seq)
+		}
+	}
+	if later, err := j.Events(ctx, s.ID(), events[len(events)-3].Seq); err != nil || len(later) != 2 {
+		t.Fatalf("events after: %v %v", later, err)
+	}
+	p, err := j.Plan(ctx, s.ID())
+	must(t, err)
+	if p.Machines() != 4 || p.Digest == "" {
+		t.Fatalf("plan: %+v", p)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {
+		t.Fatalf("others can read the journal: %v %v", info.Mode(), err)
+	}
+}
+
+// The whole state machine, written out: every pair that is not here is refused.
+func TestStateMachine(t *testing.T) {
+	type to struct {
+		state   journal.State
+		outcome journal.Outcome
+	}
+	allowed := map[journal.State][]to{
+		journal.Pending: {{journal.Leased, ""}, {journal.Done, journal.Held}},
+		journal.Leased:  {{journal.Running, ""}, {journal.Pending, ""}, {journal.Done, journal.Held}, {journal.Done, journal.Unreachable}},
+		journal.Running: {{journal.Running, ""}, {journal.Leased, ""}, {journal.Rebooting, ""}, {journal.Done, journal.Clean}, {journal.Done, journal.Affected},
+			{journal.Done, journal.Fixed}, {journal.Done, journal.Undone}, {journal.Done, journal.Failed}, {journal.Done, journal.Unreachable},
+			{journal.Done, journal.Unknown}, {journal.Done, journal.Held}},
+		journal.Rebooting: {{journal.Done, journal.Fixed}, {journal.Done, journal.Undone}, {journal.Done, journal.Failed}, {journal.Done, journal.Unknown}},
+	}
+	states := []journal.State{journal.Pending, journal.Leased, journal.Running, journal.Rebooting, journal.Done}
+	outcomes := []journal.Outcome{"", journal.Clean, journal.Affected, journal.Fixed, journal.Undone, journal.Failed, journal.Unreachable, journal.Unknown, journal.Held, journal.Skipped}
+	for _, from := range states {
+		for _, state := range states {
+			for _, outcome := range outcomes {
+				for _, was := range outcomes {
+					want := slices.Contains(allowed[from], to{state, outcome}) ||
+						from == journal.Done && was == journal.Fixed && state == journal.Done && outcome == journal.Failed
+					if got := journal.Allowed(from, was, state, outcome); got != want {
+						t.Errorf("%s(%s) -> %s(%s): %v, want %v", from, was, state, outcome, got, want)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestRefusedTransitionsLeaveNothing(t *testing.T) {
+	j := open(t, filepath.Join(t.TempDir(), "j.db"))
+	s := create(t, j, testPlan(t, 2), nil)
+	for name, err := range map[string]error{
+		"begin pending":   s.Begin(id(0), 1),
+		"lease one wrong": s.Lease(id(0), "nobody"),
+		"finish pending":  s.Finish(id(1), journal.End{Outcome: journal.Fixed}),
+		"back off":        s.BackOff(id(0), route.Unknown, "may have run"),
+		"end too early":   s.End(journal.RunDone, ""),
+	} {
+		if err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	machines, err := j.Machines(t.Context(), s.ID())
+	must(t, err)
+	for _, m := range machines[:2] {
+		if m.State != journal.Pending {
+			t.Errorf("%s is %s", m.Target.Name, m.State)
+		}
+	}
+	if events, err := j.Events(t.Context(), s.ID(), 0); err != nil || len(events) != 0 {
+		t.Errorf("refused changes left events: %v %v", events, err)
+	}
+	must(t, s.Lease(id(0))) // a refusal breaks nothing
+}
+
+func TestManyWorkersShareCommits(t *testing.T) {
+	const n = 400
+	path := filepath.Join(t.TempDir(), "j.db")
+	j := open(t, path)
+	var last int64
+	s := create(t, j, testPlan(t, n), func(e journal.Event) {
+		if e.Seq != last+1 {
+			t.Errorf("event %d after %d", e.Seq, last)
+		}
+		last = e.Seq
+	})
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			if err := errors.Join(s.Lease(id(i)), s.Begin(id(i), 1), s.Finish(id(i), journal.End{Outcome: journal.Clean})); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	must(t, s.End(journal.RunDone, ""), s.Close())
+	if last != 3*n+1 {
+		t.Errorf("%d events", last)
+	}
+	if err := s.Note(journal.Paused, 0, ""); !errors.Is(err, journal.ErrClosed) {
+		t.Errorf("after close: %v", err)
+	}
+	if _, err := j.Resume(t.Context(), s.ID(), nil); !isEnded(err) {
+		t.Errorf("resume of a run that is over: %v", err)
+	}
+}
+
+func isEnded(err error) bool { _, ok := errors.AsType[*journal.EndedError](err); return ok }
+
+func TestResumeFindsEverythingAsItWas(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j.db")
+	j := open(t, path)
+	s := create(t, j, testPlan(t, 3), nil)
+	must(t, s.Lease(id(0), id(1)), s.Begin(id(0), 1), s.End(journal.RunInterrupted, "operator"), s.Close())
+	j2 := open(t, path)
+	var seen []journal.Event
+	s2, err := j2.Resume(t.Context(), s.ID(), func(e journal.Event) { seen = append(seen, e) })
+	must(t, err)
+	defer s2.Close()
+	must(t, s2.SetStatus(journal.RunRunning, journal.RunResumed, 0, ""), s2.Release(id(1)), s2.Begin(id(0), 2))
+	if seen[0].Seq != 5 || s2.Plan().Machines() != 3 {
+		t.Errorf("resumed at event %d", seen[0].Seq)
+	}
+	run, err := j.Run(t.Context(), s.ID())
+	must(t, err)
+	if run.Status != journal.RunRunning || !run.Ended.IsZero() || run.Reason != "" {
+		t.Errorf("run %+v", run)
+	}
+}
+
+func TestOneEngineOnly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j.db")
+	j := open(t, path)
+	if _, held, err := j.Owner(); held || err != nil {
+		t.Fatalf("owner of a fresh journal: %v %v", held, err)
+	}
+	s := create(t, j, testPlan(t, 1), nil)
+	_, err := open(t, path).Create(t.Context(), testPlan(t, 1), nil)
+	locked, ok := errors.AsType[*journal.LockedError](err)
+	if !ok || locked.Owner.Run != s.ID() || locked.Owner.PID != os.Getpid() || !strings.Contains(err.Error(), s.ID()) || len(hint.Of(err)) == 0 {
+		t.Fatalf("second engine: %v", err)
+	}
+	if owner, held, err := j.Owner(); !held || err != nil || owner.Run != s.ID() {
+		t.Fatalf("owner: %+v %v %v", owner, held, err)
+	}
+	must(t, s.Close())
+	if _, held, err := j.Owner(); held || err != nil {
+		t.Fatalf("owner after close: %v %v", held, err)
+	}
+}
+
+func TestControls(t *testing.T) {
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "j.db")
+	j := open(t, path)
+	s := create(t, j, testPlan(t, 1), nil)
+	other := open(t, path)
+	if err := other.Control(ctx, s.ID(), journal.Approve, "bob"); err == nil {
+		t.Error("approved a run that does not wait")
+	}
+	must(t, other.Control(ctx, s.ID(), journal.Pause, "bob"), s.SetStatus(journal.RunWaiting, journal.Approval, 1, ""), other.Control(ctx, s.ID(), journal.Approve, "eve"))
+	controls, err := s.Controls(ctx, s.ControlSeq())
+	must(t, err)
+	if len(controls) != 2 || controls[0].Kind != journal.Pause || controls[1].Who != "eve" {
+		t.Fatalf("controls: %+v", controls)
+	}
+	must(t, s.Obeyed(controls[0].Seq), s.Hold([]string{id(0)}, "x"), s.End(journal.RunInterrupted, ""), s.Close())
+	s2, err := j.Resume(ctx, s.ID(), nil)
+	must(t, err)
+	if left, err := s2.Controls(ctx, s2.ControlSeq()); err != nil || len(left) != 1 {
+		t.Errorf("left after resume: %v %v", left, err)
+	}
+	must(t, s2.End(journal.RunCancelled, ""), s2.Close())
+	if err := other.Control(ctx, s.ID(), journal.Pause, "bob"); !isEnded(err) {
+		t.Errorf("control of a run that is over: %v", err)
+	}
+}
+
+func TestResolve(t *testing.T) {
+	j := open(t, filepath.Join(t.TempDir(), "j.db"))
+	if _, err := j.Resolve(t.Context(), "last"); err == nil {
+		t.Error("last of none")
+	}
+	var ids []string
+	for range 2 {
+		s := create(t, j, testPlan(t, 1), nil)
+		must(t, s.Close())
+		ids = append(ids, s.ID())
+	}
+	for _, full := range ids {
+		if got, err := j.Resolve(t.Context(), full); got != full || err != nil {
+			t.Errorf("%s: %s %v", full, got, err)
+		}
+		if got, err := j.Resolve(t.Context(), full[:20]); got != full || err != nil {
+			t.Errorf("%s: %s %v", full[:20], got, err)
+		}
+	}
+	if got, err := j.Resolve(t.Context(), "last"); got != ids[1] || err != nil {
+		t.Errorf("last: %s %v", got, err)
+	}
+	_, err := j.Resolve(t.Context(), ids[0][:4])
+	if a, ok := errors.AsType[*journal.AmbiguousError](err); !ok || len(a.Matches) != 2 {
+		t.Errorf("ambiguous: %v", err)
+	}
+	for _, none := range []string{"", "zzz", "%"} {
+		if _, err := j.Resolve(t.Context(), none); !isNotFound(err) {
+			t.Errorf("%q: %v", none, err)
+		}
+	}
+	if runs, err := j.Runs(t.Context()); err != nil || len(runs) != 2 || runs[0].ID != ids[1] {
+		t.Errorf("runs: %+v %v", runs, err)
+	}
+}
+
+func isNotFound(err error) bool { _, ok := errors.AsType[*journal.NotFoundError](err); return ok }

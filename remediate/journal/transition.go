@@ -1,0 +1,194 @@
+package journal
+
+import (
+	"fmt"
+
+	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/route"
+)
+
+// TransitionError says that a machine cannot go from one state to another. It is a mistake of the engine, never of a
+// machine or a user.
+type TransitionError struct {
+	Machine  string
+	From, To State
+	Outcome  Outcome // asked for, with To done
+	Why      string
+}
+
+func (e *TransitionError) Error() string {
+	text := fmt.Sprintf("machine %s cannot go from %s to %s", e.Machine, e.From, e.To)
+	if e.Outcome != "" {
+		text += " (" + string(e.Outcome) + ")"
+	}
+	if e.Why != "" {
+		text += ": " + e.Why
+	}
+	return text
+}
+
+// Allowed is the state machine: whether a machine may go from one state to another, and with which outcome when the
+// other is done.
+//
+//	pending -> leased -> running -> rebooting -> done
+//
+// A leased machine may go back to pending, a running one back to leased (nothing ran, a pause before the next attempt)
+// or to running (asked again under the same run ID). Held and unreachable may follow on leased, because nothing was
+// sent; a fixed machine that fails the second verify after the soak becomes failed.
+func Allowed(from State, was Outcome, to State, outcome Outcome) bool {
+	if to != Done {
+		if outcome != "" {
+			return false
+		}
+		switch from {
+		case Pending:
+			return to == Leased
+		case Leased:
+			return to == Running || to == Pending
+		case Running:
+			return to == Running || to == Leased || to == Rebooting
+		}
+		return false
+	}
+	switch from {
+	case Pending:
+		return outcome == Held
+	case Leased:
+		return outcome == Held || outcome == Unreachable
+	case Running:
+		switch outcome {
+		case Clean, Affected, Fixed, Undone, Failed, Unreachable, Unknown, Held:
+			return true
+		}
+	case Rebooting:
+		return outcome == Fixed || outcome == Undone || outcome == Failed || outcome == Unknown
+	case Done:
+		return was == Fixed && outcome == Failed
+	}
+	return false
+}
+
+// End is how a machine ended.
+type End struct {
+	Outcome  Outcome
+	Class    route.Class   // of the error, where one decided
+	Reason   string        // one line for people
+	Result   *agent.Result // nil keeps the one recorded before
+	Rebooted bool          // the restart was observed
+}
+
+// Lease marks machines as taken by the engine; nothing has been sent.
+func (s *Session) Lease(ids ...string) error { return s.move(ids, Leased, "", nil) }
+
+// Release puts leased machines back, to be taken up again by a resumed run.
+func (s *Session) Release(ids ...string) error { return s.move(ids, Pending, "", nil) }
+
+// Begin marks a machine as running: from now on a request may reach it. Attempt counts from 1.
+func (s *Session) Begin(id string, attempt int) error {
+	return s.move([]string{id}, Running, "", func(b *batch, pos int) error {
+		return s.exec("UPDATE machines SET state = 'running', attempts = ?, started = iif(started = 0, ?, started) WHERE run = ? AND pos = ?",
+			attempt, ms(b.now), s.n, pos)
+	})
+}
+
+// BackOff puts a running machine back to leased: the error guarantees that nothing ran, and it will be tried again.
+func (s *Session) BackOff(id string, class route.Class, reason string) error {
+	if !class.NothingRan() {
+		return &TransitionError{Machine: id, From: Running, To: Leased, Why: "with an error of class " + string(class) + " something may have run"}
+	}
+	return s.moveWith([]string{id}, Leased, Event{Class: class, Text: reason}, func(_ *batch, pos int) error {
+		return s.exec("UPDATE machines SET state = 'leased', error = ?, reason = ? WHERE run = ? AND pos = ?", string(class), reason, s.n, pos)
+	})
+}
+
+// Reboot records the answer of a machine that was changed and restarts now.
+func (s *Session) Reboot(id string, result agent.Result) error {
+	text, err := encode(result)
+	if err != nil {
+		return fmt.Errorf("encode result: %w", err)
+	}
+	return s.moveWith([]string{id}, Rebooting, Event{}, func(b *batch, pos int) error {
+		if err := s.exec("UPDATE machines SET state = 'rebooting', changed = ?, fixed_at = ?, error = '', reason = '' WHERE run = ? AND pos = ?",
+			result.Changed, ms(b.now), s.n, pos); err != nil {
+			return err
+		}
+		return s.keep(pos, text)
+	})
+}
+
+// Finish records the outcome of a machine.
+func (s *Session) Finish(id string, end End) error {
+	text := ""
+	if end.Result != nil {
+		var err error
+		if text, err = encode(end.Result); err != nil {
+			return fmt.Errorf("encode result: %w", err)
+		}
+	}
+	event := Event{Outcome: end.Outcome, Class: end.Class, Text: end.Reason}
+	return s.moveWith([]string{id}, Done, event, func(b *batch, pos int) error {
+		if err := s.exec("UPDATE machines SET state = 'done', outcome = ?, error = ?, reason = ?, rebooted = max(rebooted, ?), ended = ? WHERE run = ? AND pos = ?",
+			string(end.Outcome), string(end.Class), end.Reason, end.Rebooted, ms(b.now), s.n, pos); err != nil || text == "" {
+			return err
+		}
+		if err := s.exec("UPDATE machines SET changed = ? WHERE run = ? AND pos = ?", end.Result.Changed, s.n, pos); err != nil {
+			return err
+		}
+		return s.keep(pos, text)
+	})
+}
+
+// Hold ends machines that nothing was sent to, because the run stops.
+func (s *Session) Hold(ids []string, reason string) error {
+	return s.moveWith(ids, Done, Event{Outcome: Held, Text: reason}, func(b *batch, pos int) error {
+		return s.exec("UPDATE machines SET state = 'done', outcome = 'held', reason = ?, ended = ? WHERE run = ? AND pos = ?", reason, ms(b.now), s.n, pos)
+	})
+}
+
+func (s *Session) keep(pos int, result string) error {
+	return s.exec("INSERT INTO results (run, pos, result) VALUES (?,?,?) ON CONFLICT DO UPDATE SET result = excluded.result", s.n, pos, result)
+}
+
+func (s *Session) move(ids []string, to State, outcome Outcome, update func(*batch, int) error) error {
+	if update == nil {
+		update = func(_ *batch, pos int) error {
+			return s.exec("UPDATE machines SET state = ? WHERE run = ? AND pos = ?", string(to), s.n, pos)
+		}
+	}
+	return s.moveWith(ids, to, Event{Outcome: outcome}, update)
+}
+
+// moveWith takes machines to a state, all of them or none, and records an event for each.
+func (s *Session) moveWith(ids []string, to State, event Event, update func(*batch, int) error) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	check := func() error {
+		for _, id := range ids {
+			pos, ok := s.index[id]
+			if !ok {
+				return fmt.Errorf("machine %s: %w", id, errNoMachine)
+			}
+			if r := &s.rows[pos]; !Allowed(r.state, r.outcome, to, event.Outcome) {
+				return &TransitionError{Machine: r.name, From: r.state, To: to, Outcome: event.Outcome}
+			}
+		}
+		return nil
+	}
+	return s.commit(check, func(b *batch) error {
+		for _, id := range ids {
+			pos := s.index[id]
+			r := &s.rows[pos]
+			r.state, r.outcome = to, event.Outcome
+			if err := update(b, pos); err != nil {
+				return err
+			}
+			e := event
+			e.Kind, e.Wave, e.Machine, e.MachineID, e.State = MachineMove, r.wave, r.name, id, to
+			if err := b.event(pos, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

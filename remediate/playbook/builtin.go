@@ -1,0 +1,131 @@
+package playbook
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"regexp"
+	"strings"
+	"sync"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
+)
+
+//go:embed builtin/*.yaml builtin/template.txt
+var embedded embed.FS
+
+var builtins = sync.OnceValue(func() []*Source {
+	files, err := fs.Glob(embedded, "builtin/*.yaml")
+	if err != nil {
+		panic(err)
+	}
+	var all []*Source
+	for _, file := range files {
+		s, err := Parse("builtin:"+path.Base(file), mustRead(file))
+		if err != nil {
+			panic(fmt.Sprintf("built-in playbook is broken: %v", err)) // a test parses them all
+		}
+		all = append(all, s)
+	}
+	return all
+})
+
+func mustRead(file string) []byte {
+	data, err := embedded.ReadFile(file)
+	if err != nil {
+		panic(err)
+	}
+	return data
+}
+
+// Builtins are the embedded playbooks, sorted by name.
+func Builtins() []*Source { return append([]*Source(nil), builtins()...) }
+
+// Builtin is the embedded playbook of that name. The error names the nearest one.
+func Builtin(name string) (*Source, error) {
+	var names []string
+	for _, s := range builtins() {
+		if strings.EqualFold(s.Playbook.Name, name) {
+			return s, nil
+		}
+		names = append(names, s.Playbook.Name)
+	}
+	err := fmt.Errorf("no built-in playbook is called %q", clip(name))
+	if near := hint.Nearest(name, names); near != "" {
+		err = fmt.Errorf("%w; did you mean %q?", err, near)
+	}
+	return nil, hint.Wrapf(err, "built in are %s; a file of your own is given by its path, such as ./%s.yaml", strings.Join(names, ", "), clip(name))
+}
+
+// BuiltinText is the YAML of an embedded playbook with its comments; nil when there is none of that name.
+func BuiltinText(name string) []byte {
+	if strings.ContainsAny(name, `/\`) {
+		return nil
+	}
+	data, err := embedded.ReadFile("builtin/" + strings.ToLower(name) + ".yaml")
+	if err != nil {
+		return nil
+	}
+	return data
+}
+
+var notInName = regexp.MustCompile(`[^a-z0-9._-]+`)
+
+// Template is a commented playbook to start from; it parses and lint finds nothing. The name is made to fit.
+func Template(name string) []byte {
+	name = strings.TrimLeft(notInName.ReplaceAllString(strings.ToLower(name), "-"), ".-")
+	if len(name) > 64 {
+		name = name[:64]
+	}
+	if name == "" {
+		name = "my-playbook"
+	}
+	return bytes.Replace(mustRead("builtin/template.txt"), []byte("NAME"), []byte("'"+name+"'"), 1)
+}
+
+// IsPath reports whether [Find] takes the word as a file's path: it has a separator, or ends in .yaml, .yml or .json.
+func IsPath(word string) bool {
+	lower := strings.ToLower(word)
+	for _, end := range []string{".yaml", ".yml", ".json"} {
+		if strings.HasSuffix(lower, end) {
+			return true
+		}
+	}
+	return strings.ContainsAny(word, `/\`)
+}
+
+// Find reads a playbook from a file, or takes a built-in one; see [IsPath] for which.
+func Find(nameOrPath string) (*Source, error) {
+	if !IsPath(nameOrPath) {
+		return Builtin(nameOrPath)
+	}
+	data, err := readFile(nameOrPath)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(nameOrPath, data)
+}
+
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, hint.Wrap(fmt.Errorf("open playbook: %w", err), "`fleetmend playbook list` shows the built-in ones, `fleetmend playbook new` writes one to start from")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open playbook: %w", err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, fmt.Errorf("open playbook %q: it is a folder", name)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("read playbook %q: %w", name, err)
+	}
+	return data, nil
+}

@@ -1,0 +1,99 @@
+package playbook
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
+)
+
+// FromScript wraps a script body as a playbook of one step, for ad-hoc work. Shell is powershell or cmd. It has no detect
+// (every machine is affected), no verify and no undo.
+func FromScript(shell, body string, args ...string) (*Source, error) {
+	return wrap("script", "Run a script ("+shell+")", shell, body, args)
+}
+
+// FromCommand wraps one command line as a playbook of one step; PowerShell runs it, cmdlets and programs alike.
+func FromCommand(line string) (*Source, error) {
+	return wrap("command", "Run: "+clip(strings.Join(strings.Fields(line), " ")), "powershell", line, nil)
+}
+
+// FromScriptFile wraps the content of a script's file. The name tells the shell: .ps1, .cmd or .bat. UTF-8 and UTF-16 with a
+// byte order mark are understood.
+func FromScriptFile(name string, data []byte, args ...string) (*Source, error) {
+	shell := ""
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".ps1":
+		shell = "powershell"
+	case ".cmd", ".bat":
+		shell = "cmd"
+	default:
+		return nil, hint.Wrap(fmt.Errorf("script %q: its name does not tell what runs it", name), "name it .ps1, .cmd or .bat")
+	}
+	body, err := scriptText(data)
+	if err != nil {
+		return nil, fmt.Errorf("script %q: %w", name, err)
+	}
+	base := filepath.Base(name)
+	s, err := wrap("script", fmt.Sprintf("Run the script %s (%s)", clip(base), shell), shell, body, args)
+	if err != nil {
+		return nil, fmt.Errorf("script %q: %w", name, err)
+	}
+	s.File = name
+	return s, nil
+}
+
+func wrap(name, summary, shell, body string, args []string) (*Source, error) {
+	switch {
+	case shell != "powershell" && shell != "cmd":
+		return nil, fmt.Errorf("%s", unknown("shell", shell, shells))
+	case strings.TrimSpace(body) == "":
+		return nil, fmt.Errorf("the %s is empty", name)
+	case len(body) > maxBody:
+		return nil, fmt.Errorf("the %s has %d bytes; at most %d are allowed", name, len(body), maxBody)
+	case !utf8.ValidString(body) || strings.ContainsRune(body, 0):
+		return nil, fmt.Errorf("the %s is not text", name)
+	case len(args) > maxSteps:
+		return nil, fmt.Errorf("the %s has %d arguments; at most %d are allowed", name, len(args), maxSteps)
+	}
+	for _, a := range args {
+		if len(a) > maxText || !utf8.ValidString(a) || strings.ContainsRune(a, 0) {
+			return nil, fmt.Errorf("the argument %q is not text of at most %d bytes", clip(a), maxText)
+		}
+	}
+	p := Playbook{
+		Name: name, Summary: summary, Detect: []Condition{}, Verify: []Condition{},
+		Fix: []Action{{Script: &Script{Shell: shell, Body: body, Args: append([]string(nil), args...)}}},
+	}
+	return &Source{Playbook: p, Digest: Digest(p), at: map[string]Position{}}, nil
+}
+
+// scriptText decodes what Windows' editors write.
+func scriptText(data []byte) (string, error) {
+	var order binary.ByteOrder
+	switch {
+	case bytes.HasPrefix(data, []byte("\xff\xfe")):
+		order = binary.LittleEndian
+	case bytes.HasPrefix(data, []byte("\xfe\xff")):
+		order = binary.BigEndian
+	default:
+		data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+		if !utf8.Valid(data) {
+			return "", fmt.Errorf("the file is neither UTF-8 nor UTF-16 with a byte order mark; save it as UTF-8")
+		}
+		return string(data), nil
+	}
+	if len(data)%2 != 0 {
+		return "", fmt.Errorf("the file is cut: UTF-16 has two bytes per character")
+	}
+	units := make([]uint16, 0, len(data)/2)
+	for i := 2; i < len(data); i += 2 {
+		units = append(units, order.Uint16(data[i:]))
+	}
+	return string(utf16.Decode(units)), nil
+}

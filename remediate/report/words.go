@@ -1,0 +1,319 @@
+package report
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/route"
+)
+
+// summaryOf says in plain sentences where the fleet stands: first what was wanted, then what is left, then how it ended.
+func summaryOf(r *Report) string {
+	all := len(r.Machines)
+	if all == 0 {
+		return "No machine was in this run." + endingOf(r.Run)
+	}
+	wanted, done := journal.Fixed, "fixed"
+	switch r.Run.Mode {
+	case agent.Detect:
+		wanted, done = journal.Affected, "affected"
+	case agent.Undo:
+		wanted, done = journal.Undone, "back as they were"
+		if all == 1 {
+			done = "back as it was"
+		}
+	}
+	n := r.Total(Status(wanted))
+	s := []string{fmt.Sprintf("%s of %s %s %s.", number(n), machines(all), isAre(all), done)}
+	for _, c := range r.Totals {
+		if c.Status != Status(wanted) {
+			s = append(s, sentence(c, r.Run.Mode))
+		}
+	}
+	return strings.Join(s, " ") + endingOf(r.Run)
+}
+
+func sentence(c Count, mode agent.Mode) string {
+	n, verb := number(c.Machines), isAre(c.Machines)
+	was := "were"
+	if c.Machines == 1 {
+		was = "was"
+	}
+	switch c.Status {
+	case Status(journal.Fixed):
+		return n + " " + verb + " fixed."
+	case Status(journal.Undone):
+		return n + " " + verb + " back as before."
+	case Status(journal.Clean):
+		if mode == agent.Undo {
+			return n + " had nothing to take back."
+		}
+		return n + " " + was + " not affected."
+	case Status(journal.Affected):
+		return n + " " + verb + " still affected."
+	case Status(journal.Failed):
+		return n + " failed."
+	case Status(journal.Unreachable):
+		return n + " could not be reached."
+	case Status(journal.Unknown):
+		return n + " " + verb + " in doubt: the connection was lost after the work may have begun."
+	case Status(journal.Held):
+		return n + " " + was + " held back and not touched."
+	case Status(journal.Skipped):
+		return n + " " + was + " skipped."
+	case Running:
+		return n + " " + verb + " in progress."
+	case Waiting:
+		return n + " " + verb + " waiting."
+	}
+	return n + " " + verb + " " + faceOf(c.Status).word + "."
+}
+
+func endingOf(run journal.Run) string {
+	reason := ""
+	if run.Reason != "" {
+		reason = ": " + strings.TrimRight(oneLine(run.Reason), ". ")
+	}
+	switch run.Status {
+	case journal.RunGated:
+		return " A gate stopped the run" + reason + "."
+	case journal.RunAuth:
+		return " The run stopped because the credentials were rejected" + reason + "."
+	case journal.RunTimeout:
+		return " The run reached its time limit" + reason + "."
+	case journal.RunCancelled:
+		return " The run was cancelled" + reason + "."
+	case journal.RunInterrupted:
+		return " The run was interrupted and can be resumed" + reason + "."
+	case journal.RunPaused:
+		return " The run is paused" + reason + "."
+	case journal.RunWaiting:
+		return " The run waits for approval" + reason + "."
+	case journal.RunRunning:
+		return " The run has not ended yet" + reason + "."
+	}
+	return ""
+}
+
+// reasonsOf groups the machines that need attention by status, class and text.
+func reasonsOf(all []Machine, run journal.Run) []Reason {
+	type key struct {
+		status Status
+		class  route.Class
+		text   string
+	}
+	groups := map[key][]string{}
+	for _, m := range all {
+		if !needsAttention(m.Status) || m.Status == Waiting || m.Status == Running || m.Status == Status(journal.Affected) {
+			continue
+		}
+		k := key{m.Status, m.Error, general(m)}
+		groups[k] = append(groups[k], m.Name)
+	}
+	reasons := make([]Reason, 0, len(groups))
+	for k, names := range groups {
+		slices.Sort(names)
+		reasons = append(reasons, Reason{k.status, k.class, k.text, advice(k.status, k.class, run), names})
+	}
+	slices.SortFunc(reasons, func(a, b Reason) int {
+		if d := group(a.Status) - group(b.Status); d != 0 {
+			return d
+		}
+		if d := len(b.Machines) - len(a.Machines); d != 0 {
+			return d
+		}
+		if d := strings.Compare(string(a.Status)+string(a.Class), string(b.Status)+string(b.Class)); d != 0 {
+			return d
+		}
+		return strings.Compare(a.Text, b.Text)
+	})
+	return reasons
+}
+
+// group sorts what somebody must look into before what merely was not done.
+func group(status Status) int {
+	if status == Status(journal.Held) || status == Status(journal.Skipped) {
+		return 1
+	}
+	return 0
+}
+
+var address = regexp.MustCompile(`\b\d{1,3}(\.\d{1,3}){3}(:\d{1,5})?\b|\[[0-9A-Fa-f:.]+(%[\w.-]+)?\](:\d{1,5})?`)
+
+// general takes out of a reason what differs from machine to machine, so that equal troubles come together.
+func general(m Machine) string {
+	text := oneLine(m.Reason)
+	if text == "" {
+		return "no reason was recorded"
+	}
+	text = strings.TrimPrefix(text, m.Name+": ")
+	host, _, _ := strings.Cut(m.Address, ":")
+	for _, own := range []string{m.Address, host, m.Name} {
+		if len(own) >= 3 {
+			text = replaceWord(text, own, "(machine)")
+		}
+	}
+	return cut(address.ReplaceAllString(text, "(address)"), 300)
+}
+
+// replaceWord replaces own where it stands alone, in any case: PC1 must not be found in PC10.
+func replaceWord(text, own, with string) string {
+	lower, low := strings.ToLower(text), strings.ToLower(own)
+	if len(lower) != len(text) || len(low) != len(own) { // folding changed lengths; offsets would not fit
+		return text
+	}
+	var out strings.Builder
+	from := 0
+	for {
+		i := strings.Index(lower[from:], low)
+		if i < 0 {
+			return out.String() + text[from:]
+		}
+		begin, end := from+i, from+i+len(low)
+		out.WriteString(text[from:begin])
+		if begin > 0 && wordByte(text[begin-1]) || end < len(text) && wordByte(text[end]) {
+			out.WriteString(text[begin:end])
+		} else {
+			out.WriteString(with)
+		}
+		from = end
+	}
+}
+
+func wordByte(c byte) bool {
+	return c == '-' || c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= 0x80
+}
+
+// advice says what to do about a group of machines, for somebody who has been awake for a long time.
+func advice(status Status, class route.Class, run journal.Run) string {
+	switch status {
+	case Status(journal.Held):
+		return "Nothing was sent to these machines. When the cause of the stop is understood, retry the run: it takes them up again."
+	case Status(journal.Skipped):
+		return "Left out on purpose, for the reason given. Change the selection or the inventory and plan again if that was not meant."
+	case Status(journal.Unknown):
+		return "Retry the run. Every step looks first whether it is needed, so nothing is done twice."
+	}
+	switch class {
+	case route.Unreachable:
+		return "Check that the machines are on, on the network, and that their firewall allows WinRM (TCP 5985 or 5986); " +
+			"\"fleetmend inventory probe\" shows what answers. Machines that crash while starting need --chase or a boot medium (\"fleetmend media build\")."
+	case route.Busy:
+		return "WinRM was at a limit or still starting. Retry in a few minutes; lower --forks or set a limit per site if it stays."
+	case route.Auth:
+		return "Check account and password before anything else: every further attempt brings the account closer to a lockout. Then retry."
+	case route.Denied:
+		return "No account that may work on these machines: the one used is valid but no administrator there (for a local account see LocalAccountTokenFilterPolicy), or LAPS gives none (\"fleetmend doctor\" shows the rights; a domain account works without LAPS)."
+	case route.Untrusted:
+		return "Give fleetmend the certificate of the CA that issued the machine's certificate, and check that the name in it is the name used."
+	case route.Refused:
+		return "Something else answers at this address, or WinRM refuses for good. Check address and port, and the listener on the machine."
+	case route.Unknown:
+		return "Retry the run. Every step looks first whether it is needed, so nothing is done twice."
+	}
+	if run.Mode == agent.Undo {
+		return "The machine could not be put back completely. \"fleetmend runs show " + run.ID + "\" tells which step; what was moved is still in its quarantine."
+	}
+	return "The machine did the work and reports a failure. \"fleetmend runs show " + run.ID + "\" tells which step. What was changed can be taken back with undo."
+}
+
+// nextOf lists what can be typed now, the most useful first.
+func nextOf(r *Report) []Command {
+	id, next := r.Run.ID, []Command{}
+	again := r.Total(Status(journal.Failed), Status(journal.Unreachable), Status(journal.Unknown), Status(journal.Held))
+	switch r.Run.Status {
+	case journal.RunWaiting, journal.RunRunning:
+		next = append(next, Command{"See where it stands", "fleetmend runs watch " + id},
+			Command{"Go on, in case it was cut off", "fleetmend runs resume " + id})
+	case journal.RunPaused, journal.RunInterrupted:
+		next = append(next, Command{"Go on where it stopped", "fleetmend runs resume " + id})
+	default: // it is over for good; what it left undone is for a new run
+		if again > 0 {
+			next = append(next, Command{fmt.Sprintf("Try %s again that %s not done", machines(again), isAre(again)), "fleetmend runs retry " + id})
+		}
+	}
+	if n := r.Total(Status(journal.Affected)); n > 0 && r.Run.Playbook != "" {
+		next = append(next, Command{"Fix what is affected", "fleetmend run " + r.Run.Playbook})
+	}
+	if n := r.Total(Status(journal.Fixed), Status(journal.Failed), Status(journal.Unknown)); n > 0 && r.Run.Mode == agent.Fix {
+		next = append(next, Command{"Take back what this run changed", "fleetmend runs undo " + id})
+	}
+	return append(next, Command{"See every machine and step", "fleetmend runs show " + id})
+}
+
+func machines(n int) string {
+	if n == 1 {
+		return "1 machine"
+	}
+	return number(n) + " machines"
+}
+
+func isAre(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
+}
+
+// number writes 12345 as 12,345.
+func number(n int) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// took writes a duration as people say it: 850 ms, 4.2 s, 3 min 5 s, 2 h 10 min.
+func took(d time.Duration) string {
+	switch {
+	case d <= 0:
+		return ""
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", max(d.Milliseconds(), 1))
+	case d < 10*time.Second:
+		return strings.TrimSuffix(fmt.Sprintf("%.1f", d.Truncate(100*time.Millisecond).Seconds()), ".0") + " s"
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < time.Hour:
+		if s := d % time.Minute / time.Second; s != 0 {
+			return fmt.Sprintf("%d min %d s", d/time.Minute, s)
+		}
+		return fmt.Sprintf("%d min", d/time.Minute)
+	}
+	if m := d % time.Hour / time.Minute; m != 0 {
+		return fmt.Sprintf("%d h %d min", d/time.Hour, m)
+	}
+	return fmt.Sprintf("%d h", d/time.Hour)
+}
+
+// oneLine makes any text safe for one line of a terminal: no control characters (machines choose these texts), no runs of blanks.
+func oneLine(s string) string {
+	s = strings.Map(func(c rune) rune {
+		switch {
+		case c == '\n' || c == '\r' || c == '\t':
+			return ' '
+		case c < 0x20, c >= 0x7f && c < 0xa0, c >= 0x200b && c <= 0x200f, c >= 0x2028 && c <= 0x202e, c >= 0x2066 && c <= 0x2069, c == 0xfeff:
+			return -1 // also what reorders text on the screen
+		}
+		return c
+	}, s)
+	return strings.Join(strings.Fields(s), " ")
+}
+
+// cut shortens to at most n runes, the last three of them dots where something went.
+func cut(s string, n int) string {
+	runes := []rune(s)
+	if len(runes) <= n {
+		return s
+	}
+	if n <= 3 {
+		return string(runes[:max(n, 0)])
+	}
+	return strings.TrimRight(string(runes[:n-3]), " ") + "..."
+}

@@ -1,0 +1,183 @@
+package winrm
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"strings"
+	"testing"
+
+	mzwinrm "github.com/masterzen/winrm"
+
+	"github.com/fleetmend/fleetmend/internal/secret"
+)
+
+func FuzzSealed(f *testing.F) {
+	whole := appendSealed(nil, 5, bytes.Repeat([]byte{1}, 16), []byte("hello"))
+	f.Add(sealedType, whole)
+	f.Add(sealedType, append(whole[:len(whole)-len("--"+sealedBoundary+"--\r\n")], whole...))
+	f.Add(sealedType, whole[:len(whole)-30])
+	f.Add(`multipart/encrypted;protocol="application/HTTP-SPNEGO-session-encrypted";boundary=x`, []byte("--x\r\n\tContent-Type: a\r\n"))
+	f.Add(soapType, []byte("<s:Envelope/>"))
+	f.Fuzz(func(t *testing.T, contentType string, body []byte) {
+		parts, err := parseSealed(contentType, body)
+		if err != nil && !errors.Is(err, errMultipart) && !errors.Is(err, errPlain) {
+			t.Fatalf("unclassified: %v", err)
+		}
+		for _, part := range parts {
+			if len(part.signature) != signatureSize || !bytes.Contains(body, part.data) {
+				t.Fatal("a part that is not in the body")
+			}
+		}
+	})
+}
+
+func TestSealedRoundTrip(t *testing.T) {
+	data := []byte("--" + sealedBoundary + "--\r\n and the boundary inside")
+	signature := bytes.Repeat([]byte{7}, 16)
+	parts, err := parseSealed(sealedType, appendSealed(nil, len(data), signature, data))
+	if err != nil || len(parts) != 1 || !bytes.Equal(parts[0].data, data) || !bytes.Equal(parts[0].signature, signature) {
+		t.Fatalf("%v %q", err, parts)
+	}
+	for _, cut := range []int{1, 2, 5, 40, 100, 150} {
+		whole := appendSealed(nil, len(data), signature, data)
+		if _, err := parseSealed(sealedType, whole[:len(whole)-len("--\r\n")-cut]); !errors.Is(err, errMultipart) {
+			t.Errorf("cut by %d: %v", cut, err)
+		}
+	}
+	wrong := bytes.Replace(appendSealed(nil, len(data), signature, data), []byte("Length="), []byte("Length=1"), 1)
+	if _, err := parseSealed(sealedType, wrong); !errors.Is(err, errMultipart) {
+		t.Errorf("a wrong length: %v", err)
+	}
+}
+
+func FuzzReply(f *testing.F) {
+	f.Add([]byte(receiveReply))
+	f.Add([]byte(createReply))
+	f.Add([]byte("<html>"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		out := &output{limit: 1 << 10}
+		r, err := parseReply(body, out)
+		if err != nil && !errors.Is(err, errNotSOAP) && !errors.Is(err, errTooMuch) {
+			t.Fatalf("unclassified: %v", err)
+		}
+		if err == nil && r == nil || len(out.Stdout)+len(out.Stderr) > 1<<10 {
+			t.Fatal("no reply, or more output than allowed")
+		}
+	})
+}
+
+const createReply = `<s:Envelope xml:lang="en-US" xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:a="http://schemas.xmlsoap.org/ws/2004/08/addressing" ` +
+	`xmlns:x="http://schemas.xmlsoap.org/ws/2004/09/transfer" xmlns:w="http://schemas.dmtf.org/wbem/wsman/1/wsman.xsd"><s:Header>` +
+	`<a:Action>http://schemas.xmlsoap.org/ws/2004/09/transfer/CreateResponse</a:Action><a:RelatesTo>uuid:D0</a:RelatesTo></s:Header><s:Body>` +
+	`<x:ResourceCreated><a:Address>http://h:5985/wsman</a:Address><a:ReferenceParameters><w:SelectorSet><w:Selector Name="ShellId">67A7</w:Selector>` +
+	`</w:SelectorSet></a:ReferenceParameters></x:ResourceCreated><rsp:Shell xmlns:rsp="http://schemas.microsoft.com/wbem/wsman/1/windows/shell">` +
+	`<rsp:ShellId>67A7</rsp:ShellId></rsp:Shell></s:Body></s:Envelope>`
+
+const receiveReply = `<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:a="http://schemas.xmlsoap.org/ws/2004/08/addressing" ` +
+	`xmlns:rsp="http://schemas.microsoft.com/wbem/wsman/1/windows/shell"><s:Header><a:Action>http://schemas.microsoft.com/wbem/wsman/1/windows/shell/ReceiveResponse` +
+	`</a:Action><a:RelatesTo>uuid:D1</a:RelatesTo></s:Header><s:Body><rsp:ReceiveResponse><rsp:Stream Name="stdout" CommandId="C">aGVsbG8=</rsp:Stream>` +
+	`<rsp:Stream Name="stderr" CommandId="C">d2Fybg==</rsp:Stream><rsp:Stream Name="stdout" CommandId="C" End="true"></rsp:Stream>` +
+	`<rsp:CommandState CommandId="C" State="http://schemas.microsoft.com/wbem/wsman/1/windows/shell/CommandState/Done"><rsp:ExitCode>123</rsp:ExitCode>` +
+	`</rsp:CommandState></rsp:ReceiveResponse></s:Body></s:Envelope>`
+
+// The library's parsers and ours must read the same in the same replies.
+func TestReplyAgreesWithTheLibrary(t *testing.T) {
+	r, err := parseReply([]byte(createReply), nil)
+	shell, libraryErr := mzwinrm.ParseOpenShellResponse(createReply)
+	if err != nil || libraryErr != nil || r.shellID != shell || shell != "67A7" || r.relatesTo != "uuid:D0" {
+		t.Errorf("shell %q and %q, %v, %v", r.shellID, shell, err, libraryErr)
+	}
+	out := &output{limit: 100}
+	if r, err = parseReply([]byte(receiveReply), out); err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	done, exit, err := mzwinrm.ParseSlurpOutputErrResponse(receiveReply, &stdout, &stderr)
+	if err != nil || !done || !r.done || exit != r.exitCode || stdout.String() != string(out.Stdout) || stderr.String() != string(out.Stderr) || exit != 123 {
+		t.Errorf("%v: done %v, exit %d and %d, %q and %q", err, r.done, exit, r.exitCode, &stdout, out.Stdout)
+	}
+}
+
+// The Send that is filled here must be byte for byte the one the library builds.
+func TestSendIsTheLibrarysOwn(t *testing.T) {
+	v := &values{to: "http://h:5985/wsman", messageID: newMessageID(), timeout: "PT20S", shellID: "S", commandID: "C", stdin: []byte("a\x00<payload>")}
+	want := mzwinrm.NewSendInputRequest(v.to, "S", "C", v.stdin, true, mzwinrm.NewParameters("PT20S", locale, envelopeSize)).String()
+	want = strings.TrimSpace(want)
+	want = messageIDPattern.ReplaceAllString(want, v.messageID)
+	if got := string(shellEnvelopes().sendEnd.fill(nil, v)); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func FuzzChallenge(f *testing.F) {
+	f.Add(challenge(flagsWanted, 2, 4, "ABCD", 7, 8, "12345678", 0, 0, ""))
+	f.Add(challenge(flagsWanted, 6, 2, "AB", 0, 0, ""))
+	f.Add(challenge(flagsWanted&^flagSeal, 0, 0, ""))
+	f.Fuzz(func(t *testing.T, message []byte) {
+		n := testNTLM(t)
+		if _, err := n.authenticate(message, []byte("hash")); err == nil && n.session == nil {
+			t.Fatal("no session after a good challenge")
+		}
+		if n.session == nil {
+			return
+		}
+		if _, err := n.unseal(sealedPart{signature: message[:min(len(message), 16)], data: message}); err == nil {
+			t.Fatal("a seal out of thin air was accepted")
+		}
+	})
+}
+
+func TestWeakChallengesAreRefused(t *testing.T) {
+	good := challenge(flagsWanted, 7, 8, "12345678", 0, 0, "")
+	if _, err := testNTLM(t).authenticate(good, nil); err != nil {
+		t.Fatalf("the good one: %v", err)
+	}
+	for bit := range 32 {
+		if flagsWanted&(1<<bit) == 0 {
+			continue
+		}
+		if _, err := testNTLM(t).authenticate(challenge(flagsWanted&^(1<<bit), 7, 8, "12345678", 0, 0, ""), nil); !errors.Is(err, errWeak) {
+			t.Errorf("without flag %08x: %v", 1<<bit, err)
+		}
+	}
+	for name, message := range map[string][]byte{
+		"short": good[:47], "not NTLM": []byte(strings.Repeat("x", 80)), "cut": good[:len(good)-1], "no end": challenge(flagsWanted, 7, 8, "12345678"),
+		"short flags": challenge(flagsWanted, 6, 1, "x", 0, 0, ""), "pair too long": challenge(flagsWanted, 2, 400, "x", 0, 0, ""),
+	} {
+		if _, err := testNTLM(t).authenticate(message, nil); !errors.Is(err, errChallenge) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func testNTLM(t *testing.T) *ntlmClient {
+	n, err := newNTLM(Credential{User: "u", Domain: "d", Password: testPassword})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.negotiate(); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// challenge builds a CHALLENGE_MESSAGE from flags and (id, length, value) triples.
+func challenge(flags uint32, pairs ...any) []byte {
+	var info []byte
+	for i := 0; i < len(pairs); i += 3 {
+		info = binary.LittleEndian.AppendUint16(info, uint16(pairs[i].(int)))
+		info = binary.LittleEndian.AppendUint16(info, uint16(pairs[i+1].(int)))
+		info = append(info, pairs[i+2].(string)...)
+	}
+	m := append([]byte("NTLMSSP\x00"), 2, 0, 0, 0)
+	m = append(m, 0, 0, 0, 0, 48, 0, 0, 0) // no target name
+	m = binary.LittleEndian.AppendUint32(m, flags)
+	m = append(m, "\x01\x23\x45\x67\x89\xab\xcd\xef\x00\x00\x00\x00\x00\x00\x00\x00"...)
+	m = binary.LittleEndian.AppendUint16(m, uint16(len(info)))
+	m = binary.LittleEndian.AppendUint16(m, uint16(len(info)))
+	m = binary.LittleEndian.AppendUint32(m, 48)
+	return append(m, info...)
+}
+
+var testPassword = secret.New("p")

@@ -1,0 +1,77 @@
+package winrm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/route"
+)
+
+// The exit codes that tell what became of the envelope: the first two are the bootstrap's own, the third is cmd.exe's
+// for a program that it cannot find.
+const (
+	exitNoEnvelope  = 90
+	exitCutEnvelope = 91
+	exitNotFound    = 9009
+)
+
+// Do carries one request to the agent on a machine and returns its answer. Success is the machine's word that the command
+// ended, together with a whole result that bears the request's nonce.
+func (r *Route) Do(ctx context.Context, t route.Target, request agent.Request) (agent.Result, error) {
+	stdin, err := agent.Encode(request)
+	if err != nil {
+		return agent.Result{}, &route.Error{Class: route.Refused, Op: opCommand, Target: t.Name, Err: err}
+	}
+	out, err := r.Run(ctx, t, agent.CommandLine(), stdin)
+	if err != nil {
+		if !errors.Is(err, errTooMuch) {
+			return agent.Result{}, err
+		}
+		// The result may have come before the flood.
+		if result, decodeErr := agent.Decode(out.Stdout, request.Nonce); decodeErr == nil {
+			r.config.Logger.Warn("output cut after the result", "machine", t.Name, "limit", r.config.MaxOutput)
+			return result, nil
+		}
+		return agent.Result{}, err
+	}
+	result, err := agent.Decode(out.Stdout, request.Nonce)
+	if err != nil {
+		return agent.Result{}, noResult(t.Name, out, err)
+	}
+	return result, nil
+}
+
+// noResult explains a command that ended without a result.
+func noResult(target string, out Output, err error) *route.Error {
+	e := &route.Error{Class: route.Unknown, Op: opReceive, Target: target}
+	said := strings.Join(strings.Fields(agent.DecodeCLIXML(string(out.Stderr[:min(len(out.Stderr), 32<<10)]))), " ")
+	silent, plain := len(out.Stdout) == 0, len(said) > 0 && !strings.HasPrefix(string(out.Stderr), "#< CLIXML")
+	foreign := errors.Is(err, agent.ErrForeign)
+	switch {
+	case !foreign && (out.ExitCode == exitNoEnvelope || out.ExitCode == exitCutEnvelope):
+		e.Class = route.Unreachable
+		e.Err = hint.Wrap(fmt.Errorf("the request reached PowerShell incomplete (exit code %d), so nothing was done", out.ExitCode),
+			"the run tries again; if it stays so, something on the machine keeps input from PowerShell")
+		return e
+	case silent && out.ExitCode == exitNotFound:
+		e.Class = route.Refused
+		e.Err = hint.Wrap(errors.New("PowerShell was not found on the machine (exit code 9009), so nothing was done"),
+			"check that powershell.exe is on the machine's path, or use a medium")
+	case silent && out.ExitCode == 1 && plain:
+		// cmd.exe speaks for itself here: whatever PowerShell writes to stderr is CLIXML.
+		e.Class = route.Refused
+		e.Err = hint.Wrap(errors.New("PowerShell did not start on the machine, so nothing was done"),
+			"a policy (AppLocker, WDAC, software restriction) may block powershell.exe for this account; allow it or use a medium")
+	default:
+		e.Err = hint.Wrap(fmt.Errorf("%w (exit code %d)", err, out.ExitCode),
+			"what the machine did is not known; the run asks again by run ID and the machine answers from its record")
+	}
+	if said != "" {
+		e.Err = fmt.Errorf("%w; the machine says: %s", e.Err, clip(said, 300))
+	}
+	return e
+}

@@ -1,0 +1,277 @@
+package run
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/plan"
+)
+
+// execution is one run under way. The goroutine of all owns it; workers touch only what is marked so.
+type execution struct {
+	*Engine
+	journal *journal.Session
+	plan    *plan.Plan
+	rules   *plan.Options
+	pilots  map[string]*pilot // by route; workers
+
+	halt     *halt         // why no new machines are started; nil while they are
+	halted   chan struct{} // closed with halt; workers
+	stopping atomic.Bool   // the same; workers
+	rejected chan struct{} // closed when credentials were rejected; workers
+	reject   sync.Once     // workers
+	why      string        // what was rejected, readable after rejected is closed
+
+	paused   bool
+	base     journal.Status // what the run is when it is not paused: running or waiting
+	control  int64          // last wish obeyed
+	approved chan string
+	deadline <-chan time.Time // of the run
+	ticks    <-chan time.Time // look for wishes
+}
+
+// halt says how a run ends that does not go to its end.
+type halt struct {
+	status journal.Status
+	reason string
+}
+
+// controlEvery is how often the engine looks for wishes of other processes: soon enough for a person who waits.
+const controlEvery = time.Second
+
+func newExecution(e *Engine, s *journal.Session) *execution {
+	x := &execution{
+		Engine: e, journal: s, plan: s.Plan(), rules: &s.Plan().Options, pilots: map[string]*pilot{},
+		halted: make(chan struct{}), rejected: make(chan struct{}), base: journal.RunRunning, control: s.ControlSeq(), approved: make(chan string, 1),
+	}
+	for name := range e.options.Routes {
+		x.pilots[name] = newPilot()
+	}
+	return x
+}
+
+// all executes the waves that are not over, and records how the run ended.
+func (x *execution) all(ctx context.Context, kind journal.Kind) error {
+	if x.rules.RunTimeout > 0 {
+		t := time.NewTimer(x.rules.RunTimeout)
+		defer t.Stop()
+		x.deadline = t.C
+	}
+	ticker := time.NewTicker(controlEvery)
+	defer ticker.Stop()
+	x.ticks = ticker.C
+
+	if err := x.journal.SetStatus(journal.RunRunning, kind, 0, x.opening()); err != nil {
+		return err
+	}
+	if err := x.wishes(ctx); err != nil { // those left while nobody was at work
+		return err
+	}
+	run, err := x.options.Journal.Run(ctx, x.journal.ID())
+	if err != nil {
+		return err
+	}
+	left, err := x.leftovers(ctx)
+	if err != nil {
+		return err
+	}
+	// A run that is already to stop goes through its first wave all the same, for the machines that were in flight.
+	for number := run.Finished + 1; number <= len(x.plan.Waves); number++ {
+		if err := x.wave(ctx, number, left[number]); err != nil {
+			return err
+		}
+		if x.halt != nil {
+			break
+		}
+	}
+	return x.end()
+}
+
+func (x *execution) opening() string {
+	return fmt.Sprintf("%s %s on %s in %s", x.plan.Mode, x.plan.Playbook.Name, counted(x.plan.Machines(), "machine"), counted(len(x.plan.Waves), "wave"))
+}
+
+// leftovers reads how far each machine is, by wave; for a new run everything is pending.
+func (x *execution) leftovers(ctx context.Context) (map[int][]journal.Machine, error) {
+	machines, err := x.options.Journal.Machines(ctx, x.journal.ID())
+	if err != nil {
+		return nil, err
+	}
+	waves := map[int][]journal.Machine{}
+	for _, m := range machines {
+		waves[m.Wave] = append(waves[m.Wave], m)
+	}
+	return waves, nil
+}
+
+// stopFor ends the starting of new machines; the first reason stays.
+func (x *execution) stopFor(status journal.Status, reason string) {
+	if x.halt != nil {
+		return
+	}
+	x.halt = &halt{status, reason}
+	x.stopping.Store(true)
+	close(x.halted)
+}
+
+// end records the status. Machines that were not started are held, unless the run can be resumed.
+func (x *execution) end() error {
+	if x.halt == nil {
+		return x.journal.End(journal.RunDone, "")
+	}
+	if x.halt.status.Final() {
+		if err := x.holdRest(); err != nil {
+			return err
+		}
+	}
+	return x.journal.End(x.halt.status, x.halt.reason)
+}
+
+func (x *execution) holdRest() error {
+	machines, err := x.options.Journal.Machines(context.Background(), x.journal.ID())
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, m := range machines {
+		if m.State == journal.Pending || m.State == journal.Leased {
+			ids = append(ids, m.Target.ID)
+		}
+	}
+	return x.hold(ids)
+}
+
+// hold records machines as held, in commits of a bearable size.
+func (x *execution) hold(ids []string) error {
+	const atOnce = 2000
+	for len(ids) > 0 {
+		n := min(len(ids), atOnce)
+		if err := x.journal.Hold(ids[:n], "not started: "+x.halt.reason); err != nil {
+			return err
+		}
+		ids = ids[n:]
+	}
+	return nil
+}
+
+// explain says what an abrupt end means for the machines in flight.
+func (x *execution) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	id := x.journal.ID()
+	resume := fmt.Sprintf("machines in flight stay running in the journal; `fleetmend runs resume %s` asks each what became of it and changes none twice", id)
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		// The journal itself is sound: leave word that this was wanted.
+		return errors.Join(hint.Wrap(fmt.Errorf("run %s stopped at once: %w", id, err), resume),
+			x.journal.End(journal.RunInterrupted, "stopped at once"))
+	}
+	return hint.Wrap(fmt.Errorf("run %s stopped: %w", id, err), resume)
+}
+
+// outside waits for whatever comes next: the verdict of a worker, the time wake, or something from outside, which it
+// handles. An error is the end of ctx or of the journal.
+func (x *execution) outside(ctx context.Context, done <-chan verdict, wake <-chan time.Time) (*verdict, error) {
+	stop, rejected, deadline := x.stop, x.rejected, x.deadline
+	if x.halt != nil {
+		stop, rejected, deadline = nil, nil, nil // one reason is enough
+	}
+	select {
+	case v := <-done:
+		return &v, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-wake:
+	case <-stop:
+		x.stopFor(journal.RunInterrupted, "stopped by the operator")
+		return nil, x.journal.Note(journal.Stopping, 0, "no new machines are started, those in flight end")
+	case <-rejected:
+		return nil, x.stopRejected()
+	case <-deadline:
+		x.stopFor(journal.RunTimeout, fmt.Sprintf("the time of the run, %s, is over", x.rules.RunTimeout))
+		return nil, x.journal.Note(journal.Stopping, 0, x.halt.reason)
+	case <-x.ticks:
+		return nil, x.wishes(ctx)
+	}
+	return nil, nil
+}
+
+// stopRejected stops the run because a machine rejected the credentials.
+func (x *execution) stopRejected() error {
+	x.stopFor(journal.RunAuth, x.why)
+	return x.journal.Note(journal.Stopping, 0, x.why)
+}
+
+// wishes obeys what other processes left in the journal.
+func (x *execution) wishes(ctx context.Context) error {
+	controls, err := x.journal.Controls(ctx, x.control)
+	if err != nil {
+		x.options.Logger.WarnContext(ctx, "controls of other processes cannot be read", "error", err)
+		return nil // the next tick looks again
+	}
+	for _, c := range controls {
+		if err := x.obey(c); err != nil {
+			return err
+		}
+		x.control = c.Seq
+	}
+	if len(controls) > 0 {
+		return x.journal.Obeyed(x.control)
+	}
+	return nil
+}
+
+func (x *execution) obey(c journal.Control) error {
+	switch c.Kind {
+	case journal.Pause:
+		if !x.paused {
+			x.paused = true
+			return x.journal.SetStatus(journal.RunPaused, journal.Paused, 0, "by "+c.Who)
+		}
+	case journal.Resume:
+		if x.paused {
+			x.paused = false
+			return x.journal.SetStatus(x.base, journal.Unpaused, 0, "by "+c.Who)
+		}
+	case journal.Cancel:
+		x.stopFor(journal.RunCancelled, "cancelled by "+c.Who)
+		return x.journal.Note(journal.Stopping, 0, x.halt.reason)
+	case journal.Approve:
+		select {
+		case x.approved <- c.Who:
+		default: // an approval is waiting already
+		}
+	}
+	return nil
+}
+
+// requestRun is the run ID that machines know: with undo that of the run to take back.
+func (x *execution) requestRun() string {
+	if x.plan.Mode == agent.Undo {
+		return x.plan.Undoes
+	}
+	return x.journal.ID()
+}
+
+func (x *execution) request(mode agent.Mode) agent.Request {
+	var nonce [16]byte
+	_, _ = rand.Read(nonce[:]) //nolint:errcheck // never fails (crypto/rand)
+	return agent.Request{Run: x.requestRun(), Nonce: hex.EncodeToString(nonce[:]), Mode: mode, Playbook: x.plan.Playbook}
+}
+
+// counted is "1 machine", "2 machines".
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -1,0 +1,114 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/plan"
+)
+
+// Follow is what a plan that follows on a run needs beside the run.
+type Follow struct {
+	Operator string
+	Now      time.Time
+	TTL      time.Duration       // 0: plan.DefaultTTL
+	Outcomes []journal.Outcome   // RetryPlan only; nil: failed, unreachable, unknown and held
+	Options  func(*plan.Options) // changes the rules of the run; may be nil
+}
+
+// RetryPlan makes a plan that does again what a run left undone, in the waves of that run. A machine that is unknown there
+// gets the new run's ID: every action is idempotent, and what the old run did stays in the old run's record, for its undo.
+func RetryPlan(ctx context.Context, j *journal.Journal, runID string, f Follow) (*plan.Plan, error) {
+	wanted := f.Outcomes
+	if wanted == nil {
+		wanted = []journal.Outcome{journal.Failed, journal.Unreachable, journal.Unknown, journal.Held}
+	}
+	p, err := follow(ctx, j, runID, f, func(m *journal.Machine) bool {
+		return m.State == journal.Done && slices.Contains(wanted, m.Outcome)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("retry run %s: %w", runID, err)
+	}
+	p.RetryOf = runID
+	return seal(p, "retry", runID, "every machine of that run is done")
+}
+
+// UndoPlan makes a plan that takes back what a run changed: on every machine that was changed or may have been.
+func UndoPlan(ctx context.Context, j *journal.Journal, runID string, f Follow) (*plan.Plan, error) {
+	old, err := j.Run(ctx, runID)
+	if err != nil {
+		return nil, fmt.Errorf("undo run %s: %w", runID, err)
+	}
+	if old.Mode != agent.Fix {
+		return nil, hint.Wrap(fmt.Errorf("undo run %s: it was a run of mode %s and fixed nothing", runID, old.Mode), "see the runs that fixed something with `fleetmend runs list`")
+	}
+	p, err := follow(ctx, j, runID, f, mayBeChanged)
+	if err != nil {
+		return nil, fmt.Errorf("undo run %s: %w", runID, err)
+	}
+	p.Mode, p.Undoes, p.RetryOf = agent.Undo, runID, ""
+	return seal(p, "undo", runID, "that run changed no machine")
+}
+
+func mayBeChanged(m *journal.Machine) bool {
+	switch m.State {
+	case journal.Running, journal.Rebooting:
+		return true
+	case journal.Done:
+		return m.Changed > 0 || m.Outcome == journal.Unknown
+	}
+	return false
+}
+
+// follow copies the plan of a run with the machines that want says.
+func follow(ctx context.Context, j *journal.Journal, runID string, f Follow, want func(*journal.Machine) bool) (*plan.Plan, error) {
+	p, err := j.Plan(ctx, runID)
+	if err != nil {
+		return nil, err
+	}
+	machines, err := j.Machines(ctx, runID)
+	if err != nil {
+		return nil, err
+	}
+	wanted := make(map[string]bool, len(machines))
+	for i := range machines {
+		wanted[machines[i].Target.ID] = machines[i].Wave > 0 && want(&machines[i])
+	}
+	var waves []plan.Wave
+	for _, w := range p.Waves {
+		w.Entries = slices.DeleteFunc(slices.Clone(w.Entries), func(e plan.Entry) bool { return !wanted[e.ID] })
+		if len(w.Entries) > 0 {
+			waves = append(waves, w)
+		}
+	}
+	ttl := f.TTL
+	if ttl <= 0 {
+		ttl = plan.DefaultTTL
+	}
+	p.Waves, p.Skipped, p.Parameters = waves, nil, maps.Clone(p.Parameters)
+	p.Created = f.Now.UTC().Truncate(time.Millisecond)
+	p.Expires = p.Created.Add(ttl)
+	p.Operator = f.Operator
+	if f.Options != nil {
+		f.Options(&p.Options)
+	}
+	return p, nil
+}
+
+func seal(p *plan.Plan, verb, runID, nothing string) (*plan.Plan, error) {
+	err := p.Seal()
+	if _, empty := errors.AsType[*plan.EmptyError](err); empty {
+		return nil, hint.Wrap(fmt.Errorf("%s run %s: nothing to do, %s: %w", verb, runID, nothing, &plan.EmptyError{}), "see it with `fleetmend runs show "+runID+"`")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s run %s: %w", verb, runID, err)
+	}
+	return p, nil
+}

@@ -1,0 +1,130 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/route"
+)
+
+// restart is the wait for one machine to come back and verify.
+type restart struct {
+	down    bool  // it was seen not answering
+	holds   bool  // the last verify held, though the restart was not seen
+	blind   bool  // the machine does not know its uptime
+	lastErr error // of the last question
+}
+
+// slack is how much two clocks that are read one after the other may differ.
+const slack = 5 * time.Second
+
+// blindPatience is how long a machine that cannot tell its uptime is watched for going down. A machine that did not
+// restart by then either did so between two looks or will not.
+const blindPatience = 2 * time.Minute
+
+// awaitRestart watches a machine that announced a restart until it is back and verified. The machine keeps its place
+// among the forks meanwhile, so that never more machines restart at once than the plan allows to be in flight.
+func (x *execution) awaitRestart(ctx context.Context, t *task) verdict {
+	began := time.Now()
+	limit := began.Add(x.rules.RebootWait)
+	t.deadline = limit.Add(x.rules.Timeout)
+	var w restart
+	for pause := 2 * time.Second; ; pause = min(pause*3/2, 20*time.Second) {
+		v, over := x.look(ctx, t, &w)
+		if over {
+			return v
+		}
+		if !time.Now().Before(limit) || w.blind && w.holds && !w.down && time.Since(began) >= min(blindPatience, x.rules.RebootWait) {
+			return x.giveUp(t, &w)
+		}
+		wait := time.NewTimer(pause/2 + time.Duration(x.options.Rand()*float64(pause/2)))
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return verdict{task: t, what: left}
+		case <-x.rejected:
+			wait.Stop()
+			return verdict{task: t, what: notStarted}
+		}
+	}
+}
+
+// look asks a machine once whether it is back, and if so, whether verify holds.
+func (x *execution) look(ctx context.Context, t *task, w *restart) (verdict, bool) {
+	if err := x.within(ctx, t, func(ctx context.Context) error { return x.options.Routes[t.entry.Route].Alive(ctx, t.entry.Target) }); err != nil {
+		w.down, w.lastErr = true, err
+		return verdict{task: t, what: left}, ctx.Err() != nil
+	}
+	r := x.ask(ctx, t, agent.Verify, nil)
+	switch {
+	case r.barred:
+		return x.notStarted(t), true
+	case ctx.Err() != nil:
+		return verdict{task: t, what: left}, true
+	case route.ClassOf(r.err) == route.Auth:
+		return x.finish(t, journal.End{Outcome: journal.Unknown, Class: route.Auth,
+			Reason: "was fixed and restarted, but could not be verified: " + reasonOf(r.err)}), true
+	case r.err != nil:
+		w.lastErr = r.err
+		return verdict{}, false
+	}
+	w.lastErr = nil
+	w.holds, w.blind = r.result.Outcome == agent.Fixed, r.result.Uptime < 0 || t.fixed.Uptime < 0
+	switch {
+	case x.restartedBefore(*t.fixed): // its own record says so
+	case w.blind && !w.down, !w.blind && !restarted(t, r.result.Uptime, w.down):
+		return verdict{}, false
+	}
+	if w.holds {
+		return x.finish(t, journal.End{Outcome: journal.Fixed, Rebooted: true}), true
+	}
+	return x.finish(t, journal.End{Outcome: journal.Failed, Rebooted: true,
+		Reason: "verify does not hold after the restart: " + orElse(oneLine(r.result.Message), "the agent did not say why")}), true
+}
+
+// restarted compares uptimes. A machine that restarted after the fix cannot have been up for longer than has passed since,
+// one that did not has been up for as long and its old uptime more; seconds are rounded, so one second is forgiven. On a
+// machine that had only just started when it was fixed the two are too near each other: there it must have been seen down
+// as well, or fall short by the slack. A clock that was set back while the run was down makes the time passed zero.
+func restarted(t *task, uptime int64, down bool) bool {
+	elapsed := max(time.Since(t.fixedAt), 0)
+	now, then := time.Duration(uptime)*time.Second, time.Duration(t.fixed.Uptime)*time.Second
+	return now <= elapsed+time.Second && (down || then > slack) || now < then+elapsed-slack
+}
+
+// giveUp records what is known of a machine that did not come back, or did not go.
+func (x *execution) giveUp(t *task, w *restart) verdict {
+	done := changes(*t.fixed)
+	switch {
+	case w.lastErr != nil:
+		return x.finish(t, journal.End{Outcome: journal.Failed, Class: route.ClassOf(w.lastErr),
+			Reason: fmt.Sprintf("did not come back within %s after the restart (%s): %s", x.rules.RebootWait, done, reasonOf(w.lastErr))})
+	case w.blind && w.holds:
+		return x.finish(t, journal.End{Outcome: journal.Fixed, Reason: "verify holds, but the restart was not observed"})
+	}
+	return x.finish(t, journal.End{Outcome: journal.Failed, Reason: fmt.Sprintf("did not restart within %s (%s)", x.rules.RebootWait, done)})
+}
+
+// changes says in short what the fix did.
+func changes(result agent.Result) string {
+	text := fmt.Sprintf("%d changes were made", result.Changed)
+	if result.Changed == 1 {
+		text = "1 change was made"
+	}
+	const some = 3
+	for i, s := range result.Steps {
+		if i == some {
+			return text + ", ..."
+		}
+		sep := ", "
+		if i == 0 {
+			sep = ": "
+		}
+		text += sep + s.Action + " " + s.Target
+	}
+	return text
+}

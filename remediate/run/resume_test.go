@@ -1,0 +1,202 @@
+package run_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/plan"
+	"github.com/fleetmend/fleetmend/remediate/playbook"
+	"github.com/fleetmend/fleetmend/remediate/route"
+	"github.com/fleetmend/fleetmend/remediate/run"
+)
+
+// cut starts the run and ends it at once after a time, as a second Ctrl-C does.
+func (s *setup) cut(after time.Duration) *journal.Run {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	time.AfterFunc(after, cancel)
+	r, err := s.newEngine().Start(ctx, s.plan())
+	if !errors.Is(err, context.Canceled) {
+		s.t.Fatalf("%+v %v", r, err)
+	}
+	return r
+}
+
+func (s *setup) resume(id string) *journal.Run {
+	s.t.Helper()
+	r, err := s.newEngine().Resume(context.Background(), id)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return r
+}
+
+func TestResumeWhileARestartIsAwaited(t *testing.T) {
+	bubble(t, 3, func(t *testing.T, s *setup) {
+		s.input.Source.Playbook.Reboot = playbook.RebootIfFixed
+		for _, m := range s.fleet.machines {
+			m.reboots = 5 * time.Minute
+		}
+		r := s.cut(time.Minute)
+		if m := s.machines(r.ID)[0]; m.State != journal.Rebooting || m.Changed != 1 {
+			t.Fatalf("%+v", m)
+		}
+		<-time.After(time.Hour) // the machines are long back
+		s.wantCounts(s.resume(r.ID), journal.RunDone, journal.Fixed, 3)
+		if m := s.machines(r.ID)[0]; !m.Rebooted || s.fleet.machine(0).changed != 1 || s.fleet.count(name(0)+" fix") != 1 {
+			t.Errorf("%+v, calls %v", m, s.fleet.calls)
+		}
+	})
+}
+
+// The connection is lost while the fix runs, the machine restarts, the engine is away: its record answers.
+func TestResumeAfterTheRestartOfAMachineThatWasLost(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, s *setup) {
+		s.input.Source.Playbook.Reboot = playbook.RebootIfFixed
+		s.fleet.latency = 10 * time.Second
+		s.fleet.machine(0).reboots = time.Minute
+		r := s.cut(5 * time.Second)
+		if m := s.machines(r.ID)[0]; m.State != journal.Running {
+			t.Fatalf("%+v", m)
+		}
+		<-time.After(time.Hour)
+		s.wantCounts(s.resume(r.ID), journal.RunDone, journal.Fixed, 1)
+		if m := s.machines(r.ID)[0]; !m.Rebooted || m.Attempts != 2 || !m.Result.Repeated || s.fleet.machine(0).changed != 1 {
+			t.Errorf("%+v", m)
+		}
+	})
+}
+
+func TestResumeInTheSoakSoaksAgain(t *testing.T) {
+	bubble(t, 4, func(t *testing.T, s *setup) {
+		s.waves("2,100%")
+		s.input.Options.Soak = time.Hour
+		r := s.cut(30 * time.Minute)
+		s.fleet.machine(1).relapse = true
+		began := time.Now()
+		s.wantCounts(s.resume(r.ID), journal.RunDone, journal.Fixed, 3, journal.Failed, 1)
+		if took := time.Since(began); took < 2*time.Hour || took > 2*time.Hour+10*time.Minute {
+			t.Errorf("took %s", took)
+		}
+	})
+}
+
+func TestResumeWaitsForApprovalAgain(t *testing.T) {
+	bubble(t, 4, func(t *testing.T, s *setup) {
+		s.waves("2,100%")
+		s.input.Options.Approval = true
+		r := s.cut(30 * time.Minute)
+		asked := 0
+		s.options.Approve = func(context.Context, run.Wave) (bool, error) { asked++; return true, nil }
+		s.wantCounts(s.resume(r.ID), journal.RunDone, journal.Fixed, 4)
+		if asked != 1 {
+			t.Errorf("asked %d times", asked)
+		}
+	})
+}
+
+// A wish that was left while nobody was at work is obeyed before anything is started; machines in flight are still asked.
+func TestCancelOfADeadRun(t *testing.T) {
+	bubble(t, 20, func(t *testing.T, s *setup) {
+		s.waves("15,100%")
+		s.input.Options.Forks = 4
+		s.fleet.latency = 10 * time.Second
+		r := s.cut(25 * time.Second)
+		before := s.fleetTouched()
+		if err := s.journal.Control(t.Context(), r.ID, journal.Cancel, "eve"); err != nil {
+			t.Fatal(err)
+		}
+		s.wantCounts(s.resume(r.ID), journal.RunCancelled, journal.Fixed, before, journal.Held, 20-before)
+		if after := s.fleetTouched(); after != before {
+			t.Errorf("%d machines touched, %d before the cancel", after, before)
+		}
+	})
+}
+
+// A machine that was in flight when the credentials went bad cannot be asked; it is unknown, not held.
+func TestRejectedCredentialsOnResume(t *testing.T) {
+	bubble(t, 10, func(t *testing.T, s *setup) {
+		s.input.Options.Forks = 3
+		s.fleet.latency = 10 * time.Second
+		r := s.cut(15 * time.Second) // one proves the credentials, then three are in flight
+		s.fleet.behave = func(m *fakeMachine, _ int, _ agent.Request) error {
+			return routeError(route.Auth, m.name, "authenticate", "401")
+		}
+		before := len(s.fleet.calls)
+		s.wantCounts(s.resume(r.ID), journal.RunAuth, journal.Fixed, 1, journal.Unknown, 3, journal.Held, 6)
+		if n := len(s.fleet.calls) - before; n != 1 {
+			t.Errorf("%d attempts", n)
+		}
+	})
+}
+
+func TestGateHoldsAfterAResume(t *testing.T) {
+	bubble(t, 30, func(t *testing.T, s *setup) {
+		s.input.Options.Forks = 1
+		s.fleet.latency = 10 * time.Second
+		for i := range 3 {
+			s.fleet.machine(i).failing = true
+		}
+		s.input.Options.MaxFail = plan.Limit{Count: 2, Set: true}
+		r := s.cut(25 * time.Second)
+		r = s.resume(r.ID)
+		if r.Status != journal.RunGated || !strings.HasPrefix(r.Reason, "wave 1 (100%): 3 of 3") {
+			t.Errorf("%s %s", r.Status, r.Reason)
+		}
+	})
+}
+
+func TestProgress(t *testing.T) {
+	bubble(t, 100, func(t *testing.T, s *setup) {
+		s.waves("10,100%")
+		s.input.Options.Forks, s.input.Options.Approval, s.input.Options.Soak = 10, true, time.Minute
+		s.fleet.latency = 10 * time.Second
+		for i := range 20 {
+			s.fleet.machine(i * 5).affected = false
+		}
+		s.fleet.machine(1).relapse = true
+		p := s.plan()
+		g := run.NewProgress(p)
+		s.options.Observer = g
+		var waiting, under run.Snapshot
+		s.options.Approve = func(context.Context, run.Wave) (bool, error) {
+			waiting = g.Snapshot(time.Now())
+			time.AfterFunc(45*time.Second, func() { under = g.Snapshot(time.Now()) })
+			return true, nil
+		}
+		r, err := s.newEngine().Start(t.Context(), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if waiting.Status != journal.RunWaiting || waiting.Done != 10 || waiting.Waves[0].Outcomes[journal.Failed] != 1 || waiting.ETA != 0 {
+			t.Errorf("while waiting: %+v", waiting)
+		}
+		if under.Wave != 2 || under.Done != 50 || under.Rate < 0.7 || under.Rate > 1.4 || under.ETA < 30*time.Second || under.ETA > 80*time.Second || under.States[journal.Running] != 10 {
+			t.Errorf("under way: wave %d done %d rate %g eta %s %v", under.Wave, under.Done, under.Rate, under.ETA, under.States)
+		}
+		end := g.Snapshot(time.Now())
+		if end.Status != r.Status || end.Done != 100 || end.Outcomes[journal.Fixed] != r.Counts[journal.Fixed] || end.Outcomes[journal.Failed] != 1 || !end.Waves[1].Ended ||
+			end.States[journal.Done] != 100 || end.States[journal.Pending] != 0 {
+			t.Errorf("at the end: %+v", end)
+		}
+		// One who only watches comes to the same numbers from the journal.
+		watch := run.NewProgress(p)
+		events, err := s.journal.Events(t.Context(), r.ID, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			watch.Observe(e)
+			watch.Observe(e) // twice does no harm
+		}
+		if w := watch.Snapshot(time.Now()); w.Done != end.Done || w.Seq != end.Seq || w.Outcomes[journal.Clean] != end.Outcomes[journal.Clean] {
+			t.Errorf("watched: %+v", w)
+		}
+	})
+}

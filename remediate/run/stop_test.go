@@ -1,0 +1,228 @@
+package run_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/plan"
+	"github.com/fleetmend/fleetmend/remediate/run"
+)
+
+func TestStopAndResume(t *testing.T) {
+	bubble(t, 50, func(t *testing.T, s *setup) {
+		s.waves("10,100%")
+		s.input.Options.Forks = 5
+		s.fleet.latency = time.Second
+		e := s.newEngine()
+		time.AfterFunc(4500*time.Millisecond, e.Stop)
+		r, err := e.Start(t.Context(), s.plan())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Status != journal.RunInterrupted || r.Counts[journal.Held] != 0 || r.Counts[journal.Fixed] == 0 || r.Counts[journal.Fixed] > 25 {
+			t.Fatalf("%s %v", r.Status, r.Counts)
+		}
+		r2, err := s.newEngine().Resume(t.Context(), r.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.wantCounts(r2, journal.RunDone, journal.Fixed, 50)
+		for _, m := range s.fleet.machines {
+			if m.changed != 1 || m.calls != 1 {
+				t.Errorf("%s: %d calls, %d changes", m.name, m.calls, m.changed)
+			}
+		}
+		if _, err := s.newEngine().Resume(t.Context(), r.ID); !isEnded(err) {
+			t.Errorf("resume of a run that is over: %v", err)
+		}
+	})
+}
+
+func isEnded(err error) bool { _, ok := errors.AsType[*journal.EndedError](err); return ok }
+
+func TestSecondCtrlCLeavesMachinesRunning(t *testing.T) {
+	bubble(t, 20, func(t *testing.T, s *setup) {
+		s.input.Options.Forks = 5
+		s.fleet.latency = time.Minute
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(100*time.Second, cancel)
+		r, err := s.newEngine().Start(ctx, s.plan())
+		if !errors.Is(err, context.Canceled) || len(hint.Of(err)) == 0 || r == nil || r.Status != journal.RunInterrupted {
+			t.Fatalf("%+v %v", r, err)
+		}
+		running := 0
+		for _, m := range s.machines(r.ID) {
+			if m.State == journal.Running {
+				running++
+			}
+		}
+		if running != 5 {
+			t.Errorf("%d running", running)
+		}
+		r, err = s.newEngine().Resume(t.Context(), r.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.wantCounts(r, journal.RunDone, journal.Fixed, 20)
+		for _, m := range s.fleet.machines {
+			if m.changed != 1 {
+				t.Errorf("%s was changed %d times", m.name, m.changed)
+			}
+		}
+	})
+}
+
+func TestPauseApproveAndCancelFromAnotherProcess(t *testing.T) {
+	bubble(t, 30, func(t *testing.T, s *setup) {
+		s.waves("5,15,100%")
+		s.input.Options.Forks, s.input.Options.Approval = 1, true
+		s.fleet.latency = 10 * time.Second
+		var mu sync.Mutex
+		var id string
+		var log []string
+		s.options.Observer = observer(func(e journal.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			id = e.Run
+			if e.Kind != journal.MachineMove {
+				log = append(log, string(e.Kind))
+			}
+		})
+		control := func(after time.Duration, kind journal.ControlKind) {
+			time.AfterFunc(after, func() {
+				mu.Lock()
+				run := id
+				mu.Unlock()
+				if err := s.journal.Control(context.Background(), run, kind, "eve"); err != nil {
+					t.Errorf("%s: %v", kind, err)
+				}
+			})
+		}
+		control(15*time.Second, journal.Pause)
+		control(10*time.Minute, journal.Resume)
+		control(20*time.Minute, journal.Approve)
+		control(20*time.Minute+35*time.Second, journal.Cancel)
+		r := s.start(t.Context())
+		s.wantCounts(r, journal.RunCancelled, journal.Fixed, 9, journal.Held, 21)
+		if want := "cancelled by eve"; r.Reason != want || time.Since(r.Started) < 20*time.Minute {
+			t.Errorf("reason %q", r.Reason)
+		}
+		want := []string{"run-started", "wave-started", "paused", "unpaused", "approval", "approved", "wave-ended", "wave-started", "stopping", "run-ended"}
+		if !slices.Equal(log, want) {
+			t.Errorf("events %v", log)
+		}
+	})
+}
+
+func TestApprovalCallback(t *testing.T) {
+	bubble(t, 6, func(t *testing.T, s *setup) {
+		s.waves("1,2,100%")
+		s.input.Options.Approval = true
+		var asked []run.Wave
+		s.options.Approve = func(_ context.Context, w run.Wave) (bool, error) {
+			asked = append(asked, w)
+			return len(asked) < 2, nil
+		}
+		r := s.start(t.Context())
+		s.wantCounts(r, journal.RunCancelled, journal.Fixed, 3, journal.Held, 3)
+		if len(asked) != 2 || asked[1].Number != 2 || asked[1].Machines != 3 || asked[0].Counts[journal.Fixed] != 1 || r.Reason != "wave 3 (100%) was not approved" {
+			t.Errorf("%+v %q", asked, r.Reason)
+		}
+	})
+}
+
+func TestRunTimeout(t *testing.T) {
+	bubble(t, 20, func(t *testing.T, s *setup) {
+		s.input.Options.Forks, s.input.Options.RunTimeout = 2, time.Minute
+		s.fleet.latency = 25 * time.Second
+		r := s.start(t.Context())
+		if r.Status != journal.RunTimeout || r.Counts[journal.Held] == 0 || r.Counts[journal.Fixed]+r.Counts[journal.Held] != 20 {
+			t.Errorf("%s %v", r.Status, r.Counts)
+		}
+	})
+}
+
+// A full disk stops the run; nothing is sent that was not recorded before, and what was sent is found running.
+func TestFullDisk(t *testing.T) {
+	s := newSetup(t, 300, journal.MaxBytes(35*4096))
+	defer s.close()
+	s.input.Options.Forks = 20
+	r, err := s.newEngine().Start(t.Context(), s.plan())
+	if _, ok := errors.AsType[*journal.WriteError](err); !ok || r == nil || len(hint.Of(err)) < 2 || !strings.Contains(err.Error(), "full") {
+		t.Fatalf("%v %q", err, hint.Of(err))
+	}
+	if r.Status != journal.RunRunning {
+		t.Errorf("status %s", r.Status)
+	}
+	done := 0
+	for i, m := range s.machines(r.ID) {
+		f := s.fleet.machine(i)
+		if f.calls > 0 && m.State != journal.Running && m.State != journal.Done {
+			t.Errorf("%s was asked and is %s", m.Target.Name, m.State)
+		}
+		if m.State == journal.Done {
+			done++
+			if f.changed != 1 {
+				t.Errorf("%s is claimed %s, changed %d times", m.Target.Name, m.Outcome, f.changed)
+			}
+		}
+	}
+	if done == 0 || done == 300 {
+		t.Fatalf("%d done: the disk filled too early or too late for this test", done)
+	}
+}
+
+func TestTwoEngines(t *testing.T) {
+	s := newSetup(t, 2)
+	defer s.close()
+	inside, leave := make(chan struct{}), make(chan struct{})
+	s.fleet.behave = func(*fakeMachine, int, agent.Request) error {
+		s.fleet.mu.Unlock()
+		defer s.fleet.mu.Lock()
+		inside <- struct{}{}
+		<-leave
+		return nil
+	}
+	var first sync.WaitGroup
+	first.Go(func() { s.start(t.Context()) })
+	<-inside
+	_, err := s.newEngine().Start(t.Context(), s.plan())
+	if l, ok := errors.AsType[*journal.LockedError](err); !ok || l.Owner.PID == 0 {
+		t.Errorf("second engine: %v", err)
+	}
+	close(leave)
+	<-inside
+	first.Wait()
+}
+
+func TestStartRefuses(t *testing.T) {
+	s := newSetup(t, 1)
+	defer s.close()
+	p := s.plan()
+	p.Options.Forks = 5
+	if _, err := s.newEngine().Start(t.Context(), p); !is[*plan.EditedError](err) {
+		t.Errorf("changed plan: %v", err)
+	}
+	s.input.Now = time.Now().Add(-48 * time.Hour)
+	if _, err := s.newEngine().Start(t.Context(), s.plan()); !is[*plan.ExpiredError](err) {
+		t.Errorf("expired plan: %v", err)
+	}
+	s.input.Now = time.Now()
+	s.input.Entries[0].Route = "pigeon"
+	if _, err := s.newEngine().Start(t.Context(), s.plan()); err == nil || len(hint.Of(err)) == 0 {
+		t.Errorf("unknown route: %v", err)
+	}
+	if _, err := s.newEngine().Resume(t.Context(), "nope"); !is[*journal.NotFoundError](err) {
+		t.Errorf("unknown run: %v", err)
+	}
+}
+
+func is[E error](err error) bool { _, ok := errors.AsType[E](err); return ok }

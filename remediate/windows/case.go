@@ -1,0 +1,91 @@
+package windows
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/playbook"
+)
+
+// Case is a machine before, a playbook, and what each request to it must answer and leave behind. docs/playbooks-cases.md
+// describes the files; remediate/agent/conformance.ps1 runs the same ones through agent.ps1.
+type Case struct {
+	About    string            `json:"about"`
+	Skip     map[string]string `json:"skip"` // for the runner only: why a case cannot run there
+	Root     string            `json:"root"`
+	Playbook playbook.Playbook `json:"playbook"`
+	Before   CaseState         `json:"before"`
+	Steps    []CaseStep        `json:"steps"`
+}
+
+// CaseState is a machine, or what is to change about one.
+type CaseState struct {
+	Files    []CaseFile                `json:"files"`
+	Remove   []string                  `json:"remove"`
+	Registry map[string]map[string]any `json:"registry"`
+	Services map[string]string         `json:"services"`
+	BCD      map[string]string         `json:"bcd"`
+	Tools    map[string][]struct {
+		Arguments string   `json:"arguments"`
+		Output    []string `json:"output"`
+		Exit      int      `json:"exit"`
+	} `json:"tools"`
+	Scripts []CaseScript `json:"scripts"`
+	Uptime  *int64       `json:"uptime"`
+}
+
+// CaseFile is a file with its content in hex.
+type CaseFile struct {
+	Path     string    `json:"path"`
+	Hex      string    `json:"hex"`
+	Modified time.Time `json:"modified"`
+}
+
+// CaseScript says what a script of the playbook does on the machine of the case.
+type CaseScript struct {
+	Body   string     `json:"body"`
+	Exit   int        `json:"exit"`
+	Output string     `json:"output"`
+	Hangs  bool       `json:"hangs"`
+	Files  []CaseFile `json:"files"`
+	Remove []string   `json:"remove"`
+}
+
+// CaseStep is one request, with what it must answer and leave behind. Nil means that a thing is not looked at.
+type CaseStep struct {
+	Mode     agent.Mode                 `json:"mode"`
+	Run      string                     `json:"run"`
+	Change   CaseState                  `json:"change"`
+	Expect   map[string]any             `json:"expect"`
+	Files    *[]CaseFile                `json:"files"`
+	Registry *map[string]map[string]any `json:"registry"`
+	Services map[string]string          `json:"services"`
+	BCD      map[string]string          `json:"bcd"`
+	Called   *[]string                  `json:"called"`
+}
+
+// ParseCase reads a case file strictly.
+func ParseCase(data []byte) (Case, error) {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	var c Case
+	if err := decoder.Decode(&c); err != nil {
+		return Case{}, fmt.Errorf("read case: %w", err)
+	}
+	return c, nil
+}
+
+// reporter takes note of what is not as a case says; a *testing.T is one.
+type reporter interface {
+	Errorf(format string, args ...any)
+}
+
+// findings is the reporter of Rehearse.
+type findings struct{ said []string }
+
+func (f *findings) Errorf(format string, args ...any) {
+	f.said = append(f.said, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,343 @@
+package windows
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fleetmend/fleetmend/remediate/agent"
+)
+
+// Parts is what an [Interpreter] works on. Files and System must be given; a playbook that needs a part that is nil
+// fails and says so (an offline installation has no services, for example).
+type Parts struct {
+	Files    Files
+	Registry Registry
+	Services Services
+	Tools    Tools
+	System   System
+	Now      func() time.Time // time.Now when nil
+}
+
+// Interpreter answers requests on one Windows. It keeps nothing between two requests (all memory is in the run's folder
+// on the machine), but two requests for one machine must not run at the same time.
+type Interpreter struct{ parts Parts }
+
+// New returns an interpreter on the parts.
+func New(parts Parts) *Interpreter {
+	if parts.Now == nil {
+		parts.Now = time.Now
+	}
+	return &Interpreter{parts}
+}
+
+// Do answers a request as agent.ps1 does. Whatever goes wrong becomes a result with outcome failed and a message; what
+// was done until then stands in the run's folder, and the same request again continues there.
+func (i *Interpreter) Do(ctx context.Context, request agent.Request) agent.Result {
+	r := &run{Parts: i.parts, ctx: ctx, request: request, counted: map[string]bool{}}
+	result := agent.Result{Run: request.Run, Outcome: agent.Failed, Uptime: -1, PS: "go", Language: "go"}
+	if !agent.ValidRun(request.Run) {
+		result.Run, result.Message = "", "bad run id"
+		return result
+	}
+	if err := r.answer(&result); err != nil {
+		result.Outcome, result.Message = agent.Failed, bound(err.Error())
+		result.Steps, result.Changed = r.steps, len(r.counted)
+	}
+	return result
+}
+
+// run is one request being answered.
+type run struct {
+	Parts
+	ctx     context.Context
+	request agent.Request
+	data    string // %ProgramData% of the Windows under repair
+	folder  string // of this run
+
+	records int             // undo records in the folder
+	step    int             // index of the action at work
+	counted map[string]bool // "step|target" that this run changed
+	steps   []agent.StepDone
+}
+
+func (r *run) answer(result *agent.Result) error {
+	if uptime, err := r.System.Uptime(); err == nil && r.request.Root == "" {
+		result.Uptime = uptime
+	}
+	r.data = r.System.Variable("ProgramData")
+	if r.request.Root != "" {
+		r.data = join(r.request.Root, "ProgramData")
+	}
+	if r.data == "" {
+		return errors.New("%ProgramData% is not set")
+	}
+	r.folder = join(r.data, "fleetmend", "runs", r.request.Run)
+	switch r.request.Mode {
+	case agent.Detect:
+		ok, _, err := r.all(r.request.Playbook.Detect)
+		if err != nil {
+			return err
+		}
+		result.Outcome = agent.Clean
+		if ok {
+			result.Outcome = agent.Affected
+		}
+		return nil
+	case agent.Verify:
+		ok, words, err := r.all(r.request.Playbook.Verify)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return fmt.Errorf("verify does not hold: %s", words)
+		}
+		result.Outcome = agent.Fixed
+		return nil
+	case agent.Fix:
+		return r.once(result, r.fix)
+	case agent.Undo:
+		return r.once(result, r.undo)
+	}
+	return fmt.Errorf("unknown mode '%s'", r.request.Mode)
+}
+
+// once answers from the record of this mode, or acts, records, and then restarts where that is wanted.
+func (r *run) once(result *agent.Result, act func(*agent.Result) (restart bool, err error)) error {
+	name := string(r.request.Mode) + ".json"
+	var old outcome
+	found, err := r.read(name, &old)
+	if err != nil {
+		return err
+	}
+	if found {
+		result.Outcome, result.Changed, result.Message, result.Steps = old.Outcome, old.Changed, old.Message, old.Steps
+		result.Repeated = true
+		if r.request.Mode == agent.Fix {
+			taken, err := r.exists(join(r.folder, "undoing.json"))
+			if err != nil {
+				return err
+			}
+			if taken {
+				result.Message = "this run was taken back since"
+				return nil
+			}
+		}
+		if old.Restart && r.restartMissing(old, result.Uptime) {
+			return r.restart(result)
+		}
+		return nil
+	}
+	restart, err := act(result)
+	if err != nil {
+		return err
+	}
+	if result.Outcome == agent.Clean {
+		return nil // nothing was begun, nothing is kept
+	}
+	begun, err := r.exists(join(r.folder, "manifest.json"))
+	if err != nil {
+		return err
+	}
+	if begun {
+		record := outcome{result.Run, result.Outcome, result.Changed, result.Message, result.Steps, restart, r.Now().Unix(), result.Uptime}
+		if err := r.write(name, record); err != nil {
+			return err
+		}
+	}
+	if restart {
+		return r.restart(result)
+	}
+	return nil
+}
+
+// restartMissing reports whether a restart that a record wants has not happened: it was never scheduled, or the machine
+// has been up since before it. Where the uptime is unknown a restart that was scheduled is taken as done.
+func (r *run) restartMissing(old outcome, uptime int64) bool {
+	scheduled, err := r.exists(join(r.folder, string(r.request.Mode)+"-restart.json"))
+	if err != nil {
+		return false
+	}
+	if uptime < 0 || old.Uptime < 0 {
+		return !scheduled
+	}
+	const slack = 5 // seconds; the two clocks are read one after the other
+	return uptime >= old.Uptime && uptime >= old.Uptime+r.Now().Unix()-old.Time-slack
+}
+
+// restart schedules a restart in ten seconds, so that the answer still gets out.
+func (r *run) restart(result *agent.Result) error {
+	output, exit, err := r.tool("shutdown.exe", "/r", "/t", "10", "/d", "p:2:4", "/c", "fleetmend "+r.request.Run)
+	if err != nil {
+		result.Message = bound("restart refused: " + err.Error())
+		return nil
+	}
+	const alreadyScheduled = 1190
+	if exit != 0 && exit != alreadyScheduled {
+		result.Message = bound(fmt.Sprintf("restart refused: shutdown.exe ended with %d: %s", exit, strings.Join(output, " ")))
+		return nil
+	}
+	result.Reboot = "scheduled"
+	name := string(r.request.Mode) + "-restart.json"
+	if there, err := r.exists(join(r.folder, name)); err == nil && !there {
+		_ = r.write(name, map[string]int64{"time": r.Now().Unix()}) // only a mark: without it the restart is asked for again
+	}
+	return nil
+}
+
+func (r *run) fix(result *agent.Result) (restart bool, err error) {
+	p := r.request.Playbook
+	var begun manifest
+	found, err := r.read("manifest.json", &begun)
+	if err != nil {
+		return false, err
+	}
+	if found {
+		// Cut off in the middle: detect may not hold any more, but the rest of the work is still to be done.
+		if taken, err := r.exists(join(r.folder, "undoing.json")); err != nil || taken {
+			return false, cmpErr(err, errors.New("this run was taken back: use a new run"))
+		}
+		if err := r.recount(); err != nil {
+			return false, err
+		}
+	} else {
+		ok, _, err := r.all(p.Detect)
+		if err != nil {
+			return false, err
+		}
+		if !ok {
+			result.Outcome = agent.Clean
+			return false, nil
+		}
+		begun = manifest{1, r.request.Run, p.Name, string(p.Reboot), "go", r.Now().Unix(), result.Uptime}
+		if err := r.write("manifest.json", begun); err != nil {
+			return false, err
+		}
+	}
+	for n, action := range p.Fix {
+		if err := r.ctx.Err(); err != nil {
+			return false, fmt.Errorf("stopped: %w", err)
+		}
+		r.step = n
+		if err := r.act(action); err != nil {
+			return false, err
+		}
+	}
+	result.Changed, result.Steps = len(r.counted), r.steps
+	restart = p.Reboot == "always" || p.Reboot == "if-fixed" && result.Changed > 0
+	ok, words, err := r.all(p.Verify)
+	if err != nil {
+		return false, err
+	}
+	if !ok && !restart {
+		return false, fmt.Errorf("verify does not hold after the fix: %s", words)
+	}
+	if !ok {
+		result.Message = "verify does not hold before the restart: " + words
+	}
+	result.Outcome = agent.Fixed
+	return restart, nil
+}
+
+func cmpErr(first, second error) error {
+	if first != nil {
+		return first
+	}
+	return second
+}
+
+// resolve turns a path of a playbook into one of Files.
+func (r *run) resolve(path string) (string, error) {
+	full := path
+	for {
+		before, rest, ok := strings.Cut(full, "%")
+		name, after, closed := strings.Cut(rest, "%")
+		if !ok || !closed {
+			break
+		}
+		value := r.System.Variable(name)
+		if r.request.Root != "" {
+			value = OfflineVariable(name)
+		}
+		if value == "" || strings.Contains(value, "%") {
+			return "", fmt.Errorf("unknown variable in path '%s'", path)
+		}
+		full = before + value + after
+	}
+	if slices.Contains(strings.FieldsFunc(full, func(c rune) bool { return c == '\\' || c == '/' }), "..") {
+		return "", fmt.Errorf("path climbs: '%s'", path)
+	}
+	if len(full) < 4 || full[1:3] != `:\` {
+		return "", fmt.Errorf("not a full path: '%s'", path)
+	}
+	if r.request.Root == "" {
+		return full, nil
+	}
+	if full[0] != 'C' && full[0] != 'c' {
+		return "", fmt.Errorf("path outside C: '%s'", path)
+	}
+	return join(r.request.Root, full[3:]), nil
+}
+
+// OfflineVariable is what an environment variable of the system says on an installation that does not run.
+func OfflineVariable(name string) string {
+	switch strings.ToLower(name) {
+	case "systemdrive":
+		return "C:"
+	case "systemroot", "windir":
+		return `C:\Windows`
+	case "programdata", "allusersprofile":
+		return `C:\ProgramData`
+	case "programfiles", "programw6432":
+		return `C:\Program Files`
+	case "programfiles(x86)":
+		return `C:\Program Files (x86)`
+	case "public":
+		return `C:\Users\Public`
+	}
+	return ""
+}
+
+// exists reports whether a file is there.
+func (r *run) exists(path string) (bool, error) {
+	f, err := r.Files.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for %s: %w", path, err)
+	}
+	return true, f.Close()
+}
+
+func (r *run) tool(name string, args ...string) ([]string, int, error) {
+	if r.Tools == nil || r.request.Root != "" {
+		return nil, 0, fmt.Errorf("not possible on an offline installation: %s", name)
+	}
+	return r.Tools.Run(r.ctx, name, args...)
+}
+
+// join puts path parts together with backslashes.
+func join(parts ...string) string {
+	for i := range parts[:len(parts)-1] {
+		parts[i] = strings.TrimRight(parts[i], `\`)
+	}
+	return strings.Join(parts, `\`)
+}
+
+// bound keeps a text within what a result carries.
+func bound(text string) string {
+	const most = 2000
+	runes := []rune(strings.ToValidUTF8(text, "\uFFFD"))
+	if len(runes) <= most {
+		return string(runes)
+	}
+	return string(runes[:most])
+}
+
+func upperHex(raw []byte) string { return strings.ToUpper(hex.EncodeToString(raw)) }

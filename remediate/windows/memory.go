@@ -1,0 +1,313 @@
+package windows
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Base is the content that many [Memory] machines share: it is never changed after its first use, and costs a machine
+// nothing. Fill it with the Add methods, then give it to [NewMemory] as often as needed.
+type Base struct {
+	folders  map[string]map[string]*memoryFile // folded folder -> folded name
+	registry map[string]map[string]memoryValue // folded key -> folded name
+	services map[string]bool                   // folded name -> running
+	bcd      []bcdElement
+}
+
+type memoryFile struct {
+	path     string // as stored, full
+	content  []byte
+	modified time.Time
+}
+
+type memoryValue struct {
+	name  string
+	value Value
+}
+
+type bcdElement struct{ name, value string }
+
+// NewBase returns a base with an empty drive, a Windows build number (unless it is 0) and a boot entry.
+func NewBase(build int) *Base {
+	b := &Base{
+		folders:  map[string]map[string]*memoryFile{},
+		registry: map[string]map[string]memoryValue{},
+		services: map[string]bool{},
+		bcd: []bcdElement{
+			{"identifier", "{11111111-2222-3333-4444-555555555555}"},
+			{"device", "partition=C:"},
+			{"path", `\Windows\system32\winload.efi`},
+			{"description", "Windows"},
+			{"osdevice", "partition=C:"},
+			{"systemroot", `\Windows`},
+		},
+	}
+	if build > 0 {
+		b.AddValue(versionKey, "CurrentBuildNumber", Value{"string", strconv.Itoa(build)})
+	}
+	return b
+}
+
+// AddFile puts a file into the base.
+func (b *Base) AddFile(path string, content []byte, modified time.Time) {
+	folder, name := splitPath(fold(path))
+	if b.folders[folder] == nil {
+		b.folders[folder] = map[string]*memoryFile{}
+	}
+	b.folders[folder][name] = &memoryFile{path, content, modified.UTC()}
+}
+
+// AddValue puts a registry value into the base, with its key.
+func (b *Base) AddValue(key, name string, value Value) {
+	b.AddKey(key)
+	b.registry[fold(key)][fold(name)] = memoryValue{name, value}
+}
+
+// AddKey puts an empty registry key into the base.
+func (b *Base) AddKey(key string) {
+	if b.registry[fold(key)] == nil {
+		b.registry[fold(key)] = map[string]memoryValue{}
+	}
+}
+
+// AddService puts a service's state into the base; its start type is a registry value like any other.
+func (b *Base) AddService(name string, running bool) { b.services[fold(name)] = running }
+
+// AddBCD puts an element into the base's boot entry {default}.
+func (b *Base) AddBCD(name, value string) { b.bcd = append(b.bcd, bcdElement{name, value}) }
+
+// Memory is a whole Windows under repair in memory: what [Base] holds and what this machine has changed of it. It
+// implements [Files], [Registry], [Services], [Tools] and [System], is safe for concurrent use, and costs a few hundred
+// bytes until something is changed. Set the exported fields before its first use.
+type Memory struct {
+	// Clock gives the time for new files and the uptime; time.Now when nil.
+	Clock func() time.Time
+	// Booted is when the machine started; the zero time means that its uptime cannot be known.
+	Booted time.Time
+	// OnTool, when set, is asked first: with handled false Memory answers by itself (bcdedit.exe and shutdown.exe).
+	OnTool func(name string, args []string) (output []string, exit int, handled bool)
+	// OnScript runs scripts; without it a script cannot be run.
+	OnScript func(ctx context.Context, shell, body string, args []string) (output string, exit int, err error)
+	// OnRestart is called when shutdown.exe was asked to restart the machine.
+	OnRestart func()
+
+	base *Base
+	mu   sync.Mutex
+	over overlay
+	due  bool // a restart is scheduled
+}
+
+// overlay is what differs from the base. A nil file, and a value with deleted set, hide what the base has.
+type overlay struct {
+	folders  map[string]map[string]*memoryFile
+	registry map[string]map[string]*memoryValue
+	services map[string]bool
+	bcd      []bcdElement
+}
+
+// NewMemory returns a machine on the base.
+func NewMemory(base *Base) *Memory { return &Memory{base: base} }
+
+// Parts returns the machine as what [New] takes.
+func (m *Memory) Parts() Parts {
+	return Parts{Files: m, Registry: m, Services: m, Tools: m, System: m, Now: m.now}
+}
+
+func (m *Memory) now() time.Time {
+	if m.Clock != nil {
+		return m.Clock()
+	}
+	return time.Now()
+}
+
+// Restarted tells the machine that it has started again just now.
+func (m *Memory) Restarted() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.Booted, m.due = m.now(), false
+}
+
+// file finds a file; the caller holds mu.
+func (m *Memory) file(path string) *memoryFile {
+	folder, name := splitPath(fold(path))
+	if over, ok := m.over.folders[folder][name]; ok {
+		return over
+	}
+	return m.base.folders[folder][name]
+}
+
+func (m *Memory) setFile(path string, f *memoryFile) {
+	folder, name := splitPath(fold(path))
+	if m.over.folders == nil {
+		m.over.folders = map[string]map[string]*memoryFile{}
+	}
+	if m.over.folders[folder] == nil {
+		m.over.folders[folder] = map[string]*memoryFile{}
+	}
+	m.over.folders[folder][name] = f
+}
+
+// inFolder returns a folder's files sorted by name; the caller holds mu.
+func (m *Memory) inFolder(folded string) (files []*memoryFile, exists bool) {
+	all := m.base.folders[folded]
+	exists = all != nil
+	if over := m.over.folders[folded]; over != nil {
+		exists = true
+		all = maps.Clone(all)
+		if all == nil {
+			all = map[string]*memoryFile{}
+		}
+		maps.Copy(all, over)
+	}
+	for _, f := range all {
+		if f != nil {
+			files = append(files, f)
+		}
+	}
+	slices.SortFunc(files, func(a, b *memoryFile) int { return cmp.Compare(a.path, b.path) })
+	return files, exists
+}
+
+// List implements [Files].
+func (m *Memory) List(folder string) ([]FileInfo, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	files, exists := m.inFolder(fold(strings.TrimRight(folder, `\`)))
+	if !exists {
+		return nil, &fs.PathError{Op: "list", Path: folder, Err: fs.ErrNotExist}
+	}
+	infos := make([]FileInfo, len(files))
+	for i, f := range files {
+		_, name := splitPath(f.path)
+		infos[i] = FileInfo{Name: name, Size: int64(len(f.content)), Modified: f.modified}
+	}
+	return infos, nil
+}
+
+// Open implements [Files].
+func (m *Memory) Open(path string) (io.ReadCloser, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := m.file(path)
+	if f == nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+	}
+	return io.NopCloser(bytes.NewReader(f.content)), nil
+}
+
+// Create implements [Files].
+func (m *Memory) Create(path string, content []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.file(path) != nil {
+		return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
+	}
+	m.setFile(path, &memoryFile{path, bytes.Clone(content), m.now().UTC()})
+	return nil
+}
+
+// Move implements [Files].
+func (m *Memory) Move(from, to string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := m.file(from)
+	switch {
+	case f == nil:
+		return &fs.PathError{Op: "move", Path: from, Err: fs.ErrNotExist}
+	case m.file(to) != nil:
+		return &fs.PathError{Op: "move", Path: to, Err: fs.ErrExist}
+	}
+	m.setFile(from, nil)
+	m.setFile(to, &memoryFile{to, f.content, f.modified})
+	return nil
+}
+
+// WriteFile puts a file onto this machine, over an existing one: the outside world at work, not a repair.
+func (m *Memory) WriteFile(path string, content []byte, modified time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.setFile(path, &memoryFile{path, bytes.Clone(content), modified.UTC()})
+}
+
+// RemoveFile takes a file off this machine: the outside world at work, not a repair.
+func (m *Memory) RemoveFile(path string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.setFile(path, nil)
+}
+
+// FileState is one file as [Memory.Snapshot] returns it.
+type FileState struct {
+	Path     string
+	Content  []byte
+	Modified time.Time
+}
+
+// Snapshot returns every file of the machine, sorted by path.
+func (m *Memory) Snapshot() []FileState {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	folders := slices.Collect(maps.Keys(m.base.folders))
+	folders = slices.AppendSeq(folders, maps.Keys(m.over.folders))
+	slices.Sort(folders)
+	var all []FileState
+	for _, folder := range slices.Compact(folders) {
+		files, _ := m.inFolder(folder)
+		for _, f := range files {
+			all = append(all, FileState{f.path, f.content, f.modified})
+		}
+	}
+	slices.SortFunc(all, func(a, b FileState) int { return cmp.Compare(a.Path, b.Path) })
+	return all
+}
+
+// fold is how names are compared: Windows ignores case.
+func fold(name string) string { return strings.ToUpper(name) }
+
+// splitPath cuts at the last backslash.
+func splitPath(path string) (folder, name string) {
+	at := strings.LastIndexByte(path, '\\')
+	if at < 0 {
+		return "", path
+	}
+	return path[:at], path[at+1:]
+}
+
+var errNoScript = errors.New("this machine runs no scripts")
+
+// Script implements [Tools].
+func (m *Memory) Script(ctx context.Context, shell, body string, args []string) (string, int, error) {
+	if m.OnScript == nil {
+		return "", 0, errNoScript
+	}
+	return m.OnScript(ctx, shell, body, args)
+}
+
+// Run implements [Tools]: bcdedit.exe on the boot entry {default} and shutdown.exe /r, or what OnTool answers.
+func (m *Memory) Run(_ context.Context, name string, args ...string) ([]string, int, error) {
+	if m.OnTool != nil {
+		if output, exit, handled := m.OnTool(name, args); handled {
+			return output, exit, nil
+		}
+	}
+	switch strings.ToLower(name) {
+	case "bcdedit.exe":
+		output, exit := m.bcdedit(args)
+		return output, exit, nil
+	case "shutdown.exe":
+		output, exit := m.shutdown(args)
+		return output, exit, nil
+	}
+	return nil, 0, fmt.Errorf("run %s: %w", name, fs.ErrNotExist)
+}

@@ -1,0 +1,154 @@
+package windows
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/fleetmend/fleetmend/remediate/agent"
+)
+
+// Rehearse runs a case through the Go interpreter on a Windows in memory, each request the way it goes on the wire. It
+// returns what was not as the case says, one sentence each, and for each step the answer.
+func Rehearse(ctx context.Context, c Case) (problems []string, answers []agent.Result) {
+	t := &findings{}
+	if len(c.Steps) == 0 {
+		return []string{"the case has no steps"}, nil
+	}
+	var called []string
+	m := newCaseMachine(t, c.Before, &called)
+	for n, s := range c.Steps {
+		apply(t, m, s.Change)
+		run := s.Run
+		if run == "" {
+			run = "r-1"
+		}
+		// The request goes the way it goes on the wire.
+		stdin, err := agent.Encode(agent.Request{Run: run, Nonce: "n-1", Mode: s.Mode, Root: c.Root, Playbook: c.Playbook})
+		if err != nil {
+			return append(t.said, fmt.Sprintf("step %d, %s: %v", n+1, s.Mode, err)), answers
+		}
+		_, request, err := agent.DecodeStdin(stdin)
+		if err != nil {
+			return append(t.said, fmt.Sprintf("step %d, %s: %v", n+1, s.Mode, err)), answers
+		}
+		result := New(m.Parts()).Do(ctx, request)
+		result, err = agent.Decode([]byte(strings.Join(agent.Lines("n-1", result), "\n")), "n-1")
+		if err != nil {
+			return append(t.said, fmt.Sprintf("step %d, %s: %v", n+1, s.Mode, err)), answers
+		}
+		label := fmt.Sprintf("step %d, %s", n+1, s.Mode)
+		compareResult(t, label, s.Expect, result)
+		compareMachine(t, label, s, m, called)
+		answers = append(answers, result)
+	}
+	return t.said, answers
+}
+
+func newCaseMachine(t reporter, before CaseState, called *[]string) *Memory {
+	m := NewMemory(NewBase(0))
+	m.OnTool = func(name string, args []string) ([]string, int, bool) {
+		line := strings.Join(append([]string{name}, args...), " ")
+		*called = append(*called, line)
+		answers, ok := before.Tools[name]
+		if !ok {
+			if name == "bcdedit.exe" && before.BCD != nil {
+				return nil, 0, false
+			}
+			return []string{"no such tool"}, 9009, true
+		}
+		for _, a := range answers {
+			if name+" "+a.Arguments == line {
+				return a.Output, a.Exit, true
+			}
+		}
+		return []string{"unexpected"}, 99, true
+	}
+	m.OnScript = func(ctx context.Context, _, body string, args []string) (string, int, error) {
+		for _, s := range before.Scripts {
+			if s.Body != body {
+				continue
+			}
+			if s.Hangs {
+				<-ctx.Done()
+				return s.Output, -1, ctx.Err()
+			}
+			apply(t, m, CaseState{Files: s.Files, Remove: s.Remove})
+			return s.Output, s.Exit, nil
+		}
+		t.Errorf("the case does not say what this script does: %q", body)
+		return "", 0, errNoScript
+	}
+	apply(t, m, before)
+	return m
+}
+
+func apply(t reporter, m *Memory, s CaseState) {
+	for _, f := range s.Files {
+		raw, err := hex.DecodeString(f.Hex)
+		if err != nil {
+			t.Errorf("%s: %v", f.Path, err)
+		}
+		m.WriteFile(f.Path, raw, f.Modified)
+	}
+	for _, path := range s.Remove {
+		m.RemoveFile(path)
+	}
+	for key, values := range s.Registry {
+		if len(values) == 0 {
+			m.SetValue(key, "x", Value{})
+			_ = m.Delete(key, "x")
+		}
+		for name, v := range values {
+			if v == nil {
+				_ = m.Delete(key, valueName(name))
+				continue
+			}
+			m.SetValue(key, valueName(name), caseValue(t, v))
+		}
+	}
+	for name, state := range s.Services {
+		m.SetService(name, state == "running")
+	}
+	for name, value := range s.BCD {
+		m.SetBCD(name, value)
+	}
+	if s.Uptime != nil {
+		m.Booted = time.Now().Add(-time.Duration(*s.Uptime) * time.Second)
+	}
+}
+
+// valueName: a JSON object of PowerShell cannot have an empty name, so the cases call the default value as it does.
+func valueName(name string) string {
+	if name == "(default)" {
+		return ""
+	}
+	return name
+}
+
+func caseValue(t reporter, v any) Value {
+	kind := ""
+	if typed, ok := v.(map[string]any); ok {
+		kind, v = fmt.Sprint(typed["type"]), typed["value"]
+	}
+	if kind == "binary" {
+		raw, err := hex.DecodeString(fmt.Sprint(v))
+		if err != nil {
+			t.Errorf("value %v: %v", v, err)
+		}
+		return Value{kind, raw}
+	}
+	d, err := newData(kind, v)
+	if err != nil {
+		t.Errorf("value %v: %v", v, err)
+		return Value{}
+	}
+	value, err := d.value()
+	if err != nil {
+		t.Errorf("value %v: %v", v, err)
+		return Value{}
+	}
+	return value
+}

@@ -1,0 +1,79 @@
+// Package windows is a Windows under repair: the small interfaces the Go interpreter works on, and the interpreter.
+//
+// [New] takes the parts, [Interpreter.Do] answers a request exactly as agent.ps1 would (one shared set of conformance
+// cases holds both to it). It is used on an offline installation, and by the simulated fleet. It never opens a
+// connection and knows no command line.
+package windows
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// Files is the file system of the Windows under repair. Paths are as the running system would say them: drive letter,
+// backslashes, any case (matching ignores it). A missing file or folder is an error that is fs.ErrNotExist, an
+// existing target of Move or Create is fs.ErrExist; nothing ever overwrites.
+type Files interface {
+	// List returns the files (not folders) directly in a folder, names as stored, sorted by name.
+	List(folder string) ([]FileInfo, error)
+	// Open reads a file from its beginning.
+	Open(path string) (io.ReadCloser, error)
+	// Create writes a new file with its parent folders, whole or not at all.
+	Create(path string, content []byte) error
+	// Move renames a file, keeping its times; the target's parent folders are made.
+	Move(from, to string) error
+}
+
+// FileInfo describes one file.
+type FileInfo struct {
+	Name     string
+	Size     int64
+	Modified time.Time // UTC
+}
+
+// Registry is the registry of the Windows under repair. Keys are full (HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\...),
+// case is ignored. An offline implementation maps CurrentControlSet to the set that Select\Current names.
+type Registry interface {
+	// Get returns a value; ok is false where the key or the value is absent.
+	Get(key, name string) (value Value, ok bool, err error)
+	// HasKey reports whether the key exists.
+	HasKey(key string) (bool, error)
+	// Set writes a value into an existing key.
+	Set(key, name string, value Value) error
+	// Delete removes a value; an absent one is no error.
+	Delete(key, name string) error
+}
+
+// Value is a registry value. Data is string for sz and expand-sz, uint64 for dword and qword, []string for multi-sz and
+// []byte for binary.
+type Value struct {
+	Type string // string, expand-string, dword, qword, multi-string, binary
+	Data any
+}
+
+// Services is what the service controller knows and does; offline there is none (nil).
+type Services interface {
+	// Running reports the state of a service; ok is false where there is no such service.
+	Running(name string) (running, ok bool, err error)
+	// Stop stops a service with those that depend on it and waits until it is stopped.
+	Stop(ctx context.Context, name string) error
+	// Start starts a service and waits until it runs. Undo uses it for what the fix stopped.
+	Start(ctx context.Context, name string) error
+}
+
+// Tools runs Windows' own programs from System32 (bcdedit.exe, shutdown.exe) and scripts.
+type Tools interface {
+	// Run returns the output lines of both streams and the exit code; err only when it could not be run at all.
+	Run(ctx context.Context, name string, args ...string) (output []string, exit int, err error)
+	// Script runs a script body as a playbook's script step; output is bounded by the implementation. The interpreter
+	// bounds the time by ctx; err is ctx.Err() when that ran out.
+	Script(ctx context.Context, shell, body string, args []string) (output string, exit int, err error)
+}
+
+// System is what is known of the installation as a whole.
+type System interface {
+	Build() (int, error)         // 22631
+	Uptime() (int64, error)      // seconds; -1 offline
+	Variable(name string) string // SystemRoot, ProgramData; "" where unknown
+}
