@@ -1,0 +1,162 @@
+// Package usb lists the removable disks of this machine and writes a boot image to several of them at once.
+//
+// [Disks] says what is plugged in and, for each disk, why it may not be written; [Write] writes, reads back and verifies.
+// The first MiB comes last, after everything else was read back and found right: a stick that was pulled, cancelled or
+// that lies has no partition table and does not pretend to be bootable.
+//
+// The package never writes to the system disk, an internal or a mounted disk, and asks nobody: confirming is the caller's
+// part, and [Write] holds him to the disk that was confirmed (model, serial, size).
+package usb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
+)
+
+// Ceiling is the size in bytes above which a disk is taken for a backup disk rather than a boot stick.
+const Ceiling = 256 << 30
+
+// Disk is one whole disk as the operating system shows it.
+type Disk struct {
+	Path      string   `json:"path"` // /dev/sdb, \\.\PhysicalDrive2, /dev/disk4
+	Model     string   `json:"model"`
+	Serial    string   `json:"serial,omitempty"`
+	Bus       string   `json:"bus,omitempty"` // usb, sd, nvme, ...
+	Size      int64    `json:"size"`          // bytes
+	Sector    int64    `json:"sector"`        // logical sector in bytes
+	Removable bool     `json:"removable"`     // a stick, a card, or a disk on USB
+	Volumes   []Volume `json:"volumes"`
+	// Refused are the reasons why this disk is never written, in plain words; the size ceiling is not among them.
+	Refused []string `json:"refused,omitempty"`
+}
+
+// Volume is a partition or file system that is on a disk now.
+type Volume struct {
+	Name    string `json:"name,omitempty"` // sdb1, E:, disk4s1
+	Kind    string `json:"kind,omitempty"` // FAT32, NTFS, BitLocker, ...; empty where it could not be read
+	Label   string `json:"label,omitempty"`
+	Size    int64  `json:"size,omitempty"`
+	Mounted string `json:"mounted,omitempty"` // where
+}
+
+// Holds says in one line what is on the disk.
+func (d Disk) Holds() string {
+	var parts []string
+	for _, v := range d.Volumes {
+		words := []string{}
+		for _, w := range []string{v.Name, v.Kind} {
+			if w != "" {
+				words = append(words, w)
+			}
+		}
+		if v.Label != "" {
+			words = append(words, fmt.Sprintf("%q", v.Label))
+		}
+		if v.Mounted != "" && v.Mounted != v.Name {
+			words = append(words, "on "+v.Mounted)
+		}
+		parts = append(parts, strings.Join(words, " "))
+	}
+	if len(parts) == 0 {
+		return "nothing recognised"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// RefusedError says why a disk is not written.
+type RefusedError struct {
+	Path    string
+	Reasons []string
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("%s is not written: %s", e.Path, strings.Join(e.Reasons, "; "))
+}
+
+// Check returns a [RefusedError] if the disk must not be written; force lifts the size [Ceiling] and nothing else.
+func (d Disk) Check(force bool) error {
+	reasons := append([]string(nil), d.Refused...)
+	if !d.Removable {
+		reasons = append(reasons, "it is an internal disk")
+	}
+	if d.Size <= 0 {
+		reasons = append(reasons, "there is no medium in it")
+	}
+	if d.Sector > 512 {
+		reasons = append(reasons, fmt.Sprintf("its sectors have %d bytes, and the image is laid out for 512", d.Sector))
+	}
+	if len(reasons) > 0 {
+		return &RefusedError{d.Path, reasons}
+	}
+	if d.Size > Ceiling && !force {
+		return hint.Wrap(&RefusedError{d.Path, []string{fmt.Sprintf("with %s it is larger than a boot stick (%s)", Bytes(d.Size), Bytes(Ceiling))}},
+			"If it really is the right disk, add --force.")
+	}
+	return nil
+}
+
+// same reports whether other is the disk that d was when it was confirmed.
+func (d Disk) same(other Disk) bool {
+	return d.Path == other.Path && d.Model == other.Model && d.Serial == other.Serial && d.Size == other.Size
+}
+
+// Bytes prints a size as sellers of sticks do, in powers of ten.
+func Bytes(n int64) string {
+	switch {
+	case n >= 1e12:
+		return fmt.Sprintf("%.1f TB", float64(n)/1e12)
+	case n >= 1e9:
+		return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+	case n >= 1e6:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
+
+// Device is an open disk. Offsets and lengths are multiples of 512 bytes and buffers begin at a multiple of 4096 in memory;
+// reads bypass the cache of the operating system where it lets them. A short count comes with an error. ReadAt and
+// WriteAt are called by one goroutine at a time.
+type Device interface {
+	io.ReaderAt
+	io.WriterAt
+	Sync() error
+	Close() error // lets the operating system look at the disk again
+}
+
+// System is the part of the operating system that knows disks. An implementation is safe for concurrent use.
+type System interface {
+	Disks(context.Context) ([]Disk, error)
+	// Open opens a disk for reading, or locked for writing: nobody else has it mounted while the device is open.
+	Open(ctx context.Context, d Disk, write bool) (Device, error)
+}
+
+// Disks lists all disks of this machine, also those that [Disk.Check] refuses.
+func Disks(ctx context.Context) ([]Disk, error) { return Local().Disks(ctx) }
+
+// ErrGone means that a disk is not there any more, or is another one than was confirmed.
+var ErrGone = errors.New("the disk is not the one that was chosen")
+
+// Find returns the disk with the given path or, if there is just one, with that serial number.
+func Find(disks []Disk, name string) (Disk, error) {
+	var found []Disk
+	for _, d := range disks {
+		if strings.EqualFold(d.Path, name) {
+			return d, nil
+		}
+		if d.Serial != "" && strings.EqualFold(d.Serial, name) {
+			found = append(found, d)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return Disk{}, hint.Wrapf(fmt.Errorf("there is no disk %q", name), "fleetmend media disks --all lists what is plugged in")
+	case 1:
+		return found[0], nil
+	}
+	return Disk{}, hint.Wrap(fmt.Errorf("%d disks have the serial number %q", len(found), name), "name the disk by its path")
+}
