@@ -1,0 +1,282 @@
+// Package audit is the record of who was shown which recovery password, when and why: an append-only table in which each
+// row's hash covers the row before it.
+//
+// [Log.Append] returns when the entry is on the disk, and [Log.Verify] finds a changed byte, a missing or a moved row,
+// and a tail that was cut off, by a head kept in a file of its own (or by one noted elsewhere, see [Log.Head]).
+//
+// The package never records a password, never changes or removes an entry, and promises no more than a hash chain can:
+// someone who may write both files can write a new chain. A head noted on another computer shows that too.
+package audit
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	_ "embed" // the schema
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fleetmend/fleetmend/bitlocker/internal/sqlitefile"
+	"github.com/fleetmend/fleetmend/internal/hint"
+)
+
+//go:embed audit.sql
+var schema string
+
+// Action is what was done.
+type Action string
+
+// The actions of the key desk. Others may be recorded too.
+const (
+	Reveal   Action = "reveal"   // a password was shown
+	Sheet    Action = "sheet"    // it was printed
+	Media    Action = "media"    // it was put on a medium
+	Fetch    Action = "fetch"    // it was read from its source into the vault
+	Export   Action = "export"   // a snapshot of the vault was written
+	Import   Action = "import"   // a snapshot was taken in
+	Rotate   Action = "rotate"   // it was replaced
+	Refused  Action = "refused"  // a reveal that came to nothing, after its entry
+	LockKeys Action = "lock-set" // who can unlock the vault was changed
+)
+
+// Entry is one act. The caller gives Action, Machine, KeyID, Source, Reason and Detail; [Log.Append] adds the rest.
+type Entry struct {
+	Seq      int64     `json:"seq"` // from 1, without gaps
+	Time     time.Time `json:"time"`
+	Action   Action    `json:"action"`
+	OSUser   string    `json:"os_user"`            // who is logged on to the operating system
+	Identity string    `json:"identity,omitempty"` // who the directory was asked as: "helpdesk@fleet.test"
+	Host     string    `json:"host,omitempty"`     // the computer where it was done
+	Machine  string    `json:"machine,omitempty"`
+	KeyID    string    `json:"key_id,omitempty"`
+	Source   string    `json:"source,omitempty"`
+	Reason   string    `json:"reason,omitempty"`
+	Detail   string    `json:"detail,omitempty"`
+	Previous string    `json:"previous"` // hash of the entry before, hexadecimal
+	Hash     string    `json:"hash"`
+}
+
+// Operator is who acts. OSUser is required.
+type Operator struct {
+	OSUser   string
+	Identity string
+	Host     string
+}
+
+// Log is an audit log. It is safe for use by many goroutines, and by several processes on one computer.
+type Log struct {
+	db       *sql.DB
+	headPath string
+	operator Operator
+	now      func() time.Time
+	mu       sync.Mutex // one writer of the head file
+}
+
+// Open opens the log at path or creates it. Its head is kept beside it in path + ".head".
+func Open(ctx context.Context, path string, operator Operator) (*Log, error) {
+	if operator.OSUser == "" {
+		return nil, fmt.Errorf("open audit %q: nobody is named who acts", path)
+	}
+	db, err := sqlitefile.Open(ctx, path, sqlitefile.Kind{What: "audit", ApplicationID: 0x666c6d75, Migrations: []string{schema}})
+	if err != nil {
+		return nil, err
+	}
+	l := &Log{db: db, headPath: path + ".head", operator: operator, now: time.Now}
+	// An empty log has a head too, so that a head that is missing later was taken away.
+	head, err := lastOf(ctx, db)
+	if err == nil && head.Seq == 0 {
+		err = l.writeHead(head)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open audit %q: %w", path, err), db.Close())
+	}
+	return l, nil
+}
+
+// Close closes the file.
+func (l *Log) Close() error { return l.db.Close() }
+
+// Append records entries, all or none, and returns them complete when they are on the disk.
+func (l *Log) Append(ctx context.Context, entries ...Entry) ([]Entry, error) {
+	if len(entries) == 0 {
+		return nil, nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out, err := l.append(ctx, entries)
+	if err != nil {
+		return nil, hint.Wrap(fmt.Errorf("write audit: %w", err), "no key is shown without its entry in the audit; see whether the disk is full or the file read-only")
+	}
+	return out, nil
+}
+
+func (l *Log) append(ctx context.Context, entries []Entry) ([]Entry, error) {
+	tx, err := l.db.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = tx.Rollback() }()
+	head, err := lastOf(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	kept, ok, err := l.readHead()
+	switch {
+	case err != nil:
+		return nil, err
+	case !ok:
+		return nil, hint.Wrap(errors.New("the file that keeps the head of the log is missing"), "look for it in a backup; if it is lost, keep the log as it is and start a new one in another place")
+	case kept.Seq > head.Seq:
+		return nil, hint.Wrap(fmt.Errorf("the log ends at entry %d, but its head says %d: entries are missing", head.Seq, kept.Seq),
+			"run `fleetmend audit verify`; keep both files as they are, and start a new log in another place")
+	}
+	out := make([]Entry, 0, len(entries))
+	for _, e := range entries {
+		e.Seq, e.Time = head.Seq+1, l.now().UTC()
+		e.OSUser, e.Host = l.operator.OSUser, l.operator.Host
+		if e.Identity == "" {
+			e.Identity = l.operator.Identity
+		}
+		e.Previous = head.Hash
+		e.clean()
+		sum := e.sum()
+		e.Hash = hex.EncodeToString(sum[:])
+		previous, err := hex.DecodeString(e.Previous)
+		if err != nil {
+			return nil, fmt.Errorf("hash of entry %d: %w", head.Seq, err)
+		}
+		if _, err := tx.ExecContext(ctx, "INSERT INTO entries ("+columns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", e.Seq, e.Time.Format(time.RFC3339Nano),
+			e.Action, e.OSUser, e.Identity, e.Host, e.Machine, e.KeyID, e.Source, e.Reason, e.Detail, previous, sum[:]); err != nil {
+			return nil, err
+		}
+		head = Head{e.Seq, e.Hash}
+		out = append(out, e)
+	}
+	if err := tx.Commit(); err != nil {
+		return nil, err
+	}
+	return out, l.writeHead(head)
+}
+
+// clean keeps what is recorded on one line and valid UTF-8, and of bounded length.
+func (e *Entry) clean() {
+	for _, s := range []*string{&e.OSUser, &e.Identity, &e.Host, &e.Machine, &e.KeyID, &e.Source, &e.Reason, &e.Detail} {
+		*s = strings.Map(func(r rune) rune {
+			if r < ' ' || r == 0x7f {
+				return ' '
+			}
+			return r
+		}, strings.ToValidUTF8(strings.TrimSpace(*s), "\ufffd"))
+		if r := []rune(*s); len(r) > 2000 {
+			*s = string(r[:2000])
+		}
+	}
+}
+
+// sum is the SHA-256 over the previous hash and every field, each with its length before it (8 bytes, big endian), so that
+// nothing can be moved from one field to the next.
+func (e *Entry) sum() [sha256.Size]byte {
+	h := sha256.New()
+	field := func(b []byte) {
+		var n [8]byte
+		binary.BigEndian.PutUint64(n[:], uint64(len(b)))
+		h.Write(n[:])
+		h.Write(b)
+	}
+	field([]byte("fleetmend audit 1"))
+	field([]byte(e.Previous))
+	var n [8]byte
+	binary.BigEndian.PutUint64(n[:], uint64(e.Seq))
+	field(n[:])
+	for _, s := range []string{e.Time.UTC().Format(time.RFC3339Nano), string(e.Action), e.OSUser, e.Identity, e.Host, e.Machine, e.KeyID, e.Source, e.Reason, e.Detail} {
+		field([]byte(s))
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// Head is the last entry of a log. Noted elsewhere, it proves later that nothing before it was changed or removed.
+type Head struct {
+	Seq  int64  `json:"seq"`
+	Hash string `json:"hash"`
+}
+
+// String is the form [ParseHead] reads: "17:3fa1...".
+func (h Head) String() string { return fmt.Sprintf("%d:%s", h.Seq, h.Hash) }
+
+// ParseHead reads what [Head.String] gives.
+func ParseHead(s string) (Head, error) {
+	var h Head
+	number, hash, ok := strings.Cut(strings.TrimSpace(s), ":")
+	if _, err := fmt.Sscanf(number, "%d", &h.Seq); err != nil || !ok || h.Seq < 0 || fmt.Sprint(h.Seq) != number {
+		return Head{}, fmt.Errorf("audit head: want NUMBER:HASH")
+	}
+	if raw, err := hex.DecodeString(hash); err != nil || len(raw) != sha256.Size && h.Seq > 0 {
+		return Head{}, fmt.Errorf("audit head: the hash is not 64 hexadecimal digits")
+	}
+	h.Hash = strings.ToLower(hash)
+	return h, nil
+}
+
+// Head returns the last entry's number and hash. An empty log has the zero Head.
+func (l *Log) Head(ctx context.Context) (Head, error) {
+	h, err := lastOf(ctx, l.db)
+	if err != nil {
+		return Head{}, fmt.Errorf("read audit: %w", err)
+	}
+	return h, nil
+}
+
+func lastOf(ctx context.Context, q interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}) (Head, error) {
+	var h Head
+	var hash []byte
+	err := q.QueryRowContext(ctx, "SELECT seq, hash FROM entries ORDER BY seq DESC LIMIT 1").Scan(&h.Seq, &hash)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Head{}, nil
+	}
+	h.Hash = hex.EncodeToString(hash)
+	return h, err
+}
+
+func (l *Log) readHead() (Head, bool, error) {
+	data, err := os.ReadFile(l.headPath)
+	if errors.Is(err, os.ErrNotExist) {
+		return Head{}, false, nil
+	}
+	if err != nil {
+		return Head{}, false, err
+	}
+	h, err := ParseHead(string(data))
+	if err != nil {
+		return Head{}, false, fmt.Errorf("%s: %w", l.headPath, err)
+	}
+	return h, true, nil
+}
+
+// writeHead replaces the head file in one step. It lags behind for an instant after a commit, which Verify allows; it is
+// never ahead, and an older head never replaces a newer one within this process.
+func (l *Log) writeHead(h Head) error {
+	if kept, ok, err := l.readHead(); err == nil && ok && kept.Seq >= h.Seq {
+		return nil // another process went on meanwhile
+	}
+	f, err := os.CreateTemp(dirOf(l.headPath), ".audit-head-*")
+	if err != nil {
+		return fmt.Errorf("keep head: %w", err)
+	}
+	_, err = fmt.Fprintln(f, h)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), l.headPath)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("keep head: %w", err), os.Remove(f.Name()))
+	}
+	return nil
+}

@@ -1,0 +1,115 @@
+package coverage_test
+
+import (
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fleetmend/fleetmend/bitlocker"
+	"github.com/fleetmend/fleetmend/bitlocker/coverage"
+)
+
+var t0 = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+
+func key(n int, m bitlocker.Machine, change ...func(*bitlocker.Match)) bitlocker.Match {
+	k := bitlocker.Match{KeyRef: bitlocker.KeyRef{ID: bitlocker.KeyID(fmt.Sprintf("%08X-0000-4000-8000-000000000000", n)), Machine: m, Created: t0, Source: "ad:fleet.test"}}
+	for _, c := range change {
+		c(&k)
+	}
+	return k
+}
+
+func TestVerdicts(t *testing.T) {
+	on := func(s string) bitlocker.Machine { return bitlocker.Machine{Name: s} }
+	state := func(s bitlocker.State) func(*bitlocker.Match) { return func(k *bitlocker.Match) { k.State = s } }
+	machines := []coverage.Machine{}
+	for _, n := range []string{"NONE", "OK", "SEVERAL", "STALE", "BAD", "DENIED", "MISSING", "DELETED", "TWICE", "DATA", "PLAIN", "RESCUED"} {
+		machines = append(machines, coverage.Machine{Name: n, Group: "LON"})
+	}
+	machines[3].Reimaged, machines[11].Reimaged = t0.Add(time.Hour), t0.Add(time.Hour)
+	machines[10].NoDrive = true
+	machines = append(machines, coverage.Machine{Name: "NY", Group: "NYC"})
+	other := func(k *bitlocker.Match) { k.Source = "entra:x" }
+	later := func(k *bitlocker.Match) { k.Created = t0.Add(2 * time.Hour) }
+	keys := []bitlocker.Match{
+		key(1, on("ok")), key(2, on("SEVERAL")), key(3, on("SEVERAL"), later), key(4, on("STALE")), key(5, on("BAD"), state(bitlocker.StateInvalid), func(k *bitlocker.Match) { k.Note = "group 3 is mistyped" }),
+		key(6, on("DENIED"), state(bitlocker.StateDenied)), key(7, on("MISSING"), state(bitlocker.StateMissing)), key(8, on("DELETED"), func(k *bitlocker.Match) { k.Deleted = true }),
+		key(9, on("TWICE")), key(9, on("TWICE"), other), key(10, on("DATA"), func(k *bitlocker.Match) { k.Volume = bitlocker.VolumeFixed }),
+		key(11, on("RESCUED")), key(12, on("RESCUED"), later, state(bitlocker.StateSealed)), key(13, on("NOBODY")), key(14, on("NY")),
+	}
+	r := coverage.Build(t0, machines, keys)
+	got := map[string]coverage.Line{}
+	for _, l := range r.Lines {
+		got[l.Machine.Name] = l
+	}
+	for name, want := range map[string]coverage.Verdict{"NONE": coverage.None, "OK": coverage.OK, "SEVERAL": coverage.Several, "STALE": coverage.Stale, "BAD": coverage.Invalid, "DENIED": coverage.Unreadable,
+		"MISSING": coverage.None, "DELETED": coverage.Stale, "TWICE": coverage.OK, "DATA": coverage.None, "PLAIN": coverage.Exempt, "RESCUED": coverage.OK, "NY": coverage.OK} {
+		if got[name].Verdict != want {
+			t.Errorf("%s: %+v, want %s", name, got[name], want)
+		}
+	}
+	if l := got["RESCUED"]; l.Newest.Short() != "0000000C" || l.Keys != 2 || l.Usable != 1 {
+		t.Errorf("%+v", l)
+	}
+	if l := got["TWICE"]; len(l.Sources) != 2 {
+		t.Errorf("%+v", l)
+	}
+	if len(r.Orphans) != 1 || r.Total.Total != 13 || len(r.Groups) != 2 || r.Groups[0].Group != "LON" || r.Lines[0].Verdict != coverage.None || r.Groups[1].Covered() != 1 {
+		t.Errorf("%+v", r)
+	}
+	if c := r.Total.Covered(); c < 5.0/12-0.001 || c > 5.0/12+0.001 {
+		t.Errorf("covered %v", c)
+	}
+}
+
+func TestMatching(t *testing.T) {
+	machines := []coverage.Machine{
+		{ID: "1", Name: "PC-1", FQDN: "pc-1.a.test", DeviceIDs: []string{"D1", "old"}, DN: "CN=PC-1,OU=X,DC=a"},
+		{ID: "2", Name: "PC-1", FQDN: "pc-1.b.test", DeviceIDs: []string{"d2"}},
+		{ID: "3", Name: "PC-3", Serial: "S3"},
+	}
+	for i, c := range []struct {
+		m    bitlocker.Machine
+		want string // "" : nobody's
+	}{
+		{bitlocker.Machine{Name: "PC-1"}, ""}, {bitlocker.Machine{Name: "PC-1", FQDN: "PC-1.B.test"}, "2"}, {bitlocker.Machine{DeviceID: "OLD"}, "1"},
+		{bitlocker.Machine{DN: "cn=pc-1,ou=x,dc=a"}, "1"}, {bitlocker.Machine{Name: "pc-3"}, "3"}, {bitlocker.Machine{Name: "PC-3", FQDN: "pc-3.elsewhere.test"}, ""},
+		{bitlocker.Machine{Serial: "s3"}, "3"}, {bitlocker.Machine{Name: "PC-3", DeviceID: "unknown"}, ""}, {bitlocker.Machine{}, ""},
+	} {
+		r := coverage.Build(t0, machines, []bitlocker.Match{key(i, c.m)})
+		got := ""
+		for _, l := range r.Lines {
+			if l.Keys > 0 {
+				got += l.Machine.ID
+			}
+		}
+		if got != c.want || (len(r.Orphans) == 1) != (c.want == "") {
+			t.Errorf("%+v: %q, want %q", c.m, got, c.want)
+		}
+	}
+}
+
+func TestWriters(t *testing.T) {
+	r := coverage.Build(t0, []coverage.Machine{{Name: "=PC<b>", Group: ""}, {Name: "PC-2", Group: "OU=LON"}}, []bitlocker.Match{key(1, bitlocker.Machine{Name: "PC-2"}), key(2, bitlocker.Machine{Name: "<i>X"})})
+	var text, table, html bytes.Buffer
+	if err := errors.Join(r.Text(&text), r.CSV(&table), r.HTML(&html)); err != nil {
+		t.Fatal(err)
+	}
+	if s := text.String(); !strings.Contains(s, "50.0 %") || !strings.Contains(s, "1 keys belong to no machine") || strings.Contains(s, "PC-2") {
+		t.Errorf("%s", s)
+	}
+	rows, err := csv.NewReader(&table).ReadAll()
+	if err != nil || len(rows) != 3 || rows[1][0] != "'=PC<b>" || rows[2][4] != "ok" {
+		t.Errorf("%v, %v", rows, err)
+	}
+	if s := html.String(); strings.Contains(s, "<b>PC") || strings.Contains(s, "<i>X") || !strings.Contains(s, "=PC&lt;b&gt;") || strings.Contains(s, "http") && !strings.Contains(s, "http-equiv") || !strings.Contains(s, "Escrow a key") {
+		t.Errorf("%s", s)
+	}
+	if c := coverage.Build(t0, nil, nil).Total.Covered(); c != 1 {
+		t.Errorf("%v", c)
+	}
+}

@@ -1,0 +1,287 @@
+package bitlocker
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/fleetmend/fleetmend/bitlocker/audit"
+	"github.com/fleetmend/fleetmend/internal/hint"
+)
+
+// ErrNotHeld is returned for a key whose reference is known and whose password is not in the vault.
+var ErrNotHeld = errors.New("its password is not in the vault")
+
+// AmbiguousError says that the vault holds different passwords for one key ID. It is never guessed which is right.
+type AmbiguousError struct {
+	ID   KeyID
+	Refs []KeyRef
+}
+
+func (e *AmbiguousError) Error() string {
+	places := make([]string, len(e.Refs))
+	for i, r := range e.Refs {
+		places[i] = fmt.Sprintf("%s of %s", r.Machine.Label(), r.Source)
+	}
+	return fmt.Sprintf("key %s has different passwords: %s", e.ID, strings.Join(places, ", "))
+}
+
+// Reveal gives the password that the vault holds for a key ID. Before that it writes the audit; without a reason, or
+// where the audit cannot be written, it gives nothing. Several sources may hold the same key: where their passwords
+// differ, it returns [*AmbiguousError], and [Vault.RevealAll] takes the reference that the operator chose.
+func (v *Vault) Reveal(ctx context.Context, id KeyID, reason string) (RecoveryKey, error) {
+	refs, err := v.held(ctx, id)
+	if err != nil {
+		return RecoveryKey{}, fmt.Errorf("reveal key %s: %w", id, err)
+	}
+	keys, err := v.RevealAll(ctx, audit.Reveal, reason, refs...)
+	if err != nil {
+		return RecoveryKey{}, err
+	}
+	for _, k := range keys[1:] {
+		if !k.Password.Equal(keys[0].Password) {
+			return RecoveryKey{}, hint.Wrap(fmt.Errorf("reveal: %w", &AmbiguousError{ID: id, Refs: refs}), "name the source with --source; one of them is wrong")
+		}
+	}
+	return keys[0], nil
+}
+
+// held lists the references of a key ID whose passwords are in the vault.
+func (v *Vault) held(ctx context.Context, id KeyID) ([]KeyRef, error) {
+	found, err := v.Find(ctx, Query{KeyID: id.Prefix()})
+	if err != nil {
+		return nil, err
+	}
+	var refs []KeyRef
+	for _, m := range found.Matches {
+		if m.State == StateSealed && m.ID == id {
+			refs = append(refs, m.KeyRef)
+		}
+	}
+	if len(refs) == 0 {
+		m := found.Matches[0]
+		err := ErrNotHeld
+		switch m.State {
+		case StateDenied:
+			err = errors.Join(ErrReadDenied, err)
+		case StateMissing:
+			err = errors.Join(ErrNotStored, err)
+		case StateInvalid:
+			err = fmt.Errorf("%w, because what %s gave cannot be right: %s", err, m.Source, m.Note)
+		case StateUnknown, StateSealed:
+		}
+		return nil, hint.Wrapf(err, "read it from %s (`fleetmend keys show` does, when the source can be reached)", m.Source)
+	}
+	return refs, nil
+}
+
+// RevealAll gives the passwords that the vault holds for these references, in order, all or none, for an action such as
+// [audit.Sheet] or [audit.Media]. Each is in the audit before any is given.
+func (v *Vault) RevealAll(ctx context.Context, action audit.Action, reason string, refs ...KeyRef) ([]RecoveryKey, error) {
+	key := v.dataKey()
+	switch {
+	case len(refs) == 0:
+		return nil, fmt.Errorf("%s keys: none was named", action)
+	case strings.TrimSpace(reason) == "":
+		return nil, noReason()
+	case key == nil:
+		return nil, fmt.Errorf("%s key %s: %w", action, refs[0].ID, locked())
+	}
+	defer clear(key)
+	out := make([]RecoveryKey, len(refs))
+	entries := make([]audit.Entry, len(refs))
+	for i, ref := range refs {
+		p, err := v.password(ctx, key, ref)
+		if err != nil {
+			return nil, fmt.Errorf("%s key %s of %s: %w", action, ref.ID, ref.Machine.Label(), err)
+		}
+		out[i] = RecoveryKey{KeyRef: ref, Password: p}
+		entries[i] = entry(action, ref, reason)
+	}
+	if err := v.record(ctx, entries...); err != nil {
+		return nil, fmt.Errorf("%s keys: %w", action, err)
+	}
+	return out, nil
+}
+
+func noReason() error {
+	return hint.Wrap(errors.New("a reason is needed to reveal a key"), "give it with --reason, such as the number of the ticket")
+}
+
+func entry(action audit.Action, ref KeyRef, reason string) audit.Entry {
+	return audit.Entry{Action: action, Machine: ref.Machine.Label(), KeyID: string(ref.ID), Source: ref.Source, Reason: reason}
+}
+
+func (v *Vault) password(ctx context.Context, key []byte, ref KeyRef) (Password, error) {
+	var sealed []byte
+	err := v.db.QueryRowContext(ctx, `SELECT p.sealed FROM passwords p JOIN refs r ON r.id = p.ref WHERE r.source = ? AND r.source_key = ? AND r.key_id = ?`,
+		ref.Source, ref.SourceKey, ref.ID).Scan(&sealed)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Password{}, ErrNotHeld
+	}
+	if err != nil {
+		return Password{}, err
+	}
+	return unseal(key, ref, sealed)
+}
+
+// RevealFrom gives a password read from its source now. The audit is written before the source is asked; where nothing
+// comes of it, a second entry says why. An unlocked vault keeps the password. Whether the vault is unlocked does not
+// matter otherwise.
+func (v *Vault) RevealFrom(ctx context.Context, src Source, ref KeyRef, reason string) (RecoveryKey, error) {
+	if strings.TrimSpace(reason) == "" {
+		return RecoveryKey{}, noReason()
+	}
+	if err := v.record(ctx, entry(audit.Reveal, ref, reason)); err != nil {
+		return RecoveryKey{}, fmt.Errorf("reveal key %s: %w", ref.ID, err)
+	}
+	p, err := v.fetch(ctx, src, ref)
+	if err != nil {
+		refused := entry(audit.Refused, ref, reason)
+		refused.Detail = err.Error()
+		return RecoveryKey{}, errors.Join(fmt.Errorf("reveal key %s of %s: %w", ref.ID, ref.Machine.Label(), err), v.record(ctx, refused))
+	}
+	return RecoveryKey{KeyRef: ref, Password: p}, nil
+}
+
+// fetch reads one password from its source, notes what came of it, and seals it where the vault is unlocked.
+func (v *Vault) fetch(ctx context.Context, src Source, ref KeyRef) (Password, error) {
+	p, err := src.Password(ctx, ref)
+	if err == nil && p.IsZero() {
+		err = ErrNotStored
+	}
+	if err != nil {
+		return Password{}, errors.Join(err, v.note(ctx, ref, err))
+	}
+	if v.dataKey() != nil {
+		return p, v.Put(ctx, RecoveryKey{KeyRef: ref, Password: p})
+	}
+	return p, nil
+}
+
+// note keeps the source's refusal with the reference, for the coverage report. Other errors say nothing about the key.
+func (v *Vault) note(ctx context.Context, ref KeyRef, cause error) error {
+	var state State
+	var bad *PasswordError
+	text := ""
+	switch {
+	case errors.Is(cause, ErrReadDenied):
+		state = StateDenied
+	case errors.Is(cause, ErrNotStored):
+		state = StateMissing
+	case errors.As(cause, &bad):
+		state, text = StateInvalid, bad.Error()
+	default:
+		return nil
+	}
+	// What is sealed already stays, whatever the source says now.
+	_, err := v.db.ExecContext(ctx, "UPDATE refs SET state = ?, state_note = ?, state_at = ? WHERE source = ? AND source_key = ? AND state != ?",
+		state, text, nanos(v.now()), ref.Source, ref.SourceKey, StateSealed)
+	return err
+}
+
+// Put seals passwords into the vault, all or none, and their references with them. The vault must be unlocked.
+func (v *Vault) Put(ctx context.Context, keys ...RecoveryKey) error {
+	data := v.dataKey()
+	if data == nil {
+		return fmt.Errorf("store keys: %w", locked())
+	}
+	defer clear(data)
+	err := v.write(ctx, func(tx *sql.Tx) error {
+		put, err := newPutter(ctx, tx)
+		if err != nil {
+			return err
+		}
+		defer put.close()
+		for _, k := range keys {
+			id, _, _, err := put.ref(ctx, k.KeyRef, v.now())
+			if err != nil {
+				return err
+			}
+			if err := v.putPassword(ctx, tx, data, id, k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("store keys: %w", err)
+	}
+	return nil
+}
+
+func (v *Vault) putPassword(ctx context.Context, tx *sql.Tx, data []byte, id int64, k RecoveryKey) error {
+	if k.Password.IsZero() || k.ID == "" || k.Source == "" || k.SourceKey == "" {
+		return fmt.Errorf("key %q of %s is not complete", k.ID, k.Machine.Label())
+	}
+	sealed, err := seal(data, k.KeyRef, k.Password)
+	if err != nil {
+		return err
+	}
+	at := nanos(v.now())
+	if _, err := tx.ExecContext(ctx, "INSERT INTO passwords (ref, sealed, at) VALUES (?1, ?2, ?3) ON CONFLICT (ref) DO UPDATE SET sealed = ?2, at = ?3", id, sealed, at); err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "UPDATE refs SET state = ?, state_note = '', state_at = ? WHERE id = ?", StateSealed, at, id)
+	return err
+}
+
+// FetchReport says what became of passwords that were asked for.
+type FetchReport struct {
+	Sealed, Denied, Missing, Invalid int
+	Failed                           []FetchFailure // each that was not sealed, with its reason
+}
+
+// FetchFailure is one password that was not got.
+type FetchFailure struct {
+	Ref KeyRef
+	Err error
+}
+
+// Fetch reads passwords from their source into the vault, for machines in question or as a snapshot in peacetime, and
+// goes on past those that are refused. Each is in the audit before it is asked for. It stops with an error where ctx ends
+// or the vault cannot be written.
+func (v *Vault) Fetch(ctx context.Context, src Source, reason string, refs ...KeyRef) (FetchReport, error) {
+	var report FetchReport
+	if strings.TrimSpace(reason) == "" {
+		return report, noReason()
+	}
+	if v.dataKey() == nil {
+		return report, fmt.Errorf("fetch keys of %s: %w", src.Name(), locked())
+	}
+	for _, ref := range refs {
+		if err := ctx.Err(); err != nil {
+			return report, fmt.Errorf("fetch keys of %s: %w", src.Name(), err)
+		}
+		if err := v.record(ctx, entry(audit.Fetch, ref, reason)); err != nil {
+			return report, fmt.Errorf("fetch keys of %s: %w", src.Name(), err)
+		}
+		p, err := src.Password(ctx, ref)
+		if err == nil && p.IsZero() {
+			err = ErrNotStored
+		}
+		if err == nil {
+			if err := v.Put(ctx, RecoveryKey{KeyRef: ref, Password: p}); err != nil {
+				return report, err
+			}
+			report.Sealed++
+			continue
+		}
+		if err := v.note(ctx, ref, err); err != nil {
+			return report, fmt.Errorf("fetch keys of %s: %w", src.Name(), err)
+		}
+		var bad *PasswordError
+		switch {
+		case errors.Is(err, ErrReadDenied):
+			report.Denied++
+		case errors.Is(err, ErrNotStored):
+			report.Missing++
+		case errors.As(err, &bad):
+			report.Invalid++
+		}
+		report.Failed = append(report.Failed, FetchFailure{ref, err})
+	}
+	return report, nil
+}

@@ -1,0 +1,194 @@
+package bitlocker
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
+)
+
+// SyncReport says what a reading changed.
+type SyncReport struct {
+	Source  string `json:"source"`
+	Full    bool   `json:"full"`
+	Read    int    `json:"read"`
+	Added   int    `json:"added"`
+	Changed int    `json:"changed"`
+	Gone    int    `json:"gone"` // flagged as deleted because a whole reading did not list them
+}
+
+// overlap is how much of the time before the last reading is read again: clocks differ, and directories replicate.
+const overlap = time.Hour
+
+// batch is how many references go into one transaction; a reading that is cut off keeps what it has read.
+const batch = 1000
+
+// Sync takes in the key references of a source, no passwords. It reads what is new since the last time; full, or the
+// first time, it reads everything and flags what the source no longer lists. Nothing is ever removed. A whole reading
+// that lists nothing at all, where there were keys before, is an error and flags nothing: that is how lost rights look.
+func (v *Vault) Sync(ctx context.Context, src Source, full bool) (SyncReport, error) {
+	report := SyncReport{Source: src.Name(), Full: full}
+	started := v.now()
+	var synced int64
+	var known int
+	err := v.db.QueryRowContext(ctx, "SELECT coalesce((SELECT synced FROM sources WHERE source = ?1), 0), (SELECT count(*) FROM refs WHERE source = ?1 AND NOT deleted)",
+		src.Name()).Scan(&synced, &known)
+	if err != nil {
+		return report, fmt.Errorf("sync keys of %s: %w", src.Name(), err)
+	}
+	var since time.Time
+	if synced == 0 {
+		report.Full = true
+	} else if !full {
+		since = fromNanos(synced).Add(-overlap)
+	}
+	var pending []KeyRef
+	flush := func() error {
+		added, changed, err := v.upsert(ctx, started, pending)
+		report.Added, report.Changed, pending = report.Added+added, report.Changed+changed, pending[:0]
+		return err
+	}
+	err = src.Keys(ctx, since, func(ref KeyRef) error {
+		ref.Source = src.Name()
+		if ref.ID == "" || ref.SourceKey == "" {
+			return fmt.Errorf("a key of %s without key ID or source key", ref.Machine.Label())
+		}
+		report.Read++
+		if pending = append(pending, ref); len(pending) == batch {
+			return flush()
+		}
+		return nil
+	})
+	if err = errors.Join(err, flush()); err != nil {
+		return report, fmt.Errorf("sync keys of %s: %w", src.Name(), err)
+	}
+	if report.Full && report.Read == 0 && known > 0 {
+		return report, hint.Wrap(fmt.Errorf("sync keys of %s: it lists no key, but %d are known from it; nothing was flagged: %w", src.Name(), known, ErrListDenied),
+			"see whether the account still has the right to list keys")
+	}
+	err = v.write(ctx, func(tx *sql.Tx) error {
+		if report.Full {
+			r, err := tx.ExecContext(ctx, "UPDATE refs SET deleted = 1 WHERE source = ? AND seen < ? AND NOT deleted", src.Name(), nanos(started))
+			if err != nil {
+				return err
+			}
+			n, err := r.RowsAffected()
+			if err != nil {
+				return err
+			}
+			report.Gone = int(n)
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO sources (source, synced, full) VALUES (?1, ?2, CASE WHEN ?3 THEN ?2 ELSE 0 END)
+			ON CONFLICT (source) DO UPDATE SET synced = max(synced, ?2), full = CASE WHEN ?3 THEN max(full, ?2) ELSE full END`, src.Name(), nanos(started), report.Full)
+		return err
+	})
+	if err != nil {
+		return report, fmt.Errorf("sync keys of %s: %w", src.Name(), err)
+	}
+	return report, nil
+}
+
+func (v *Vault) upsert(ctx context.Context, seen time.Time, refs []KeyRef) (added, changed int, err error) {
+	if len(refs) == 0 {
+		return 0, 0, nil
+	}
+	err = v.write(ctx, func(tx *sql.Tx) error {
+		put, err := newPutter(ctx, tx)
+		if err != nil {
+			return err
+		}
+		defer put.close()
+		for _, ref := range refs {
+			_, isNew, isChanged, err := put.ref(ctx, ref, seen)
+			if err != nil {
+				return err
+			}
+			if isNew {
+				added++
+			} else if isChanged {
+				changed++
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	return added, changed, nil
+}
+
+// putter writes references within one transaction.
+type putter struct{ find, insert, update, touch *sql.Stmt }
+
+func newPutter(ctx context.Context, tx *sql.Tx) (*putter, error) {
+	p := &putter{}
+	for stmt, text := range map[**sql.Stmt]string{
+		&p.find: "SELECT id, " + refColumns + " FROM refs WHERE source = ? AND source_key = ?",
+		&p.insert: `INSERT INTO refs (source, source_key, key_id, volume_id, volume, name, fqdn, serial, device_id, dn, created, deleted, stale, stale_cause, seen)
+			VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
+		&p.update: `UPDATE refs SET source = ?, source_key = ?, key_id = ?, volume_id = ?, volume = ?, name = ?, fqdn = ?, serial = ?, device_id = ?, dn = ?,
+			created = ?, deleted = ?, stale = ?, stale_cause = ?, seen = max(seen, ?) WHERE id = ?`,
+		&p.touch: "UPDATE refs SET seen = max(seen, ?) WHERE id = ?",
+	} {
+		s, err := tx.PrepareContext(ctx, text)
+		if err != nil {
+			p.close()
+			return nil, err
+		}
+		*stmt = s
+	}
+	return p, nil
+}
+
+func (p *putter) close() {
+	for _, s := range []*sql.Stmt{p.find, p.insert, p.update, p.touch} {
+		if s != nil {
+			_ = s.Close()
+		}
+	}
+}
+
+// ref writes one reference. A key ID that changed under the same source key drops the password sealed for the old one:
+// it is bound to it and would not open.
+func (p *putter) ref(ctx context.Context, ref KeyRef, seen time.Time) (id int64, isNew, isChanged bool, err error) {
+	ref.Machine = ref.Machine.normal()
+	ref.Created = fromNanos(nanos(ref.Created)) // without monotonic clock and zone, to compare
+	m := ref.Machine
+	args := []any{ref.Source, ref.SourceKey, ref.ID, ref.VolumeID, ref.Volume, m.Name, m.FQDN, m.Serial, m.DeviceID, m.DN,
+		nanos(ref.Created), ref.Deleted, ref.Stale, ref.StaleCause, nanos(seen)}
+	var old KeyRef
+	err = scanRef(p.find.QueryRowContext(ctx, ref.Source, ref.SourceKey), &old, &id)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		r, err := p.insert.ExecContext(ctx, args...)
+		if err != nil {
+			return 0, false, false, err
+		}
+		id, err = r.LastInsertId()
+		return id, true, false, err
+	case err != nil:
+		return 0, false, false, err
+	case old == ref:
+		_, err = p.touch.ExecContext(ctx, nanos(seen), id)
+		return id, false, false, err
+	case old.ID != ref.ID:
+		return 0, false, false, fmt.Errorf("key %s of %s is now %s under the same source key; a source key must stay with its key", old.ID, old.Machine.Label(), ref.ID)
+	}
+	_, err = p.update.ExecContext(ctx, append(args, id)...)
+	return id, false, true, err
+}
+
+const refColumns = "source, source_key, key_id, volume_id, volume, name, fqdn, serial, device_id, dn, created, deleted, stale, stale_cause"
+
+// scanRef reads id, refColumns and what follows.
+func scanRef(row interface{ Scan(dest ...any) error }, ref *KeyRef, id *int64, more ...any) error {
+	var created int64
+	m := &ref.Machine
+	err := row.Scan(append([]any{id, &ref.Source, &ref.SourceKey, &ref.ID, &ref.VolumeID, &ref.Volume, &m.Name, &m.FQDN, &m.Serial, &m.DeviceID, &m.DN,
+		&created, &ref.Deleted, &ref.Stale, &ref.StaleCause}, more...)...)
+	ref.Created = fromNanos(created)
+	return err
+}
