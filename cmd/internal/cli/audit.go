@@ -1,0 +1,184 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fleetmend/fleetmend/bitlocker/audit"
+)
+
+func newAudit(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "audit",
+		Short:   "Who was shown which recovery key, when and why",
+		GroupID: "know",
+		Args:    noArgs,
+		Long: `Every recovery password that leaves the vault is recorded before it is shown: who, on which computer, which machine and key,
+why. The record only grows; each entry covers the one before it, so that a changed or missing one is found.`,
+	}
+	cmd.AddCommand(newAuditList(a), newAuditVerify(a), newAuditExport(a))
+	return cmd
+}
+
+// auditFlags pick entries.
+type auditFlags struct {
+	machine, key, user, action string
+	since, until               string
+	limit                      int
+}
+
+func (f *auditFlags) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.machine, "machine", "", "only this machine")
+	cmd.Flags().StringVar(&f.key, "key", "", "only keys whose ID begins so")
+	cmd.Flags().StringVar(&f.user, "user", "", "only this user of the operating system")
+	cmd.Flags().StringVar(&f.action, "action", "", "only one kind: reveal, sheet, media, fetch, export, import, rotate, refused, lock-set, verify")
+	cmd.Flags().StringVar(&f.since, "since", "", "not before: 2024-07-19, 2024-07-19T04:09Z, or 24h for the last day")
+	cmd.Flags().StringVar(&f.until, "until", "", "before, in the same forms")
+	cmd.Flags().IntVar(&f.limit, "limit", 0, "the newest so many (0: all)")
+	complete(cmd, "action", "reveal", "sheet", "media", "fetch", "export", "import", "rotate", "refused", "lock-set", "verify")
+}
+
+func (f *auditFlags) filter(now time.Time) (audit.Filter, error) {
+	out := audit.Filter{Machine: f.machine, KeyID: f.key, OSUser: f.user, Action: audit.Action(f.action), Limit: f.limit}
+	var err error
+	if out.Since, err = moment("--since", f.since, now); err != nil {
+		return out, err
+	}
+	out.Until, err = moment("--until", f.until, now)
+	return out, err
+}
+
+// moment reads a point in time or a span before now; empty is the zero time.
+func moment(flag, text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if span, err := time.ParseDuration(text); err == nil {
+		return now.Add(-span), nil
+	}
+	for _, form := range []string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02"} {
+		if t, err := time.Parse(form, text); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, usage(fmt.Errorf("%s %q is no point in time", flag, text), "write 2024-07-19, 2024-07-19T04:09Z, or 24h for the last day")
+}
+
+var auditColumns = []column[audit.Entry]{
+	{"no", false, func(e audit.Entry) string { return fmt.Sprint(e.Seq) }},
+	{"time", false, func(e audit.Entry) string { return when(e.Time) }},
+	{"user", false, func(e audit.Entry) string { return e.OSUser }},
+	{"action", false, func(e audit.Entry) string { return string(e.Action) }},
+	{"machine", false, func(e audit.Entry) string { return e.Machine }},
+	{"key id", false, func(e audit.Entry) string { return e.KeyID }},
+	{"reason", false, func(e audit.Entry) string { return e.Reason }},
+	{"identity", true, func(e audit.Entry) string { return e.Identity }},
+	{"host", true, func(e audit.Entry) string { return e.Host }},
+	{"source", true, func(e audit.Entry) string { return e.Source }},
+	{"detail", true, func(e audit.Entry) string { return e.Detail }},
+	{"hash", true, func(e audit.Entry) string { return e.Hash }},
+}
+
+func newAuditList(a *app) *cobra.Command {
+	var f auditFlags
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List entries, the oldest first",
+		Example: "fleetmend audit list --since 24h\nfleetmend audit list --machine WS00042 -o wide",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			filter, err := f.filter(time.Now())
+			if err != nil {
+				return err
+			}
+			log, err := a.openAudit(cmd.Context())
+			if err != nil {
+				return err
+			}
+			entries, err := log.List(cmd.Context(), filter)
+			if err != nil {
+				return err
+			}
+			return list(a.out, a.streams.Out, entries, auditColumns)
+		},
+	}
+	f.flags(cmd)
+	return cmd
+}
+
+func newAuditVerify(a *app) *cobra.Command {
+	var heads []string
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Check that no entry was changed or removed",
+		Long: `Read the whole record and check that each entry covers the one before it, and that the last one is the one noted beside it. It
+prints the head, a number and a hash: note it elsewhere, and give it later with --head to prove that nothing before it
+was touched, not even by somebody who wrote the whole record anew.`,
+		Example: "fleetmend audit verify\nfleetmend audit verify --head 17:3fa1...",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var noted []audit.Head
+			for _, text := range heads {
+				head, err := audit.ParseHead(text)
+				if err != nil {
+					return usage(fmt.Errorf("--head: %w", err), "give what an earlier audit verify printed")
+				}
+				noted = append(noted, head)
+			}
+			log, err := a.openAudit(cmd.Context())
+			if err != nil {
+				return err
+			}
+			head, err := log.Verify(cmd.Context(), noted...)
+			if err != nil {
+				return err
+			}
+			return one(a.out, a.streams.Out, head, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "%s, all sound\nhead %s\n", counted(int(head.Seq), "entry", "entries"), head)
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringArrayVar(&heads, "head", nil, "a head that was noted earlier")
+	return cmd
+}
+
+func newAuditExport(a *app) *cobra.Command {
+	var f auditFlags
+	var out string
+	cmd := &cobra.Command{
+		Use:     "export",
+		Short:   "Write entries as JSON lines, which can be checked elsewhere, or as CSV",
+		Example: "fleetmend audit export --out audit.jsonl\nfleetmend audit export --since 2024-07-19 --out audit.csv",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			filter, err := f.filter(time.Now())
+			if err != nil {
+				return err
+			}
+			log, err := a.openAudit(cmd.Context())
+			if err != nil {
+				return err
+			}
+			write := func(w io.Writer) error { return log.ExportJSONL(cmd.Context(), w, filter) }
+			if a.out.format == "csv" || strings.HasSuffix(strings.ToLower(out), ".csv") {
+				write = func(w io.Writer) error { return log.ExportCSV(cmd.Context(), w, filter) }
+			}
+			if out == "" {
+				return write(a.streams.Out)
+			}
+			if err := writePrivate(out, write); err != nil {
+				return err
+			}
+			a.say("written to %s", out)
+			return nil
+		},
+	}
+	f.flags(cmd)
+	cmd.Flags().StringVar(&out, "out", "", "file to write: .jsonl or .csv (default: stdout)")
+	return cmd
+}

@@ -1,0 +1,299 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fleetmend/fleetmend/inventory"
+	"github.com/fleetmend/fleetmend/inventory/csv"
+	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/plan"
+	"github.com/fleetmend/fleetmend/remediate/playbook"
+	"github.com/fleetmend/fleetmend/remediate/report"
+	"github.com/fleetmend/fleetmend/remediate/route"
+	"github.com/fleetmend/fleetmend/remediate/run"
+)
+
+const (
+	demoPlaybook = "crowdstrike-channel-file-291"
+	// demoSelector leaves out what the directory knows and the table does not: machines that were retired long ago.
+	demoSelector = `address != ""`
+)
+
+// demoSummary is what demo --headless prints.
+type demoSummary struct {
+	Machines    int    `json:"machines"`
+	Affected    int    `json:"affected"`
+	Clean       int    `json:"clean"`
+	Fixed       int    `json:"fixed"`
+	Failed      int    `json:"failed"`
+	Unreachable int    `json:"unreachable"`
+	Unknown     int    `json:"unknown"`
+	Held        int    `json:"held"`
+	Skipped     int    `json:"skipped"`
+	Waves       int    `json:"waves"`
+	DurationMS  int64  `json:"duration_ms"`
+	Report      string `json:"report"`
+	Run         string `json:"run"`
+	Dir         string `json:"dir"`
+	Medium      string `json:"medium,omitempty"`
+}
+
+func newDemo(a *app) *cobra.Command {
+	var s simFlags
+	var headless, withMedia bool
+	var dir string
+	cmd := &cobra.Command{
+		Use:     "demo",
+		Short:   "Repair a simulated fleet: the whole main job in a minute, no Windows needed",
+		GroupID: "start",
+		Long: `Start a simulated fleet on this computer, in which a faulty update has broken many machines, and do the main job on it with
+the real parts: read the machines, see who is affected, fix them over WinRM in waves, verify, report.
+
+Nothing outside this computer is contacted. Inventory, journal and report stay in a folder that is named at the end.`,
+		Example: "fleetmend demo\nfleetmend demo --media\nfleetmend demo --headless --machines 200 --seed 7 -o json",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.demo(cmd.Context(), s, dir, headless, withMedia)
+		},
+	}
+	s.add(cmd, 200)
+	cmd.Flags().BoolVar(&headless, "headless", false, "only print the result")
+	cmd.Flags().BoolVar(&withMedia, "media", false, "build a USB image for the machines that stayed unreachable, at the end (asked for at a terminal)")
+	cmd.Flags().StringVar(&dir, "dir", "", "folder for inventory, journal and report (default: a new temporary one)")
+	exits(cmd, exitGate, exitInterrupted)
+	return cmd
+}
+
+// tell prints one step of the story, unless nobody listens.
+type tell func(format string, args ...any)
+
+func (a *app) demo(ctx context.Context, s simFlags, dir string, headless, withMedia bool) error {
+	began := time.Now()
+	story := tell(func(format string, args ...any) {
+		text := fmt.Sprintf(format, args...)
+		gap := text[:len(text)-len(strings.TrimLeft(text, "\n"))]
+		fmt.Fprintln(a.streams.Out, gap+wrapped(strings.TrimLeft(text, "\n"), a.streams.Width))
+	})
+	if headless || a.out.format == "json" || a.jsonLines {
+		story, a.quiet = func(string, ...any) {}, true
+	}
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "fleetmend-demo-"); err != nil {
+			return err
+		}
+	}
+	story("1. A fleet of %s starts on this computer. Each one speaks real WinRM and has a small Windows of its own.", machinesText(s.machines))
+	story("   At 04:09 UTC a faulty content file reached many of them; some are down, some crash again and again.")
+	fleet, err := s.fleet()
+	if err != nil {
+		return coded(exitUsage, err)
+	}
+	if err := fleet.Start(ctx); err != nil {
+		return err
+	}
+	defer fleet.Close()
+	if err := fleet.Write(dir); err != nil {
+		return err
+	}
+	a.configPath, a.stateFlag = filepath.Join(dir, "fleetmend.yaml"), ""
+	if err := a.demoInventory(ctx, dir, inventory.Incident{Start: fleet.Incident(), End: fleet.Incident().Add(90 * time.Minute)}, story); err != nil {
+		return err
+	}
+	return a.demoRun(ctx, dir, story, began, withMedia)
+}
+
+// demoInventory reads the machines from the directory of the fleet, and from a table where each of them is reached: the
+// simulated machines share one computer, so their names are in no DNS.
+func (a *app) demoInventory(ctx context.Context, dir string, incident inventory.Incident, story tell) error {
+	file, err := os.Open(filepath.Join(dir, "machines.csv"))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	records, _, err := csv.Read(file, csv.Options{Source: "csv:machines.csv"})
+	if err != nil {
+		return err
+	}
+	store, err := a.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	source, err := a.directorySource(nil)
+	if err != nil {
+		return err
+	}
+	read, err := a.syncSource(ctx, source, true)
+	if err != nil {
+		return err
+	}
+	report, err := store.Import(ctx, "csv:machines.csv", records)
+	if err != nil {
+		return err
+	}
+	health, err := a.assess(ctx, incident)
+	if err != nil {
+		return err
+	}
+	story("\n2. The machines are read from Active Directory, over LDAP: %s. A table adds addresses and serial numbers:", machinesText(read.New))
+	story("   %s new, %s. By their last sign-in %d are suspect: they were on when it happened.", machinesText(report.NewMachines),
+		counted(len(report.Conflicts), "conflict", "conflicts"), health[string(inventory.HealthSuspect)])
+	return nil
+}
+
+func (a *app) demoRun(ctx context.Context, dir string, story tell, began time.Time, withMedia bool) error {
+	frozen, err := a.demoPlan(ctx)
+	if err != nil {
+		return err
+	}
+	story("\n3. A plan is frozen: the playbook %s,", demoPlaybook)
+	for _, line := range playbook.Describe(frozen.Playbook) {
+		story("      %s", line)
+	}
+	story("   in waves, so that a mistake meets few machines first:")
+	for i, wave := range frozen.Waves {
+		story("      wave %d (%s): %s", i+1, wave.Name, machinesText(len(wave.Entries)))
+	}
+	story("   and a gate behind each: %s.", gateText(frozen.Options))
+	story("\n4. The run. Every step is written to the journal before it is taken.")
+	j, err := a.openJournal(ctx)
+	if err != nil {
+		return err
+	}
+	winrm, err := a.winrmRoute(ctx, "")
+	if err != nil {
+		return err
+	}
+	p := a.newProgress(frozen)
+	engine, err := run.New(run.Options{Journal: j, Routes: map[string]route.Route{winrm.Name(): winrm}, Observer: p, Logger: a.logger})
+	if err != nil {
+		return err
+	}
+	release := onFirstInterrupt(ctx, func(text string) { a.say("\n%s", text) }, func() {
+		a.say("\nstopping: those in flight end")
+		engine.Stop()
+	})
+	result, err := engine.Start(ctx, frozen)
+	release()
+	p.close()
+	if err != nil {
+		return err
+	}
+	return a.demoEnd(context.WithoutCancel(ctx), j, result.ID, dir, story, time.Since(began), withMedia)
+}
+
+func (a *app) demoPlan(ctx context.Context) (*plan.Plan, error) {
+	source, err := playbook.Builtin(demoPlaybook)
+	if err != nil {
+		return nil, err
+	}
+	bound, err := source.Bind(nil)
+	if err != nil {
+		return nil, err
+	}
+	selector, err := inventory.ParseSelector(demoSelector, nil)
+	if err != nil {
+		return nil, err
+	}
+	machines, err := a.store.Select(ctx, selector)
+	if err != nil {
+		return nil, err
+	}
+	entries, skipped := split(machines, nil)
+	flags := demoFlags()
+	options, err := flags.options()
+	if err != nil {
+		return nil, err
+	}
+	sizes, err := plan.ParseWaves(flags.waves)
+	if err != nil {
+		return nil, err
+	}
+	return plan.New(plan.Input{
+		Entries: entries, Skipped: skipped, Source: plan.Source{Playbook: bound, Digest: source.Digest}, Mode: agent.Fix,
+		Waves: sizes, Options: options, Operator: operator(), Selector: demoSelector, Now: time.Now(), TTL: time.Hour,
+	})
+}
+
+// demoFlags are the rules of the demonstration: patient enough for machines that are up for seconds, and quick otherwise.
+func demoFlags() planFlags {
+	return planFlags{
+		waves: "1,10,10%,100%", forks: 200, maxFail: "20%", maxUnreachable: "none", minSample: 5, retries: 3, chase: true,
+		backoff: 200 * time.Millisecond, machineTimeout: 12 * time.Second, rebootWait: 30 * time.Second,
+	}
+}
+
+func (a *app) demoEnd(ctx context.Context, j *journal.Journal, id, dir string, story tell, took time.Duration, withMedia bool) error {
+	r, rep, err := buildReport(ctx, j, id)
+	if err != nil {
+		return err
+	}
+	html := filepath.Join(dir, "report.html")
+	if err := writeFile(html, rep.WriteHTML); err != nil {
+		return err
+	}
+	n := r.Counts
+	summary := demoSummary{
+		Machines: r.Machines, Clean: n[journal.Clean], Fixed: n[journal.Fixed], Failed: n[journal.Failed],
+		Unreachable: n[journal.Unreachable], Unknown: n[journal.Unknown], Held: n[journal.Held], Skipped: n[journal.Skipped],
+		Affected: affected(rep), Waves: r.Waves, DurationMS: took.Milliseconds(), Report: html, Run: r.ID, Dir: dir,
+	}
+	left := n[journal.Unreachable] + n[journal.Unknown] + n[journal.Failed] + n[journal.Held]
+	if a.quiet {
+		if withMedia && left > 0 {
+			if summary.Medium, err = a.demoMedium(ctx, j, r, left, dir, story); err != nil {
+				return err
+			}
+		}
+		err = one(a.out, a.streams.Out, summary, summary.write)
+	} else {
+		story("\n5. The result.\n")
+		err = rep.WriteText(a.streams.Out, a.textOptions())
+		story("\nThe report for others: %s", html)
+		if left > 0 && err == nil && (withMedia || a.wantsMedium(left)) {
+			_, err = a.demoMedium(ctx, j, r, left, dir, story)
+		}
+		story("Rehearse with the commands themselves: fleetmend sim --dir drill --machines 200 serves a fleet in one terminal;")
+		story("fleetmend sim --help says what to type in the other.")
+	}
+	return errors.Join(err, silently(demoCode(r)))
+}
+
+// affected counts the machines whose agent found the trouble: those it fixed and those it could not fix.
+func affected(rep *report.Report) int {
+	n := 0
+	for _, m := range rep.Machines {
+		if m.Status == report.Status(journal.Fixed) || m.Status == report.Status(journal.Failed) {
+			n++
+		}
+	}
+	return n
+}
+
+func (s demoSummary) write(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "%s: %d affected, %d clean, %d fixed, %d failed, %d unreachable, %d unknown, %d held, %d skipped, in %d waves and %s\nreport: %s\n",
+		machinesText(s.Machines), s.Affected, s.Clean, s.Fixed, s.Failed, s.Unreachable, s.Unknown, s.Held, s.Skipped, s.Waves,
+		span(time.Duration(s.DurationMS)*time.Millisecond), s.Report)
+	if err == nil && s.Medium != "" {
+		_, err = fmt.Fprintf(w, "medium: %s\n", s.Medium)
+	}
+	return err
+}
+
+// demoCode is 0 for a demonstration that came to its end: that some of its machines cannot be fixed is part of the story.
+func demoCode(r *journal.Run) int {
+	if code := runCode(r, false); code != exitSomeFailed {
+		return code
+	}
+	return exitOK
+}

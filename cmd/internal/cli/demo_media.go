@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/media"
+	"github.com/fleetmend/fleetmend/remediate/media/aboard"
+	"github.com/fleetmend/fleetmend/remediate/media/practice"
+	"github.com/fleetmend/fleetmend/remediate/playbook"
+)
+
+// wantsMedium asks at the end of a demonstration.
+func (a *app) wantsMedium(left int) bool {
+	if !a.canAsk() {
+		return false
+	}
+	answer, err := a.streams.ask(fmt.Sprintf("\n%s could not be repaired over the network. Build a USB image for them? Type yes: ", machinesText(left)))
+	return err == nil && answer == "yes"
+}
+
+// demoMedium builds a USB image for what a run could not reach, from a Windows PE in name only.
+func (a *app) demoMedium(ctx context.Context, j *journal.Journal, r *journal.Run, left int, dir string, story tell) (string, error) {
+	p, err := j.Plan(ctx, r.ID)
+	if err != nil {
+		return "", err
+	}
+	story("\n6. %s could not be repaired over the network. A stick is built to start them from instead.", machinesText(left))
+	source, image := filepath.Join(dir, "practice.wim"), filepath.Join(dir, "fleetmend.img")
+	wim, err := practice.WIM(ctx, "amd64")
+	if err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(source, wim, 0o600); err != nil {
+		return "", err
+	}
+	story("   No Windows PE is at hand here, so a small WIM is made that is one in name only: the image is built and checked like a real one, but there is no Windows on it to start.")
+	program, err := a.findAgent(ctx, "amd64", dir)
+	if err != nil {
+		story("   The repair program for Windows PE is not at hand either; a stand-in takes its place.")
+		program = filepath.Join(dir, "fleetmend-pe.exe")
+		if err := os.WriteFile(program, practice.Loader("amd64"), 0o600); err != nil {
+			return "", err
+		}
+	}
+	built, err := media.Build(ctx, media.Spec{
+		Source: source, Agent: program, Format: media.USB, Playbooks: []playbook.Playbook{p.Playbook},
+		Settings: aboard.Settings{Run: r.ID},
+	}, image)
+	if err != nil {
+		return "", err
+	}
+	check, err := media.Verify(ctx, image)
+	if err != nil {
+		return "", err
+	}
+	if !check.OK() {
+		return "", fmt.Errorf("the image %s is not as it was built: %v %v", image, check.Changed, check.Missing)
+	}
+	story("   %s: %.0f MB, medium %s, every file compared with its hash.", image, float64(built.Size)/(1<<20), built.Medium.ID)
+	for _, line := range built.Starts {
+		story("   %s", line)
+	}
+	story("   Look into it: fleetmend media inspect %s", image)
+	story("   With your own Windows PE: fleetmend media build winre.wim --run %s", r.ID)
+	story("   When sticks come back: fleetmend media collect E:\\\n")
+	return image, nil
+}

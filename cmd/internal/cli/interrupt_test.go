@@ -1,0 +1,107 @@
+//go:build unix
+
+package cli
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// transcript collects what a process prints and lets a test wait for a piece of it.
+type transcript struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *transcript) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *transcript) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+func (o *transcript) await(t *testing.T, piece string) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(o.String(), piece); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%q does not come:\n%s", piece, o)
+		}
+	}
+}
+
+// TestInterrupt sends Ctrl-C to a run: the first lets those in flight end, the second ends at once, and either way the run
+// is resumed to the end.
+func TestInterrupt(t *testing.T) {
+	dir, control := simulate(t, "--machines", "40", "--seed", "5", "--plain", "--latency", "30ms")
+	config := filepath.Join(dir, "fleetmend.yaml")
+	if out, err := command(t, "--config", config, "inventory", "import", filepath.Join(dir, "machines.csv")).CombinedOutput(); err != nil {
+		t.Fatalf("import: %v\n%s", err, out)
+	}
+	args := []string{"run", "crowdstrike-channel-file-291", "--waves", "100%", "--yes", "--forks", "4", "--reboot", "never"}
+	for signals := 1; signals <= 2; signals++ {
+		var out transcript
+		cmd := command(t, append([]string{"--config", config}, args...)...)
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		out.await(t, "fixed") // the first machine is done
+		_ = cmd.Process.Signal(os.Interrupt)
+		out.await(t, "no further machine is started")
+		if signals == 2 {
+			_ = cmd.Process.Signal(os.Interrupt)
+			out.await(t, "stopping at once")
+		}
+		_ = cmd.Wait()
+		if code := cmd.ProcessState.ExitCode(); code != exitInterrupted {
+			t.Fatalf("after %d: exit code %d\n%s", signals, code, &out)
+		}
+		if !strings.Contains(out.String(), "runs resume") {
+			t.Errorf("after %d: it does not say how to go on\n%s", signals, &out)
+		}
+		args = []string{"runs", "resume", "last"}
+	}
+	out, err := command(t, "--config", config, "runs", "resume", "last").CombinedOutput()
+	if err != nil {
+		if _, ok := err.(*exec.ExitError); !ok { //nolint:errorlint // as exec returns it
+			t.Fatal(err)
+		}
+		t.Fatalf("resume: %v\n%s", err, out)
+	}
+	checkOutcomes(t, config, control)
+}
+
+// TestApproval lets a run wait between its waves for a word from another process.
+func TestApproval(t *testing.T) {
+	dir, control := simulate(t, "--machines", "6", "--seed", "5", "--plain")
+	config := filepath.Join(dir, "fleetmend.yaml")
+	fleetmend := func(args ...string) *exec.Cmd { return command(t, append([]string{"--config", config}, args...)...) }
+	if out, err := fleetmend("inventory", "import", filepath.Join(dir, "machines.csv")).CombinedOutput(); err != nil {
+		t.Fatalf("import: %v\n%s", err, out)
+	}
+	var out transcript
+	cmd := fleetmend("run", "crowdstrike-channel-file-291", "--waves", "1,100%", "--yes", "--approve", "--reboot", "never")
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	out.await(t, "is awaited")
+	if said, err := fleetmend("runs", "approve", "last").CombinedOutput(); err != nil {
+		t.Fatalf("approve: %v\n%s", err, said)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	checkOutcomes(t, config, control)
+}

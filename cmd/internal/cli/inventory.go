@@ -1,0 +1,287 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/inventory"
+	"github.com/fleetmend/fleetmend/inventory/csv"
+)
+
+func newInventory(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "inventory",
+		Short:   "The machines: sync, import, look, probe, tag",
+		GroupID: "know",
+		Args:    noArgs,
+		Long: `The inventory holds every machine that any source knows, merged into one entry each.
+
+A SELECTOR picks machines:
+  all                                     every machine
+  WS1,WS2   WS*                           by name, with * and ?
+  @machines.txt   -                       names from a file or from stdin, one a line
+  tag:canary   group:helpdesk             by tag or group
+  'site == "LON" && os.build < 22631'     by an expression over the fields; --help of list names them`,
+	}
+	cmd.AddCommand(newInventorySync(a), newInventoryImport(a), newInventoryList(a), newInventoryShow(a), newInventoryProbe(a), newInventoryTag(a), newInventoryExport(a))
+	return cmd
+}
+
+// selectMachines returns the machines of a selector, in the order of their names; none at all is exit code 6.
+func (a *app) selectMachines(cmd *cobra.Command, text string) ([]inventory.Machine, error) {
+	if text == "" {
+		text = "all"
+	}
+	selector, err := inventory.ParseSelector(text, a.streams.In)
+	if err != nil {
+		return nil, coded(exitUsage, err)
+	}
+	store, err := a.openStore(cmd.Context())
+	if err != nil {
+		return nil, err
+	}
+	machines, err := store.Select(cmd.Context(), selector)
+	if err != nil {
+		return nil, err
+	}
+	if len(machines) == 0 {
+		return nil, coded(exitNothing, hint.Wrap(fmt.Errorf("no machine matches %q", text), "fleetmend inventory list shows what is there; fleetmend inventory import brings machines in"))
+	}
+	return machines, nil
+}
+
+var machineColumns = []column[inventory.Machine]{
+	{"name", false, func(m inventory.Machine) string { return m.Name }},
+	{"fqdn", true, func(m inventory.Machine) string { return m.FQDN }},
+	{"address", true, func(m inventory.Machine) string { return m.Address }},
+	{"site", false, func(m inventory.Machine) string { return m.Site }},
+	{"subnet", true, func(m inventory.Machine) string { return m.Subnet }},
+	{"ou", true, func(m inventory.Machine) string { return m.OU }},
+	{"class", false, func(m inventory.Machine) string { return string(m.Class) }},
+	{"os", false, func(m inventory.Machine) string { return m.OS.Name }},
+	{"build", false, func(m inventory.Machine) string { return number(m.OS.Build) }},
+	{"serial", true, func(m inventory.Machine) string { return m.Serial }},
+	{"priority", true, func(m inventory.Machine) string { return itoa(m.Priority) }},
+	{"tags", false, func(m inventory.Machine) string { return strings.Join(m.Tags, ",") }},
+	{"groups", true, func(m inventory.Machine) string { return strings.Join(m.Groups, ",") }},
+	{"health", false, func(m inventory.Machine) string { return string(m.Health) }},
+	{"winrm", false, func(m inventory.Machine) string { return probeWord(m.Probe) }},
+	{"last seen", false, func(m inventory.Machine) string { return ago(m.LastSeen, time.Now()) }},
+	{"sources", true, func(m inventory.Machine) string { return joined(m.Sources) }},
+	{"conflicts", true, func(m inventory.Machine) string { return number(len(m.Conflicts)) }},
+}
+
+func number(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+func probeWord(p *inventory.ProbeResult) string {
+	switch {
+	case p == nil:
+		return "not probed"
+	case p.WinRM:
+		return "answers"
+	case p.Open:
+		return "open, no WinRM"
+	}
+	return "silent"
+}
+
+func newInventoryList(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:               "list [SELECTOR]",
+		Short:             "List machines",
+		Example:           "fleetmend inventory list\nfleetmend inventory list 'site == \"LON\" && os.build < 22631' -o csv\nfleetmend inventory list 'WS0*' -o name",
+		Args:              atMostOne,
+		ValidArgsFunction: first(completing(a.selectorWords)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			machines, err := a.selectMachines(cmd, argument(args))
+			if err != nil {
+				return err
+			}
+			return list(a.out, a.streams.Out, machines, machineColumns)
+		},
+	}
+	var fields strings.Builder
+	for _, f := range inventory.Fields() {
+		fmt.Fprintf(&fields, "  %s%s\n", pad(f.Name, 16), f.Doc)
+	}
+	cmd.Long = "List the machines a selector picks, all without one.\n\nFields of an expression:\n" + strings.TrimRight(fields.String(), "\n")
+	exits(cmd, exitNothing)
+	return cmd
+}
+
+func newInventoryShow(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:               "show MACHINE",
+		Short:             "Show one machine: every field with where it came from, records and conflicts",
+		Example:           "fleetmend inventory show WS00042\nfleetmend inventory show WS00042 -o json",
+		Args:              exactly(1, "the name of a machine"),
+		ValidArgsFunction: first(completing(a.machineNames)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := a.openStore(cmd.Context())
+			if err != nil {
+				return err
+			}
+			machine, err := store.Machine(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return one(a.out, a.streams.Out, machine, func(w io.Writer) error { return showMachine(w, machine) })
+		},
+	}
+	return cmd
+}
+
+func showMachine(w io.Writer, m inventory.Machine) error {
+	type row struct{ field, value string }
+	rows := []row{
+		{"name", m.Name}, {"fqdn", m.FQDN}, {"address", m.Address}, {"domain", m.Domain}, {"ou", m.OU}, {"site", m.Site},
+		{"subnet", m.Subnet}, {"class", string(m.Class)}, {"os.name", m.OS.Name}, {"os.version", m.OS.Version},
+		{"os.build", number(m.OS.Build)}, {"serial", m.Serial}, {"manufacturer", m.Manufacturer}, {"model", m.Model},
+		{"owner", m.Owner}, {"macs", strings.Join(m.MACs, ", ")}, {"priority", itoa(m.Priority)}, {"tags", strings.Join(m.Tags, ", ")},
+		{"groups", strings.Join(m.Groups, ", ")}, {"health", strings.TrimSpace(string(m.Health) + " " + m.HealthReason)},
+		{"last_seen", when(m.LastSeen)}, {"sid", m.Claims.SID}, {"object_guid", m.Claims.ObjectGUID},
+	}
+	for _, r := range rows {
+		if r.value == "" {
+			continue
+		}
+		origin := ""
+		if o, ok := m.Provenance[r.field]; ok {
+			origin = "   (" + o.Source + ", " + ago(o.SeenAt, time.Now()) + ")"
+		}
+		fmt.Fprintf(w, "%s%s%s\n", pad(r.field, 14), oneLine(r.value), oneLine(origin))
+	}
+	if p := m.Probe; p != nil {
+		fmt.Fprintf(w, "%s%s %s, %s, offers %s %s\n", pad("probe", 14), probeWord(p), ago(p.At, time.Now()), p.Latency.Round(time.Millisecond), strings.Join(p.Auth, ", "), oneLine(p.Error))
+	}
+	for _, r := range m.Records {
+		gone := ""
+		if r.Gone {
+			gone = ", gone there"
+		}
+		fmt.Fprintf(w, "%s%s %s, seen %s%s\n", pad("record", 14), oneLine(r.Source), oneLine(r.SourceKey), ago(r.SeenAt, time.Now()), gone)
+	}
+	for _, c := range m.Conflicts {
+		fmt.Fprintf(w, "%s%s\n", pad("conflict", 14), oneLine(c))
+	}
+	return nil
+}
+
+func when(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02 15:04:05Z")
+}
+
+func newInventoryTag(a *app) *cobra.Command {
+	var remove bool
+	cmd := &cobra.Command{
+		Use:               "tag SELECTOR TAG...",
+		Short:             "Give machines a tag, or take it away",
+		Example:           "fleetmend inventory tag WS0001,WS0002 canary\nfleetmend inventory tag tag:canary canary --remove",
+		Args:              cobra.MinimumNArgs(2),
+		ValidArgsFunction: first(completing(a.selectorWords)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			machines, err := a.selectMachines(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			ids := make([]string, len(machines))
+			for i, m := range machines {
+				ids[i] = m.ID
+			}
+			add, del := args[1:], []string(nil)
+			if remove {
+				add, del = nil, args[1:]
+			}
+			if err := a.store.Tag(cmd.Context(), ids, add, del); err != nil {
+				return err
+			}
+			a.say("%s changed", machinesText(len(ids)))
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&remove, "remove", false, "take the tags away")
+	exits(cmd, exitNothing)
+	return cmd
+}
+
+func newInventoryExport(a *app) *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:               "export [SELECTOR]",
+		Short:             "Write machines as CSV that Excel opens and import reads, or as JSON",
+		Example:           "fleetmend inventory export > machines.csv\nfleetmend inventory export 'site == \"LON\"' -o json --file london.json",
+		Args:              atMostOne,
+		ValidArgsFunction: first(completing(a.selectorWords)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			machines, err := a.selectMachines(cmd, argument(args))
+			if err != nil {
+				return err
+			}
+			write := func(w io.Writer) error { return csv.Write(w, machines, nil) }
+			if a.out.format == "json" {
+				write = func(w io.Writer) error { return csv.WriteJSON(w, machines) }
+			}
+			if file == "" {
+				return write(a.streams.Out)
+			}
+			if err := writeFile(file, write); err != nil {
+				return err
+			}
+			a.say("%s written to %s", machinesText(len(machines)), file)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&file, "file", "", "write into this file instead of stdout")
+	exits(cmd, exitNothing)
+	return cmd
+}
+
+// writeFile writes a file whole or not at all.
+func writeFile(path string, write func(io.Writer) error) error {
+	aside := path + ".new"
+	f, err := os.Create(aside)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	err = write(f)
+	if closing := f.Close(); err == nil {
+		err = closing
+	}
+	if err == nil {
+		err = os.Rename(aside, path)
+	}
+	if err != nil {
+		_ = os.Remove(aside)
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+func argument(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}
+
+func atMostOne(cmd *cobra.Command, args []string) error {
+	if len(args) <= 1 {
+		return nil
+	}
+	return usage(fmt.Errorf("%s takes one selector, but got %d arguments", cmd.CommandPath(), len(args)), "put the selector in quotes, and names behind each other with commas: WS1,WS2")
+}

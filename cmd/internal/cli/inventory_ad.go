@@ -1,0 +1,81 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/fleetmend/fleetmend/inventory/ad"
+)
+
+// directorySource makes the source of the settings.
+func (a *app) directorySource(dcs []string) (*ad.Source, error) {
+	settings, d, err := a.directorySettings(dcs)
+	if err != nil {
+		return nil, err
+	}
+	s := &ad.Source{Config: settings, Bases: d.OUs, Groups: d.Groups, Forest: d.Forest}
+	if d.Base != "" {
+		s.Bases = append([]string{d.Base}, s.Bases...)
+	}
+	return s, nil
+}
+
+// syncInventory reads the directory into the inventory and prints what came of it.
+func (a *app) syncInventory(ctx context.Context, f syncFlags) error {
+	incident, err := f.incident(time.Now())
+	if err != nil {
+		return err
+	}
+	source, err := a.directorySource(f.dcs)
+	if err != nil {
+		return err
+	}
+	if _, err := a.openStore(ctx); err != nil {
+		return err
+	}
+	summary, err := a.syncSource(ctx, source, f.full)
+	if err != nil {
+		if !errors.Is(err, context.Canceled) {
+			a.stillUsable(ctx, source.Name())
+		}
+		return err
+	}
+	given := !incident.Start.IsZero()
+	if !given {
+		if incident, given, err = a.lastIncident(ctx); err != nil {
+			return err
+		}
+	}
+	if given {
+		if summary.Health, err = a.assess(ctx, incident); err != nil {
+			return err
+		}
+	}
+	all := []syncSummary{summary}
+	switch a.out.format {
+	case "json":
+		return writeJSON(a.streams.Out, all)
+	case "yaml":
+		return writeYAML(a.streams.Out, all)
+	}
+	return writeSyncs(a.streams.Out, all)
+}
+
+// syncSource brings the store up to date with one source.
+func (a *app) syncSource(ctx context.Context, source *ad.Source, full bool) (syncSummary, error) {
+	began := time.Now()
+	read, report, err := source.Sync(ctx, a.store, full)
+	if err != nil {
+		return syncSummary{}, err
+	}
+	s := syncSummary{
+		Source: source.Name(), DC: joined(read.DCs), Mode: "changes", Why: read.Why, Read: read.Machines, LeftOut: read.LeftOut,
+		Referrals: read.Referrals, Remarks: read.Problems, DurationMS: time.Since(began).Milliseconds(),
+	}
+	if read.Full {
+		s.Mode = "full"
+	}
+	s.take(report)
+	return s, nil
+}

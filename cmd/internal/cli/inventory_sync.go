@@ -1,0 +1,179 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fleetmend/fleetmend/inventory"
+)
+
+// syncFlags are the flags of inventory sync.
+type syncFlags struct {
+	full          bool
+	dcs           []string
+	incidentStart string
+	incidentEnd   string
+}
+
+func newInventorySync(a *app) *cobra.Command {
+	var f syncFlags
+	cmd := &cobra.Command{
+		Use:   "sync",
+		Short: "Read the machines from Active Directory: what changed, or all of them",
+		Long: `Read the machines of the directory in the settings and merge them with what is known: SID and object GUID identify a machine,
+so that one that was renamed or installed anew is found again. Only what changed since the last time is read, unless --full
+is given or too much has happened. What has vanished is marked, not deleted. No password and no recovery key is read.
+
+With --incident-start every machine gets a health with its reason: one that was on during the incident, or in use before it and
+silent now, is suspect, and not taken for one that nobody has used for months. The window holds for later readings too.
+
+When no domain controller answers, what was read before stays usable; the message says how old it is.`,
+		Example: "fleetmend inventory sync\nfleetmend inventory sync --full --dc dc1.corp.example=10.0.0.5\nfleetmend inventory sync --incident-start 2024-07-19T04:09Z --incident-end 2024-07-19T05:27Z",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.syncInventory(cmd.Context(), f)
+		},
+	}
+	cmd.Flags().BoolVar(&f.full, "full", false, "read all machines, and mark as gone what is not among them")
+	cmd.Flags().StringSliceVar(&f.dcs, "dc", nil, "domain controllers to ask: dc1.corp.example, or dc1.corp.example=10.0.0.5 without DNS")
+	cmd.Flags().StringVar(&f.incidentStart, "incident-start", "", "when the incident began, e.g. 2024-07-19T04:09Z")
+	cmd.Flags().StringVar(&f.incidentEnd, "incident-end", "", "when the faulty update was taken back (default: it goes on)")
+	exits(cmd, exitAuth)
+	return cmd
+}
+
+// incident reads the window; the zero value where none is given. Without an end it goes on.
+func (f *syncFlags) incident(now time.Time) (i inventory.Incident, err error) {
+	if f.incidentStart == "" {
+		if f.incidentEnd != "" {
+			err = usage(errorf("--incident-end needs --incident-start"), "give both, or the start alone")
+		}
+		return i, err
+	}
+	if i.Start, err = pointInTime("--incident-start", f.incidentStart); err != nil {
+		return i, err
+	}
+	latest := now
+	if f.incidentEnd != "" {
+		if i.End, err = pointInTime("--incident-end", f.incidentEnd); err != nil {
+			return i, err
+		}
+		latest = i.End
+	}
+	if !i.Start.Before(latest) {
+		err = usage(errorf("the incident begins at %s and ends at %s", when(i.Start), when(latest)), "the start must lie before the end, and in the past")
+	}
+	return i, err
+}
+
+var timeForms = []string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02 15:04Z07:00", "2006-01-02 15:04:05Z07:00"}
+
+func pointInTime(flag, text string) (time.Time, error) {
+	for _, form := range timeForms {
+		if t, err := time.Parse(form, strings.TrimSpace(text)); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, usage(errorf("%s %q is no point in time", flag, text), "write it as 2024-07-19T04:09Z, or with an offset: 2024-07-19T06:09+02:00")
+}
+
+// syncSummary is what one source gave.
+type syncSummary struct {
+	Source     string         `json:"source"`
+	DC         string         `json:"dc"`
+	Mode       string         `json:"mode"` // full, or changes
+	Why        string         `json:"why,omitempty"`
+	Read       int            `json:"read"`
+	New        int            `json:"new"`
+	Updated    int            `json:"updated"`
+	Unchanged  int            `json:"unchanged"`
+	Gone       int            `json:"gone"`
+	LeftOut    map[string]int `json:"left_out,omitempty"` // reason -> objects that are no machine to repair
+	Health     map[string]int `json:"health,omitempty"`
+	DurationMS int64          `json:"duration_ms"`
+	Referrals  []string       `json:"referrals,omitempty"`
+	Remarks    []string       `json:"remarks"`
+	Conflicts  []string       `json:"conflicts"`
+}
+
+func (s *syncSummary) take(r inventory.ImportReport) {
+	s.New += r.NewMachines
+	s.Updated += r.Updated
+	s.Unchanged += r.Unchanged
+	s.Gone += r.Gone
+	s.Remarks = append(s.Remarks, r.Problems...)
+	s.Conflicts = append(s.Conflicts, r.Conflicts...)
+}
+
+func writeSyncs(w io.Writer, all []syncSummary) error {
+	for _, s := range all {
+		fmt.Fprintf(w, "%s: %s read from %s in %s (%s), %s new, %d updated, %d unchanged, %d gone\n", s.Source, machinesText(s.Read), s.DC,
+			span(time.Duration(s.DurationMS)*time.Millisecond), s.Mode, machinesText(s.New), s.Updated, s.Unchanged, s.Gone)
+		if s.Why != "" {
+			fmt.Fprintf(w, "  all were read, because %s\n", oneLine(s.Why))
+		}
+		if len(s.LeftOut) > 0 {
+			fmt.Fprintf(w, "  left out: %s\n", tally(s.LeftOut))
+		}
+		if len(s.Health) > 0 {
+			fmt.Fprintf(w, "  health: %s\n", tally(s.Health))
+		}
+		if len(s.Referrals) > 0 {
+			fmt.Fprintf(w, "  %s to other partitions not followed; -o json lists them\n", counted(len(s.Referrals), "referral", "referrals"))
+		}
+		for _, part := range []struct {
+			title string
+			lines []string
+		}{{"remark", s.Remarks}, {"conflict", s.Conflicts}} {
+			for i, line := range part.lines {
+				if i == 20 {
+					fmt.Fprintf(w, "  %s: and %d more; -o json lists all\n", part.title, len(part.lines)-i)
+					break
+				}
+				fmt.Fprintf(w, "  %s: %s\n", part.title, oneLine(line))
+			}
+		}
+	}
+	return nil
+}
+
+// tally is "12 disabled, 3 not Windows", the most frequent first.
+func tally(counts map[string]int) string {
+	words := make([]string, 0, len(counts))
+	for word := range counts {
+		words = append(words, word)
+	}
+	slices.SortFunc(words, func(x, y string) int {
+		if counts[x] != counts[y] {
+			return counts[y] - counts[x]
+		}
+		return strings.Compare(x, y)
+	})
+	for i, word := range words {
+		words[i] = fmt.Sprintf("%d %s", counts[word], word)
+	}
+	return strings.Join(words, ", ")
+}
+
+// stillUsable says what is left to work with when a source cannot be read.
+func (a *app) stillUsable(ctx context.Context, prefix string) {
+	store, err := a.openStore(ctx)
+	if err != nil {
+		return
+	}
+	sources, err := store.Sources(ctx)
+	if err != nil {
+		return
+	}
+	for _, s := range sources {
+		if strings.HasPrefix(s.Source, prefix) && s.Records > 0 {
+			a.say("%s was read %s: its %s stay usable", s.Source, ago(s.ReadAt, time.Now()), machinesText(s.Records-s.Gone))
+		}
+	}
+}

@@ -1,0 +1,267 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"filippo.io/age"
+	"github.com/spf13/cobra"
+
+	"github.com/fleetmend/fleetmend/bitlocker"
+	"github.com/fleetmend/fleetmend/bitlocker/csv"
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/secret"
+)
+
+// keysImportFlags are the flags of keys import.
+type keysImportFlags struct {
+	access
+	source, reason string
+	mapping        map[string]string
+}
+
+func newKeysImport(a *app) *cobra.Command {
+	var f keysImportFlags
+	cmd := &cobra.Command{
+		Use:   "import FILE",
+		Short: "Read keys with their passwords from a table: CrowdStrike, Microsoft, MBAM, Excel",
+		Long: `Read recovery keys from a CSV file and seal their passwords in the vault; - reads stdin. Delimiter, encoding and the meaning of
+columns are guessed: CrowdStrike's KeyID,RecoveryKey, exports of Active Directory, the Entra portal, MBAM and Configuration
+Manager. A bad row is named with its line, a mistyped password with the group that is wrong, and the rest is imported.
+
+The exit code is 3 where some rows were left out. The file itself still holds the passwords in clear: destroy it.`,
+		Example: "fleetmend keys import keys.csv\nfleetmend keys import export.csv --map Kennwort=password --map Rechner=name",
+		Args:    exactly(1, "a file"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.importKeys(cmd.Context(), args[0], f)
+		},
+	}
+	f.access.flags(cmd)
+	cmd.Flags().StringVar(&f.source, "source", "", "name of the source (default: csv: and the file's name)")
+	cmd.Flags().StringVar(&f.reason, "reason", "", "a word for the audit (default: that the file was imported)")
+	cmd.Flags().StringToStringVar(&f.mapping, "map", nil, "column=field, where the header is not understood: key, password, name, fqdn, serial, device, dn, created, volume, volumeid; column=- leaves one out")
+	exits(cmd, exitSomeFailed)
+	return cmd
+}
+
+// keysImportSummary is what a table gave.
+type keysImportSummary struct {
+	Source  string            `json:"source"`
+	Rows    int               `json:"rows"`
+	New     int               `json:"new"`
+	Changed int               `json:"changed"`
+	Sealed  int               `json:"sealed"`
+	Columns map[string]string `json:"columns"`
+	Ignored []string          `json:"ignored"`
+	BadRows []string          `json:"bad_rows"`
+	Remarks []string          `json:"remarks"`
+}
+
+func (a *app) importKeys(ctx context.Context, file string, f keysImportFlags) error {
+	d, err := a.openDesk(ctx)
+	if err != nil {
+		return err
+	}
+	if err := a.unlock(ctx, d, f.access); err != nil {
+		return err
+	}
+	data, err := readInput(a.streams.In, file)
+	if err != nil {
+		return err
+	}
+	if f.source == "" {
+		f.source = "csv:" + filepath.Base(file)
+	}
+	if f.reason == "" {
+		f.reason = "imported from " + filepath.Base(file)
+	}
+	source, report, err := csv.Read(bytes.NewReader(data), csv.Options{Source: f.source, Map: f.mapping})
+	if err != nil {
+		return fmt.Errorf("read %s: %w", file, err)
+	}
+	synced, err := d.Sync(ctx, source, false)
+	if err != nil {
+		return err
+	}
+	fetched, err := fetchKeys(ctx, d, source, f.reason, source.Refs())
+	if err != nil {
+		return err
+	}
+	summary := keysImportSummary{
+		Source: f.source, Rows: report.Rows, New: synced.Added, Changed: synced.Changed, Sealed: fetched.Sealed,
+		Columns: report.Columns, Ignored: report.Ignored,
+	}
+	for _, bad := range report.BadRows {
+		summary.BadRows = append(summary.BadRows, fmt.Sprintf("%s:%d: %s", file, bad.Line, bad.Reason))
+	}
+	for _, remark := range report.Problems {
+		summary.Remarks = append(summary.Remarks, fmt.Sprintf("%s:%d: %s", file, remark.Line, remark.Reason))
+	}
+	if len(report.Ignored) > 0 {
+		summary.Remarks = append(summary.Remarks, "columns that mean nothing here: "+strings.Join(report.Ignored, ", "))
+	}
+	if err := one(a.out, a.streams.Out, summary, summary.write); err != nil {
+		return err
+	}
+	if len(report.BadRows) > 0 || len(fetched.Failed) > 0 {
+		return silently(exitSomeFailed)
+	}
+	return nil
+}
+
+func (s keysImportSummary) write(w io.Writer) error {
+	fmt.Fprintf(w, "%s: %s read, %s new, %d changed, %s sealed\n", oneLine(s.Source), counted(s.Rows, "row", "rows"), counted(s.New, "key", "keys"), s.Changed, counted(s.Sealed, "password", "passwords"))
+	writeLines(w, "left out", s.BadRows)
+	writeLines(w, "remark", s.Remarks)
+	return nil
+}
+
+// snapshotFlags say for whom a snapshot is sealed, or what opens it.
+type snapshotFlags struct {
+	access
+	reason, out               string
+	passphraseFile, recipient string
+	snapshotIdentity          string
+}
+
+func newKeysExport(a *app) *cobra.Command {
+	var f snapshotFlags
+	cmd := &cobra.Command{
+		Use:   "export",
+		Short: "Write all keys as an encrypted snapshot, for the day the directories are down",
+		Long: `Write everything that the vault knows, passwords included, into one encrypted file (age) that appears whole or not at all.
+It opens with a passphrase of its own, or with the identity of --recipient. The vault must be unlocked.`,
+		Example: "fleetmend keys export --out keys.age --reason \"monthly snapshot for the safe\"",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.exportKeys(cmd.Context(), f)
+		},
+	}
+	f.access.flags(cmd)
+	cmd.Flags().StringVar(&f.out, "out", "", "file to write, such as keys.age")
+	cmd.Flags().StringVar(&f.reason, "reason", "", "why, for the audit")
+	cmd.Flags().StringVar(&f.recipient, "recipient", "", "public key age1... that alone opens the snapshot")
+	cmd.Flags().StringVar(&f.passphraseFile, "snapshot-passphrase-file", "", "file with the snapshot's passphrase in its first line")
+	cmd.MarkFlagsMutuallyExclusive("recipient", "snapshot-passphrase-file")
+	return cmd
+}
+
+func (a *app) exportKeys(ctx context.Context, f snapshotFlags) error {
+	if f.out == "" {
+		return usage(errors.New("no file to write"), "name it with --out, such as --out keys.age")
+	}
+	d, err := a.openDesk(ctx)
+	if err != nil {
+		return err
+	}
+	if f.reason, err = a.reasonFor(f.reason); err != nil {
+		return err
+	}
+	if err := a.unlock(ctx, d, f.access); err != nil {
+		return err
+	}
+	var recipient age.Recipient
+	if f.recipient != "" {
+		if recipient, err = age.ParseX25519Recipient(f.recipient); err != nil {
+			return usage(fmt.Errorf("--recipient %q is no public key of age", f.recipient), "it begins with age1; age-keygen -y prints it for an identity file")
+		}
+	} else {
+		text, err := a.newPassphrase(f.passphraseFile)
+		if err != nil {
+			return err
+		}
+		if recipient, err = d.SnapshotPassphrase(text); err != nil {
+			return err
+		}
+	}
+	report, err := d.ExportFile(ctx, f.out, f.reason, recipient)
+	if err != nil {
+		return err
+	}
+	a.say("%s with %s written to %s", counted(report.Refs, "key", "keys"), counted(report.Passwords, "password", "passwords"), f.out)
+	return nil
+}
+
+func newKeysImportSnapshot(a *app) *cobra.Command {
+	var f snapshotFlags
+	cmd := &cobra.Command{
+		Use:     "import-snapshot FILE",
+		Short:   "Take in a snapshot that keys export wrote, all of it or nothing",
+		Example: "fleetmend keys import-snapshot keys.age --reason \"AD is down\"",
+		Args:    exactly(1, "a snapshot"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.importSnapshot(cmd.Context(), args[0], f)
+		},
+	}
+	f.access.flags(cmd)
+	cmd.Flags().StringVar(&f.reason, "reason", "", "a word for the audit (default: that the file was imported)")
+	cmd.Flags().StringVar(&f.snapshotIdentity, "snapshot-identity", "", "age identity file that opens the snapshot")
+	cmd.Flags().StringVar(&f.passphraseFile, "snapshot-passphrase-file", "", "file with the snapshot's passphrase in its first line")
+	cmd.MarkFlagsMutuallyExclusive("snapshot-identity", "snapshot-passphrase-file")
+	return cmd
+}
+
+func (a *app) importSnapshot(ctx context.Context, file string, f snapshotFlags) error {
+	d, err := a.openDesk(ctx)
+	if err != nil {
+		return err
+	}
+	if err := a.unlock(ctx, d, f.access); err != nil {
+		return err
+	}
+	identities, err := a.snapshotKeys(f)
+	if err != nil {
+		return err
+	}
+	in, err := os.Open(file)
+	if err != nil {
+		return fmt.Errorf("read the snapshot: %w", err)
+	}
+	defer in.Close()
+	if f.reason == "" {
+		f.reason = "imported from " + filepath.Base(file)
+	}
+	report, err := d.Import(ctx, in, f.reason, identities...)
+	if errors.Is(err, bitlocker.ErrWrongKey) {
+		return hint.Wrap(err, "nothing was taken in")
+	}
+	if err != nil {
+		return err
+	}
+	a.say("%s with %s taken in from a snapshot of %s", counted(report.Refs, "key", "keys"), counted(report.Passwords, "password", "passwords"), when(report.Created))
+	return nil
+}
+
+func (a *app) snapshotKeys(f snapshotFlags) ([]age.Identity, error) {
+	if f.snapshotIdentity != "" {
+		return readIdentities(f.snapshotIdentity)
+	}
+	var text secret.String
+	switch {
+	case f.passphraseFile != "":
+		var err error
+		if text, err = secretLine(f.passphraseFile); err != nil {
+			return nil, fmt.Errorf("read the snapshot's passphrase: %w", err)
+		}
+	case !a.canAsk():
+		return nil, usage(errors.New("nothing to open the snapshot with, and there is nobody to ask"), "give --snapshot-passphrase-file or --snapshot-identity")
+	default:
+		typed, err := a.streams.askSecret("Passphrase of the snapshot: ")
+		if err != nil {
+			return nil, err
+		}
+		text = secret.New(typed)
+	}
+	identity, err := age.NewScryptIdentity(text.Reveal())
+	if err != nil {
+		return nil, fmt.Errorf("open the snapshot: wrong passphrase: %w", bitlocker.ErrWrongKey)
+	}
+	identity.SetMaxWorkFactor(22)
+	return []age.Identity{identity}, nil
+}

@@ -1,0 +1,305 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fleetmend/fleetmend/bitlocker"
+	"github.com/fleetmend/fleetmend/bitlocker/ad"
+	"github.com/fleetmend/fleetmend/bitlocker/entra"
+	"github.com/fleetmend/fleetmend/internal/hint"
+)
+
+// entraConfig says how the Entra tenant is reached.
+type entraConfig struct {
+	Tenant              string `yaml:"tenant"`    // directory ID or a domain of the tenant
+	ClientID            string `yaml:"client-id"` // of the app registration
+	Cloud               string `yaml:"cloud"`     // public, or the name of another cloud of Microsoft
+	Authority           string `yaml:"authority"` // in place of cloud: where to sign in
+	Graph               string `yaml:"graph"`     // in place of cloud: the endpoint of Graph
+	SecretFile          string `yaml:"secret-file"`
+	Certificate         string `yaml:"certificate"` // with its private key: PEM or PKCS #12
+	CertificatePassword string `yaml:"certificate-password-file"`
+	DeviceCode          bool   `yaml:"device-code"` // a user signs in with a code in a browser
+	CA                  string `yaml:"ca"`          // PEM file of the CAs to trust besides the system's
+}
+
+// keySources makes the sources of keys that the settings know: all of them, or the one named ad or entra.
+func (a *app) keySources(kind string) ([]bitlocker.Source, error) {
+	c, err := a.config()
+	if err != nil {
+		return nil, err
+	}
+	var out []bitlocker.Source
+	if kind == "ad" || kind == "" && c.Directory.Domain != "" {
+		source, err := a.adKeys()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, source)
+	}
+	if kind == "entra" || kind == "" && c.Entra.Tenant != "" {
+		source, err := a.entraKeys(c.Entra)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, source)
+	}
+	if len(out) == 0 {
+		return nil, usage(errors.New("the settings name no directory that keeps keys"), "write a section directory (Active Directory) or entra into fleetmend.yaml, or read a table with fleetmend keys import")
+	}
+	return out, nil
+}
+
+// keySource makes the source of a name such as "ad:fleet.test", to read a password from it now.
+func (a *app) keySource(ctx context.Context, name string) (bitlocker.Source, error) {
+	kind, _, _ := strings.Cut(name, ":")
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if kind != "ad" && kind != "entra" {
+		return nil, hint.Wrapf(fmt.Errorf("%w, and %s cannot be asked for it", bitlocker.ErrNotHeld, name), "bring it in again, with fleetmend keys import FILE or import-snapshot")
+	}
+	sources, err := a.keySources(kind)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", bitlocker.ErrNotHeld, err)
+	}
+	if sources[0].Name() != name {
+		return nil, hint.Wrapf(fmt.Errorf("%w; it is in %s, and the settings name %s", bitlocker.ErrNotHeld, name, sources[0].Name()), "name %s in the settings to read it there", name)
+	}
+	return sources[0], nil
+}
+
+func (a *app) adKeys() (bitlocker.Source, error) {
+	config, d, err := a.directorySettings(nil)
+	if err != nil {
+		return nil, err
+	}
+	source := ad.New(ad.Options{Directory: config, Bases: d.OUs, Deleted: true, Warn: a.warn})
+	a.closers = append(a.closers, source)
+	return source, nil
+}
+
+func (a *app) warn(text string) { a.say("remark: %s", oneLine(text)) }
+
+func (a *app) entraKeys(c entraConfig) (bitlocker.Source, error) {
+	if c.Tenant == "" {
+		return nil, usage(errors.New("no Entra tenant is configured"), "write a section entra with tenant, client-id and secret-file, certificate or device-code into fleetmend.yaml")
+	}
+	options := entra.Options{Tenant: c.Tenant, ClientID: c.ClientID, Version: version, Warn: a.warn}
+	var err error
+	if options.Cloud, err = entra.CloudByName(c.Cloud); err != nil {
+		return nil, coded(exitUsage, fmt.Errorf("entra.cloud: %w", err))
+	}
+	if c.Authority != "" || c.Graph != "" {
+		options.Cloud = entra.Cloud{Name: "configured", Authority: c.Authority, Graph: c.Graph}
+	}
+	roots, err := trusted(c.CA)
+	if err != nil {
+		return nil, fmt.Errorf("entra.ca: %w", err)
+	}
+	if roots != nil {
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+		options.Client = &http.Client{Transport: transport}
+	}
+	if c.SecretFile != "" {
+		if options.Secret, err = secretLine(c.SecretFile); err != nil {
+			return nil, fmt.Errorf("entra.secret-file: %w", err)
+		}
+	}
+	if c.Certificate != "" {
+		if options.Certificate, err = os.ReadFile(c.Certificate); err != nil {
+			return nil, fmt.Errorf("entra.certificate: %w", err)
+		}
+	}
+	if c.CertificatePassword != "" {
+		if options.Password, err = secretLine(c.CertificatePassword); err != nil {
+			return nil, fmt.Errorf("entra.certificate-password-file: %w", err)
+		}
+	}
+	if c.DeviceCode {
+		options.DeviceCode = func(_ context.Context, p entra.Prompt) error {
+			a.say("%s", oneLine(p.Text))
+			return nil
+		}
+	}
+	source, err := entra.New(options)
+	if err != nil {
+		return nil, fmt.Errorf("entra: %w", err)
+	}
+	return source, nil
+}
+
+// keysSyncFlags are the flags of keys sync.
+type keysSyncFlags struct {
+	access
+	from, reason    string
+	full, passwords bool
+}
+
+func newKeysSync(a *app) *cobra.Command {
+	var f keysSyncFlags
+	cmd := &cobra.Command{
+		Use:   "sync",
+		Short: "Read which keys the directories keep, and with --passwords the keys themselves",
+		Long: `Read from Active Directory and Entra ID, as the settings name them, which recovery keys there are. No password is read and
+none is needed. What a directory no longer lists is flagged and kept.
+
+With --passwords every password that is not in the vault yet is read into it as well, for the day the directories are down.
+Entra ID records each one in its own log. The exit code is 3 where some could not be read.`,
+		Example: "fleetmend keys sync\nfleetmend keys sync --from ad --full\nfleetmend keys sync --passwords --reason \"monthly snapshot\"",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.syncKeys(cmd.Context(), f)
+		},
+	}
+	f.access.flags(cmd)
+	cmd.Flags().StringVar(&f.from, "from", "", "ad or entra alone (default: each that the settings name)")
+	cmd.Flags().BoolVar(&f.full, "full", false, "read all of them, and flag what is gone")
+	cmd.Flags().BoolVar(&f.passwords, "passwords", false, "read the passwords into the vault as well")
+	cmd.Flags().StringVar(&f.reason, "reason", "", "with --passwords: why, for the audit")
+	complete(cmd, "from", "ad", "entra")
+	exits(cmd, exitSomeFailed, exitAuth)
+	return cmd
+}
+
+// keySyncSummary is what one source gave.
+type keySyncSummary struct {
+	bitlocker.SyncReport
+	Passwords *fetchSummary `json:"passwords,omitempty"`
+}
+
+// fetchSummary says what became of passwords that were read into the vault.
+type fetchSummary struct {
+	Sealed  int      `json:"sealed"`
+	Denied  int      `json:"denied"`
+	Missing int      `json:"missing"`
+	Invalid int      `json:"invalid"`
+	Failed  []string `json:"failed"`
+}
+
+func (a *app) syncKeys(ctx context.Context, f keysSyncFlags) error {
+	if f.from != "" && f.from != "ad" && f.from != "entra" {
+		return usage(fmt.Errorf("--from %q is neither ad nor entra", f.from), "a table is read with fleetmend keys import FILE")
+	}
+	d, err := a.openDesk(ctx)
+	if err != nil {
+		return err
+	}
+	if f.passwords {
+		if f.reason, err = a.reasonFor(f.reason); err != nil {
+			return err
+		}
+		if err := a.unlock(ctx, d, f.access); err != nil {
+			return err
+		}
+	}
+	sources, err := a.keySources(f.from)
+	if err != nil {
+		return err
+	}
+	var summaries []keySyncSummary
+	var errs []error
+	failed := 0
+	for _, source := range sources {
+		report, err := d.Sync(ctx, source, f.full)
+		if err != nil { // the other source may answer
+			errs = append(errs, keyAuth(err))
+			continue
+		}
+		summary := keySyncSummary{SyncReport: report}
+		if f.passwords {
+			if summary.Passwords, err = a.fetchAll(ctx, d, source, f.reason); err != nil {
+				return err
+			}
+			failed += len(summary.Passwords.Failed)
+		}
+		summaries = append(summaries, summary)
+	}
+	if len(summaries) > 0 {
+		if err := one(a.out, a.streams.Out, summaries, func(w io.Writer) error { return writeKeySyncs(w, summaries) }); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if failed > 0 {
+		return silently(exitSomeFailed)
+	}
+	return nil
+}
+
+// keyAuth gives the exit code of a sign-in that Entra rejected; exitCode knows those of a directory.
+func keyAuth(err error) error {
+	if errors.Is(err, entra.ErrSignIn) {
+		return coded(exitAuth, err)
+	}
+	return err
+}
+
+// fetchAll reads the passwords of a source that the vault does not hold.
+func (a *app) fetchAll(ctx context.Context, d *desk, source bitlocker.Source, reason string) (*fetchSummary, error) {
+	var refs []bitlocker.KeyRef
+	err := d.All(ctx, func(m bitlocker.Match) error {
+		if m.Source == source.Name() && m.State != bitlocker.StateSealed {
+			refs = append(refs, m.KeyRef)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return fetchKeys(ctx, d, source, reason, refs)
+}
+
+func fetchKeys(ctx context.Context, d *desk, source bitlocker.Source, reason string, refs []bitlocker.KeyRef) (*fetchSummary, error) {
+	report, err := d.Fetch(ctx, source, reason, refs...)
+	if err != nil {
+		return nil, err
+	}
+	out := &fetchSummary{Sealed: report.Sealed, Denied: report.Denied, Missing: report.Missing, Invalid: report.Invalid}
+	for _, failure := range report.Failed {
+		out.Failed = append(out.Failed, fmt.Sprintf("key %s of %s: %v", failure.Ref.ID, failure.Ref.Machine.Label(), failure.Err))
+	}
+	return out, nil
+}
+
+func (s *fetchSummary) write(w io.Writer) {
+	fmt.Fprintf(w, "  %s sealed, %d not ours to read, %d not stored there, %d that cannot be right\n", counted(s.Sealed, "password", "passwords"), s.Denied, s.Missing, s.Invalid)
+	writeLines(w, "not read", s.Failed)
+}
+
+// writeLines prints the first lines of a list; the machine-readable forms hold all.
+func writeLines(w io.Writer, title string, lines []string) {
+	for i, line := range lines {
+		if i == 20 {
+			fmt.Fprintf(w, "  %s: and %d more; -o json lists all\n", title, len(lines)-i)
+			return
+		}
+		fmt.Fprintf(w, "  %s: %s\n", title, oneLine(line))
+	}
+}
+
+func writeKeySyncs(w io.Writer, all []keySyncSummary) error {
+	for _, s := range all {
+		how := "what is new"
+		if s.Full {
+			how = "all"
+		}
+		fmt.Fprintf(w, "%s: %s read (%s), %d new, %d changed, %d gone there\n", oneLine(s.Source), counted(s.Read, "key", "keys"), how, s.Added, s.Changed, s.Gone)
+		if s.Passwords != nil {
+			s.Passwords.write(w)
+		}
+	}
+	return nil
+}

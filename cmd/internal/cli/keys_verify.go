@@ -1,0 +1,208 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fleetmend/fleetmend/bitlocker"
+	"github.com/fleetmend/fleetmend/bitlocker/audit"
+	"github.com/fleetmend/fleetmend/bitlocker/fve"
+	"github.com/fleetmend/fleetmend/internal/hint"
+)
+
+// auditVerify is the action of a password that was tried on a volume and not shown.
+const auditVerify audit.Action = "verify"
+
+// verifyFlags are the flags of keys verify.
+type verifyFlags struct {
+	access
+	reason, keyFile string
+}
+
+func newKeysVerify(a *app) *cobra.Command {
+	var f verifyFlags
+	cmd := &cobra.Command{
+		Use:   "verify IMAGE|DEVICE",
+		Short: "Read a BitLocker volume: its state, its protectors, and which stored key opens it",
+		Long: `Read the BitLocker metadata of a disk, a partition or an image of one, and try the keys that the vault holds for its
+protectors. Nothing is written to it, and no password is shown. With --key-file a recovery password from a file (- for stdin) is
+tried instead of those in the vault.
+
+The exit code is 0 where a key opens every volume that needs one, and 3 where none does.`,
+		Example: "fleetmend keys verify disk.img\nfleetmend keys verify /dev/sda3\nfleetmend keys verify '\\\\.\\PhysicalDrive1' --key-file typed.txt",
+		Args:    exactly(1, "an image or a device"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.verifyVolume(cmd.Context(), args[0], f)
+		},
+	}
+	f.access.flags(cmd)
+	cmd.Flags().StringVar(&f.keyFile, "key-file", "", "try the recovery password in the first line of this file")
+	cmd.Flags().StringVar(&f.reason, "reason", "", "a word for the audit (default: that the key was tried)")
+	exits(cmd, exitSomeFailed)
+	return cmd
+}
+
+// verifiedVolume is what was found out about one volume.
+type verifiedVolume struct {
+	Partition fve.Partition `json:"partition"`
+	Volume    *fve.Volume   `json:"volume,omitempty"`
+	Known     []string      `json:"known"`               // key IDs of it that some source keeps
+	OpenedBy  *fve.Opened   `json:"opened_by,omitempty"` //
+	Error     string        `json:"error,omitempty"`     // why none opens it, or why it could not be read
+	needsNone bool
+}
+
+func (a *app) verifyVolume(ctx context.Context, path string, f verifyFlags) error {
+	device, err := fve.Open(path)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", path, err)
+	}
+	defer func() { _ = device.Close() }()
+	partitions, err := fve.Partitions(ctx, device, device.Size())
+	if err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	try, err := a.keyTrial(ctx, path, f)
+	if err != nil {
+		return err
+	}
+	var results []verifiedVolume
+	closed := 0
+	for _, p := range partitions {
+		r := verifiedVolume{Partition: p, Known: []string{}}
+		if r.Volume, err = fve.Read(ctx, p.Reader(device), p.Size); err == nil {
+			r.needsNone = r.Volume.Suspended() || r.Volume.State == fve.Decrypted
+			err = try(&r)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			r.Error = err.Error()
+			for _, h := range hint.Of(err) {
+				a.say("hint: %s", h)
+			}
+		}
+		if r.OpenedBy == nil && !r.needsNone {
+			closed++
+		}
+		results = append(results, r)
+	}
+	if err := one(a.out, a.streams.Out, results, func(w io.Writer) error { return writeVolumes(w, results) }); err != nil {
+		return err
+	}
+	if closed > 0 {
+		return silently(exitSomeFailed)
+	}
+	return nil
+}
+
+// keyTrial gives what tries a volume: one typed password, or those in the vault.
+func (a *app) keyTrial(ctx context.Context, path string, f verifyFlags) (func(*verifiedVolume) error, error) {
+	if f.keyFile == "" {
+		d, err := a.openDesk(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if f.reason == "" {
+			f.reason = "tried on " + path
+		}
+		return func(r *verifiedVolume) error { return a.tryStored(ctx, d, r, f) }, nil
+	}
+	data, err := readInput(a.streams.In, f.keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("read the recovery password: %w", err)
+	}
+	line, _, _ := strings.Cut(strings.TrimSpace(string(data)), "\n")
+	password, err := bitlocker.ParsePassword(strings.TrimSpace(line))
+	if err != nil {
+		return nil, hint.Wrap(err, "compare that group with the paper or the screen it came from")
+	}
+	return func(r *verifiedVolume) error {
+		opened, err := r.Volume.TryPassword(ctx, "", password)
+		if err == nil {
+			r.OpenedBy = &opened
+		}
+		return err
+	}, nil
+}
+
+// tryStored tries the keys that the vault holds for the protectors of a volume, by their IDs.
+func (a *app) tryStored(ctx context.Context, d *desk, r *verifiedVolume, f verifyFlags) error {
+	ids := r.Volume.RecoveryIDs()
+	if len(ids) == 0 {
+		return fmt.Errorf("it has no recovery password: %w", fve.ErrNoProtector)
+	}
+	var refs []bitlocker.KeyRef
+	var lookups []error
+	for _, id := range ids {
+		found, err := d.Find(ctx, bitlocker.Query{KeyID: id.Prefix()})
+		if err != nil && !errors.Is(err, bitlocker.ErrNotStored) {
+			return err
+		}
+		if err != nil {
+			lookups = append(lookups, err)
+			continue
+		}
+		r.Known = append(r.Known, string(id))
+		refs = append(refs, sealed(found.Matches)...)
+	}
+	if len(r.Known) == 0 {
+		return errors.Join(lookups...)
+	}
+	if len(refs) == 0 {
+		return hint.Wrap(fmt.Errorf("a key for it is known, but %w", bitlocker.ErrNotHeld), "fleetmend keys sync --passwords reads it into the vault")
+	}
+	if err := a.unlock(ctx, d, f.access); err != nil {
+		return err
+	}
+	keys, err := d.RevealAll(ctx, auditVerify, f.reason, refs...)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		opened, err := r.Volume.TryPassword(ctx, key.ID, key.Password)
+		if err == nil {
+			r.OpenedBy = &opened
+			return nil
+		}
+		if !errors.Is(err, fve.ErrWrongKey) {
+			return err
+		}
+	}
+	return fmt.Errorf("the vault holds a key with the right ID, but %w", fve.ErrWrongKey)
+}
+
+func writeVolumes(w io.Writer, results []verifiedVolume) error {
+	for i, r := range results {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		if r.Partition.Number > 0 {
+			fmt.Fprintf(w, "partition  %d, at byte %d\n", r.Partition.Number, r.Partition.Start)
+		}
+		if v := r.Volume; v != nil {
+			fmt.Fprintf(w, "volume     %s\nstate      %s, %s\n", oneLine(v.Description), v.State, v.Method)
+			for _, p := range v.Protectors {
+				fmt.Fprintf(w, "protector  %s  %s %s\n", p.ID, p.Kind, oneLine(p.Name))
+			}
+		}
+		switch {
+		case r.OpenedBy != nil:
+			fmt.Fprintf(w, "opened by  %s\n", r.OpenedBy.ID)
+			if !r.OpenedBy.Genuine {
+				fmt.Fprintln(w, "remark     the metadata could not be confirmed as Windows wrote them")
+			}
+		case r.needsNone:
+			fmt.Fprintln(w, "It needs no key: protection is suspended, or nothing is encrypted.")
+		default:
+			fmt.Fprintf(w, "not opened %s\n", oneLine(r.Error))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,145 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/fleetmend/fleetmend/internal/directory"
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/inventory"
+	"github.com/fleetmend/fleetmend/inventory/ad"
+	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/route"
+	"github.com/fleetmend/fleetmend/remediate/route/winrm"
+)
+
+// ownAccounts is a route whose machines have accounts of their own. A password that one machine rejects says nothing of
+// the others there, so it does not stop the run: the machine counts as one that refuses us.
+type ownAccounts struct{ route.Route }
+
+func (o ownAccounts) Do(ctx context.Context, t route.Target, r agent.Request) (agent.Result, error) {
+	result, err := o.Route.Do(ctx, t, r)
+	var rejected *route.Error
+	if errors.As(err, &rejected) && rejected.Class == route.Auth {
+		own := *rejected
+		own.Class = route.Denied
+		own.Err = hint.Wrap(rejected.Err, "the machine rejects the password that LAPS has for it: it may have been restored from an older image; reset it there, or use a domain account")
+		return result, &own
+	}
+	return result, err
+}
+
+// lapsRoute is the route that signs in at every machine with its own local administrator.
+func (a *app) lapsRoute(ctx context.Context, settings winrm.Config) (route.Route, error) {
+	where, _, err := a.directorySettings(nil) // asks for a password now, not in the middle of a run
+	if err != nil {
+		return nil, err
+	}
+	store, err := a.openStore(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reader := &lapsReader{where: where, store: store}
+	a.closers = append(a.closers, reader)
+	settings.Credential = reader.Credential
+	made, err := winrm.New(settings)
+	if err != nil {
+		return nil, err
+	}
+	return ownAccounts{made}, nil
+}
+
+// lapsReader reads the password of the local administrator of a machine when its turn comes. Nothing is kept: a machine
+// that is asked again is looked up again. It is safe for concurrent use; the directory is asked one machine at a time.
+type lapsReader struct {
+	where directory.Config
+	store *inventory.Store
+
+	mu     sync.Mutex
+	conn   *directory.Conn
+	failed error // the directory rejected us, which is not tried twice
+}
+
+// Credential is what winrm.Config asks for.
+func (l *lapsReader) Credential(ctx context.Context, t route.Target) (winrm.Credential, error) {
+	// The journal keeps the text alone, so the remedy is part of it.
+	refuse := func(class route.Class, err error) (winrm.Credential, error) {
+		if remedy := joined(hint.Of(err)); remedy != "" {
+			err = fmt.Errorf("%w: %s", err, remedy)
+		}
+		return winrm.Credential{}, &route.Error{Class: class, Op: "read the LAPS password", Target: t.Name, Err: err}
+	}
+	m, err := l.store.Machine(ctx, t.ID)
+	if err != nil {
+		return refuse(route.Refused, err)
+	}
+	admin, err := l.read(ctx, &m)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return refuse(route.Stopped, context.Cause(ctx))
+	case errors.Is(err, ad.ErrEncrypted), errors.Is(err, ad.ErrNoRight), errors.Is(err, ad.ErrNoLAPS), errors.Is(err, ad.ErrNoMachine):
+		return refuse(route.Denied, err)
+	case directory.KindOf(err) == directory.Other, directory.KindOf(err) == directory.Unreachable:
+		return refuse(route.Unreachable, err)
+	default:
+		return refuse(route.Denied, err)
+	}
+	user := admin.Account
+	if user == "" {
+		user = "Administrator" // legacy LAPS looks after the built-in account and does not say its name
+	}
+	return winrm.Credential{User: user, Password: admin.Password}, nil
+}
+
+func (l *lapsReader) read(ctx context.Context, m *inventory.Machine) (ad.LocalAdmin, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed != nil {
+		return ad.LocalAdmin{}, l.failed
+	}
+	fresh := l.conn == nil
+	for {
+		if l.conn == nil {
+			conn, err := directory.Dial(ctx, l.where)
+			if code, _ := directoryCode(err); code == exitAuth {
+				l.failed = err
+			}
+			if err != nil {
+				return ad.LocalAdmin{}, err
+			}
+			l.conn, fresh = conn, true
+		}
+		admin, err := ad.Password(ctx, l.conn, m)
+		if err == nil || isAnswer(err) {
+			return admin, err
+		}
+		l.drop() // a search that failed may have ended its connection
+		if fresh || ctx.Err() != nil || directory.KindOf(err) != directory.Other {
+			return admin, err
+		}
+		// It was idle for too long, or the domain controller restarted: once more on a new connection.
+	}
+}
+
+// isAnswer tells what the directory said from a connection that broke.
+func isAnswer(err error) bool {
+	return errors.Is(err, ad.ErrEncrypted) || errors.Is(err, ad.ErrNoRight) || errors.Is(err, ad.ErrNoLAPS) || errors.Is(err, ad.ErrNoMachine)
+}
+
+func (l *lapsReader) drop() {
+	if l.conn != nil {
+		_ = l.conn.Close()
+		l.conn = nil
+	}
+}
+
+// Close ends the connection.
+func (l *lapsReader) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drop()
+	return nil
+}

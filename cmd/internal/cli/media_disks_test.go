@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/fleetmend/fleetmend/remediate/media/usb"
+)
+
+// drawer is a usb.System of files.
+type drawer []usb.Disk
+
+func (d drawer) Disks(context.Context) ([]usb.Disk, error) { return d, nil }
+func (d drawer) Open(_ context.Context, disk usb.Disk, _ bool) (usb.Device, error) {
+	return os.OpenFile(disk.Path, os.O_RDWR, 0)
+}
+
+func TestMediaWrite(t *testing.T) {
+	dir := t.TempDir()
+	image := make([]byte, 3<<20)
+	rand.Read(image)
+	if err := os.WriteFile(filepath.Join(dir, "x.img"), image, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var disks drawer
+	for _, name := range []string{"a", "b"} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, make([]byte, 8<<20), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		disks = append(disks, usb.Disk{Path: path, Model: "Stick", Serial: "S" + name, Size: 8 << 20, Sector: 512, Removable: true, Volumes: []usb.Volume{}})
+	}
+	disks[1].Serial = ""
+	internal := disks[0]
+	internal.Path, internal.Serial, internal.Removable = filepath.Join(dir, "x.img"), "SYS", false
+	disks = append(disks, internal)
+	a, b := disks[0].Path, disks[1].Path
+	cases := []struct {
+		name, typed string
+		args        []string
+		code        int
+		err         string
+		written     bool
+	}{
+		{"declined", "yes\n", []string{a}, exitInterrupted, "not confirmed", false},
+		{"serial of another", a + " Sb\n", []string{a}, exitInterrupted, "not confirmed", false},
+		{"nobody to ask", "", []string{a}, exitUsage, "nobody to ask", false},
+		{"yes alone", "", []string{a, "--yes"}, exitUsage, "needs --serial", false},
+		{"yes with another serial", "", []string{a, "--yes", "--serial", "S9"}, exitUsage, "not among --serial", false},
+		{"internal", "", []string{internal.Path, "--yes", "--serial", "SYS", "--force"}, exitError, "internal disk", false},
+		{"wrong hash", "", []string{a, "--yes", "--serial", "Sa", "--sha256", strings.Repeat("0", 64)}, exitError, "SHA-256", false},
+		{"typed", a + " Sa\n", []string{a}, exitOK, "ALL OF IT WILL BE LOST", true},
+		{"both, by serial and size", "", []string{"sa", b, "--yes", "--serial", "Sa,8388608"}, exitOK, "", true},
+	}
+	for _, c := range cases {
+		if err := os.WriteFile(a, make([]byte, 8<<20), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out, errs bytes.Buffer
+		app := newApp(Streams{In: strings.NewReader(c.typed), Out: &out, Err: &errs, InTTY: c.typed != "", ErrTTY: c.typed != "", Width: 80})
+		app.usb = disks
+		root := New(app)
+		root.SetArgs(append([]string{"media", "write", filepath.Join(dir, "x.img")}, c.args...))
+		code := app.report(root.ExecuteContext(t.Context()))
+		app.close()
+		if code != c.code || !strings.Contains(errs.String(), c.err) {
+			t.Errorf("%s: exit %d\n%s%s", c.name, code, out.String(), errs.String())
+		}
+		got, err := os.ReadFile(a)
+		if err != nil || bytes.Equal(got[:len(image)], image) != c.written {
+			t.Errorf("%s: written is not %v (%v)", c.name, c.written, err)
+		}
+		if c.written != strings.Contains(out.String(), "written and verified") {
+			t.Errorf("%s: %s", c.name, out.String())
+		}
+	}
+	after, err := os.ReadFile(internal.Path)
+	if err != nil || !bytes.Equal(after, image) {
+		t.Error("the internal disk was changed")
+	}
+}

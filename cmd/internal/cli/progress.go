@@ -1,0 +1,209 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/plan"
+	"github.com/fleetmend/fleetmend/remediate/run"
+)
+
+// progress shows a run while it goes on: one line redrawn on a terminal, plain lines elsewhere, JSON lines with --json.
+// Observe is called by the engine and only folds; a goroutine of its own prints.
+type progress struct {
+	fold    *run.Progress
+	face    face
+	events  chan journal.Event
+	dropped int
+	mu      sync.Mutex
+	done    chan struct{}
+	quit    chan struct{}
+}
+
+// face is one way of showing progress.
+type face interface {
+	event(journal.Event)
+	tick(run.Snapshot)
+	end(run.Snapshot)
+}
+
+func (a *app) newProgress(frozen *plan.Plan) *progress {
+	p := &progress{fold: run.NewProgress(frozen), events: make(chan journal.Event, 4096), done: make(chan struct{}), quit: make(chan struct{})}
+	interval := 10 * time.Second
+	switch {
+	case a.jsonLines:
+		p.face = &jsonFace{w: a.streams.Out}
+	case a.quiet:
+		p.face = silentFace{}
+	case a.streams.ErrTTY:
+		p.face, interval = &lineFace{w: a.streams.Err, width: a.streams.Width}, 200*time.Millisecond
+	default:
+		p.face = &plainFace{w: a.streams.Err}
+	}
+	go p.show(interval)
+	return p
+}
+
+// Observe takes an event; it never blocks. What the printer cannot keep up with is counted and said.
+func (p *progress) Observe(e journal.Event) {
+	p.fold.Observe(e)
+	select {
+	case p.events <- e:
+	default:
+		p.mu.Lock()
+		p.dropped++
+		p.mu.Unlock()
+	}
+}
+
+func (p *progress) show(interval time.Duration) {
+	defer close(p.done)
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case e := <-p.events:
+			p.face.event(e)
+		case <-ticker.C:
+			p.face.tick(p.fold.Snapshot(time.Now()))
+		case <-p.quit:
+			for {
+				select {
+				case e := <-p.events:
+					p.face.event(e)
+					continue
+				default:
+				}
+				p.face.end(p.fold.Snapshot(time.Now()))
+				return
+			}
+		}
+	}
+}
+
+// close prints what is left and ends the printer; it returns how many events were not printed.
+func (p *progress) close() int {
+	close(p.quit)
+	<-p.done
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dropped
+}
+
+type silentFace struct{}
+
+func (silentFace) event(journal.Event) {}
+func (silentFace) tick(run.Snapshot)   {}
+func (silentFace) end(run.Snapshot)    {}
+
+// jsonFace writes one JSON object a line, versioned.
+type jsonFace struct{ w io.Writer }
+
+func (f *jsonFace) event(e journal.Event) {
+	line, err := json.Marshal(struct {
+		V    int    `json:"v"`
+		Type string `json:"type"`
+		journal.Event
+	}{1, "event", e})
+	if err == nil {
+		fmt.Fprintf(f.w, "%s\n", line)
+	}
+}
+func (f *jsonFace) tick(run.Snapshot) {}
+func (f *jsonFace) end(run.Snapshot)  {}
+
+// plainFace writes a line for each machine that is done and for what happens to the run, and a summary now and then.
+type plainFace struct{ w io.Writer }
+
+func (f *plainFace) event(e journal.Event) {
+	if line := eventLine(e); line != "" {
+		fmt.Fprintln(f.w, line)
+	}
+}
+func (f *plainFace) tick(g run.Snapshot) { fmt.Fprintln(f.w, figuresLine(g)) }
+func (f *plainFace) end(run.Snapshot)    {}
+
+// lineFace redraws one status line below the lines that stay.
+type lineFace struct {
+	w     io.Writer
+	width int
+	drawn bool
+}
+
+func (f *lineFace) event(e journal.Event) {
+	if e.Machine != "" && (e.Outcome == "" || e.Outcome == journal.Clean || e.Outcome == journal.Fixed || e.Outcome == journal.Held || e.Outcome == journal.Undone) {
+		return
+	}
+	line := eventLine(e)
+	if line == "" {
+		return
+	}
+	f.clear()
+	fmt.Fprintln(f.w, line)
+}
+
+func (f *lineFace) tick(g run.Snapshot) {
+	f.clear()
+	line := figuresLine(g)
+	if runes := []rune(line); len(runes) >= f.width {
+		line = string(runes[:max(f.width-1, 0)])
+	}
+	fmt.Fprint(f.w, line)
+	f.drawn = true
+}
+
+func (f *lineFace) end(run.Snapshot) { f.clear() }
+
+func (f *lineFace) clear() {
+	if f.drawn {
+		fmt.Fprint(f.w, "\r"+strings.Repeat(" ", max(f.width-1, 0))+"\r")
+		f.drawn = false
+	}
+}
+
+// eventLine is the plain line of an event; empty for those that are steps on the way.
+func eventLine(e journal.Event) string {
+	if e.Machine == "" {
+		return oneLine(e.Text)
+	}
+	if e.Outcome == "" || e.Outcome == journal.Held {
+		return ""
+	}
+	line := pad(e.Machine, 15) + string(e.Outcome)
+	if e.Text != "" {
+		line += ": " + e.Text
+	}
+	return oneLine(line)
+}
+
+// figuresLine is "wave 2/4  87/200  fixed 40  clean 45  failed 2  12.3/s  3 min left".
+func figuresLine(g run.Snapshot) string {
+	parts := []string{fmt.Sprintf("wave %d/%d", g.Wave, len(g.Waves)), fmt.Sprintf("%d/%d", g.Done, g.Machines)}
+	for _, outcome := range outcomeOrder {
+		if n := g.Outcomes[outcome]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%s %d", outcome, n))
+		}
+	}
+	if n := g.States[journal.Running] + g.States[journal.Leased]; n > 0 {
+		parts = append(parts, fmt.Sprintf("in flight %d", n))
+	}
+	if n := g.States[journal.Rebooting]; n > 0 {
+		parts = append(parts, fmt.Sprintf("restarting %d", n))
+	}
+	if g.Rate > 0 {
+		parts = append(parts, fmt.Sprintf("%.1f/s", g.Rate))
+	}
+	if g.ETA > 0 {
+		parts = append(parts, span(g.ETA)+" left")
+	}
+	return strings.Join(parts, "  ")
+}
+
+var outcomeOrder = []journal.Outcome{
+	journal.Fixed, journal.Undone, journal.Clean, journal.Affected, journal.Failed, journal.Unreachable, journal.Unknown, journal.Held, journal.Skipped,
+}

@@ -1,0 +1,6 @@
+package cli
+
+import "os"
+
+// os.Interrupt covers Ctrl-C and Ctrl-Break.
+var interruptSignals = []os.Signal{os.Interrupt}

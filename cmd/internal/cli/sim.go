@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fleetmend/fleetmend/internal/simfleet"
+	"github.com/fleetmend/fleetmend/internal/simfleet/ntlm"
+)
+
+// simFlags are the flags of everything that serves a simulated fleet.
+type simFlags struct {
+	machines int
+	seed     uint64
+	latency  time.Duration
+	broken   float64
+	silent   float64
+}
+
+func (s *simFlags) add(cmd *cobra.Command, machines int) {
+	f := cmd.Flags()
+	f.IntVar(&s.machines, "machines", machines, "how many machines")
+	f.Uint64Var(&s.seed, "seed", 1, "same seed, same fleet")
+	f.DurationVar(&s.latency, "latency", 0, "time each answer takes")
+	f.Float64Var(&s.broken, "broken", -1, "share of machines on which the fix fails (0 to 1; negative: a few)")
+	f.Float64Var(&s.silent, "unreachable", -1, "share of machines that do not answer (0 to 1; negative: some)")
+}
+
+func (s *simFlags) options() (simfleet.Options, error) {
+	mix, err := mixed(s.broken, s.silent)
+	return simfleet.Options{Machines: s.machines, Seed: s.seed, Latency: s.latency, Mix: &mix, AllowBasic: true}, err
+}
+
+// mixed is the default mix with the given shares of broken and unreachable machines; the others keep their proportions.
+func mixed(broken, silent float64) (simfleet.Mix, error) {
+	mix := simfleet.DefaultMix()
+	if broken > 1 || silent > 1 || max(broken, 0)+max(silent, 0) > 1 {
+		return mix, usage(errorf("the shares of broken and unreachable machines are more than all"), "give numbers from 0 to 1 that add up to 1 at most")
+	}
+	rest := 1.0
+	if broken >= 0 {
+		rest -= broken - mix.Broken
+		mix.Broken = broken
+	}
+	if silent >= 0 {
+		rest -= silent - mix.Refused - mix.BlackHole - mix.Denied
+		mix.Refused, mix.BlackHole, mix.Denied = silent/2, silent/2, 0
+	}
+	others := []*float64{&mix.Affected, &mix.Slow, &mix.DropBefore, &mix.DropAfter, &mix.CrashLoop, &mix.Busy}
+	for _, share := range others {
+		*share *= max(rest, 0)
+	}
+	return mix, nil
+}
+
+func (s *simFlags) fleet() (*simfleet.Fleet, error) {
+	options, err := s.options()
+	if err != nil {
+		return nil, err
+	}
+	return simfleet.New(options)
+}
+
+func newSim(a *app) *cobra.Command {
+	var s simFlags
+	var dir string
+	var unencrypted, strict, plain bool
+	var chunk int
+	cmd := &cobra.Command{
+		Use:     "sim",
+		Short:   "Serve a simulated fleet for rehearsals, until Ctrl-C",
+		GroupID: "start",
+		Long: `Serve machines that speak real WinRM on the loopback address, each with a small Windows in memory: files, registry, services,
+boot configuration, restarts. Any WinRM client can talk to them.
+
+The folder gets fleetmend.yaml, machines.csv, ca.pem, password and ansible.ini. One JSON line on stdout says when the
+fleet is ready. What the machines hold can be read at the control address in that line.`,
+		Example: `fleetmend sim --dir drill --machines 200 --seed 7
+fleetmend --config drill/fleetmend.yaml inventory import drill/machines.csv
+fleetmend --config drill/fleetmend.yaml run crowdstrike-channel-file-291 --waves 1,10,100% --yes
+ansible -i drill/ansible.ini all -m raw -a hostname`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if dir == "" {
+				return usage(errorf("no folder to write settings and machines into"), "give one with --dir")
+			}
+			options, err := s.options()
+			if err != nil {
+				return err
+			}
+			if plain {
+				options.Mix = &simfleet.Mix{Affected: 0.6}
+			}
+			options.AllowUnencrypted, options.CBT, options.Chunk = unencrypted, ntlm.Relaxed, chunk
+			if strict {
+				options.CBT = ntlm.Strict
+			}
+			debug.SetGCPercent(50) // ten thousand machines are mostly memory
+			fleet, err := simfleet.New(options)
+			if err != nil {
+				return coded(exitUsage, err)
+			}
+			if err := fleet.Start(cmd.Context()); err != nil {
+				return err
+			}
+			defer fleet.Close()
+			if err := fleet.Write(dir); err != nil {
+				return err
+			}
+			if err := writeJSONLine(a.streams.Out, fleet.Ready(dir)); err != nil {
+				return err
+			}
+			a.say("%s are up; settings and machines are in %s. Ctrl-C ends it.", machinesText(s.machines), dir)
+			<-cmd.Context().Done()
+			a.say("the fleet is gone")
+			return nil
+		},
+	}
+	s.add(cmd, 200)
+	cmd.Flags().StringVar(&dir, "dir", "", "folder to write settings and machines into")
+	cmd.Flags().IntVar(&chunk, "chunk", 0, "bytes of output in one answer (0: 32 KiB)")
+	cmd.Flags().BoolVar(&plain, "plain", false, "every machine answers and can be fixed: no silent, broken or moody ones")
+	cmd.Flags().BoolVar(&unencrypted, "allow-unencrypted", false, "accept requests in the clear over HTTP, as no Windows does by default")
+	cmd.Flags().BoolVar(&strict, "strict-channel-binding", false, "refuse NTLM over HTTPS without a channel binding token")
+	return cmd
+}
