@@ -1,0 +1,79 @@
+//go:build unix
+
+// Command dirread is the helper of test/bench/directory.sh: it serves a simulated directory, measures a command, and reads
+// the machines of the directory the way inventory sync does, without the store.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/fleetmend/fleetmend/internal/simfleet"
+)
+
+func main() {
+	serve := flag.String("serve", "", "serve a fleet and write its files into this folder")
+	machines := flag.Int("machines", 20_000, "how many machines to serve")
+	measured := flag.String("measure", "", "run the command behind --, and write milliseconds and peak kilobytes into this file")
+	read := flag.String("read", "", "read the directory whose files are in this folder")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	var err error
+	switch {
+	case *serve != "":
+		err = serveFleet(ctx, *serve, *machines)
+	case *measured != "":
+		err = measure(*measured, flag.Args())
+	case *read != "":
+		err = readDirectory(ctx, *read)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "dirread:", err)
+		os.Exit(1)
+	}
+}
+
+// serveFleet prints the address of the directory and serves until it is interrupted.
+func serveFleet(ctx context.Context, dir string, machines int) error {
+	fleet, err := simfleet.New(simfleet.Options{Machines: machines, Seed: 1, Mix: &simfleet.Mix{Affected: 0.6}})
+	if err != nil {
+		return err
+	}
+	if err := fleet.StartDirectory(ctx); err != nil {
+		return err
+	}
+	defer fleet.Close()
+	if err := fleet.Write(dir); err != nil {
+		return err
+	}
+	fmt.Println(fleet.LDAPS())
+	<-ctx.Done()
+	return nil
+}
+
+func measure(file string, command []string) error {
+	if len(command) == 0 {
+		return fmt.Errorf("no command to measure")
+	}
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	began := time.Now()
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Base(command[0]), err)
+	}
+	return os.WriteFile(file, fmt.Appendf(nil, "%d %d\n", time.Since(began).Milliseconds(), peak(cmd.ProcessState)), 0o644)
+}
+
+func firstLine(file string) (string, error) {
+	data, err := os.ReadFile(file)
+	line, _, _ := strings.Cut(string(data), "\n")
+	return line, err
+}
