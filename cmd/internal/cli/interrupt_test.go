@@ -4,11 +4,14 @@ package cli
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -31,11 +34,26 @@ func (o *transcript) String() string {
 	return o.text.String()
 }
 
+// await waits until piece was printed, awaitOutcomes until that many machines have one.
 func (o *transcript) await(t *testing.T, piece string) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(o.String(), piece); time.Sleep(5 * time.Millisecond) {
+	o.awaitThat(t, fmt.Sprintf("%q", piece), func(text string) bool { return strings.Contains(text, piece) })
+}
+
+var outcomeLine = regexp.MustCompile(`(?m)^\S+ +(fixed|not affected)`)
+
+func (o *transcript) awaitOutcomes(t *testing.T, machines int) {
+	t.Helper()
+	o.awaitThat(t, fmt.Sprintf("outcome %d", machines), func(text string) bool {
+		return len(outcomeLine.FindAllString(text, machines)) == machines
+	})
+}
+
+func (o *transcript) awaitThat(t *testing.T, what string, came func(text string) bool) {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); !came(o.String()); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%q does not come:\n%s", piece, o)
+			t.Fatalf("%s does not come:\n%s", what, o)
 		}
 	}
 }
@@ -43,7 +61,7 @@ func (o *transcript) await(t *testing.T, piece string) {
 // TestInterrupt sends Ctrl-C to a run: the first lets those in flight end, the second ends at once, and either way the run
 // is resumed to the end.
 func TestInterrupt(t *testing.T) {
-	dir, control := simulate(t, "--machines", "40", "--seed", "5", "--plain", "--latency", "30ms")
+	dir, control, fleet := simulateProcess(t, "--machines", "40", "--seed", "5", "--plain", "--latency", "30ms")
 	config := filepath.Join(dir, "fleetmend.yaml")
 	if out, err := command(t, "--config", config, "inventory", "import", filepath.Join(dir, "machines.csv")).CombinedOutput(); err != nil {
 		t.Fatalf("import: %v\n%s", err, out)
@@ -56,12 +74,17 @@ func TestInterrupt(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		out.await(t, "fixed") // the first machine is done
+		// The first machine goes alone, it proves the credentials. When one of those after it has ended, others are in flight.
+		out.awaitOutcomes(t, 2)
+		if signals == 2 { // the fleet falls silent: those in flight cannot end before the second Ctrl-C
+			signalTo(t, fleet, syscall.SIGSTOP)
+		}
 		_ = cmd.Process.Signal(os.Interrupt)
 		out.await(t, "no further machine is started")
 		if signals == 2 {
 			_ = cmd.Process.Signal(os.Interrupt)
 			out.await(t, "stopping at once")
+			signalTo(t, fleet, syscall.SIGCONT)
 		}
 		_ = cmd.Wait()
 		if code := cmd.ProcessState.ExitCode(); code != exitInterrupted {
@@ -80,6 +103,13 @@ func TestInterrupt(t *testing.T) {
 		t.Fatalf("resume: %v\n%s", err, out)
 	}
 	checkOutcomes(t, config, control)
+}
+
+func signalTo(t *testing.T, process *os.Process, signal os.Signal) {
+	t.Helper()
+	if err := process.Signal(signal); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestApproval lets a run wait between its waves for a word from another process.

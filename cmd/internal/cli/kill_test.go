@@ -34,6 +34,13 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 // simulate runs fleetmend sim as a process of its own and returns its folder and control address.
 func simulate(t *testing.T, args ...string) (dir, control string) {
 	t.Helper()
+	dir, control, _ = simulateProcess(t, args...)
+	return dir, control
+}
+
+// simulateProcess is simulate for a test that does something to the process itself.
+func simulateProcess(t *testing.T, args ...string) (dir, control string, process *os.Process) {
+	t.Helper()
 	dir = t.TempDir()
 	sim := command(t, append([]string{"sim", "--dir", dir}, args...)...)
 	out, err := sim.StdoutPipe()
@@ -55,7 +62,7 @@ func simulate(t *testing.T, args ...string) (dir, control string) {
 	if err := json.Unmarshal(line, &ready); err != nil || ready.Event != "ready" {
 		t.Fatalf("not ready: %s (%v)", line, err)
 	}
-	return dir, ready.Control
+	return dir, ready.Control, sim.Process
 }
 
 func fetch(t *testing.T, url string, into any) {
