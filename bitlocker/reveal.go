@@ -163,6 +163,10 @@ func (v *Vault) fetch(ctx context.Context, src Source, ref KeyRef) (Password, er
 
 // note keeps the source's refusal with the reference, for the coverage report. Other errors say nothing about the key.
 func (v *Vault) note(ctx context.Context, ref KeyRef, cause error) error {
+	return v.write(ctx, func(tx *sql.Tx) error { return v.noteIn(ctx, tx, ref, cause) })
+}
+
+func (v *Vault) noteIn(ctx context.Context, tx *sql.Tx, ref KeyRef, cause error) error {
 	var state State
 	var bad *PasswordError
 	text := ""
@@ -177,13 +181,18 @@ func (v *Vault) note(ctx context.Context, ref KeyRef, cause error) error {
 		return nil
 	}
 	// What is sealed already stays, whatever the source says now.
-	_, err := v.db.ExecContext(ctx, "UPDATE refs SET state = ?, state_note = ?, state_at = ? WHERE source = ? AND source_key = ? AND state != ?",
+	_, err := tx.ExecContext(ctx, "UPDATE refs SET state = ?, state_note = ?, state_at = ? WHERE source = ? AND source_key = ? AND state != ?",
 		state, text, nanos(v.now()), ref.Source, ref.SourceKey, StateSealed)
 	return err
 }
 
 // Put seals passwords into the vault, all or none, and their references with them. The vault must be unlocked.
 func (v *Vault) Put(ctx context.Context, keys ...RecoveryKey) error {
+	return v.put(ctx, keys, nil)
+}
+
+// put seals passwords and notes refusals, all or none.
+func (v *Vault) put(ctx context.Context, keys []RecoveryKey, refused []FetchFailure) error {
 	data := v.dataKey()
 	if data == nil {
 		return fmt.Errorf("store keys: %w", locked())
@@ -201,6 +210,11 @@ func (v *Vault) Put(ctx context.Context, keys ...RecoveryKey) error {
 				return err
 			}
 			if err := v.putPassword(ctx, tx, data, id, k); err != nil {
+				return err
+			}
+		}
+		for _, f := range refused {
+			if err := v.noteIn(ctx, tx, f.Ref, f.Err); err != nil {
 				return err
 			}
 		}
@@ -226,62 +240,4 @@ func (v *Vault) putPassword(ctx context.Context, tx *sql.Tx, data []byte, id int
 	}
 	_, err = tx.ExecContext(ctx, "UPDATE refs SET state = ?, state_note = '', state_at = ? WHERE id = ?", StateSealed, at, id)
 	return err
-}
-
-// FetchReport says what became of passwords that were asked for.
-type FetchReport struct {
-	Sealed, Denied, Missing, Invalid int
-	Failed                           []FetchFailure // each that was not sealed, with its reason
-}
-
-// FetchFailure is one password that was not got.
-type FetchFailure struct {
-	Ref KeyRef
-	Err error
-}
-
-// Fetch reads passwords from their source into the vault, for machines in question or as a snapshot in peacetime, and
-// goes on past those that are refused. Each is in the audit before it is asked for. It stops with an error where ctx ends
-// or the vault cannot be written.
-func (v *Vault) Fetch(ctx context.Context, src Source, reason string, refs ...KeyRef) (FetchReport, error) {
-	var report FetchReport
-	if strings.TrimSpace(reason) == "" {
-		return report, noReason()
-	}
-	if v.dataKey() == nil {
-		return report, fmt.Errorf("fetch keys of %s: %w", src.Name(), locked())
-	}
-	for _, ref := range refs {
-		if err := ctx.Err(); err != nil {
-			return report, fmt.Errorf("fetch keys of %s: %w", src.Name(), err)
-		}
-		if err := v.record(ctx, entry(audit.Fetch, ref, reason)); err != nil {
-			return report, fmt.Errorf("fetch keys of %s: %w", src.Name(), err)
-		}
-		p, err := src.Password(ctx, ref)
-		if err == nil && p.IsZero() {
-			err = ErrNotStored
-		}
-		if err == nil {
-			if err := v.Put(ctx, RecoveryKey{KeyRef: ref, Password: p}); err != nil {
-				return report, err
-			}
-			report.Sealed++
-			continue
-		}
-		if err := v.note(ctx, ref, err); err != nil {
-			return report, fmt.Errorf("fetch keys of %s: %w", src.Name(), err)
-		}
-		var bad *PasswordError
-		switch {
-		case errors.Is(err, ErrReadDenied):
-			report.Denied++
-		case errors.Is(err, ErrNotStored):
-			report.Missing++
-		case errors.As(err, &bad):
-			report.Invalid++
-		}
-		report.Failed = append(report.Failed, FetchFailure{ref, err})
-	}
-	return report, nil
 }

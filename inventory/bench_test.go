@@ -104,3 +104,17 @@ func BenchmarkSelect50000(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkLookup50000 finds one machine as a new process does: nothing of the inventory is in memory.
+func BenchmarkLookup50000(b *testing.B) {
+	s := benchStore(b)
+	for _, word := range []string{"WS012345", "ws012345.fleet.test", "5cg0012345", "nobody"} {
+		b.Run(word, func(b *testing.B) {
+			for b.Loop() {
+				if m, err := s.Lookup(context.Background(), word); err != nil || (len(m) == 1) != (word != "nobody") {
+					b.Fatal(m, err)
+				}
+			}
+		})
+	}
+}

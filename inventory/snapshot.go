@@ -1,9 +1,11 @@
 package inventory
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -52,16 +54,9 @@ func newSnapshot(c *contents) *snapshot {
 		byID: make(map[string]int, n), byName: make(map[string][]int, 2*n), aliases: c.aliases}
 	groups := c.byMachine()
 	for id, conflicts := range c.machines {
-		m := build(id, groups[id], c.overlays[id], conflicts, false)
-		m.Sources = sourcesOf(groups[id])
-		snap.machines = append(snap.machines, m)
+		snap.machines = append(snap.machines, snapshotMachine(id, groups[id], c.overlays[id], conflicts))
 	}
-	slices.SortFunc(snap.machines, func(a, b Machine) int {
-		if c := strings.Compare(a.Name, b.Name); c != 0 {
-			return c
-		}
-		return strings.Compare(a.ID, b.ID)
-	})
+	slices.SortFunc(snap.machines, compareMachines)
 	for i := range snap.machines {
 		m := &snap.machines[i]
 		snap.envs[i].fill(m)
@@ -74,6 +69,17 @@ func newSnapshot(c *contents) *snapshot {
 		}
 	}
 	return snap
+}
+
+// snapshotMachine makes a machine without Records and Provenance.
+func snapshotMachine(id string, recs []*rec, over *overlay, conflicts []string) Machine {
+	m := build(id, recs, over, conflicts, false)
+	m.Sources = sourcesOf(recs)
+	return m
+}
+
+func compareMachines(a, b Machine) int {
+	return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
 }
 
 // sourcesOf lists the sources that know the machine now.
@@ -134,11 +140,9 @@ func (s *Store) full(ctx context.Context, m *Machine) (Machine, error) {
 		return Machine{}, fmt.Errorf("read machine %s: %w", m.Name, err)
 	}
 	defer func() { _ = tx.Rollback() }()
-	c := &contents{machines: map[string][]string{}, overlays: map[string]*overlay{}}
-	for _, part := range []func(context.Context, querier) error{c.loadMachines, c.loadRecords, c.loadOverlays} {
-		if err := part(ctx, only{tx, m.ID}); err != nil {
-			return Machine{}, fmt.Errorf("read machine %s: %w", m.Name, err)
-		}
+	c, err := partOf(ctx, tx, m.ID)
+	if err != nil {
+		return Machine{}, fmt.Errorf("read machine %s: %w", m.Name, err)
 	}
 	for _, r := range c.recs {
 		if err := r.decode(); err != nil {
@@ -152,10 +156,25 @@ func (s *Store) full(ctx context.Context, m *Machine) (Machine, error) {
 	return build(m.ID, c.byMachine()[m.ID], c.overlays[m.ID], conflicts, true), nil
 }
 
-// only narrows the queries of load to one machine.
+// partOf reads some machines, without aliases and generation.
+func partOf(ctx context.Context, q querier, ids ...string) (*contents, error) {
+	text, err := json.Marshal(ids)
+	if err != nil {
+		return nil, err
+	}
+	c := &contents{machines: map[string][]string{}, overlays: map[string]*overlay{}}
+	for _, part := range []func(context.Context, querier) error{c.loadMachines, c.loadRecords, c.loadOverlays} {
+		if err := part(ctx, only{q, string(text)}); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// only narrows the queries of load to some machines: a JSON list of their IDs.
 type only struct {
 	querier
-	id string
+	ids string
 }
 
 // QueryContext adds the condition to a query that has none yet.
@@ -164,5 +183,5 @@ func (o only) QueryContext(ctx context.Context, query string, _ ...any) (*sql.Ro
 	if strings.HasSuffix(query, "FROM machines") {
 		column = "id"
 	}
-	return o.querier.QueryContext(ctx, query+" WHERE "+column+" = ?", o.id)
+	return o.querier.QueryContext(ctx, query+" WHERE "+column+" IN (SELECT value FROM json_each(?))", o.ids)
 }

@@ -115,7 +115,6 @@ func (a *app) findKeys(ctx context.Context, d *desk, text string) ([]foundKey, e
 	if err != nil && !errors.Is(err, bitlocker.ErrNotStored) {
 		return nil, err
 	}
-	// Digits that fit a key need no inventory, which takes a second to read when it is large.
 	byID := err == nil && slices.ContainsFunc(found.KeyIDs(), query.KeyID.Matches)
 	if !byID {
 		known, err := a.machinesOf(ctx, text)
@@ -145,41 +144,15 @@ func notFound(err error) error {
 const maxJoined = 500
 
 func (a *app) machinesOf(ctx context.Context, text string) ([]inventory.Machine, error) {
-	text = strings.TrimSpace(text)
-	if text == "" || strings.HasSuffix(text, "*") {
+	if strings.HasSuffix(strings.TrimSpace(text), "*") {
 		return nil, nil
-	}
-	machines, err := a.everyMachine(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var out []inventory.Machine
-	for _, m := range machines {
-		owner := m.Owner
-		if _, short, ok := strings.Cut(owner, `\`); ok {
-			owner = short
-		}
-		short, _, _ := strings.Cut(owner, "@")
-		for _, field := range []string{m.Name, m.FQDN, m.Serial, m.Owner, owner, short} {
-			if field != "" && strings.EqualFold(field, text) && len(out) < maxJoined {
-				out = append(out, m)
-				break
-			}
-		}
-	}
-	return out, nil
-}
-
-func (a *app) everyMachine(ctx context.Context) ([]inventory.Machine, error) {
-	all, err := inventory.ParseSelector("all", nil)
-	if err != nil {
-		return nil, err
 	}
 	store, err := a.openStore(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return store.Select(ctx, all)
+	found, err := store.Lookup(ctx, text)
+	return found[:min(len(found), maxJoined)], err
 }
 
 // keyMachines is what identifies a machine to the key desk. Directories name it by different IDs, so that it may be two.
@@ -203,11 +176,13 @@ func (a *app) joinKeys(ctx context.Context, d *desk, matches []bitlocker.Match) 
 	}
 	var index machineIndex
 	if a.out.format != "table" && a.out.format != "name" { // those show nothing of the inventory
-		machines, err := a.everyMachine(ctx)
-		if err != nil {
+		machines := make([]bitlocker.Machine, len(matches))
+		for i, m := range matches {
+			machines[i] = m.Machine
+		}
+		if index, err = a.indexOf(ctx, machines); err != nil {
 			return nil, err
 		}
-		index = indexMachines(machines)
 	}
 	out := make([]foundKey, len(matches))
 	for i, m := range matches {
@@ -224,6 +199,23 @@ func (a *app) joinKeys(ctx context.Context, d *desk, matches []bitlocker.Match) 
 
 // machineIndex finds machines of the inventory by what the sources of keys know; nil stands for a name that is not unique.
 type machineIndex struct{ by map[string]*inventory.Machine }
+
+// indexOf looks up what the inventory knows of machines that have keys.
+func (a *app) indexOf(ctx context.Context, machines []bitlocker.Machine) (machineIndex, error) {
+	store, err := a.openStore(ctx)
+	if err != nil {
+		return machineIndex{}, err
+	}
+	var words []string
+	for _, m := range machines {
+		words = append(words, m.DeviceID, m.FQDN, m.Serial, m.Name)
+	}
+	known, err := store.Lookup(ctx, words...)
+	if err != nil {
+		return machineIndex{}, err
+	}
+	return indexMachines(known), nil
+}
 
 func indexMachines(machines []inventory.Machine) machineIndex {
 	index := machineIndex{map[string]*inventory.Machine{}}

@@ -115,11 +115,14 @@ func (a *app) sheetKeys(cmd *cobra.Command, d *desk, args []string) (refs []bitl
 			}
 			refs = append(refs, held...)
 		}
-		machines, err := a.everyMachine(ctx)
+		machines := make([]bitlocker.Machine, len(refs))
+		for i, ref := range refs {
+			machines[i] = ref.Machine
+		}
+		index, err := a.indexOf(ctx, machines)
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		index := indexMachines(machines)
 		for _, ref := range refs {
 			if m, ok := index.find(ref.Machine); ok {
 				names[ref.ID] = m
