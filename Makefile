@@ -12,10 +12,13 @@ LDFLAGS   := -s -w -X $(CLI).version=$(VERSION) -X $(CLI).commit=$(COMMIT) -X $(
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build test test-long race lint fmt bench labs fuzz cover clean help
+.PHONY: build release-agents test test-long race lint fmt bench labs fuzz cover clean help
 
 build: ## the program, into bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+release-agents: ## the programs for boot media, for builds with -tags embedagent, as releases are
+	sh .ci/agents '$(VERSION)'
 
 test: ## the fast tests; a few minutes the first time, nothing needed but Go
 	$(GO) test $(PKG)

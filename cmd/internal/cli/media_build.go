@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/media"
 	"github.com/fleetmend/fleetmend/remediate/media/aboard"
+	"github.com/fleetmend/fleetmend/remediate/media/carried"
 	"github.com/fleetmend/fleetmend/remediate/media/compile"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
 )
@@ -48,7 +50,7 @@ func newMediaBuild(a *app) *cobra.Command {
 		Long: `Build a boot medium. SOURCE is winre.wim (C:\Windows\System32\Recovery on any Windows 10 or 11), the boot.wim or ISO of a
 Windows installation, or an install.wim, of which the winre.wim is taken. It is only read.
 
-The program for the medium comes with a release; from a source checkout it is compiled with your Go. With --run the
+A release carries the program for the medium; from a source checkout it is compiled with your Go. With --run the
 playbook of a run is taken and the results of the medium are collected into that run. Set SOURCE_DATE_EPOCH to give
 all files one time; the same input gives the same bytes, but for the sealed keys.`,
 		Example: `fleetmend media build winre.wim --playbook crowdstrike-channel-file-291
@@ -78,7 +80,7 @@ func (b *buildFlags) add(cmd *cobra.Command) {
 	f.BoolVar(&s.WinRE, "winre", false, "take winre.wim out of the install.wim of an ISO")
 	f.StringVar(&s.BootFiles, "boot-files", "", "folder or ISO to take the boot files from, before the source")
 	f.StringVar(&b.secureBoot, "secure-boot", "auto", "2011, 2023 or auto: whose signature the boot files carry")
-	f.StringVar(&s.Agent, "agent", "", "fleetmend-pe.exe to put aboard (default: beside this program, or compiled from the checkout)")
+	f.StringVar(&s.Agent, "agent", "", "fleetmend-pe.exe to put aboard (default: that which a release carries, or compiled from the checkout)")
 	f.StringArrayVar(&s.Drivers, "driver", nil, "folder with .inf, .cat and .sys files; may be given several times")
 	f.StringVar(&b.size, "size", "", "size of the stick, for example 8GB (default: as small as possible)")
 	f.StringVar(&s.Label, "label", "FLEETMEND", "name of the volume")
@@ -222,40 +224,26 @@ func notRepaired(machines []journal.Machine) (names []string) {
 	return names
 }
 
-// findAgent looks for the program for the medium: beside this one, or it is compiled.
+// findAgent gives the program for the medium: that which this build carries, or it is compiled from a checkout.
 func (a *app) findAgent(ctx context.Context, arch, folder string) (string, error) {
-	name := "fleetmend-pe_" + arch + ".exe"
-	if program, err := os.Executable(); err == nil {
-		here := filepath.Dir(program)
-		for _, place := range []string{here, filepath.Join(here, "..", "lib", "fleetmend")} { // an archive, a package
-			if found := filepath.Join(place, name); isRegular(found) {
-				return found, nil
-			}
-		}
-		if checkout, ok := compile.Checkout(filepath.Dir(program)); ok {
-			return a.compileAgent(ctx, checkout, arch, folder)
-		}
-	}
-	if here, err := os.Getwd(); err == nil {
-		if checkout, ok := compile.Checkout(here); ok {
-			return a.compileAgent(ctx, checkout, arch, folder)
-		}
-	}
-	return "", hint.Wrap(fmt.Errorf("the program for the medium, %s, is not beside fleetmend", name),
-		"a release carries it; else give --agent PATH, or work in a source checkout with Go installed")
-}
-
-func (a *app) compileAgent(ctx context.Context, checkout, arch, folder string) (string, error) {
-	if !a.quiet {
-		a.say("compiling fleetmend-pe for %s from %s", arch, checkout)
-	}
 	out := filepath.Join(folder, "fleetmend-pe.exe")
-	return out, compile.Program(ctx, checkout, arch, out)
-}
-
-func isRegular(name string) bool {
-	st, err := os.Stat(name)
-	return err == nil && st.Mode().IsRegular()
+	err := writeFile(out, func(w io.Writer) error { return carried.Program(w, arch) })
+	if !errors.Is(err, carried.ErrNone) {
+		return out, err
+	}
+	for _, find := range []func() (string, error){os.Executable, os.Getwd} { // bin/fleetmend of a checkout, then where we are
+		place, wrong := find()
+		if wrong != nil {
+			continue
+		}
+		if checkout, ok := compile.Checkout(place); ok {
+			if !a.quiet {
+				a.say("compiling fleetmend-pe for %s from %s", arch, checkout)
+			}
+			return out, compile.Program(ctx, checkout, arch, out)
+		}
+	}
+	return "", hint.Wrap(err, "a release carries it; else give --agent PATH, or work in a source checkout with Go installed")
 }
 
 func (b *buildFlags) collectorSettings() (*aboard.Collector, error) {

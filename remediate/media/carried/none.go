@@ -1,0 +1,7 @@
+//go:build !embedagent
+
+package carried
+
+import "embed"
+
+var programs embed.FS
