@@ -27,7 +27,7 @@ measure() {
   for _ in 1 2 3; do
     [ "$name" != sync ] || rm -rf "$dir/fleet/state"
     "$dir/dirread" -measure "$dir/m" -- "$@" >"$dir/$name.out" 2>"$dir/$name.err" || { cat "$dir/$name.err"; exit 1; }
-    read -r ms kb <"$dir/m"
+    read -r ms kb _ <"$dir/m"
     if [ -z "$best" ] || [ "$ms" -lt "${best% *}" ]; then best="$ms $kb"; fi
   done
   echo "$best" >"$dir/$name"

@@ -1,6 +1,6 @@
 //go:build unix
 
-// Command dirread is the helper of test/bench/directory.sh: it serves a simulated directory, measures a command, and reads
+// Command dirread is the helper of test/bench/directory.sh and keys.sh: it serves a simulated directory, measures a command, and reads
 // the machines of the directory the way inventory sync does, without the store.
 package main
 
@@ -21,7 +21,7 @@ import (
 func main() {
 	serve := flag.String("serve", "", "serve a fleet and write its files into this folder")
 	machines := flag.Int("machines", 20_000, "how many machines to serve")
-	measured := flag.String("measure", "", "run the command behind --, and write milliseconds and peak kilobytes into this file")
+	measured := flag.String("measure", "", "run the command behind --, and write milliseconds, peak kilobytes and milliseconds of processor time into this file")
 	read := flag.String("read", "", "read the directory whose files are in this folder")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -69,7 +69,8 @@ func measure(file string, command []string) error {
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s: %w", filepath.Base(command[0]), err)
 	}
-	return os.WriteFile(file, fmt.Appendf(nil, "%d %d\n", time.Since(began).Milliseconds(), peak(cmd.ProcessState)), 0o644)
+	took, state := time.Since(began), cmd.ProcessState
+	return os.WriteFile(file, fmt.Appendf(nil, "%d %d %d\n", took.Milliseconds(), peak(state), (state.UserTime()+state.SystemTime()).Milliseconds()), 0o644)
 }
 
 func firstLine(file string) (string, error) {
