@@ -57,6 +57,10 @@ func build(id string, recs []*rec, over *overlay, conflicts []string, full bool)
 			m.LastSeen = f.LastSeen
 			from["last_seen"] = r.origin()
 		}
+		if f.Installed.After(m.Installed) {
+			m.Installed = f.Installed
+			from["installed"] = r.origin()
+		}
 		if !r.Gone || m.Gone {
 			m.Tags = append(m.Tags, f.Tags...)
 			m.Groups = append(m.Groups, f.Groups...)

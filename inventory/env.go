@@ -33,6 +33,8 @@ type env struct {
 	HealthReason string    `expr:"health_reason"`
 	LastSeen     time.Time `expr:"last_seen"`
 	Probe        probeEnv  `expr:"probe"`
+	Installed    time.Time `expr:"installed"`
+	Encrypted    string    `expr:"encrypted"`
 	Conflicts    int       `expr:"conflicts"`
 }
 
@@ -54,7 +56,7 @@ func (e *env) fill(m *Machine) {
 	*e = env{ID: m.ID, Name: m.Name, FQDN: m.FQDN, Address: m.Address, Domain: m.Domain, OU: m.OU, Site: m.Site, Subnet: m.Subnet,
 		Class: string(m.Class), OS: osEnv(m.OS), Serial: m.Serial, Manufacturer: m.Manufacturer, Model: m.Model, Owner: m.Owner,
 		Priority: m.Priority, Enabled: m.Enabled, Gone: m.Gone, Tags: m.Tags, Groups: m.Groups, Sources: m.Sources,
-		Health: string(m.Health), HealthReason: m.HealthReason, LastSeen: m.LastSeen, Conflicts: len(m.Conflicts)}
+		Health: string(m.Health), HealthReason: m.HealthReason, LastSeen: m.LastSeen, Installed: m.Installed, Encrypted: m.Encrypted, Conflicts: len(m.Conflicts)}
 	if p := m.Probe; p != nil {
 		e.Probe = probeEnv{true, p.Open, p.WinRM, p.At, p.Auth}
 	}
@@ -95,6 +97,8 @@ func Fields() []Field {
 		{"health", "text", "present opinion", strs(Healths())},
 		{"health_reason", "text", "why", nil},
 		{"last_seen", "time", "last known alive, never counts as long ago: last_seen < ago(\"30d\")", nil},
+		{"installed", "time", "when it was last set up: installation of Windows, enrolment, creation of its account", nil},
+		{"encrypted", "text", "its system disk is encrypted, as a source says", []string{"yes", "no", ""}},
 		{"probe.done", "yes/no", "was probed", nil},
 		{"probe.open", "yes/no", "last probe found the port open", nil},
 		{"probe.winrm", "yes/no", "last probe found WinRM answering", nil},

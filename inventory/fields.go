@@ -131,6 +131,16 @@ var recordFields = [...]recordField{
 		m.LastSeen = t
 		return err == nil, err
 	}, nil, false},
+	{"installed", func(m *Machine, v string) (bool, error) {
+		t, err := parseTime(v)
+		m.Installed = t
+		return err == nil, err
+	}, nil, true},
+	{"encrypted", func(m *Machine, v string) (bool, error) {
+		word, err := encryptedWord(v)
+		m.Encrypted = word
+		return word != "", err
+	}, func(to, from *Machine) { to.Encrypted = from.Encrypted }, true},
 	{"claims.sid", func(m *Machine, v string) (bool, error) {
 		v = strings.ToUpper(v)
 		if !strings.HasPrefix(v, "S-1-") || strings.Trim(v[4:], "0123456789-") != "" {
@@ -263,6 +273,11 @@ func (m *Machine) Field(name string) (value string, ok bool) {
 			return "", true
 		}
 		return m.LastSeen.Format(time.RFC3339), true
+	case "installed":
+		if m.Installed.IsZero() {
+			return "", true
+		}
+		return m.Installed.Format(time.RFC3339), true
 	case "tags":
 		return strings.Join(m.Tags, ","), true
 	case "macs":
@@ -275,6 +290,6 @@ func (m *Machine) Field(name string) (value string, ok bool) {
 	}
 	value, ok = map[string]string{"name": m.Name, "fqdn": m.FQDN, "address": m.Address, "domain": m.Domain, "ou": m.OU, "site": m.Site,
 		"subnet": m.Subnet, "class": string(m.Class), "os.name": m.OS.Name, "os.version": m.OS.Version, "serial": m.Serial,
-		"manufacturer": m.Manufacturer, "model": m.Model, "owner": m.Owner, "health": string(m.Health), "health_reason": m.HealthReason}[name]
+		"manufacturer": m.Manufacturer, "model": m.Model, "owner": m.Owner, "health": string(m.Health), "health_reason": m.HealthReason, "encrypted": m.Encrypted}[name]
 	return value, ok
 }

@@ -27,8 +27,10 @@ type Machine struct {
 	Groups       []string          `json:"groups,omitempty"`       // sorted, without repetition
 	Health       Health            `json:"health"`                 //
 	HealthReason string            `json:"health_reason,omitempty"`
-	LastSeen     time.Time         `json:"last_seen,omitzero"` // newest a source or a probe saw it alive; zero: never
-	Gone         bool              `json:"gone,omitempty"`     // no source lists it any more
+	LastSeen     time.Time         `json:"last_seen,omitzero"`  // newest a source or a probe saw it alive; zero: never
+	Installed    time.Time         `json:"installed,omitzero"`  // newest day a source says it was set up; zero: not known
+	Encrypted    string            `json:"encrypted,omitempty"` // yes or no: its system disk, as a source says
+	Gone         bool              `json:"gone,omitempty"`      // no source lists it any more
 	Probe        *ProbeResult      `json:"probe,omitempty"`
 	Claims       Claims            `json:"claims"`
 	Provenance   map[string]Origin `json:"provenance,omitempty"` // field name as in a selector -> origin

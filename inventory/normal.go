@@ -334,6 +334,27 @@ func parseBool(v string) (bool, error) {
 	return false, fmt.Errorf("is neither true nor false")
 }
 
+// encryptedWord gives yes or no for what consoles say of BitLocker, and nothing for what they do not know.
+func encryptedWord(v string) (string, error) {
+	switch word := strings.ToLower(v); word {
+	case "encrypted", "fully encrypted", "protected", "protection on":
+		return "yes", nil
+	case "not encrypted", "unencrypted", "fully decrypted", "decrypted":
+		return "no", nil
+	case "unknown", "-", "n/a", "unprotected", "protection off", "suspended": // a suspended disk is encrypted, and wants its key again later
+		return "", nil
+	default:
+		on, err := parseBool(word)
+		if err != nil {
+			return "", fmt.Errorf("is neither yes nor no")
+		}
+		if on {
+			return "yes", nil
+		}
+		return "no", nil
+	}
+}
+
 // timeLayouts are the forms of a time that sources and spreadsheets write; without a zone they are taken as UTC.
 var timeLayouts = []string{
 	time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02",

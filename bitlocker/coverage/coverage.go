@@ -24,8 +24,8 @@ type Machine struct {
 	DN        string   // distinguished name in AD
 	DeviceIDs []string // Entra device ID, AD object GUID: of all records of the machine
 	Group     string   // OU or site, as the caller wants the report divided
-	Reimaged  time.Time
-	NoDrive   bool // known not to be encrypted: no key is expected
+	Reimaged  time.Time // when it was last set up, as far as a source says: Windows installed, account created, enrolled
+	NoDrive   bool      // known not to be encrypted: no key is expected
 }
 
 // Verdict is the finding about a machine.
@@ -101,7 +101,7 @@ type Report struct {
 }
 
 // Build matches keys with machines and judges each. Keys are matched by device ID, then DN, FQDN, serial number, and by
-// short name only where it is one machine's and nothing else contradicts. A key that fits several machines is counted
+// short name only where it is one machine's and nothing else contradicts: a device ID, an FQDN, or a DN of another domain. A key that fits several machines is counted
 // with none.
 func Build(at time.Time, machines []Machine, keys []bitlocker.Match) Report {
 	r := Report{At: at, Total: Sum{Group: "all", Counts: map[Verdict]int{}}}
@@ -160,7 +160,7 @@ func judge(m Machine, keys []bitlocker.Match) Line {
 			denied++
 		case k.State == bitlocker.StateMissing:
 			missing++
-		case k.Deleted, k.Stale, !m.Reimaged.IsZero() && !k.Created.IsZero() && k.Created.Before(m.Reimaged):
+		case k.Deleted, k.Stale, before(k, m):
 			stale++
 		default:
 			if line.Usable == 0 {
@@ -187,7 +187,7 @@ func judge(m Machine, keys []bitlocker.Match) Line {
 	case invalid > 0:
 		line.Verdict = Invalid
 	case stale > 0:
-		line.Verdict = Stale
+		line.Verdict, line.Why = Stale, whyStale(m, keys)
 	case missing > 0:
 		line.Verdict, line.Why = None, "references without a password"
 	default:
@@ -196,20 +196,47 @@ func judge(m Machine, keys []bitlocker.Match) Line {
 	return line
 }
 
+// whyStale names the reasons that keys of a machine have, each once.
+func whyStale(m Machine, keys []bitlocker.Match) string {
+	var why []string
+	for _, k := range keys {
+		reason := ""
+		switch {
+		case k.Deleted:
+			reason = "deleted in " + k.Source
+		case k.Stale:
+			reason = "replaced, says " + k.Source
+		case before(k, m):
+			reason = "escrowed before the machine was set up on " + day(m.Reimaged)
+		}
+		if reason != "" && !slices.Contains(why, reason) {
+			why = append(why, reason)
+		}
+	}
+	return strings.Join(why, "; ")
+}
+
+func before(k bitlocker.Match, m Machine) bool {
+	return !m.Reimaged.IsZero() && !k.Created.IsZero() && k.Created.Before(m.Reimaged)
+}
+
 // index finds a machine by what a key says of it; several holders of one value are none.
-type index map[string]int
+type index struct {
+	by       map[string]int
+	machines []Machine
+}
 
 const several = -1
 
 func newIndex(machines []Machine) index {
-	x := index{}
+	x := index{map[string]int{}, machines}
 	for i, m := range machines {
 		for _, k := range keysOf(m.DeviceIDs, m.DN, m.FQDN, m.Serial, m.Name) {
-			if j, ok := x[k]; ok && j != i {
-				x[k] = several
+			if j, ok := x.by[k]; ok && j != i {
+				x.by[k] = several
 				continue
 			}
-			x[k] = i
+			x.by[k] = i
 		}
 	}
 	return x
@@ -233,18 +260,27 @@ func keysOf(deviceIDs []string, dn, fqdn, serial, name string) []string {
 }
 
 func (x index) find(m bitlocker.Machine) (int, bool) {
-	name := m.Name
-	keys := keysOf([]string{m.DeviceID}, m.DN, m.FQDN, m.Serial, "")
-	for _, k := range keys {
-		if i, ok := x[k]; ok && i != several {
+	for _, k := range keysOf([]string{m.DeviceID}, m.DN, m.FQDN, m.Serial, "") {
+		if i, ok := x.by[k]; ok && i != several {
 			return i, true
 		}
 	}
-	// A name helps where the key says nothing stronger than a name; a device ID or FQDN of nobody is somebody else.
-	if m.DeviceID == "" && m.FQDN == "" && m.DN == "" || len(keys) == 0 {
-		if i, ok := x["name:"+strings.ToLower(name)]; ok && i != several {
-			return i, true
-		}
+	// A device ID or FQDN of nobody is somebody else. A DN changes when a machine is moved or deleted; its domain does not.
+	if m.DeviceID != "" || m.FQDN != "" {
+		return 0, false
 	}
-	return 0, false
+	i, ok := x.by["name:"+strings.ToLower(strings.TrimSpace(m.Name))]
+	if !ok || i == several || m.DN != "" && x.machines[i].DN != "" && domain(m.DN) != domain(x.machines[i].DN) {
+		return 0, false
+	}
+	return i, true
+}
+
+// domain is the part of a distinguished name that names the domain.
+func domain(dn string) string {
+	dn = strings.ToLower(dn)
+	if i := strings.Index(dn, ",dc="); i >= 0 {
+		return dn[i:]
+	}
+	return dn
 }

@@ -55,6 +55,11 @@ func TestVerdicts(t *testing.T) {
 	if l := got["RESCUED"]; l.Newest.Short() != "0000000C" || l.Keys != 2 || l.Usable != 1 {
 		t.Errorf("%+v", l)
 	}
+	for name, want := range map[string]string{"STALE": "escrowed before the machine was set up on 2026-03-01", "DELETED": "deleted in ad:fleet.test"} {
+		if got[name].Why != want {
+			t.Errorf("%s: %q", name, got[name].Why)
+		}
+	}
 	if l := got["TWICE"]; len(l.Sources) != 2 {
 		t.Errorf("%+v", l)
 	}
@@ -71,6 +76,7 @@ func TestMatching(t *testing.T) {
 		{ID: "1", Name: "PC-1", FQDN: "pc-1.a.test", DeviceIDs: []string{"D1", "old"}, DN: "CN=PC-1,OU=X,DC=a"},
 		{ID: "2", Name: "PC-1", FQDN: "pc-1.b.test", DeviceIDs: []string{"d2"}},
 		{ID: "3", Name: "PC-3", Serial: "S3"},
+		{ID: "4", Name: "PC-4", DN: "CN=PC-4,OU=X,DC=a,DC=b"},
 	}
 	for i, c := range []struct {
 		m    bitlocker.Machine
@@ -78,6 +84,8 @@ func TestMatching(t *testing.T) {
 	}{
 		{bitlocker.Machine{Name: "PC-1"}, ""}, {bitlocker.Machine{Name: "PC-1", FQDN: "PC-1.B.test"}, "2"}, {bitlocker.Machine{DeviceID: "OLD"}, "1"},
 		{bitlocker.Machine{DN: "cn=pc-1,ou=x,dc=a"}, "1"}, {bitlocker.Machine{Name: "pc-3"}, "3"}, {bitlocker.Machine{Name: "PC-3", FQDN: "pc-3.elsewhere.test"}, ""},
+		{bitlocker.Machine{Name: "PC-1", DN: "CN=PC-1,OU=moved,DC=a"}, ""}, {bitlocker.Machine{Name: "PC-3", DN: "CN=PC-3,OU=X,DC=a"}, "3"},
+		{bitlocker.Machine{Name: "PC-4", DN: `CN=PC-4\0ADEL:1,CN=Deleted Objects,DC=a,DC=b`}, "4"}, {bitlocker.Machine{Name: "PC-4", DN: "CN=PC-4,DC=x,DC=b"}, ""},
 		{bitlocker.Machine{Serial: "s3"}, "3"}, {bitlocker.Machine{Name: "PC-3", DeviceID: "unknown"}, ""}, {bitlocker.Machine{}, ""},
 	} {
 		r := coverage.Build(t0, machines, []bitlocker.Match{key(i, c.m)})

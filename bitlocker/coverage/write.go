@@ -90,13 +90,13 @@ var page = template.Must(template.New("coverage").Funcs(template.FuncMap{"day": 
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>BitLocker key coverage</title><style>
 body{font:14px sans-serif;margin:2em;color:#222;background:#fff} table{border-collapse:collapse;margin:1em 0}
-td,th{padding:.3em .7em;border-bottom:1px solid #ccc;text-align:left} td.n{text-align:right}
+td,th{padding:.3em .7em;border-bottom:1px solid #ccc;text-align:left} td.n{text-align:right} td:first-child{white-space:nowrap} .zero{color:#999}
 .none,.invalid{background:#f6d0d0} .unreadable,.stale{background:#f8e6c0} tfoot{font-weight:bold}
 </style></head><body><h1>BitLocker key coverage</h1>
 <p>{{.At.UTC.Format "2006-01-02 15:04"}} UTC. {{.Total.Total}} machines, {{percent .Total}} of those that need a key have a usable one.</p>
 <table><thead><tr><th>Group</th><th>Machines</th><th>Covered</th>{{range verdicts}}<th>{{.}}</th>{{end}}</tr></thead>
-<tbody>{{range .Groups}}{{$s := .}}<tr><td>{{group .Group}}</td><td class="n">{{.Total}}</td><td class="n">{{percent .}}</td>{{range verdicts}}<td class="n">{{index $s.Counts .}}</td>{{end}}</tr>
-{{end}}</tbody><tfoot>{{with .Total}}{{$s := .}}<tr><td>all</td><td class="n">{{.Total}}</td><td class="n">{{percent .}}</td>{{range verdicts}}<td class="n">{{index $s.Counts .}}</td>{{end}}</tr>{{end}}</tfoot></table>
+<tbody>{{range .Groups}}{{$s := .}}<tr><td>{{group .Group}}</td><td class="n">{{.Total}}</td><td class="n">{{percent .}}</td>{{range verdicts}}{{$n := index $s.Counts .}}<td class="n {{if $n}}{{.}}{{else}}zero{{end}}">{{$n}}</td>{{end}}</tr>
+{{end}}</tbody><tfoot>{{with .Total}}{{$s := .}}<tr><td>all</td><td class="n">{{.Total}}</td><td class="n">{{percent .}}</td>{{range verdicts}}{{$n := index $s.Counts .}}<td class="n {{if $n}}{{.}}{{else}}zero{{end}}">{{$n}}</td>{{end}}</tr>{{end}}</tfoot></table>
 <dl>{{range verdicts}}{{if .Advice}}<dt><b>{{.}}</b></dt><dd>{{.Advice}}</dd>{{end}}{{end}}</dl>
 <table><thead><tr><th>Machine</th><th>Group</th><th>Verdict</th><th>Keys</th><th>Newest key ID</th><th>Escrowed</th><th>Sources</th><th>Why</th></tr></thead>
 <tbody>{{range .Lines}}<tr class="{{.Verdict}}"><td>{{.Machine.Name}}</td><td>{{group .Machine.Group}}</td><td>{{.Verdict}}</td><td class="n">{{.Keys}}</td><td>{{.Newest}}</td><td>{{day .Created}}</td><td>{{range .Sources}}{{.}} {{end}}</td><td>{{.Why}}</td></tr>

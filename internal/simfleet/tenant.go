@@ -68,7 +68,7 @@ func (f *Fleet) DeviceID(name string) (string, error) {
 }
 
 // TenantKeys returns the recovery keys that the tenant keeps for a machine: of most workstations all those that are in AD
-// as well, of some that AD has none of a key of their own, of the rest none.
+// as well, of some that AD has none of a key of their own or one from before they were set up anew, of the rest none.
 func (f *Fleet) TenantKeys(name string) ([]RecoveryKey, error) {
 	h, ok := f.byName[name]
 	if !ok {
@@ -87,6 +87,10 @@ func (h *host) tenantKeys() []RecoveryKey {
 	case len(keys) == 0 && share < .5: // escrowed to the cloud alone
 		k := newRecoveryKey(r, randomGUID(r))
 		k.Created = h.identity.created.Add(time.Duration(1+r.IntN(50*86400)) * time.Second)
+		return []RecoveryKey{k}
+	case len(keys) == 0 && share < .75: // set up anew since, under a new account, and the new key was escrowed nowhere
+		k := newRecoveryKey(r, randomGUID(r))
+		k.Created, k.Stale = h.identity.created.Add(-time.Duration(1+r.IntN(300*86400))*time.Second), true
 		return []RecoveryKey{k}
 	case share < .6:
 		return keys

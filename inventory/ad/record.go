@@ -14,7 +14,7 @@ import (
 
 // attributes are what a listing asks for: never all, and never a secret.
 var attributes = []string{"objectGUID", "objectSid", "objectClass", "sAMAccountName", "cn", "dNSHostName", "operatingSystem", "operatingSystemVersion",
-	"userAccountControl", "primaryGroupID", "lastLogonTimestamp", "pwdLastSet", "servicePrincipalName", "memberOf"}
+	"userAccountControl", "primaryGroupID", "lastLogonTimestamp", "pwdLastSet", "servicePrincipalName", "memberOf", "whenCreated"}
 
 // Bits of userAccountControl (MS-ADTS 2.2.16).
 const (
@@ -140,6 +140,14 @@ func (r *reading) fields(e *directory.Entry) map[string]string {
 	r.identity(e, put)
 	if seen := r.lastSeen(e); !seen.IsZero() {
 		put("last_seen", seen.Format(time.RFC3339))
+	}
+	if created := e.Text("whenCreated"); created != "" {
+		t, err := directory.GeneralizedTime(created)
+		if err != nil {
+			r.problem("%s: whenCreated: %v", e.DN, err)
+		} else {
+			put("installed", t.UTC().Format(time.RFC3339))
+		}
 	}
 	return f
 }

@@ -151,7 +151,7 @@ func showMachine(w io.Writer, m inventory.Machine) error {
 		{"os.build", number(m.OS.Build)}, {"serial", m.Serial}, {"manufacturer", m.Manufacturer}, {"model", m.Model},
 		{"owner", m.Owner}, {"macs", strings.Join(m.MACs, ", ")}, {"priority", itoa(m.Priority)}, {"tags", strings.Join(m.Tags, ", ")},
 		{"groups", strings.Join(m.Groups, ", ")}, {"health", strings.TrimSpace(string(m.Health) + " " + m.HealthReason)},
-		{"last_seen", when(m.LastSeen)}, {"sid", m.Claims.SID}, {"object_guid", m.Claims.ObjectGUID},
+		{"last_seen", when(m.LastSeen)}, {"installed", when(m.Installed)}, {"encrypted", m.Encrypted}, {"sid", m.Claims.SID}, {"object_guid", m.Claims.ObjectGUID},
 	}
 	for _, r := range rows {
 		if r.value == "" {

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -84,7 +85,10 @@ func (a *app) coverage(cmd *cobra.Command, selector, by string) (coverage.Report
 }
 
 func coverageMachine(m inventory.Machine, by string) coverage.Machine {
-	out := coverage.Machine{ID: m.ID, Name: m.Name, FQDN: m.FQDN, Serial: m.Serial, Group: m.OU}
+	out := coverage.Machine{ID: m.ID, Name: m.Name, FQDN: m.FQDN, Serial: m.Serial, Group: m.OU, Reimaged: m.Installed, NoDrive: m.Encrypted == "no"}
+	if strings.Contains(strings.ToUpper(m.OU), "DC=") {
+		out.DN = "CN=" + m.Name + "," + m.OU
+	}
 	if by == "site" {
 		out.Group = m.Site
 	}
