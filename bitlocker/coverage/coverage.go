@@ -21,9 +21,9 @@ type Machine struct {
 	Name      string
 	FQDN      string
 	Serial    string
-	DN        string   // distinguished name in AD
-	DeviceIDs []string // Entra device ID, AD object GUID: of all records of the machine
-	Group     string   // OU or site, as the caller wants the report divided
+	DN        string    // distinguished name in AD
+	DeviceIDs []string  // Entra device ID, AD object GUID: of all records of the machine
+	Group     string    // OU or site, as the caller wants the report divided
 	Reimaged  time.Time // when it was last set up, as far as a source says: Windows installed, account created, enrolled
 	NoDrive   bool      // known not to be encrypted: no key is expected
 }
