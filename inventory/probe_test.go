@@ -12,7 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/fleetmend/fleetmend/internal/leaktest"
 )
 
 type identify func(ctx context.Context, address string) (Identity, error)
@@ -22,7 +22,7 @@ func (f identify) Identify(ctx context.Context, address string) (Identity, error
 }
 
 func TestProbeStoresWhatItFinds(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	leaktest.Check(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ import (
 	"github.com/fleetmend/fleetmend/internal/simfleet"
 )
 
-var lab = &dclab.Lab{Address: "127.0.0.96"}
+var lab = &dclab.Lab{}
 
 func TestMain(m *testing.M) { os.Exit(dclab.Run(m, lab)) }
 

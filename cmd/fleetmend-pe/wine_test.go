@@ -111,13 +111,20 @@ func wine(t *testing.T) (prefix string, run func(args ...string) (string, error)
 	prefix = filepath.Join(t.TempDir(), "prefix")
 	env := append(os.Environ(), "WINEPREFIX="+prefix, "WINEDEBUG=-all")
 	run = func(args ...string) (string, error) {
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, loader, args...)
 		cmd.Env = env
-		cmd.WaitDelay = 5 * time.Second
-		out, err := cmd.CombinedOutput()
-		return string(out), err
+		// A file, not a pipe: services that Wine starts on the way hold it open long after the program has ended.
+		file, err := os.Create(filepath.Join(t.TempDir(), "output"))
+		if err != nil {
+			return "", err
+		}
+		defer file.Close()
+		cmd.Stdout, cmd.Stderr = file, file
+		err = cmd.Run()
+		out, reading := os.ReadFile(file.Name())
+		return string(out), errors.Join(err, reading)
 	}
 	t.Cleanup(func() {
 		server := exec.Command("/usr/lib/wine/wineserver", "-k") //nolint:noctx // the test's context is over by now

@@ -16,12 +16,12 @@ import (
 	"time"
 
 	"github.com/bodgit/ntlmssp"
-	"go.uber.org/goleak"
 
+	"github.com/fleetmend/fleetmend/internal/leaktest"
 	"github.com/fleetmend/fleetmend/internal/simfleet"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // start serves a fleet for the length of a test.
 func start(t testing.TB, o simfleet.Options) *simfleet.Fleet {
@@ -62,7 +62,7 @@ func dial(t testing.TB, f *simfleet.Fleet, name, scheme string) *client {
 	}
 	transport := &http.Transport{MaxConnsPerHost: 1, TLSClientConfig: &tls.Config{RootCAs: f.CA()}}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &client{t: t, url: scheme + "://" + state.Address + "/wsman", http: &http.Client{Transport: transport, Timeout: 20 * time.Second}, timeout: "PT20S"}
+	return &client{t: t, url: scheme + "://" + state.Address + "/wsman", http: &http.Client{Transport: transport, Timeout: 2 * time.Minute}, timeout: "PT20S"}
 }
 
 // basic logs on with Basic.

@@ -66,7 +66,7 @@ func until(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(20 * time.Second); !done(); <-tick.C {
+	for deadline := time.Now().Add(2 * time.Minute); !done(); <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain: %s", what)
 		}
@@ -217,10 +217,10 @@ func TestARestartIsAPowerCut(t *testing.T) {
 	if status := <-lost; status != 0 && status != 500 {
 		t.Errorf("receive during the restart: %d", status)
 	}
-	until(t, "it is off", func() bool { return !look(t, f, m.Name).Up })
+	until(t, "it is off, or back already", func() bool { s := look(t, f, m.Name); return !s.Up || s.Boots == 1 })
 	if conn, err := net.Dial("tcp", m.Address); err == nil {
 		_ = conn.Close()
-		if !look(t, f, m.Name).Up {
+		if look(t, f, m.Name).Boots == 0 {
 			t.Error("it accepts while it is off")
 		}
 	}
@@ -232,7 +232,7 @@ func TestARestartIsAPowerCut(t *testing.T) {
 
 func TestACrashLoopEndsWithTheFix(t *testing.T) {
 	o := open(1, simfleet.Mix{CrashLoop: 1})
-	o.CrashUpMin, o.CrashUpMax = 60*time.Millisecond, 60*time.Millisecond
+	o.CrashUpMin, o.CrashUpMax = 250*time.Millisecond, 250*time.Millisecond
 	o.CrashDownMin, o.CrashDownMax = 10*time.Millisecond, 10*time.Millisecond
 	o.BootMin, o.BootMax, o.DiskCheck, o.TimeScale = time.Millisecond, time.Millisecond, time.Millisecond, 1e-6
 	f := start(t, o)
@@ -249,7 +249,7 @@ func TestACrashLoopEndsWithTheFix(t *testing.T) {
 	})
 	until(t, "the restart that the fix asked for", func() bool { return look(t, f, name).Up })
 	boots := look(t, f, name).Boots
-	<-time.After(150 * time.Millisecond) // more than a crash would take to come
+	<-time.After(400 * time.Millisecond) // more than a crash would take to come
 	until(t, "it is up", func() bool { return look(t, f, name).Up })
 	if got := look(t, f, name).Boots; got > boots+1 {
 		t.Errorf("it still crashes: %d starts, then %d", boots, got)

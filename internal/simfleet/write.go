@@ -90,7 +90,6 @@ winrm:
   user: %s\%s
   password-file: password
   ca: ca.pem
-  connect-timeout: 3s
 `, f.account.domain, f.account.user)
 }
 

@@ -58,7 +58,7 @@ func newWine(t *testing.T) *wine {
 // run runs a body as an agent does: a .cmd file, and arguments in the environment.
 func (w *wine) run(t *testing.T, body string, args []string) (code int, output string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	path := filepath.Join(t.TempDir(), "step.cmd")
 	text := "@echo off\r\n" + strings.ReplaceAll(body, "\n", "\r\n")

@@ -59,7 +59,7 @@ class Fleet:
 
     def __exit__(self, *_):
         self.process.send_signal(signal.SIGINT)
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=300)
 
 
 BIG = r"C:\Windows\System32\drivers\CrowdStrike\C-00000291-00000000-00000030.sys"
@@ -172,7 +172,7 @@ def ansible(fleet, label, overrides):
     names = sorted(m["name"] for m in fleet.machines)
 
     def run(line):
-        done = subprocess.run(command + ["-a", line], capture_output=True, text=True, env=environment, timeout=120)
+        done = subprocess.run(command + ["-a", line], capture_output=True, text=True, env=environment, timeout=600)
         return done.returncode, sorted(l for l in done.stdout.splitlines() if l.strip())
 
     code, lines = run("hostname")

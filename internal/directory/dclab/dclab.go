@@ -2,7 +2,8 @@
 // address.
 //
 // A test binary calls [Run] from its TestMain and [Lab.Need] in each test that wants the domain; the first of them
-// starts it (about 25 s) on a loopback address of this process, the end of the binary takes it down. Such tests run with
+// starts it (about 25 s; on a loaded computer minutes) on a loopback address and in a folder of this process alone, so that
+// several may be up side by side; the end of the binary takes it down. Such tests run with
 // FLEETMEND_LONG=1 or where FLEETMEND_LABS names the folder of samba-dc.sh; where that, Samba or root is absent they skip
 // and say so. It never touches a directory other than its own.
 package dclab
@@ -16,8 +17,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,6 +38,9 @@ const (
 	Machines = 500 // in OU=Bulk; five more in OU=HQ
 )
 
+// patience is how long the domain may take to come and to go.
+const patience = 4 * time.Minute
+
 // Lab is one domain on one address.
 type Lab struct {
 	Address string
@@ -46,7 +52,7 @@ type Lab struct {
 	up    bool
 }
 
-// Run runs the tests of a binary with a laboratory at address (127.0.0.x) and gives the exit code.
+// Run runs the tests of a binary with a laboratory and gives the exit code.
 func Run(m *testing.M, lab *Lab) int {
 	code := m.Run()
 	if err := lab.stop(); err != nil {
@@ -79,16 +85,61 @@ func (l *Lab) bring() {
 	l.Dir = filepath.Join(l.Dir, "fleetmend-dc")
 	l.Address = fmt.Sprintf("127.77.%d.%d", os.Getpid()/250%250, 1+os.Getpid()%250)
 	l.up = true
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cmd := l.command(ctx, script, "up", fmt.Sprint(Machines))
-	if out, err := cmd.CombinedOutput(); err != nil {
+	out, err := l.command(ctx, script, "up", fmt.Sprint(Machines)).CombinedOutput()
+	switch {
+	case ctx.Err() != nil:
+		l.skip = fmt.Sprintf("was not up within %v on this computer", patience)
+	case err != nil && !l.answers(ctx):
 		l.err = fmt.Errorf("%w: %s", err, out)
 	}
 }
 
+// answers waits for the domain controller: the script gives up after ten seconds, which a loaded computer may need.
+func (l *Lab) answers(ctx context.Context) bool {
+	for l.alive() && ctx.Err() == nil {
+		dial, cancel := context.WithTimeout(ctx, time.Second)
+		conn, err := (&net.Dialer{}).DialContext(dial, "tcp", net.JoinHostPort(l.Address, "636"))
+		if err == nil {
+			cancel()
+			return conn.Close() == nil
+		}
+		<-dial.Done() // once a second
+		cancel()
+	}
+	return false
+}
+
+// process is the domain controller; nil when it was never started.
+func (l *Lab) process() *os.Process {
+	text, err := os.ReadFile(filepath.Join(l.Dir, "samba.pid"))
+	if err != nil {
+		return nil
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return nil
+	}
+	process, _ := os.FindProcess(pid) // always found on Unix
+	return process
+}
+
+func (l *Lab) alive() bool {
+	process := l.process()
+	return process != nil && running(process)
+}
+
+// running is false also for a process that has ended and is not waited for: the laboratory's parent is long gone.
+func running(process *os.Process) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", process.Pid))
+	_, state, _ := strings.Cut(string(stat), ") ")
+	return err == nil && !strings.HasPrefix(state, "Z")
+}
+
 func (l *Lab) command(ctx context.Context, script string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "bash", append([]string{script}, args...)...)
+	cmd.WaitDelay = time.Second                                         // what the script started may outlive it
 	cmd.Env = append(os.Environ(), "DC_DIR="+l.Dir, "DC_IP="+l.Address) //nolint:forbidigo // test support: there is no command line above it
 	return cmd
 }
@@ -97,11 +148,14 @@ func (l *Lab) stop() error {
 	if !l.up {
 		return nil
 	}
-	script, _ := available()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if out, err := l.command(ctx, script, "destroy").CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: %s", err, out)
+	// Not with the script's destroy: that removes the folder while the domain controller still writes into it.
+	if process := l.process(); process != nil {
+		_ = process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended by itself
+		for deadline := time.Now().Add(patience); running(process); <-time.After(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				return fmt.Errorf("the domain controller (process %d) does not end", process.Pid)
+			}
+		}
 	}
 	return os.RemoveAll(filepath.Dir(l.Dir))
 }

@@ -18,10 +18,11 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/pin/tftp/v3"
-	"go.uber.org/goleak"
+
+	"github.com/fleetmend/fleetmend/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 var testMAC = net.HardwareAddr{0x52, 0x54, 0, 0x12, 0x34, 0x56}
 

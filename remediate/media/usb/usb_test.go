@@ -12,13 +12,12 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/leaktest"
 	"github.com/fleetmend/fleetmend/remediate/media/gpt"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // stick is a disk in memory; the functions, where set, see every access first.
 type stick struct {

@@ -14,9 +14,8 @@ import (
 	"testing/fstest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/leaktest"
 	"github.com/fleetmend/fleetmend/remediate/media/wim"
 )
 
@@ -303,4 +302,4 @@ func TestPlanStreams(t *testing.T) {
 	}
 }
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }

@@ -88,7 +88,7 @@ func startAcceptor(t *testing.T, arguments ...string) *acceptor {
 
 func ntlmRoute(t *testing.T, name, secret string, change func(*winrm.Config)) *winrm.Route {
 	t.Helper()
-	config := winrm.Config{Credential: fixed(name, secret), ReceiveTimeout: 20 * time.Second}
+	config := winrm.Config{Credential: fixed(name, secret), ReceiveTimeout: patience}
 	if change != nil {
 		change(&config)
 	}

@@ -133,5 +133,5 @@ func (s *sealing) flush(f *front) {
 
 // sealedRoute is a route that logs on with NTLM over plain HTTP.
 func sealedRoute(t testing.TB) *winrm.Route {
-	return mustRoute(t, winrm.Config{Credential: fixed(user, password), CleanupTimeout: 300 * time.Millisecond, MaxOutput: 1 << 20})
+	return mustRoute(t, winrm.Config{Credential: fixed(user, password), CleanupTimeout: patience, MaxOutput: 1 << 20})
 }

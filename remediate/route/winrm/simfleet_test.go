@@ -10,8 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/fleetmend/fleetmend/internal/leaktest"
 	"github.com/fleetmend/fleetmend/internal/secret"
 	"github.com/fleetmend/fleetmend/internal/simfleet"
 	"github.com/fleetmend/fleetmend/internal/simfleet/ntlm"
@@ -94,7 +93,7 @@ func settled(t testing.TB, f *simfleet.Fleet) simfleet.Stats {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.After(10 * time.Second); ; {
+	for limit := time.After(patience); ; {
 		s := f.Stats()
 		if s.Connections == 0 {
 			return s
@@ -108,8 +107,7 @@ func settled(t testing.TB, f *simfleet.Fleet) simfleet.Stats {
 }
 
 func TestEveryWayFixesAMachine(t *testing.T) {
-	leaked := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, leaked) })
+	leaktest.Check(t)
 	fix := channelFile(t)
 	f := startFleet(t, simfleet.Options{Machines: 5, Seed: 4, Mix: &simfleet.Mix{Affected: 1}, AllowBasic: true, CBT: ntlm.Strict})
 	machines := f.Machines()
@@ -142,13 +140,14 @@ func TestEveryWayFixesAMachine(t *testing.T) {
 
 // A machine of every kind, over sealed NTLM.
 func TestEveryKindOfMachine(t *testing.T) {
-	leaked := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, leaked) })
+	leaktest.Check(t)
 	f := startFleet(t, simfleet.Options{Machines: 9, Seed: 4, Mix: &simfleet.Mix{Affected: 1. / 9, Slow: 1. / 9, DropBefore: 1. / 9, DropAfter: 1. / 9,
 		Busy: 1. / 9, Broken: 1. / 9, Denied: 1. / 9, Refused: 1. / 9, BlackHole: 1. / 9}})
 	config := ways(t, f)["ntlm sealed over http"]
-	config.ReceiveTimeout = 3 * time.Second
+	config.ReceiveTimeout = patience
 	r, fix := mustRoute(t, config), channelFile(t)
+	config.ReceiveTimeout = 100 * time.Millisecond
+	hasty := mustRoute(t, config)    // for the machine that never answers
 	want := map[simfleet.Kind][]any{ // what each try gives
 		simfleet.Affected: {agent.Fixed}, simfleet.Slow: {agent.Fixed}, simfleet.Broken: {agent.Failed},
 		simfleet.DropBefore: {route.Unreachable, agent.Fixed}, simfleet.DropAfter: {route.Unknown, agent.Fixed}, simfleet.Busy: {route.Busy, agent.Fixed},
@@ -157,6 +156,10 @@ func TestEveryKindOfMachine(t *testing.T) {
 	var group sync.WaitGroup
 	for _, info := range f.Machines() {
 		group.Go(func() {
+			r := r
+			if info.Kind == simfleet.BlackHole {
+				r = hasty
+			}
 			for try, expected := range want[info.Kind] {
 				result, err := r.Do(t.Context(), targetOf(info), agent.Request{Run: "r1", Nonce: agent.Nonce(), Mode: agent.Fix, Playbook: fix})
 				var got any = result.Outcome
@@ -235,8 +238,7 @@ func TestFloodIsBounded(t *testing.T) {
 }
 
 func TestWrongPasswordIsTriedOnceInTheFleet(t *testing.T) {
-	leaked := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, leaked) })
+	leaktest.Check(t)
 	f := startFleet(t, simfleet.Options{Machines: 200, Seed: 4, Mix: &simfleet.Mix{Affected: 1}})
 	config := ways(t, f)["ntlm sealed over http"]
 	account := config.Credential
@@ -262,8 +264,10 @@ func TestWrongPasswordIsTriedOnceInTheFleet(t *testing.T) {
 // Machines that take connections and never answer must not keep the others waiting for the first verdict.
 func TestMuteMachinesDoNotHoldTheBreaker(t *testing.T) {
 	f := startFleet(t, simfleet.Options{Machines: 20, Seed: 4, Mix: &simfleet.Mix{Affected: .25, BlackHole: .75}})
-	r, fix := mustRoute(t, ways(t, f)["ntlm sealed over http"]), channelFile(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // the route itself would wait 30 s for each
+	config := ways(t, f)["ntlm sealed over http"]
+	config.ReceiveTimeout = 10 * patience // a verdict that hangs on a mute machine comes too late
+	r, fix := mustRoute(t, config), channelFile(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	answered := make(chan bool, 20)
 	done := make(chan struct{})

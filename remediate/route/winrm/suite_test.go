@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/fleetmend/fleetmend/internal/secret"
 	"github.com/fleetmend/fleetmend/remediate/agent"
@@ -88,12 +87,12 @@ func (h *harness) Start(t testing.TB, m routetest.Machine) (route.Route, route.T
 	return basicRoute(t, host, nil), target
 }
 
-// basicRoute is a route with short patience that trusts host.
+// basicRoute is a route that trusts host.
 func basicRoute(t testing.TB, host *host, change func(*winrm.Config)) *winrm.Route {
 	t.Helper()
 	config := winrm.Config{
 		Scheme: "https", Auth: winrm.AuthBasic, RootCAs: host.roots(), Credential: fixed(user, password),
-		CleanupTimeout: 300 * time.Millisecond, MaxOutput: 1 << 20,
+		CleanupTimeout: patience, MaxOutput: 1 << 20,
 	}
 	if change != nil {
 		change(&config)
