@@ -30,6 +30,8 @@ type host struct {
 	windows  *machine.Machine // made when it is first needed
 	service  *wsman.Service
 	fault    Faults
+	escrowed []RecoveryKey // in AD and in the tenant, since the start
+	inTenant []RecoveryKey
 	boots    int
 	timer    *time.Timer // of a pending restart or crash
 	closed   bool

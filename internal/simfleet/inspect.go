@@ -13,10 +13,11 @@ type State struct {
 	Files        []machine.File          `json:"files"`
 	Registry     []machine.RegistryValue `json:"registry"`
 	BCD          map[string]string       `json:"bcd"`
-	Crashes      bool                    `json:"crashes"` // the bad channel file is in place
-	Changes      int64                   `json:"changes"` // answers of the agent in whose course the machine changed
-	Answers      int64                   `json:"answers"` // requests the agent answered
-	Boots        int                     `json:"boots"`   // starts since the fleet was made
+	Protectors   []Protector             `json:"protectors"` // recovery passwords by their IDs
+	Crashes      bool                    `json:"crashes"`    // the bad channel file is in place
+	Changes      int64                   `json:"changes"`    // answers of the agent in whose course the machine changed
+	Answers      int64                   `json:"answers"`    // requests the agent answered
+	Boots        int                     `json:"boots"`      // starts since the fleet was made
 	Booted       time.Time               `json:"booted"`
 	Up           bool                    `json:"up"`
 	Shells       int                     `json:"shells"`
@@ -36,6 +37,7 @@ func (f *Fleet) Machine(name string) (State, error) {
 	windows, service := h.inside()
 	s := h.brief()
 	s.Files, s.Registry, s.BCD = windows.Files(), windows.Registry(), windows.BCD()
+	s.Protectors = protectors(windows)
 	s.Crashes, s.Shells = windows.Crashes(), service.Shells()
 	return s, nil
 }

@@ -195,8 +195,17 @@ func (h *host) specLocked() machine.Spec {
 		Address: strings.TrimSuffix(h.info.Subnet, "0/24") + fmt.Sprint(number), Seed: h.seed,
 		Affected: h.info.Kind.affected(), Stuck: h.info.Kind == Broken, Flood: h.fault.Flood,
 		Boot:    h.started,
+		Volumes: h.volumes(), Escrow: h.escrow, Language: language(h.info.Site),
 		Restart: func(delay time.Duration) { h.restartIn(max(time.Duration(float64(delay)*o.TimeScale), shutdownTime)) },
 	}
+}
+
+// language is what the programs of a machine speak.
+func language(site string) string {
+	if site == "FRA" { // the administrators there installed German
+		return "de"
+	}
+	return "en"
 }
 
 func sortByName(infos []Info) {

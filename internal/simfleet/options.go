@@ -62,6 +62,8 @@ type Faults struct {
 	Refuse  []Refusal
 	Garbage []byte // answered in place of SOAP to every authenticated request
 	Flood   int64  // bytes of other output before the agent's answer; set before the machine is first used
+
+	NoEscrow bool // no directory takes a recovery password from it
 }
 
 // Drop cuts connections. With an Operation (create, command, send, receive, signal, delete) it cuts the reply to it after

@@ -1,13 +1,13 @@
 package simfleet
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"strings"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/secret"
 	"github.com/fleetmend/fleetmend/internal/simfleet/directory"
+	"github.com/fleetmend/fleetmend/internal/simfleet/machine"
 )
 
 // RecoveryKey is a BitLocker recovery password that the directory keeps for a machine.
@@ -48,14 +48,11 @@ func (h *host) recoveryKeys() []RecoveryKey {
 }
 
 func newRecoveryKey(r *rand.Rand, volume [16]byte) RecoveryKey {
-	k := RecoveryKey{guid: randomGUID(r), volume: volume}
-	groups := make([]string, 8)
-	for i := range groups {
-		groups[i] = fmt.Sprintf("%06d", r.IntN(65536)*11)
-	}
-	k.Password = secret.New(strings.Join(groups, "-"))
-	k.ID, k.Volume = strings.ToUpper(directory.GUID(k.guid)), strings.ToUpper(directory.GUID(k.volume))
-	return k
+	return recoveryKey(machine.NewProtector(r), volume)
+}
+
+func recoveryKey(p machine.Protector, volume [16]byte) RecoveryKey {
+	return RecoveryKey{ID: p.ID(), Volume: strings.ToUpper(directory.GUID(volume)), Password: p.Password, guid: p.GUID, volume: volume}
 }
 
 // object is the key below its machine, named as Windows names it: time with offset, and GUID.
@@ -73,13 +70,4 @@ func (k RecoveryKey) object(machineDN string, r *rand.Rand) directory.Object {
 		directory.Attr("msFVE-RecoveryPassword", k.Password.Reveal()), directory.Attr("msFVE-RecoveryGuid", string(k.guid[:])),
 		directory.Attr("msFVE-VolumeGuid", string(k.volume[:])), directory.Attr("msFVE-KeyPackage", string(packet)),
 	}}
-}
-
-// RecoveryKeys returns the recovery passwords that the directory keeps below a machine, oldest first within a volume.
-func (f *Fleet) RecoveryKeys(name string) ([]RecoveryKey, error) {
-	h, ok := f.byName[name]
-	if !ok {
-		return nil, fmt.Errorf("recovery keys of %q: no such simulated machine", name)
-	}
-	return h.recoveryKeys(), nil
 }

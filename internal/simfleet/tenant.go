@@ -67,16 +67,7 @@ func (f *Fleet) DeviceID(name string) (string, error) {
 	return directory.GUID(h.identity.guid), nil
 }
 
-// TenantKeys returns the recovery keys that the tenant keeps for a machine: of most workstations all those that are in AD
-// as well, of some that AD has none of a key of their own or one from before they were set up anew, of the rest none.
-func (f *Fleet) TenantKeys(name string) ([]RecoveryKey, error) {
-	h, ok := f.byName[name]
-	if !ok {
-		return nil, fmt.Errorf("keys of %q in the tenant: no such simulated machine", name)
-	}
-	return h.tenantKeys(), nil
-}
-
+// tenantKeys draws the keys that the tenant keeps for a machine; see [Fleet.TenantKeys].
 func (h *host) tenantKeys() []RecoveryKey {
 	if h.info.Class != "workstation" {
 		return nil
@@ -103,7 +94,8 @@ func (f *Fleet) serveTenant(ctx context.Context) error {
 	r := rand.New(rand.NewPCG(f.options.Seed, 0x7e4a))
 	config := graph.Config{
 		TenantID: directory.GUID(randomGUID(r)), Certificate: f.authority.leaf("graph." + dnsDomain),
-		Listen: func() (net.Listener, error) { return f.ports.listen(new(int)) },
+		Listen:  func() (net.Listener, error) { return f.ports.listen(new(int)) },
+		Rotated: f.rotateDevice,
 	}
 	for _, a := range f.tenantApps() {
 		config.Apps = append(config.Apps, graph.App{ID: a.id, Secret: a.secret, Permissions: a.permissions})

@@ -169,6 +169,9 @@ func TestRotateRecoveryPassword(t *testing.T) {
 			if test.fix != 0 {
 				return
 			}
+			if gone := len(test.ids) - len(test.keeps); !strings.HasPrefix(out, "new recovery password {0A1B2C3D-") || strings.Count(out, "}") != 1+gone {
+				t.Errorf("it does not say what is new and what is gone: %s", out)
+			}
 			if code, out := w.run(t, p.Verify[0].Script.Body, p.Verify[0].Script.Args); code != 0 {
 				t.Errorf("verify: %d: %s", code, out)
 			}

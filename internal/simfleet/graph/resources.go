@@ -92,6 +92,9 @@ func (s *Server) rotate(w http.ResponseWriter, r *http.Request, _ *grant) {
 	s.mu.Lock()
 	s.rotated[s.config.Devices[i].ID]++
 	s.mu.Unlock()
+	if s.config.Rotated != nil {
+		s.config.Rotated(s.config.Devices[i].ID)
+	}
 	w.WriteHeader(http.StatusNoContent)
 }
 

@@ -42,6 +42,7 @@ type Config struct {
 	Keys        []Key
 	PageSize    int                          // 100
 	Listen      func() (net.Listener, error) // on loopback; a free port of 127.0.0.1
+	Rotated     func(deviceID string)        // what a device does when it is told to rotate its keys; nothing
 }
 
 // App is a registered application. With a secret or certificate it signs in by itself with its permissions.
@@ -179,6 +180,17 @@ func (s *Server) Throttle(t ...Throttle) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.throttles = append(s.throttles, t...)
+}
+
+// AddKey escrows a key of a device that the tenant knows.
+func (s *Server) AddKey(k Key) error {
+	if !slices.ContainsFunc(s.config.Devices, func(d Device) bool { return d.ID == k.DeviceID }) {
+		return fmt.Errorf("escrow key %s: the tenant knows no device %s", k.ID, k.DeviceID)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.config.Keys = append(s.config.Keys, k)
+	return nil
 }
 
 // Audit returns who has read which key, oldest first.

@@ -63,69 +63,6 @@ func (m *Machine) Run(ctx context.Context, c wsman.Command) uint32 {
 	return m.process(ctx, c).line(c.Line)
 }
 
-// line runs what cmd.exe /c would: commands joined by &, && and ||.
-func (p *process) line(line string) uint32 {
-	if len(line) > 8191 {
-		return p.fail(1, "The command line is too long.\r\n")
-	}
-	exit := uint32(0)
-	for joint := ""; line != "" && !p.ended; {
-		part, next, rest := cutJoint(line)
-		line = rest
-		skip := joint == "&&" && exit != 0 || joint == "||" && exit == 0
-		joint = next
-		if part = strings.TrimSpace(part); part == "" || skip {
-			continue
-		}
-		if p.ctx.Err() != nil {
-			return 1
-		}
-		exit = p.one(p.expand(part))
-	}
-	return exit
-}
-
-// cutJoint splits at the first &, && or || outside quotes. An & that belongs to 2>&1 is none.
-func cutJoint(line string) (part, joint, rest string) {
-	quoted := false
-	for i := 0; i < len(line); i++ {
-		switch c := line[i]; {
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '&' && i > 0 && line[i-1] == '>':
-		case c == '&' || c == '|' && strings.HasPrefix(line[i:], "||"):
-			n := 1
-			if i+1 < len(line) && line[i+1] == c {
-				n = 2
-			}
-			return line[:i], line[i : i+n], line[i+n:]
-		}
-	}
-	return line, "", ""
-}
-
-// expand replaces %NAME%; a name that is not set stays as it is, as on a command line.
-func (p *process) expand(line string) string {
-	var b strings.Builder
-	for {
-		before, rest, ok := strings.Cut(line, "%")
-		b.WriteString(before)
-		if !ok {
-			return b.String()
-		}
-		name, after, ok := strings.Cut(rest, "%")
-		value, known := p.env[strings.ToUpper(name)]
-		if !ok || !known {
-			b.WriteByte('%')
-			line = rest
-			continue
-		}
-		b.WriteString(value)
-		line = after
-	}
-}
-
 // redirect takes the redirections that need no file off a command.
 func (p *process) redirect(line string) (rest string, q process, ok bool) {
 	q = *p
@@ -240,24 +177,20 @@ func (p *process) absolute(path string) string {
 
 type runnable func(p *process, rest string) uint32
 
-func (p *process) exit(rest string) uint32 {
-	p.ended = true
-	for _, a := range arguments(rest) {
-		if strings.EqualFold(a, "/b") {
-			continue
-		}
-		n, err := strconv.ParseInt(a, 10, 64)
-		if err != nil {
+func (p *process) showSet(rest string) uint32 {
+	rest = strings.TrimSpace(rest)
+	if sum, ok := strings.CutPrefix(strings.ToLower(rest), "/a "); ok {
+		return p.calculate(strings.Trim(strings.TrimSpace(sum), `"`))
+	}
+	if strings.HasPrefix(rest, `"`) { // what follows the last quote is dropped
+		rest = rest[1:max(strings.LastIndexByte(rest, '"'), 1)]
+	}
+	prefix := strings.ToUpper(rest)
+	if name, value, ok := strings.Cut(rest, "="); ok {
+		if value == "" {
+			delete(p.env, strings.ToUpper(name))
 			return 0
 		}
-		return uint32(n)
-	}
-	return 0
-}
-
-func (p *process) showSet(rest string) uint32 {
-	prefix := strings.ToUpper(strings.TrimSpace(rest))
-	if name, value, ok := strings.Cut(strings.TrimSpace(rest), "="); ok {
 		p.set(name, value)
 		return 0
 	}
@@ -269,7 +202,26 @@ func (p *process) showSet(rest string) uint32 {
 		}
 	}
 	if !found {
-		return p.fail(1, "Environment variable %s not defined\r\n", strings.TrimSpace(rest))
+		return p.fail(1, "Environment variable %s not defined\r\n", rest)
 	}
+	return 0
+}
+
+// calculate is set /a: a number, or one added to or taken from a variable.
+func (p *process) calculate(sum string) uint32 {
+	name, value, ok := strings.Cut(sum, "=")
+	n, err := strconv.Atoi(value)
+	if !ok || err != nil {
+		return p.fail(1, "This simulated cmd calculates NAME=N, NAME+=N and NAME-=N only.\r\n")
+	}
+	plain := strings.TrimRight(name, "+-")
+	old, _ := strconv.Atoi(p.env[strings.ToUpper(plain)]) // what is no number counts as 0
+	switch name[len(plain):] {
+	case "+":
+		n += old
+	case "-":
+		n = old - n
+	}
+	p.set(plain, strconv.Itoa(n))
 	return 0
 }

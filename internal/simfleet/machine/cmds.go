@@ -35,7 +35,6 @@ func init() {
 		"del":        (*process).del,
 		"erase":      (*process).del,
 		"set":        (*process).showSet,
-		"exit":       (*process).exit,
 		"ping":       (*process).ping,
 		"ipconfig":   (*process).ipconfig,
 		"certutil":   (*process).certutil,
@@ -45,6 +44,7 @@ func init() {
 		"reg":        tool("reg.exe"),
 		"bcdedit":    tool("bcdedit.exe"),
 		"shutdown":   tool("shutdown.exe"),
+		"manage-bde": (*process).manageBDE,
 	}
 }
 
@@ -66,6 +66,7 @@ func (p *process) echo(rest string) uint32 {
 	switch text := strings.TrimPrefix(rest, " "); {
 	case strings.TrimSpace(rest) == "":
 		p.out("ECHO is on.\r\n")
+	case strings.EqualFold(strings.TrimSpace(rest), "off"), strings.EqualFold(strings.TrimSpace(rest), "on"): // commands are never shown
 	default:
 		p.out("%s\r\n", text)
 	}
@@ -100,12 +101,8 @@ func (p *process) nested(rest string) uint32 {
 		word, after := firstWord(rest)
 		switch strings.ToLower(word) {
 		case "/c", "/k", "/r":
-			after = strings.TrimSpace(after)
-			if len(after) > 1 && after[0] == '"' && after[len(after)-1] == '"' {
-				after = after[1 : len(after)-1]
-			}
 			inner := *p
-			return inner.line(after)
+			return inner.line(unwrapped(after))
 		case "/q", "/d", "/s", "/a", "/u":
 			rest = strings.TrimSpace(after)
 		default:

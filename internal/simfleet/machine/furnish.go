@@ -65,6 +65,9 @@ func (m *Machine) furnish() {
 	m.disk.put(`C:\Windows\win.ini`, files["ini"], day(900))
 	m.disk.put(`C:\Windows\System32\drivers\etc\hosts`, files["hosts"], day(800))
 	m.disk.put(`C:\Windows\System32\drivers\disk.sys`, files["driver"], day(200))
+	if len(m.spec.Volumes) > 0 || !strings.Contains(m.spec.Product, "Server") { // servers have it as a feature of its own
+		m.disk.put(manageBDEPath, files["driver"], time.Date(2022, 5, 7, 5, 20, 3, 0, time.UTC))
+	}
 	channel := func(number, version int, content []byte, at time.Time) *entry {
 		return m.disk.put(fmt.Sprintf(`%s\C-%08d-00000000-%08d.sys`, ChannelFolder, number, version), content, at)
 	}

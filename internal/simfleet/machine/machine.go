@@ -7,6 +7,7 @@
 package machine
 
 import (
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,6 +33,11 @@ type Spec struct {
 	Now      func() time.Time
 	// Restart is called, at most once per start, when the machine was asked to restart after delay.
 	Restart func(delay time.Duration)
+	// Volumes are the encrypted volumes, as they are when the machine is made, and Escrow takes a recovery password for a
+	// directory to keep.
+	Volumes  []Volume
+	Escrow   func(to Escrow, v Volume, p Protector) error
+	Language string // of what its programs say, en or de; en
 	// Flood makes the agent's answer come after so many bytes of other output.
 	Flood int64
 }
@@ -48,7 +54,9 @@ type Machine struct {
 	pending bool // a restart is scheduled
 	running map[string]bool
 	bcd     map[string]string
-	turned  int64 // changes to the boot entry and to services
+	turned  int64 // changes to the boot entry, to services and to the protectors of volumes
+	volumes []Volume
+	dice    *rand.Rand // for new recovery passwords
 
 	changes atomic.Int64
 	answers atomic.Int64
@@ -59,7 +67,7 @@ func New(spec Spec) *Machine {
 	if spec.Now == nil {
 		spec.Now = time.Now
 	}
-	m := &Machine{spec: spec, boot: spec.Boot, running: map[string]bool{}}
+	m := &Machine{spec: spec, boot: spec.Boot, running: map[string]bool{}, volumes: spec.Volumes, dice: rand.New(rand.NewPCG(spec.Seed, 0xbde))}
 	m.disk, m.registry = newDisk(m.now), newHive(commonKeys())
 	m.bcd = map[string]string{
 		"identifier": "{current}", "device": "partition=C:", "path": `\Windows\system32\winload.efi`,

@@ -162,7 +162,7 @@ var forms = []struct {
 	{form(`(?:Write-Output|Write-Host|echo)\s+(?:-InputObject\s+)?(.+)`), psWrite},
 	{form(`Write-Error\s+(.+)`), psWriteError},
 	{form(`Get-Content\s+(?:-(?:Literal)?Path\s+)?('[^']*'|"[^"]*"|\S+)(?:\s+-Raw)?`), psContent},
-	{form(`&?\s*((?:powershell|cmd|hostname|whoami|ipconfig|certutil|sc|reg|bcdedit|shutdown|ping|chcp)(?:\.exe|\.com)?)((?:\s.*)?)`), psNative},
+	{form(`&?\s*((?:powershell|cmd|hostname|whoami|ipconfig|certutil|sc|reg|bcdedit|shutdown|ping|chcp|manage-bde)(?:\.exe|\.com)?)((?:\s.*)?)`), psNative},
 	{form(`(.+)`), psExpression},
 }
 

@@ -42,16 +42,12 @@ func (t *tools) Script(ctx context.Context, shell, body string, args []string) (
 	var out bounded
 	p := t.process(ctx, wsman.Command{User: t.spec.Domain + `\SYSTEM`, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out})
 	for i, a := range args {
-		p.set(strconv.Itoa(i+1), a)
+		p.set("FLEETMEND_ARG"+strconv.Itoa(i+1), a) // as agent.ps1 does
 	}
 	var exit uint32
 	switch shell {
 	case "cmd":
-		for line := range strings.Lines(body) {
-			if exit = p.line(strings.TrimRight(line, "\r\n")); p.ended {
-				break
-			}
-		}
+		exit = p.file(body, nil)
 	case "powershell":
 		exit = p.script(body)
 	default:
