@@ -118,7 +118,7 @@ func (machine) LoadDriver(ctx context.Context, inf string) error {
 func (machine) BootEdit(ctx context.Context, args ...string) ([]string, int, error) {
 	program := filepath.Join(os.Getenv("SystemRoot"), "System32", "bcdedit.exe")
 	if _, err := os.Stat(program); err != nil {
-		return nil, 0, errors.New("not possible here: bcdedit.exe is not in this Windows PE")
+		return nil, 0, errors.New("bcdedit.exe is not in this Windows PE, so the boot configuration was neither read nor changed (what was done before that stands)")
 	}
 	out, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
 	lines := strings.FieldsFunc(string(out), func(r rune) bool { return r == '\r' || r == '\n' })

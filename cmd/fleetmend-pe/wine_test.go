@@ -93,7 +93,7 @@ func TestNeedsLittleOfWindows(t *testing.T) {
 	}
 	for dep := range strings.Lines(string(out)) {
 		switch dep = strings.TrimSpace(dep); dep {
-		case "os/user", "net", "net/http", "crypto/tls", "golang.org/x/sys/windows":
+		case "os/user", "net", "net/http", "crypto/tls":
 			t.Errorf("it is made of %s", dep)
 		}
 	}
@@ -142,6 +142,28 @@ func wine(t *testing.T) (prefix string, run func(args ...string) (string, error)
 	return prefix, run
 }
 
+// drives gives folders drive letters.
+func drives(t *testing.T, prefix string, folders map[string]string) {
+	t.Helper()
+	for letter, folder := range folders {
+		if err := os.Symlink(folder, filepath.Join(prefix, "dosdevices", letter)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// bcdeditUnder puts a bcdedit.exe, which Wine does not have, to its place.
+func bcdeditUnder(t *testing.T, prefix string) string {
+	t.Helper()
+	name := filepath.Join(prefix, "drive_c", "windows", "system32", "bcdedit.exe")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", name, "./testdata/bcdedit")
+	cmd.Env = append(cmd.Environ(), "GOOS=windows", "GOARCH=amd64", "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %s", out)
+	}
+	return name
+}
+
 // TestStartedFromMediumUnderWine goes the whole way of a stick: an image is built, its contents become the drives of a
 // machine, the program in it is started, finds the Windows of that machine, repairs it and leaves its result.
 func TestStartedFromMediumUnderWine(t *testing.T) {
@@ -180,17 +202,8 @@ func TestStartedFromMediumUnderWine(t *testing.T) {
 	if err := os.Chtimes(bad, when, when); err != nil {
 		t.Fatal(err)
 	}
-	for letter, folder := range map[string]string{"d:": disk, "e:": stick, "x:": ram} {
-		if err := os.Symlink(folder, filepath.Join(prefix, "dosdevices", letter)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	bcdedit := filepath.Join(prefix, "drive_c", "windows", "system32", "bcdedit.exe")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", bcdedit, "./testdata/bcdedit")
-	cmd.Env = append(cmd.Environ(), "GOOS=windows", "GOARCH=amd64", "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %s", out)
-	}
+	drives(t, prefix, map[string]string{"d:": disk, "e:": stick, "x:": ram})
+	bcdedit := bcdeditUnder(t, prefix)
 	put(t, bcdedit+".state", []byte("safeboot                Minimal\r\n"))
 
 	for round := range 2 {

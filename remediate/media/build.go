@@ -149,7 +149,11 @@ func NewPlan(ctx context.Context, spec Spec) (_ *Plan, err error) {
 		p.warn("no BitLocker tools aboard: locked disks cannot be repaired with this medium")
 	}
 	for _, b := range spec.Playbooks {
-		for _, limit := range offlineLimits(b, s.files) {
+		limit, err := checkOffline(b, s.files)
+		if err != nil {
+			return nil, err
+		}
+		if limit != "" {
 			p.warn(limit)
 		}
 	}

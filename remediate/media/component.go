@@ -1,8 +1,11 @@
 package media
 
 import (
+	"fmt"
 	"io/fs"
+	"slices"
 
+	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
 )
 
@@ -58,29 +61,23 @@ func hasComponent(image fs.FS, name string) bool {
 	return false
 }
 
-// offlineLimits says, one sentence each, what a playbook asks for that a Windows that does not run cannot give.
-func offlineLimits(p playbook.Playbook, image fs.FS) (limits []string) {
-	needs := map[string]bool{}
-	for _, list := range [][]playbook.Condition{p.Detect, p.Verify} {
-		for _, c := range list {
-			needs["registry"] = needs["registry"] || c.Registry != "" || c.Service != "" || c.Driver != ""
-			needs["script"] = needs["script"] || c.Script != nil
-			needs["bcd"] = needs["bcd"] || c.BCD != ""
-		}
+// checkOffline refuses a playbook that changes the boot configuration where the image has nothing to do it with: its other
+// steps would be done and the machine would count as failed. It returns, in a sentence, what else will fail on a Windows
+// that does not run.
+func checkOffline(p playbook.Playbook, image fs.FS) (limit string, err error) {
+	boot, script := false, false
+	for _, c := range slices.Concat(p.Detect, p.Verify) {
+		boot, script = boot || c.BCD != "", script || c.Script != nil
 	}
 	for _, a := range p.Fix {
-		needs["registry"] = needs["registry"] || a.Registry != nil || a.Service != nil || a.Driver != nil
-		needs["script"] = needs["script"] || a.Script != nil
-		needs["bcd"] = needs["bcd"] || a.BCD != nil
+		boot, script = boot || a.BCD != nil, script || a.Script != nil
 	}
-	if needs["registry"] {
-		limits = append(limits, "playbook "+p.Name+" works on the registry, services or drivers: on a Windows that does not run it will fail there and say so")
+	if boot && !hasComponent(image, bootEdit) {
+		return "", hint.Wrap(fmt.Errorf("playbook %s works on the boot configuration, but this Windows PE has no bcdedit.exe", p.Name),
+			"take winre.wim or the boot.wim of an installation disc, which have it, or a playbook without the step bcd")
 	}
-	if needs["script"] {
-		limits = append(limits, "playbook "+p.Name+" runs a script: on a Windows that does not run it will fail there and say so")
+	if script {
+		limit = "playbook " + p.Name + " runs a script: on a Windows that does not run it will fail there and say so"
 	}
-	if needs["bcd"] && !hasComponent(image, bootEdit) {
-		limits = append(limits, "playbook "+p.Name+" changes the boot configuration, but bcdedit.exe is not in this Windows PE: it will fail there and say so")
-	}
-	return limits
+	return limit, nil
 }

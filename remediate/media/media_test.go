@@ -3,7 +3,6 @@ package media_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -253,170 +252,10 @@ func TestOnlyKeysAreRandom(t *testing.T) {
 	}
 }
 
-func TestRefusalsHaveARemedy(t *testing.T) {
-	cut := func(t *testing.T) string {
-		b, err := os.ReadFile(source(t, "amd64"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return write(t, filepath.Join(t.TempDir(), "cut.wim"), b[:len(b)-500])
-	}
-	for name, c := range map[string]struct {
-		change func(*testing.T, *media.Spec)
-		want   string
-		remedy string
-	}{
-		"no BitLocker tools": {func(t *testing.T, s *media.Spec) {
-			s.Source = source(t, "amd64", wim.Delete("Windows/System32/manage-bde.exe"))
-		}, "no BitLocker tools", "winre.wim"},
-		"too old for 2023":    {func(_ *testing.T, s *media.Spec) { s.SecureBoot = media.For23 }, "too old for Secure Boot 2023", "2024-07"},
-		"not signed for 2011": {func(_ *testing.T, s *media.Spec) { s.SecureBoot = media.For11 }, "not signed", "--boot-files"},
-		"not signed for 2023": {func(t *testing.T, s *media.Spec) {
-			s.SecureBoot = media.For23
-			s.Source = source(t, "amd64", wim.PutBytes("Windows/Boot/EFI_EX/bootmgfw_EX.efi", practice.Loader("amd64")))
-		}, "no boot manager here is signed for Secure Boot 2023", "auto"},
-		"ARM64 program": {func(t *testing.T, s *media.Spec) {
-			s.Agent = write(t, filepath.Join(t.TempDir(), "pe.exe"), practice.Loader("arm64"))
-		}, "is for arm64, but the Windows PE of the source is for amd64", "fleetmend-pe.exe for amd64"},
-		"no program":    {func(t *testing.T, s *media.Spec) { s.Agent = s.Source }, "not a PE file", "every release"},
-		"small stick":   {func(_ *testing.T, s *media.Spec) { s.Size = 20 << 20 }, "is too small: ", "larger stick"},
-		"truncated WIM": {func(t *testing.T, s *media.Spec) { s.Source = cut(t) }, "cut.wim", ""},
-		"no WIM": {func(t *testing.T, s *media.Spec) {
-			s.Source = write(t, filepath.Join(t.TempDir(), "x"), []byte("text"))
-		}, "neither a WIM nor an ISO", "winre.wim"},
-		"no Windows PE": {func(t *testing.T, s *media.Spec) {
-			s.Source = source(t, "amd64", wim.Delete("Windows/System32/winpeshl.exe"), wim.Delete("Windows/System32/wpeinit.exe"))
-		}, "no Windows PE", "winre.wim"},
-		"no BCD":          {func(t *testing.T, s *media.Spec) { s.Source = source(t, "amd64", wim.Delete("Windows/Boot/DVD")) }, "lacks the boot configuration", "--boot-files"},
-		"no boot manager": {func(t *testing.T, s *media.Spec) { s.Source = source(t, "amd64", wim.Delete("Windows/Boot/EFI")) }, "no UEFI boot manager", "--boot-files"},
-		"no such image":   {func(_ *testing.T, s *media.Spec) { s.Image = "7" }, "no such image", ""},
-		"winre asked":     {func(_ *testing.T, s *media.Spec) { s.WinRE = true }, "no winre.wim", "Recovery"},
-		"driver without catalogue": {func(t *testing.T, s *media.Spec) { s.Drivers = []string{driver(t, goodINF, "iaStorVD.sys")} },
-			"its catalogue iaStorVD.cat", "whole folder"},
-		"driver not signed": {func(t *testing.T, s *media.Spec) {
-			s.Drivers = []string{driver(t, strings.Replace(goodINF, "CatalogFile", ";CatalogFile", 1))}
-		}, "names no catalogue", "signed"},
-		"driver for ARM64": {func(t *testing.T, s *media.Spec) {
-			s.Drivers = []string{driver(t, strings.ReplaceAll(goodINF, "NTamd64", "NTarm64"), "iaStorVD.cat")}
-		}, "is for arm64, but this Windows PE is for amd64", "for amd64"},
-		"driver with letters": {func(t *testing.T, s *media.Spec) {
-			s.Drivers = []string{driver(t, goodINF, "iaStorVD.cat", "größe.sys")}
-		},
-			"größe.sys", "English"},
-		"no driver":        {func(t *testing.T, s *media.Spec) { s.Drivers = []string{t.TempDir()} }, "no .inf", "unpacked"},
-		"label":            {func(_ *testing.T, s *media.Spec) { s.Label = "RÉPARER" }, "English", ""},
-		"keys on a disc":   {func(_ *testing.T, s *media.Spec) { s.Format, s.Keys = media.ISO, keys() }, "keys go on a stick only", "USB"},
-		"short passphrase": {func(_ *testing.T, s *media.Spec) { s.Keys, s.Passphrase = keys(), secret.New("short") }, "at least 12", "four words"},
-		"no playbook":      {func(_ *testing.T, s *media.Spec) { s.Playbooks = nil }, "at least one playbook", "playbook list"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := spec(t, "amd64")
-			c.change(t, &s)
-			dir := t.TempDir()
-			_, err := media.Build(ctx, s, filepath.Join(dir, "out.img"))
-			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(strings.Join(hint.Of(err), "; "), c.remedy) {
-				t.Errorf("%v\nhints: %v\nwant %q with %q", err, hint.Of(err), c.want, c.remedy)
-			}
-			if left, _ := os.ReadDir(dir); len(left) != 0 {
-				t.Errorf("left behind: %v", left)
-			}
-		})
-	}
-}
-
 func TestSourceItselfIsNeverReplaced(t *testing.T) {
 	s := spec(t, "amd64")
 	if _, err := media.Build(ctx, s, s.Source); err == nil || !strings.Contains(err.Error(), "source itself") {
 		t.Error(err)
-	}
-}
-
-func TestVerifyFindsDifferences(t *testing.T) {
-	out, _ := build(t, spec(t, "amd64"))
-	root, _ := open(t, out)
-	dir := t.TempDir()
-	if err := os.CopyFS(dir, root); err != nil {
-		t.Fatal(err)
-	}
-	check := func(changed, missing, added int) {
-		t.Helper()
-		c, err := media.Verify(ctx, dir)
-		if err != nil || len(c.Changed) != changed || len(c.Missing) != missing || len(c.Added) != added {
-			t.Errorf("%+v, %v", c, err)
-		}
-	}
-	check(0, 0, 0)
-	if sum, err := exec.LookPath("sha256sum"); err == nil {
-		cmd := exec.Command(sum, "-c", "--quiet", "sums.sha256") //nolint:noctx // a test
-		cmd.Dir = dir
-		if text, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("sha256sum: %s", text)
-		}
-	}
-	write(t, filepath.Join(dir, "fleetmend", "results", "WS001.json"), []byte("{}"))
-	check(0, 0, 1)
-	write(t, filepath.Join(dir, "boot", "boot.sdi"), []byte("SDI for practicE\r\n"))
-	check(1, 0, 1)
-	if err := os.Remove(filepath.Join(dir, "EFI", "BOOT", "BOOTX64.EFI")); err != nil {
-		t.Fatal(err)
-	}
-	check(1, 1, 1)
-	write(t, filepath.Join(dir, "sums.sha256"), []byte("garbage\n"))
-	if _, err := media.Verify(ctx, dir); err == nil || !strings.Contains(err.Error(), "line 1") {
-		t.Error(err)
-	}
-}
-
-// TestSilentCorruption flips one bit in each of many places of an image: in a file it must be found.
-func TestSilentCorruption(t *testing.T) {
-	out, _ := build(t, spec(t, "amd64"))
-	b, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	root, _ := open(t, out)
-	wimBytes, err := fs.ReadFile(root, "sources/boot.wim")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := bytes.Index(b, wimBytes)
-	for i := range 5 {
-		c := slices.Clone(b)
-		c[at+i*len(wimBytes)/5] ^= 0x10
-		name := write(t, filepath.Join(t.TempDir(), "bad.img"), c)
-		if got, err := media.Verify(ctx, name); err != nil || !slices.Equal(got.Changed, []string{"sources/boot.wim"}) {
-			t.Errorf("%+v, %v", got, err)
-		}
-	}
-	if _, err := media.Verify(ctx, write(t, filepath.Join(t.TempDir(), "cut.img"), b[:len(b)/2])); err == nil {
-		t.Error("half an image was taken for whole")
-	}
-}
-
-func TestInspectMediaOfOthers(t *testing.T) {
-	dir := t.TempDir()
-	if in, err := media.Inspect(ctx, dir); err != nil || len(in.Problems) != 2 || in.Medium != nil {
-		t.Errorf("%+v, %v", in, err)
-	}
-	write(t, filepath.Join(dir, "efi", "boot", "bootaa64.efi"), practice.Loader("arm64"))
-	b, err := practice.WIM(ctx, "amd64")
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(dir, "Sources", "BOOT.WIM"), b)
-	write(t, filepath.Join(dir, "sources", "réparer.wim"), b)
-	in, err := media.Inspect(ctx, dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, _ := json.Marshal(in)
-	for _, want := range []string{"is for amd64, its boot files are not", "English letters", "no EFI\\\\Microsoft", `"arch":"arm64"`, `"name":"bitlocker"`} {
-		if !strings.Contains(string(text), want) {
-			t.Errorf("%q is missing in %s", want, text)
-		}
-	}
-	if _, err := media.Inspect(ctx, write(t, filepath.Join(t.TempDir(), "x.img"), []byte("text"))); err == nil {
-		t.Error("a text was taken for a medium")
 	}
 }
 

@@ -117,6 +117,18 @@ func (f *Folder) Open(path string) (io.ReadCloser, error) {
 	return f.root.Open(local)
 }
 
+// Path tells where a file is on this computer, for those who can open it by its name only.
+func (f *Folder) Path(path string) (string, error) {
+	local, err := f.local(path)
+	if err != nil {
+		return "", err
+	}
+	if _, err := f.root.Stat(local); err != nil { // also where it leads out of the folder
+		return "", err
+	}
+	return filepath.Join(f.root.Name(), local), nil
+}
+
 // Create implements [Files]: written aside, synced, then renamed.
 func (f *Folder) Create(path string, content []byte) error {
 	local, err := f.makeWay("create", path)

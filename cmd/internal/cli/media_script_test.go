@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -86,6 +87,9 @@ func (m testMachine) Drives() []string                       { return m }
 func (testMachine) Firmware() []byte                         { return nil }
 func (testMachine) BootEdit(context.Context, ...string) ([]string, int, error) {
 	return nil, 0, nil
+}
+func (testMachine) LoadHive(string) (pe.Hive, error) {
+	return nil, errors.New("the machine of the test loads no registry files")
 }
 
 // nameMachine is the script command `machine`: it sets MACHINE to the first line of the last output.

@@ -16,7 +16,11 @@ import (
 )
 
 // offline is an installation of Windows that does not run. It is the windows.System of its interpreter.
-type offline struct{ files *windows.Folder }
+type offline struct {
+	files    *windows.Folder
+	build    int // read before any registry file is loaded, because nobody else can open it then
+	buildErr error
+}
 
 const systemHive = `C:\Windows\System32\config\SYSTEM`
 
@@ -24,10 +28,11 @@ const systemHive = `C:\Windows\System32\config\SYSTEM`
 func openWindows(root string) (w *offline, note string) {
 	files, err := windows.OpenFolder(root)
 	if err == nil {
-		w = &offline{files}
+		w = &offline{files: files}
 		var hive io.ReadCloser
 		if hive, err = files.Open(systemHive); err == nil {
 			_ = hive.Close() //nolint:errcheck // only read
+			w.build, w.buildErr = w.readBuild()
 			return w, ""
 		}
 		_ = files.Close() //nolint:errcheck // only read
@@ -42,8 +47,10 @@ func openWindows(root string) (w *offline, note string) {
 
 func (w *offline) close() { _ = w.files.Close() } //nolint:errcheck // a folder handle
 
-// Build reads the number of the build from the registry of the installation.
-func (w *offline) Build() (int, error) {
+// Build is the number of the build by the registry of the installation.
+func (w *offline) Build() (int, error) { return w.build, w.buildErr }
+
+func (w *offline) readBuild() (int, error) {
 	text, err := w.registry(`C:\Windows\System32\config\SOFTWARE`, `Microsoft\Windows NT\CurrentVersion`, "CurrentBuildNumber")
 	if err != nil {
 		return 0, fmt.Errorf("read the build of the offline Windows: %w", err)
@@ -93,6 +100,20 @@ func (w *offline) registry(file, key, name string) (string, error) {
 		return "", err
 	}
 	return h.text(key, name)
+}
+
+// idle are the services of an installation that does not run: none runs.
+type idle struct{}
+
+// Running implements [windows.Services].
+func (idle) Running(string) (running, ok bool, err error) { return false, true, nil }
+
+// Stop implements [windows.Services].
+func (idle) Stop(context.Context, string) error { return nil }
+
+// Start implements [windows.Services].
+func (idle) Start(_ context.Context, name string) error {
+	return fmt.Errorf("not possible on an offline installation: start service %s", name)
 }
 
 // tools are the programs that make sense for an installation that does not run.

@@ -32,6 +32,8 @@ type System interface {
 	// BootEdit runs bcdedit.exe, which under Windows PE works on the boot configuration that the firmware starts this
 	// machine with. Err is only for what could not be run at all.
 	BootEdit(ctx context.Context, args ...string) (output []string, exit int, err error)
+	// LoadHive loads a registry file of an installation into the registry of Windows PE.
+	LoadHive(file string) (Hive, error)
 }
 
 // Options say where things are and whom to talk to.
@@ -214,7 +216,12 @@ func (s *session) do(ctx context.Context, root string, w *offline, p playbook.Pl
 	if len(s.books) > 1 { // the record of a run on the machine is about one playbook
 		request.Run = runOf(s.settings.Run, p.Name)
 	}
-	r := windows.New(windows.Parts{Files: w.files, System: w, Tools: tools{s.System}, Now: s.Now}).Do(ctx, request)
+	hives := &registry{windows: w, system: s.System}
+	r := windows.New(windows.Parts{Files: w.files, Registry: hives, Services: idle{}, System: w, Tools: tools{s.System}, Now: s.Now}).Do(ctx, request)
+	if err := hives.close(); err != nil { // what was changed is on the disk nevertheless
+		s.say("  %s: %v", p.Name, err)
+		r.Message = strings.TrimPrefix(r.Message+"; "+err.Error(), "; ")
+	}
 	s.result.Playbooks = append(s.result.Playbooks, aboard.Done{Playbook: p.Name, Volume: root, Result: r})
 	switch {
 	case r.Outcome == agent.Fixed && r.Repeated:
