@@ -36,6 +36,7 @@ type Action string
 const (
 	Reveal   Action = "reveal"   // a password was shown
 	Sheet    Action = "sheet"    // it was printed
+	LAPS     Action = "laps"     // the password of a local administrator was read, for a sheet
 	Media    Action = "media"    // it was put on a medium
 	Fetch    Action = "fetch"    // it was read from its source into the vault
 	Export   Action = "export"   // a snapshot of the vault was written

@@ -20,7 +20,7 @@ h1{font-size:20px} h2{font-size:22px;margin:0 0 2mm} code{font:bold 18px monospa
 </style></head><body><h1>{{.Title}}</h1>
 {{range .Entries}}<section><div class="head"><div><h2>{{.Name}}</h2><p>{{.About}}</p><p>Key ID: compare with the recovery screen<br><code>{{.ID}}</code></p>
 {{with .LAPS}}<p>Local administrator {{.User}}{{with .Until}} (changes {{.}}){{end}}<br><code>{{.Password}}</code></p>{{end}}</div>{{.QR}}</div>
-<div class="groups">{{range .Groups}}<span>{{.}}</span>{{end}}</div>{{.Bars}}</section>
+<div class="groups">{{range .Groups}}<span>{{.}}</span>{{end}}</div>{{.Bars}}<p>{{$.Note}}</p></section>
 {{end}}<footer>Confidential: opens the disks of these machines. Destroy after use. {{.Operator}} {{.Date}}</footer></body></html>
 `))
 
@@ -39,9 +39,9 @@ func HTML(w io.Writer, entries []Entry, o Options) error {
 		return err
 	}
 	data := struct {
-		Title, Operator, Date string
-		Entries               []pageEntry
-	}{Title: o.title(), Operator: o.Operator}
+		Title, Operator, Date, Note string
+		Entries                     []pageEntry
+	}{Title: o.title(), Operator: o.Operator, Note: o.note()}
 	if !o.Date.IsZero() {
 		data.Date = o.Date.UTC().Format("2006-01-02 15:04") + " UTC"
 	}

@@ -116,10 +116,6 @@ func draw(p *fpdf.Fpdf, text func(string) string, e Entry, o Options, top float6
 	})
 	p.SetFont("Helvetica", "", 8)
 	p.SetXY(margin, top+103)
-	note := "Scan either code at the recovery prompt: it types the 48 digits."
-	if o.Enter {
-		note = "Scan either code at the recovery prompt: it types the 48 digits and Enter."
-	}
-	p.CellFormat(width, 5, note, "", 0, "C", false, 0, "")
+	p.CellFormat(width, 5, o.note(), "", 0, "C", false, 0, "")
 	return p.Error()
 }

@@ -59,6 +59,15 @@ func (o Options) title() string {
 	return o.Title
 }
 
+// note is what a reader with a scanner needs to know.
+func (o Options) note() string {
+	end := ""
+	if o.Enter {
+		end = " and Enter"
+	}
+	return "Scan either code at the recovery prompt: it types the 48 digits" + end + ". Wrong characters? Set the scanner to the US layout."
+}
+
 // typed is what a scanner types: digits, which no keyboard layout moves, and Enter (CR) where it is wanted. The recovery
 // prompt sets its hyphens by itself.
 func typed(digits string, enter bool) string {

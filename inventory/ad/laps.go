@@ -74,7 +74,7 @@ func machineFilter(m *inventory.Machine) (string, error) {
 	if m.FQDN != "" {
 		return "(&(objectCategory=computer)(dNSHostName=" + directory.FilterText(m.FQDN) + "))", nil
 	}
-	return "", hint.Wrap(fmt.Errorf("%s cannot be found in the directory: it has no GUID, SID or DNS name", m.Name), "sync the inventory from AD")
+	return "", hint.Wrap(fmt.Errorf("%w: %s has no GUID, SID or DNS name to find it by", ErrNoMachine, m.Name), "sync the inventory from AD")
 }
 
 func localAdmin(e *directory.Entry) (LocalAdmin, error) {

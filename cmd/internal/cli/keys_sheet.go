@@ -22,7 +22,7 @@ import (
 type sheetFlags struct {
 	access
 	reason, out, title string
-	enter              bool
+	enter, laps        bool
 }
 
 func newKeysSheet(a *app) *cobra.Command {
@@ -33,8 +33,11 @@ func newKeysSheet(a *app) *cobra.Command {
 		Long: `Write a sheet with every key that the vault holds for the machines of a selector, or with the keys named by their IDs. The
 file holds passwords in clear: print it, hand it over, and destroy it. Each key on it is in the audit.
 
-Machines without a key in the vault are named, and the exit code is 3.`,
-		Example: "fleetmend keys sheet 'site == \"LON\"' --reason \"INC-1234\" --out lon.pdf\nfleetmend keys sheet 4C4B6D8A 9F00A1B2 --reason \"INC-1234\" --out two.html",
+With --laps the password of each machine's local administrator is read from Active Directory now and printed beside the key;
+each is in the audit too.
+
+Machines without a key in the vault are named, as are those without a password where --laps asks for it; the exit code is 3.`,
+		Example: "fleetmend keys sheet 'site == \"LON\"' --reason \"INC-1234\" --out lon.pdf\nfleetmend keys sheet 'site == \"LON\"' --laps --reason \"INC-1234\" --out lon.pdf\nfleetmend keys sheet 4C4B6D8A 9F00A1B2 --reason \"INC-1234\" --out two.html",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.printSheet(cmd, args, f)
 		},
@@ -45,6 +48,7 @@ Machines without a key in the vault are named, and the exit code is 3.`,
 	cmd.Flags().StringVar(&f.out, "out", "", "file to write: .pdf or .html")
 	cmd.Flags().StringVar(&f.title, "title", "", "headline (default: BitLocker recovery keys)")
 	cmd.Flags().BoolVar(&f.enter, "enter", false, "the codes end with Enter")
+	cmd.Flags().BoolVar(&f.laps, "laps", false, "print the password of the local administrator (LAPS) as well, read from Active Directory")
 	exits(cmd, exitSomeFailed, exitNothing)
 	return cmd
 }
@@ -76,6 +80,13 @@ func (a *app) printSheet(cmd *cobra.Command, args []string, f sheetFlags) error 
 	if err := a.unlock(ctx, d, f.access); err != nil {
 		return err
 	}
+	var accounts map[string]*sheet.Account
+	var without []string
+	if f.laps {
+		if accounts, without, err = a.localAdmins(ctx, d, refs, names, f.reason); err != nil {
+			return hint.Wrap(err, "nothing was printed; without --laps the sheet needs no directory")
+		}
+	}
 	keys, err := d.RevealAll(ctx, audit.Sheet, f.reason, refs...)
 	if err != nil {
 		return err
@@ -84,7 +95,7 @@ func (a *app) printSheet(cmd *cobra.Command, args []string, f sheetFlags) error 
 	if err != nil {
 		return err
 	}
-	entries := sheetEntries(keys, names)
+	entries := sheetEntries(keys, names, accounts)
 	options := sheet.Options{Title: f.title, Date: time.Now(), Operator: operator.OSUser + ": " + f.reason, Enter: f.enter}
 	if err := writePrivate(f.out, func(w io.Writer) error { return write(w, entries, options) }); err != nil {
 		return err
@@ -93,7 +104,10 @@ func (a *app) printSheet(cmd *cobra.Command, args []string, f sheetFlags) error 
 	for _, name := range missing {
 		a.say("no key in the vault: %s", name)
 	}
-	if len(missing) > 0 {
+	for _, text := range without {
+		a.say("no LAPS password on the sheet: %s", text)
+	}
+	if len(missing)+len(without) > 0 {
 		return silently(exitSomeFailed)
 	}
 	return nil
@@ -176,7 +190,7 @@ func sealed(matches []bitlocker.Match) []bitlocker.KeyRef {
 }
 
 // sheetEntries prints a key once that several sources hold alike.
-func sheetEntries(keys []bitlocker.RecoveryKey, names map[bitlocker.KeyID]inventory.Machine) []sheet.Entry {
+func sheetEntries(keys []bitlocker.RecoveryKey, names map[bitlocker.KeyID]inventory.Machine, accounts map[string]*sheet.Account) []sheet.Entry {
 	var out []sheet.Entry
 	for _, k := range keys {
 		twice := false
@@ -187,7 +201,7 @@ func sheetEntries(keys []bitlocker.RecoveryKey, names map[bitlocker.KeyID]invent
 			continue
 		}
 		m := names[k.ID]
-		e := sheet.Entry{Key: k, Name: m.Name, Site: m.Site, Serial: m.Serial}
+		e := sheet.Entry{Key: k, Name: m.Name, Site: m.Site, Serial: m.Serial, LAPS: accounts[m.ID]}
 		if e.Serial == "" {
 			e.Serial = k.Machine.Serial
 		}

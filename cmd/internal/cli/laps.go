@@ -87,11 +87,15 @@ func (l *lapsReader) Credential(ctx context.Context, t route.Target) (winrm.Cred
 	default:
 		return refuse(route.Denied, err)
 	}
-	user := admin.Account
-	if user == "" {
-		user = "Administrator" // legacy LAPS looks after the built-in account and does not say its name
+	return winrm.Credential{User: accountOf(admin), Password: admin.Password}, nil
+}
+
+// accountOf names the account: legacy LAPS looks after the built-in one and does not say its name.
+func accountOf(admin ad.LocalAdmin) string {
+	if admin.Account == "" {
+		return "Administrator"
 	}
-	return winrm.Credential{User: user, Password: admin.Password}, nil
+	return admin.Account
 }
 
 func (l *lapsReader) read(ctx context.Context, m *inventory.Machine) (ad.LocalAdmin, error) {

@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/fleetmend/fleetmend/bitlocker"
+	"github.com/fleetmend/fleetmend/bitlocker/audit"
+	"github.com/fleetmend/fleetmend/bitlocker/sheet"
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/inventory"
+	"github.com/fleetmend/fleetmend/inventory/ad"
+)
+
+// localAdmins reads the passwords of the local administrators of the machines on a sheet, each once and each in the audit
+// before it is asked for. What the directory answers for one machine is no reason to print nothing: those without a password
+// are named. A directory that cannot be asked is an error.
+func (a *app) localAdmins(ctx context.Context, d *desk, refs []bitlocker.KeyRef, names map[bitlocker.KeyID]inventory.Machine, reason string) (accounts map[string]*sheet.Account, without []string, err error) {
+	where, _, err := a.directorySettings(nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	reader := &lapsReader{where: where}
+	a.closers = append(a.closers, reader)
+	accounts = map[string]*sheet.Account{}
+	asked := map[string]bool{}
+	for _, ref := range refs {
+		m, known := names[ref.ID]
+		if !known {
+			m = inventory.Machine{ID: ref.Machine.Label(), Name: ref.Machine.Label()}
+		}
+		if asked[m.ID] {
+			continue
+		}
+		asked[m.ID] = true
+		if !known {
+			without = append(without, m.Name+": the inventory does not know the machine")
+			continue
+		}
+		if _, err := d.audit.Append(ctx, audit.Entry{Action: audit.LAPS, Machine: m.Name, Source: "ad:" + where.Domain, Reason: reason}); err != nil {
+			return nil, nil, err
+		}
+		admin, err := reader.read(ctx, &m)
+		switch {
+		case err == nil:
+			accounts[m.ID] = &sheet.Account{User: accountOf(admin), Password: admin.Password, Expires: admin.Expires}
+		case isAnswer(err):
+			without = append(without, m.Name+": "+lapsAnswer(err))
+		default:
+			return nil, nil, fmt.Errorf("read LAPS passwords: %w", err)
+		}
+	}
+	return accounts, without, nil
+}
+
+// lapsAnswer is why there is no password, without the repetition of the machine, with the remedy.
+func lapsAnswer(err error) string {
+	text := err.Error()
+	for _, known := range []error{ad.ErrEncrypted, ad.ErrNoRight, ad.ErrNoLAPS, ad.ErrNoMachine} {
+		if errors.Is(err, known) {
+			text = known.Error()
+		}
+	}
+	if remedy := joined(hint.Of(err)); remedy != "" {
+		text += " (" + remedy + ")"
+	}
+	return text
+}
