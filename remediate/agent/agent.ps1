@@ -50,6 +50,15 @@ function Protect-Text($Texts) {
 function Unprotect-Text($Texts) {
     foreach ($text in @($Texts)) { ([string]$text).Substring(1) }
 }
+# By their characters: -eq follows a language's rules, which ignore a soft hyphen or a zero and may take one letter for two.
+function Test-Text([string]$One, [string]$Two) {
+    return $One.ToUpperInvariant().Equals($Two.ToUpperInvariant())
+}
+function Assert-NoDate($Value) {
+    foreach ($one in @($Value)) {
+        if ($one -is [DateTime]) { throw 'this PowerShell takes the text for a date: use Windows PowerShell 5.1 or PowerShell 7.5' }
+    }
+}
 function Assert-Online([string]$What) {
     if ($script:Root -ne '') { throw "not possible on an offline installation: $What" }
 }
@@ -73,11 +82,12 @@ function Expand-Path([string]$Path) {
     $full = $Path
     foreach ($name in @([regex]::Matches($Path, '%([^%]+)%') | ForEach-Object { $_.Groups[1].Value })) {
         $text = Get-SystemVariable $name
-        if ($text -eq '') { throw "unknown variable in path '$Path'" }
+        if ($text -eq '' -or $text.Contains('%')) { throw "unknown variable in path '$Path'" }
         $full = $full.Replace("%$name%", $text)
     }
     if ($full -match '(^|[\\/])\.\.([\\/]|$)') { throw "path climbs: '$Path'" }
-    if ($Path -notmatch '^([A-Za-z]:\\.|%[^%]+%)') { throw "not a full path: '$Path'" }
+    # Off Windows, where the cases run too, a variable may begin with a slash.
+    if ($Path -notmatch '^([A-Za-z]:\\.|%[^%]+%)' -or $full -notmatch '^([A-Za-z]:\\.|/)') { throw "not a full path: '$Path'" }
     if ($script:Root -ne '' -and $full -notmatch '^[Cc]:\\') { throw "path outside C: '$Path'" }
     return $full
 }
@@ -188,7 +198,9 @@ function Set-RegistryData([string]$Key, [string]$Name, $Data) {
     $shown = $Name
     if ($Name -eq '') { $shown = '(default)' }
     if ($null -eq $Data) {
-        Remove-ItemProperty -LiteralPath "Registry::$Key" -Name $shown
+        # Remove-ItemProperty does not find the default value.
+        if ($Name -eq '') { [void](Invoke-Tool 'reg.exe' @('delete', $Key, '/ve', '/f')) }
+        else { Remove-ItemProperty -LiteralPath "Registry::$Key" -Name $Name }
         return
     }
     $texts = @(Unprotect-Text $Data.data)
@@ -211,44 +223,54 @@ function Test-Same($One, $Two) {
     $first = @($One.data)
     $second = @($Two.data)
     if ($first.Count -ne $second.Count) { return $false }
-    return ($first -join "`0") -ceq ($second -join "`0")
+    for ($i = 0; $i -lt $first.Count; $i++) { if (-not ([string]$first[$i]).Equals([string]$second[$i])) { return $false } }
+    return $true
 }
 # The value that an action sets. The type follows from the value where the playbook gives none.
 function New-RegistryData($Step) {
     $given = [string](Get-Field $Step 'type' '')
     if (-not (Test-Field $Step 'value')) { throw 'a value must be a whole number, a text or a list of texts' }
     $value = $Step.value
-    if ($value -is [DateTime]) { throw 'this PowerShell takes the text for a date: use Windows PowerShell 5.1 or PowerShell 7.5' }
+    Assert-NoDate $value
     $kind = ''
     if ($value -is [string]) { $kind = 'text' }
-    elseif ($value -is [array]) { $kind = 'list' }
-    elseif ($value -isnot [bool] -and [string]$value -match '^\d+$') { $kind = 'number' }
+    elseif ($value -is [array]) {
+        $kind = 'list'
+        foreach ($element in $value) { if ($element -isnot [string]) { $kind = '' } }
+    }
+    elseif ($value -isnot [bool] -and [string]$value -match '^-?\d+$') { $kind = 'number' }
     if ($kind -eq '') { throw 'a value must be a whole number, a text or a list of texts' }
     if ($given -eq '') { $given = @{ number = 'dword'; text = 'string'; list = 'multi-string' }[$kind] }
     $fits = @{ 'dword' = 'number'; 'qword' = 'number'; 'string' = 'text'; 'expand-string' = 'text'; 'multi-string' = 'list' }[$given]
-    if ($null -eq $fits) { throw "unknown type '$given'" }
+    if ($null -eq $fits -or $given -cne $given.ToLowerInvariant()) { throw "unknown type '$given'" }
     if ($fits -cne $kind) { throw "a $given cannot be set to a $kind" }
-    if ($given -ceq 'dword' -and [uint64][string]$value -gt 4294967295) { throw "'$value' is no dword" }
+    if ($kind -ceq 'number') {
+        $number = $null
+        try { $number = [uint64][string]$value } catch { $null = $_ }
+        if ($null -eq $number -or ($given -ceq 'dword' -and $number -gt 4294967295)) { throw "'$value' is no $given" }
+    }
     return @{ type = $given; data = @(Protect-Text $value) }
 }
 function Test-Equal($Data, $Wanted) {
-    if ($Wanted -is [DateTime]) { throw 'this PowerShell takes the text for a date: use Windows PowerShell 5.1 or PowerShell 7.5' }
+    Assert-NoDate $Wanted
     $texts = @(Unprotect-Text $Data.data)
     if ($Data.type -ceq 'multi-string') {
         if ($Wanted -isnot [array] -or $Wanted.Count -ne $texts.Count) { return $false }
-        for ($i = 0; $i -lt $texts.Count; $i++) { if ($texts[$i] -ne [string]$Wanted[$i]) { return $false } }
+        for ($i = 0; $i -lt $texts.Count; $i++) {
+            if ($Wanted[$i] -isnot [string] -or -not (Test-Text $texts[$i] $Wanted[$i])) { return $false }
+        }
         return $true
     }
     if ($Wanted -is [array]) { return $false }
     if ($Data.type -ceq 'dword' -or $Data.type -ceq 'qword') { return ($Wanted -isnot [string]) -and ([string]$Wanted -eq $texts[0]) }
-    return ($Wanted -is [string]) -and ($Wanted -eq $texts[0])
+    return ($Wanted -is [string]) -and (Test-Text $Wanted $texts[0])
 }
 
 # --- conditions ---------------------------------------------------------------------------------------------------------------------
 $script:ServicesKey = 'HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services'
 function Get-StartNumber([string]$Start) {
     $number = @{ boot = 0; system = 1; auto = 2; manual = 3; disabled = 4 }[$Start]
-    if ($null -eq $number) { throw "unknown start type '$Start'" }
+    if ($null -eq $number -or $Start -cne $Start.ToLowerInvariant()) { throw "unknown start type '$Start'" }
     return $number
 }
 # $null where there is no such service.
@@ -328,7 +350,7 @@ function Test-Condition($Condition) {
     if ($bcd -ne '') {
         $script:Words = "bcd $bcd"
         $now = Get-BcdValue $bcd
-        if (Test-Field $Condition 'equals') { return ($null -ne $now) -and ($now -eq [string]$Condition.equals) }
+        if (Test-Field $Condition 'equals') { return ($null -ne $now) -and (Test-Text $now ([string]$Condition.equals)) }
         return ($null -ne $now) -eq $present
     }
     if ($null -ne $os) {
@@ -524,7 +546,7 @@ function Invoke-BcdChange($Step) {
     $value = [string](Get-Field $Step 'value' '')
     $now = Get-BcdValue $name
     if ($delete -ne '' -and $null -eq $now) { return }
-    if ($delete -eq '' -and $null -ne $now -and $now -eq $value) { return }
+    if ($delete -eq '' -and $null -ne $now -and (Test-Text $now $value)) { return }
     $old = $null
     $new = $null
     if ($null -ne $now) { $old = @{ type = 'bcd'; data = @("=$now") } }
@@ -619,7 +641,7 @@ function Undo-Bcd($Entry) {
     if ($null -ne (Get-Field $Entry 'new' $null)) {
         $now = Get-BcdValue $name
         if ($null -eq $now -and $null -eq $old) { return $false }
-        if ($null -ne $now -and $null -ne $old -and $now -eq $text) { return $false }
+        if ($null -ne $now -and $null -ne $old -and (Test-Text $now $text)) { return $false }
     }
     if ($null -eq $old) { [void](Invoke-Tool 'bcdedit.exe' @('/deletevalue', '{default}', $name)) }
     else { [void](Invoke-Tool 'bcdedit.exe' @('/set', '{default}', $name, $text)) }

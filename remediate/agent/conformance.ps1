@@ -45,8 +45,23 @@ $standIns = @'
 [void](New-PSDrive -Name C -PSProvider FileSystem -Root '@SCRATCH@')
 $env:SystemRoot = '@SCRATCH@/Windows'
 $env:ProgramData = 'C:\ProgramData'
-function Read-StandIn([string]$Kind) { ConvertFrom-Json -InputObject (Get-Content -LiteralPath "@SCRATCH@.$Kind" -Raw) }
+function Read-StandIn([string]$Kind) {
+    $all = ConvertFrom-Json -InputObject (Get-Content -LiteralPath "@SCRATCH@.$Kind" -Raw)
+    if ($Kind -eq 'registry' -and (Microsoft.PowerShell.Management\Test-Path -LiteralPath '@SCRATCH@.deleted')) {
+        foreach ($key in @(Get-Content -LiteralPath '@SCRATCH@.deleted')) { Remove-StandInValue $all $key '(default)' }
+    }
+    return $all
+}
+function Remove-StandInValue($All, [string]$Key, [string]$Name) {
+    $old = $All.PSObject.Properties[$Key]
+    $rest = New-Object PSObject
+    foreach ($entry in @($old.Value.PSObject.Properties)) {
+        if ($entry.Name -ne $Name) { Add-Member -InputObject $rest -MemberType NoteProperty -Name $entry.Name -Value $entry.Value }
+    }
+    Add-Member -InputObject $All -MemberType NoteProperty -Name $old.Name -Value $rest -Force
+}
 function Save-Registry($All) {
+    Remove-Item -LiteralPath '@SCRATCH@.deleted' -ErrorAction SilentlyContinue
     Set-Content -LiteralPath '@SCRATCH@.registry' -Value (ConvertTo-Json -InputObject $All -Depth 6)
     $lines = @()
     foreach ($key in @($All.PSObject.Properties)) {
@@ -73,7 +88,7 @@ function Get-ItemProperty { param($LiteralPath)
         if ($texts.Count -gt 0) { $value = $texts[0] }
         $type = [string]$entry.Value.type
         if ($type -eq 'dword') { if ([uint64]$value -le 2147483647) { $value = [int]$value } else { $value = [uint32]$value } }
-        if ($type -eq 'qword') { $value = [long]$value }
+        if ($type -eq 'qword') { if ([uint64]$value -le 9223372036854775807) { $value = [long]$value } else { $value = [uint64]$value } }
         if ($type -eq 'expand-string') { $value = $value.Replace('%SystemRoot%', 'C:\Windows') }
         if ($type -eq 'multi-string') { $value = [string[]]$texts }
         if ($type -eq 'binary') { $value = [byte[]]@([regex]::Matches($value, '..') | ForEach-Object { [byte]('0x' + $_.Value) }) }
@@ -94,13 +109,10 @@ function Set-ItemProperty { param($LiteralPath, $Name, $Value, $Type)
     Save-Registry $all
 }
 function Remove-ItemProperty { param($LiteralPath, $Name)
+    if ($Name -eq '(default)') { throw 'Property (default) does not exist' }
     $all = Read-StandIn 'registry'
-    $key = $all.PSObject.Properties[$LiteralPath.Substring(10)]
-    $rest = New-Object PSObject
-    foreach ($entry in @($key.Value.PSObject.Properties)) {
-        if ($entry.Name -ne $Name) { Add-Member -InputObject $rest -MemberType NoteProperty -Name $entry.Name -Value $entry.Value }
-    }
-    Add-Member -InputObject $all -MemberType NoteProperty -Name $key.Name -Value $rest -Force
+    $key = $LiteralPath.Substring(10)
+    Remove-StandInValue $all $key $Name
     Save-Registry $all
 }
 function Get-Service { param($Name)
@@ -130,9 +142,10 @@ if (Microsoft.PowerShell.Management\Test-Path -LiteralPath '@SCRATCH@.uptime') {
 }
 
 '@
-# reg.exe as the agent reads types with it; it is how, not what, so its calls are not written down.
+# reg.exe as the agent reads types and deletes default values with it; it is how, not what, so its calls are not written down.
 $regTool = @'
 #!/bin/sh
+if [ "$1 $3 $4" = 'delete /ve /f' ]; then printf '%s\n' "$2" >> '@SCRATCH@.deleted'; exit 0; fi
 name="$4"; [ "$3" = /ve ] && name='(default)'
 low() { printf '%s' "$1" | tr 'A-Z' 'a-z'; }
 while IFS='|' read -r key value type text; do
@@ -189,7 +202,11 @@ function ConvertTo-Entry($Value) {
     return (New-Object PSObject -Property @{ type = $type; data = @($texts | ForEach-Object { "=$_" }) })
 }
 function Get-RegistryState([string]$Scratch) {
-    return (ConvertFrom-Json -InputObject ([IO.File]::ReadAllText("$Scratch.registry")))
+    $all = ConvertFrom-Json -InputObject ([IO.File]::ReadAllText("$Scratch.registry"))
+    if ([IO.File]::Exists("$Scratch.deleted")) {
+        foreach ($key in [IO.File]::ReadAllLines("$Scratch.deleted")) { $all.PSObject.Properties[$key].Value.PSObject.Properties.Remove('(default)') }
+    }
+    return $all
 }
 function Set-RegistryState([string]$Scratch, $Change) {
     $all = Get-RegistryState $Scratch
@@ -202,6 +219,7 @@ function Set-RegistryState([string]$Scratch, $Change) {
         }
     }
     [IO.File]::WriteAllText("$Scratch.registry", (ConvertTo-Json -InputObject $all -Depth 6))
+    [IO.File]::Delete("$Scratch.deleted")
     $lines = ''
     foreach ($key in @($all.PSObject.Properties)) {
         foreach ($entry in @($key.Value.PSObject.Properties)) {
@@ -267,7 +285,7 @@ function Set-RealKey($Key) {
         $texts = @($one.data | ForEach-Object { $_.Substring(1) })
         $value = [string]($texts -join '')
         if ($one.type -eq 'dword') { $value = [BitConverter]::ToInt32([BitConverter]::GetBytes([uint32]$texts[0]), 0) }
-        if ($one.type -eq 'qword') { $value = [long]$texts[0] }
+        if ($one.type -eq 'qword') { $value = [BitConverter]::ToInt64([BitConverter]::GetBytes([uint64]$texts[0]), 0) }
         if ($one.type -eq 'multi-string') { $value = [string[]]$texts }
         if ($one.type -eq 'binary') { $value = [byte[]](ConvertFrom-Hex $texts[0]) }
         $real.SetValue($name, $value, [Microsoft.Win32.RegistryValueKind]$kinds[[string]$one.type])
@@ -282,6 +300,7 @@ function Get-RealLines([string]$Below) {
         $value = $real.GetValue($name, $null, 'DoNotExpandEnvironmentNames')
         $type = $kinds[[string]$real.GetValueKind($name)]
         if ($type -eq 'dword') { $value = [BitConverter]::ToUInt32([BitConverter]::GetBytes([int]$value), 0) }
+        if ($type -eq 'qword') { $value = [BitConverter]::ToUInt64([BitConverter]::GetBytes([long]$value), 0) }
         if ($type -eq 'binary') { $value = [BitConverter]::ToString($value).Replace('-', '') }
         $shown = $name
         if ($name -eq '') { $shown = '(default)' }
@@ -303,9 +322,11 @@ function Get-WantedLines($Registry) {
         }
     }
 }
+# The temporary folder may be given by a short name (RUNNER~1); what is found in it is named in full.
 function Get-Snapshot([string]$Scratch) {
+    $top = (Get-Item -LiteralPath $Scratch).FullName
     Get-ChildItem -LiteralPath $Scratch -Recurse -File -Force | Where-Object { $_.FullName -notmatch '[\\/]fleetmend[\\/]|[\\/]System32[\\/][a-z-]+\.exe$' } | ForEach-Object {
-        $place = 'C:\' + $_.FullName.Substring($Scratch.Length + 1).Replace('/', '\')
+        $place = 'C:\' + $_.FullName.Substring($top.Length + 1).Replace('/', '\')
         "$place $(([BitConverter]::ToString([IO.File]::ReadAllBytes($_.FullName))).Replace('-', '')) $($_.LastWriteTimeUtc.ToString('s'))"
     }
 }
@@ -338,12 +359,14 @@ function Invoke-Agent([string]$Scratch, $Test, $Step) {
 function Compare-Lines([string]$What, $Seen, $Wanted) {
     $one = @($Seen | Sort-Object) -join "`n"
     $two = @($Wanted | Sort-Object) -join "`n"
-    if ($one -eq $two) { return '' }
+    # By their characters: -eq ignores a soft hyphen, for example.
+    if ($one.ToUpperInvariant().Equals($two.ToUpperInvariant())) { return '' }
     return "$What`n$one`nnot`n$two"
 }
 function Compare-Step([string]$Scratch, $Step, $Result) {
     foreach ($wanted in $Step.expect.PSObject.Properties) {
-        if ($Result.($wanted.Name) -ne $wanted.Value) { return "$($wanted.Name) is '$($Result.($wanted.Name))', not '$($wanted.Value)' ($($Result.message))" }
+        $seen = [string]$Result.($wanted.Name)
+        if (-not $seen.Equals([string]$wanted.Value)) { return "$($wanted.Name) is '$seen', not '$($wanted.Value)' ($($Result.message))" }
     }
     if (($script:exitCode -eq 0) -ne ($Result.outcome -ne 'failed')) { return "exit code $($script:exitCode) with $($Result.outcome)" }
     if ($null -ne $Step.PSObject.Properties['files']) {

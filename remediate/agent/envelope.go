@@ -99,7 +99,9 @@ func DecodeStdin(stdin []byte) (script string, r Request, err error) {
 	if script != strings.Join(scriptLines(), "\n")+"\n" {
 		return script, Request{}, fmt.Errorf("decode stdin: the script is not the agent of this build: %w", ErrStdin)
 	}
-	if err := json.Unmarshal([]byte(strings.Join(lines[a+1:a+b+1], "")), &r); err != nil {
+	decoder := json.NewDecoder(strings.NewReader(strings.Join(lines[a+1:a+b+1], "")))
+	decoder.UseNumber() // a qword does not fit a float64
+	if err := decoder.Decode(&r); err != nil {
 		return script, Request{}, fmt.Errorf("decode stdin: %v: %w", err, ErrStdin)
 	}
 	return script, r, nil

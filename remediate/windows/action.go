@@ -84,9 +84,6 @@ func (r *run) put(p playbook.Put) error {
 		return fmt.Errorf("content of '%s' is no hex", p.File)
 	}
 	want := strings.ToUpper(p.SHA256)
-	if sumOf(content) != want {
-		return fmt.Errorf("content of '%s' does not have the hash it should", p.File)
-	}
 	u := undoRecord{Action: "put", Target: words, Path: words, NewSHA256: want}
 	there, err := r.exists(place)
 	if err != nil {
@@ -100,6 +97,9 @@ func (r *run) put(p playbook.Put) error {
 			return nil
 		}
 		u.Kept = fmt.Sprintf("kept-%04d", r.records)
+	}
+	if sumOf(content) != want {
+		return fmt.Errorf("content of '%s' does not have the hash it should", p.File)
 	}
 	aside := join(r.folder, fmt.Sprintf("put-%04d", r.records))
 	if err := r.record(u); err != nil {

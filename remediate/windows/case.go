@@ -71,6 +71,7 @@ type CaseStep struct {
 func ParseCase(data []byte) (Case, error) {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
+	decoder.UseNumber()
 	var c Case
 	if err := decoder.Decode(&c); err != nil {
 		return Case{}, fmt.Errorf("read case: %w", err)

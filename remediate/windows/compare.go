@@ -1,6 +1,7 @@
 package windows
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -15,7 +16,9 @@ import (
 func compareResult(t reporter, label string, expect map[string]any, result agent.Result) {
 	raw, _ := json.Marshal(result)
 	var seen map[string]any
-	_ = json.Unmarshal(raw, &seen)
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber() // as in the case
+	_ = decoder.Decode(&seen)
 	for name, want := range expect {
 		if !reflect.DeepEqual(seen[name], want) {
 			t.Errorf("%s: %s is %v, not %v (%s)", label, name, seen[name], want, result.Message)

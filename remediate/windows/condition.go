@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
 
 	"github.com/fleetmend/fleetmend/remediate/playbook"
 )
@@ -177,9 +178,10 @@ func (r *run) sum(place string) (string, error) {
 	return upperHex(hash.Sum(nil)), nil
 }
 
-// match compares a name with a pattern of * and ?, without regard to case.
+// match compares a name with a pattern of * and ?, without regard to case. A character is what Windows takes for one: a
+// UTF-16 unit, so an emoji is two.
 func match(pattern, name string) bool {
-	p, n := foldRunes(pattern), foldRunes(name)
+	p, n := foldUnits(pattern), foldUnits(name)
 	star, mark, i, j := -1, 0, 0, 0
 	for j < len(n) {
 		switch {
@@ -202,12 +204,12 @@ func match(pattern, name string) bool {
 	return i == len(p)
 }
 
-func foldRunes(text string) []rune {
+func foldUnits(text string) []uint16 {
 	runes := []rune(text)
 	for i, c := range runes {
 		runes[i] = unicode.ToUpper(c)
 	}
-	return runes
+	return utf16.Encode(runes)
 }
 
 func (r *run) registryHolds(c playbook.Condition) (bool, error) {
@@ -267,7 +269,7 @@ func (r *run) serviceHolds(name string, c playbook.Condition, service bool) (boo
 			return false, err
 		}
 		now, err := r.value(key, "Start")
-		if err != nil || now == nil || now.Data[0] != "="+strconv.Itoa(number) {
+		if err != nil || now == nil || len(now.Data) == 0 || now.Data[0] != "="+strconv.Itoa(number) {
 			return false, err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -251,28 +252,28 @@ func cmpErr(first, second error) error {
 	return second
 }
 
+var (
+	variable = regexp.MustCompile(`%([^%]+)%`)
+	drive    = regexp.MustCompile(`^[A-Za-z]:\\.`)
+)
+
 // resolve turns a path of a playbook into one of Files.
 func (r *run) resolve(path string) (string, error) {
 	full := path
-	for {
-		before, rest, ok := strings.Cut(full, "%")
-		name, after, closed := strings.Cut(rest, "%")
-		if !ok || !closed {
-			break
-		}
-		value := r.System.Variable(name)
+	for _, found := range variable.FindAllStringSubmatch(path, -1) {
+		value := r.System.Variable(found[1])
 		if r.request.Root != "" {
-			value = OfflineVariable(name)
+			value = OfflineVariable(found[1])
 		}
 		if value == "" || strings.Contains(value, "%") {
 			return "", fmt.Errorf("unknown variable in path '%s'", path)
 		}
-		full = before + value + after
+		full = strings.ReplaceAll(full, found[0], value)
 	}
 	if slices.Contains(strings.FieldsFunc(full, func(c rune) bool { return c == '\\' || c == '/' }), "..") {
 		return "", fmt.Errorf("path climbs: '%s'", path)
 	}
-	if len(full) < 4 || full[1:3] != `:\` {
+	if !drive.MatchString(full) {
 		return "", fmt.Errorf("not a full path: '%s'", path)
 	}
 	if r.request.Root == "" {

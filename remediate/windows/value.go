@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 )
 
 func (r *run) needRegistry() error {
@@ -106,7 +107,7 @@ func wanted(v any) (kind string, texts []string, ok bool) {
 	case string:
 		return "text", []string{x}, true
 	case json.Number:
-		return "number", []string{x.String()}, true
+		return "number", []string{x.String()}, !strings.ContainsAny(x.String(), ".eE")
 	case float64:
 		if x != math.Trunc(x) || math.Abs(x) >= 1<<64 {
 			return "", nil, false
