@@ -248,6 +248,9 @@ func (p *Plan) layOutDisc(spec Spec, boot *bootSet, entries []content.Entry) err
 	p.size, p.report.Size = image.Size(), image.Size()
 	p.write = image.WriteTo
 	p.warn("a disc cannot be written: results of the machines stay on their screens only, and keys cannot be refreshed")
+	if spec.Keys != nil {
+		p.warn("a disc cannot be wiped: destroy it when its keys are done with, and keep its passphrase elsewhere")
+	}
 	return nil
 }
 

@@ -212,9 +212,19 @@ func TestSameInputSameBytes(t *testing.T) {
 
 // TestOnlyKeysAreRandom compares two builds with keys: they differ in the sealed bundle and nowhere else.
 func TestOnlyKeysAreRandom(t *testing.T) {
+	for _, format := range []media.Format{media.USB, media.ISO} {
+		t.Run(string(format), func(t *testing.T) { onlyKeysAreRandom(t, format) })
+	}
+}
+
+func onlyKeysAreRandom(t *testing.T, format media.Format) {
+	t.Helper()
 	s := spec(t, "amd64")
-	s.Keys, s.Passphrase = keys(), secret.New("horse battery staple")
-	first, _ := build(t, s)
+	s.Format, s.Keys, s.Passphrase = format, keys(), secret.New("horse battery staple")
+	first, r := build(t, s)
+	if strings.Contains(fmt.Sprint(r.Warnings), "cannot be wiped") != (format == media.ISO) {
+		t.Errorf("warnings: %v", r.Warnings)
+	}
 	second, _ := build(t, s)
 	x, err := os.ReadFile(first)
 	if err != nil {

@@ -67,7 +67,6 @@ func TestRefusalsHaveARemedy(t *testing.T) {
 			"größe.sys", "English"},
 		"no driver":        {func(t *testing.T, s *media.Spec) { s.Drivers = []string{t.TempDir()} }, "no .inf", "unpacked"},
 		"label":            {func(_ *testing.T, s *media.Spec) { s.Label = "RÉPARER" }, "English", ""},
-		"keys on a disc":   {func(_ *testing.T, s *media.Spec) { s.Format, s.Keys = media.ISO, keys() }, "keys go on a stick only", "USB"},
 		"short passphrase": {func(_ *testing.T, s *media.Spec) { s.Keys, s.Passphrase = keys(), secret.New("short") }, "at least 12", "four words"},
 		"no playbook":      {func(_ *testing.T, s *media.Spec) { s.Playbooks = nil }, "at least one playbook", "playbook list"},
 	} {

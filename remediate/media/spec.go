@@ -93,8 +93,6 @@ func (s Spec) normal() (Spec, error) {
 		return s, fmt.Errorf("secure boot %q is none of auto, 2011, 2023", s.SecureBoot)
 	case len(s.Playbooks) == 0:
 		return s, hint.Wrap(errors.New("a medium needs at least one playbook"), "fleetmend playbook list shows the built-in ones")
-	case s.Keys != nil && s.Format == ISO:
-		return s, hint.Wrap(errors.New("keys go on a stick only: a disc cannot be wiped"), "build a USB image, or leave the keys out and type them at the machine")
 	case !ascii(s.Label):
 		return s, fmt.Errorf("label %q: the boot manager of Windows reads English letters, digits and signs only", s.Label)
 	}

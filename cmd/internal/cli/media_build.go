@@ -38,6 +38,8 @@ type buildFlags struct {
 	machines       []string
 	passphraseFile string
 	keysExpire     time.Duration
+	vault          access
+	reason         string
 	collectorCA    string
 	collectorToken string
 	collector      string
@@ -56,7 +58,8 @@ all files one time; the same input gives the same bytes, but for the sealed keys
 		Example: `fleetmend media build winre.wim --playbook crowdstrike-channel-file-291
 fleetmend media build Win11.iso --run last --driver drivers/vmd --message "Service desk: 555-0100"
 fleetmend media build Win11.iso --winre --iso --secure-boot 2023 --playbook fix.yaml --out repair.iso
-fleetmend media build winre.wim --run last --keys keys.csv --passphrase-file phrase.txt --keys-expire 72h`,
+fleetmend media build winre.wim --run last --keys vault --reason "INC-1234" --keys-expire 72h
+fleetmend media build winre.wim --run last --keys keys.csv --passphrase-file phrase.txt`,
 		Args: exactly(1, "a WIM or a Windows ISO"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			b.spec.Source = args[0]
@@ -89,9 +92,14 @@ func (b *buildFlags) add(cmd *cobra.Command) {
 	f.StringVar(&s.Settings.Message, "message", "", "line to show at the end: whom to call")
 	f.BoolVar(&s.Settings.NoReboot, "no-reboot", false, "do not restart the machine at the end")
 	f.BoolVar(&s.NoBitLocker, "no-bitlocker", false, "no machine is encrypted: take a source without BitLocker tools")
-	f.StringVar(&b.keys, "keys", "", "CSV file with key_id, recovery_password and machine, to be sealed onto the stick")
+	f.StringVar(&b.keys, "keys", "", "keys to seal onto the medium: vault, or a CSV file with machine, key_id and recovery_password")
 	f.StringSliceVar(&b.machines, "machines", nil, "only the keys of these machines (default with --run: those that are not repaired)")
-	f.StringVar(&b.passphraseFile, "passphrase-file", "", "file with the passphrase of the keys in its first line")
+	f.StringVar(&b.passphraseFile, "passphrase-file", "", "file with the passphrase of the keys on the medium in its first line")
+	f.StringVar(&b.reason, "reason", "", "why keys leave the vault, for the audit")
+	f.StringVar(&b.vault.passphraseFile, "vault-passphrase-file", "", "file with the vault's passphrase in its first line (default: you are asked)")
+	f.StringVar(&b.vault.identity, "vault-identity", "", "age identity file that unlocks the vault")
+	f.BoolVar(&b.vault.keyring, "vault-keyring", false, "unlock the vault with your keyring, and with nothing else")
+	cmd.MarkFlagsMutuallyExclusive("vault-passphrase-file", "vault-identity", "vault-keyring")
 	f.DurationVar(&b.keysExpire, "keys-expire", 7*24*time.Hour, "after this time the keys are not used any more")
 	f.StringVar(&b.collector, "collector", "", "address that machines may report to, https://host:port")
 	f.StringVar(&b.collectorCA, "collector-ca", "", "PEM file of the collector's certificate authority")

@@ -22,23 +22,32 @@ type keySource interface {
 }
 
 // buildKeys seals the keys of the selected machines into the specification.
-func (a *app) buildKeys(ctx context.Context, b buildFlags, s *media.Spec) error {
+func (a *app) buildKeys(ctx context.Context, b buildFlags, s *media.Spec) (err error) {
 	if b.keys == "" {
 		return nil
 	}
+	if b.keysExpire <= 0 {
+		return usage(errorf("--keys-expire %s is no time from now", b.keysExpire), "for example 72h")
+	}
 	var source keySource = keyFile(b.keys)
+	if b.keys == keysOfVault {
+		if len(b.machines) == 0 {
+			return usage(errors.New("say whose keys are to leave the vault"), "give --run, or --machines with their names")
+		}
+		source = keyVault{a, b.vault, b.reason}
+	}
+	if s.Passphrase, err = a.passphrase(b.passphraseFile); err != nil {
+		return err
+	}
+	if err := keybundle.CheckPassphrase(s.Passphrase); err != nil { // before a key is revealed
+		return err
+	}
 	keys, err := source.Keys(ctx, b.machines)
 	if err != nil {
 		return err
 	}
 	if len(keys) == 0 {
 		return coded(exitNothing, hint.Wrap(errorf("%s has no key of the selected machines", b.keys), "compare the column machine with --machines"))
-	}
-	if b.keysExpire <= 0 {
-		return usage(errorf("--keys-expire %s is no time from now", b.keysExpire), "for example 72h")
-	}
-	if s.Passphrase, err = a.passphrase(b.passphraseFile); err != nil {
-		return err
 	}
 	made := time.Now().UTC().Truncate(time.Minute)
 	if !s.Time.IsZero() {

@@ -30,7 +30,7 @@ const (
 	PlaybooksDir = "playbooks"     // *.json as Playbook, or *.yaml without required parameters
 	DriversDir   = "drivers"       // one folder per driver
 	ResultsDir   = "results"       // one Result per machine, on the stick only
-	KeysFile     = "keys.age"      // sealed bundle of recovery keys, on the stick only
+	KeysFile     = "keys.age"      // sealed bundle of recovery keys, never inside the image
 	Program      = "fleetmend-pe.exe"
 	SumsFile     = "sums.sha256" // at the root of the medium, in the format of sha256sum
 )

@@ -67,11 +67,19 @@ type wireKey struct {
 	Password string `json:"password"`
 }
 
-// Seal encrypts a bundle. It refuses a bundle without expiry, a malformed key, and a passphrase below 12 characters.
-func Seal(w io.Writer, b Bundle, passphrase secret.String) error {
+// CheckPassphrase refuses a passphrase that [Seal] would refuse.
+func CheckPassphrase(passphrase secret.String) error {
 	if n := len([]rune(passphrase.Reveal())); n < minPassphrase {
 		return hint.Wrap(fmt.Errorf("the passphrase of a key bundle must have at least %d characters", minPassphrase),
 			"four words that do not belong together are easy to type at a machine")
+	}
+	return nil
+}
+
+// Seal encrypts a bundle. It refuses a bundle without expiry, a malformed key, and a passphrase below 12 characters.
+func Seal(w io.Writer, b Bundle, passphrase secret.String) error {
+	if err := CheckPassphrase(passphrase); err != nil {
+		return err
 	}
 	if !b.Expires.After(b.Made) {
 		return errors.New("a key bundle needs an expiry after the time it is made")
