@@ -44,10 +44,8 @@ labs: ## interoperation with independent programs: scripts in test/interop/ (eac
 	  [ -e "$$script" ] || { echo "labs: no scripts in test/interop"; break; }; \
 	  echo "== $$script"; bash "$$script"; done
 
-fuzz: ## every fuzz target for FUZZTIME each
-	@set -e; grep -rlE --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u | while read -r dir; do \
-	  for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$$dir"/*_test.go | cut -c6-); do \
-	    echo "== $$dir $$target"; $(GO) test -run=NONE -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) "$$dir"; done; done
+fuzz: ## every fuzz target for FUZZTIME each; only those that match ONLY, a regular expression over folder and name
+	GO='$(GO)' FUZZTIME=$(FUZZTIME) bash test/fuzz/run.sh '$(ONLY)'
 
 cover: ## coverage of the fast tests, by function
 	mkdir -p bin

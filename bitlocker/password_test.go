@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/fleetmend/fleetmend/bitlocker"
+	"github.com/fleetmend/fleetmend/internal/bounded"
 	"github.com/fleetmend/fleetmend/internal/hint"
 )
 
@@ -180,6 +181,7 @@ func FuzzParsePassword(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
+		defer bounded.Input(t, len(s))()
 		p, err := bitlocker.ParsePassword(s)
 		if (err == nil) == p.IsZero() {
 			t.Fatalf("%q: %v", s, err)
@@ -199,6 +201,7 @@ func FuzzParseKeyID(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
+		defer bounded.Input(t, len(s))()
 		if id, err := bitlocker.ParseKeyID(s); err == nil {
 			guid, ok := id.GUID()
 			if !ok || bitlocker.KeyIDFromGUID(guid) != id {

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/fleetmend/fleetmend/internal/bounded"
 )
 
 func TestNormalForms(t *testing.T) {
@@ -32,6 +34,7 @@ func FuzzParseStoredFields(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
+		defer bounded.Input(t, len(text))()
 		var said values
 		if !utf8.ValidString(text) || !said.parse(text) { // what is stored was encoded, and is valid
 			return

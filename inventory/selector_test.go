@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/bounded"
 	"github.com/fleetmend/fleetmend/internal/hint"
 )
 
@@ -148,6 +149,7 @@ func FuzzParseSelector(f *testing.F) {
 	snap.machines = []Machine{{Name: "WS1"}}
 	snap.envs = make([]env, 1)
 	f.Fuzz(func(t *testing.T, text string) {
+		defer bounded.Input(t, len(text))()
 		if strings.Contains(text, "@") {
 			t.Skip("names a file")
 		}

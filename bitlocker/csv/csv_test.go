@@ -12,6 +12,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/csv"
+	"github.com/fleetmend/fleetmend/internal/bounded"
 )
 
 const (
@@ -101,6 +102,7 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte("sep=;\nDN;Name\nCN={" + id1 + "},CN=X;y\n"))
 	f.Add([]byte("\xff\xfeK\x00"))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		defer bounded.Input(t, len(data))()
 		s, report, err := csv.Read(bytes.NewReader(data), csv.Options{Source: "csv:x"})
 		if err != nil {
 			return

@@ -17,6 +17,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/fleetmend/fleetmend/bitlocker"
+	"github.com/fleetmend/fleetmend/internal/bounded"
 )
 
 // patched flips bits of what it reads.
@@ -385,6 +386,7 @@ func FuzzRead(f *testing.F) {
 	}
 	f.Add([]byte("\xebR\x90-FVE-FS-"), []byte("-FVE-FS-"), false)
 	f.Fuzz(func(t *testing.T, head, region []byte, repair bool) {
+		defer bounded.Input(t, len(head)+len(region))()
 		if len(head) > 4096 || len(region) > regionSize {
 			return
 		}
@@ -423,6 +425,7 @@ func FuzzKey(f *testing.F) {
 	raw, _ := hex.DecodeString("0c00000001000100")
 	f.Add(raw)
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer bounded.Input(t, len(b))()
 		if key, err := keyOf(b); err == nil && len(key) != 32 {
 			t.Errorf("a key of %d bytes", len(key))
 		}

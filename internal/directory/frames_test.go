@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"io"
 	"testing"
+
+	"github.com/fleetmend/fleetmend/internal/bounded"
 )
 
 // message is an LDAPMessage of short parts.
@@ -62,7 +64,8 @@ func FuzzFrames(f *testing.F) {
 	f.Add(message([]byte{0x40, 0, 0, 1}, searchEntry))
 	f.Add(message([]byte{3}, []byte("\x65\x07\x0a\x01\x00\x04\x00\x04\x00"), 0xa0, 2, 0x30, 0))
 	f.Add([]byte("\x30\x84\xff\xff\xff\xff"))
-	f.Fuzz(func(_ *testing.T, data []byte) {
+	f.Fuzz(func(t *testing.T, data []byte) {
+		defer bounded.Input(t, len(data))()
 		m, err := readFrame(bufio.NewReader(bytes.NewReader(data)))
 		if err != nil {
 			return

@@ -24,6 +24,7 @@ import (
 	"github.com/jcmturner/gokrb5/v8/messages"
 	"github.com/jcmturner/gokrb5/v8/types"
 
+	"github.com/fleetmend/fleetmend/internal/bounded"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/secret"
 )
@@ -57,6 +58,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte("133600000000000000"))
 	f.Add([]byte("20240719040900.0Z"))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer bounded.Input(t, len(b))()
 		if s, err := SID(b); err == nil && (!strings.HasPrefix(s, "S-1-") || len(s) > 200) {
 			t.Error(s)
 		}
@@ -142,6 +144,7 @@ func FuzzUnwrap(f *testing.F) {
 	f.Add(header(7, 0, 0), true)
 	f.Add(append(header(5, 12, 0), make([]byte, 40)...), false)
 	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
+		defer bounded.Input(t, len(b))()
 		tok := tokens{key: aes(18), acceptorKey: true}
 		if _, err := tok.unwrap(b, seal); err == nil {
 			t.Error("a token without the key was taken")

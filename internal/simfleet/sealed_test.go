@@ -1,6 +1,10 @@
 package simfleet
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/fleetmend/fleetmend/internal/bounded"
+)
 
 func FuzzTakeApart(f *testing.F) {
 	const head = "--Encrypted Boundary\r\n\tContent-Type: application/HTTP-SPNEGO-session-encrypted\r\n\tOriginalContent: type=application/soap+xml;charset=UTF-8;Length="
@@ -17,6 +21,7 @@ func FuzzTakeApart(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
+		defer bounded.Input(t, len(body))()
 		signature, _, err := takeApart(body)
 		if err == nil && len(signature) != 16 {
 			t.Errorf("signature of %d bytes", len(signature))

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fleetmend/fleetmend/internal/bounded"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/inventory/csv"
 )
@@ -70,6 +71,7 @@ func FuzzReadJSON(f *testing.F) {
 	f.Add(`[{"name":"WS1","os":{"build":1}},{"fields":{"name":"x"},"source_key":"y"}]`)
 	f.Add("{\"name\":\"WS1\"}\n{\"fqdn\":\"a.b\"}")
 	f.Fuzz(func(t *testing.T, text string) {
+		defer bounded.Input(t, len(text))()
 		records, _, err := csv.ReadJSON(strings.NewReader(text), csv.Options{Source: "j"})
 		for _, r := range records {
 			if err != nil || r.SourceKey == "" {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/unicode"
 
+	"github.com/fleetmend/fleetmend/internal/bounded"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/inventory/csv"
@@ -190,6 +191,7 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte("Ger\xe4tename\nWS1\n"))
 	f.Add([]byte("#TYPE x\nName\n'=WS1\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		defer bounded.Input(t, len(data))()
 		records, report, err := csv.Read(bytes.NewReader(data), csv.Options{Source: "csv:f", SeenAt: seen})
 		if err != nil {
 			return

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fleetmend/fleetmend/internal/bounded"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
 )
 
@@ -145,6 +146,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(strings.Join(Lines("n-1", Result{Outcome: Fixed}), "\n")), "n-1")
 	f.Add([]byte("@@fm n-1 1/2 {|\n@@fm n-1 2/2 }|"), "n-1")
 	f.Fuzz(func(t *testing.T, stdout []byte, nonce string) {
+		defer bounded.Input(t, len(stdout)+len(nonce))()
 		if r, err := Decode(stdout, nonce); err == nil && r.Outcome == "" {
 			t.Error("a result without outcome")
 		}
@@ -155,12 +157,16 @@ func FuzzDecodeStdin(f *testing.F) {
 	good, _ := Encode(request())
 	f.Add(good)
 	f.Add([]byte("fleetmend/1 1 1\na\n{}\nfleetmend/end\n"))
-	f.Fuzz(func(t *testing.T, stdin []byte) { _, _, _ = DecodeStdin(stdin) })
+	f.Fuzz(func(t *testing.T, stdin []byte) {
+		defer bounded.Input(t, len(stdin))()
+		_, _, _ = DecodeStdin(stdin)
+	})
 }
 
 func FuzzDecodeCLIXML(f *testing.F) {
 	f.Add("#< CLIXML\n<S S=\"Error\">_x001B_[31;1m</S>")
 	f.Fuzz(func(t *testing.T, text string) {
+		defer bounded.Input(t, len(text))()
 		if len(DecodeCLIXML(text)) > 4*maxText {
 			t.Error("unbounded")
 		}

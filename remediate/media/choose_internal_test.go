@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fleetmend/fleetmend/internal/bounded"
 	"github.com/fleetmend/fleetmend/remediate/media/pesign"
 )
 
@@ -54,7 +55,8 @@ func TestINF(t *testing.T) {
 
 func FuzzINF(f *testing.F) {
 	f.Add([]byte("[Version]\nCatalogFile=x.cat\n[Manufacturer]\nA=B,NTamd64\n"))
-	f.Fuzz(func(_ *testing.T, raw []byte) {
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer bounded.Input(t, len(raw))()
 		d := parseINF(raw)
 		_, _ = d.catalogue("amd64")
 		d.architectures()
@@ -63,5 +65,8 @@ func FuzzINF(f *testing.F) {
 
 func FuzzSums(f *testing.F) {
 	f.Add([]byte("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  a b\n"))
-	f.Fuzz(func(_ *testing.T, raw []byte) { _, _ = parseSums(raw) })
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer bounded.Input(t, len(raw))()
+		_, _ = parseSums(raw)
+	})
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/bounded"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/plan"
@@ -82,6 +83,7 @@ func FuzzParseWaves(f *testing.F) {
 		f.Add(s, 57)
 	}
 	f.Fuzz(func(t *testing.T, spec string, fleet int) {
+		defer bounded.Input(t, len(spec))()
 		sizes, err := plan.ParseWaves(spec)
 		if err != nil {
 			return

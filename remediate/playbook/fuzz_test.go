@@ -3,6 +3,8 @@ package playbook
 import (
 	"strings"
 	"testing"
+
+	"github.com/fleetmend/fleetmend/internal/bounded"
 )
 
 // FuzzParse holds the parser to: no panic, every error with the file's name, and what parses is rendered to text that
@@ -18,6 +20,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("a: &a [*a, *a]\n"))
 	f.Add([]byte("{{{{[[[[\t"))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		defer bounded.Input(t, len(data))()
 		s, err := Parse("f.yaml", data)
 		if err != nil {
 			if !strings.HasPrefix(err.Error(), "f.yaml:") || len(err.Error()) > 100_000 {
@@ -52,6 +55,7 @@ fix:
 		f.Add(v)
 	}
 	f.Fuzz(func(t *testing.T, v string) {
+		defer bounded.Input(t, len(v))()
 		p, err := s.Bind(map[string]string{"v": v})
 		if err != nil {
 			return

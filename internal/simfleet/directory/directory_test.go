@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fleetmend/fleetmend/internal/bounded"
 	"github.com/fleetmend/fleetmend/internal/leaktest"
 )
 
@@ -238,7 +239,8 @@ func FuzzRequest(f *testing.F) {
 	f.Add([]byte("\x30\x84\xff\xff\xff\xff"))
 	f.Add([]byte("\x30\x80\x00\x00"))
 	tree := small(f)
-	f.Fuzz(func(_ *testing.T, data []byte) {
+	f.Fuzz(func(t *testing.T, data []byte) {
+		defer bounded.Input(t, len(data))()
 		body, err := readMessage(bufio.NewReader(bytes.NewReader(data)))
 		if err != nil {
 			return

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf16"
 
+	"github.com/fleetmend/fleetmend/internal/bounded"
 	"github.com/fleetmend/fleetmend/internal/simfleet/machine"
 	"github.com/fleetmend/fleetmend/internal/simfleet/wsman"
 )
@@ -158,6 +159,7 @@ func FuzzCommandLine(f *testing.F) {
 		f.Add(line)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
+		defer bounded.Input(t, len(line))()
 		if strings.Contains(strings.ToLower(line), "ping") {
 			return // takes its time, as it should
 		}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/fleetmend/fleetmend/internal/bounded"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -234,6 +236,7 @@ func FuzzAuthenticate(f *testing.F) {
 	f.Add(c.authenticate(f, challenge))
 	f.Add(c.negotiate())
 	f.Fuzz(func(t *testing.T, message []byte) {
+		defer bounded.Input(t, len(message))()
 		a := NewAcceptor(names, bytes.NewReader(make([]byte, 64)), time.Now)
 		_, _ = a.Challenge(message)
 		if _, err := a.Challenge(c.negotiate()); err != nil {

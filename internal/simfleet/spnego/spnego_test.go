@@ -5,6 +5,8 @@ import (
 	"encoding/asn1"
 	"encoding/hex"
 	"testing"
+
+	"github.com/fleetmend/fleetmend/internal/bounded"
 )
 
 // initToken is a NegTokenInit of NTLM alone as pyspnego writes it, with a mechToken of four bytes.
@@ -64,5 +66,8 @@ func FuzzParse(f *testing.F) {
 	raw, _ := hex.DecodeString(initToken)
 	f.Add(raw)
 	f.Add(Reply{State: AcceptIncomplete, Mechanism: OIDNTLM, Inner: []byte("x")}.Marshal())
-	f.Fuzz(func(_ *testing.T, token []byte) { _, _ = Parse(token) })
+	f.Fuzz(func(t *testing.T, token []byte) {
+		defer bounded.Input(t, len(token))()
+		_, _ = Parse(token)
+	})
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fleetmend/fleetmend/internal/bounded"
 )
 
 func TestDuration(t *testing.T) {
@@ -66,6 +68,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(request)
 	}
 	f.Fuzz(func(t *testing.T, request string) {
+		defer bounded.Input(t, len(request))()
 		if e, err := parse([]byte(request)); err == nil {
 			_, _ = duration(e.Header.Timeout)
 		}

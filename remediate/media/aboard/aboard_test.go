@@ -6,6 +6,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/fleetmend/fleetmend/internal/bounded"
 	"github.com/fleetmend/fleetmend/remediate/media/aboard"
 )
 
@@ -82,6 +83,7 @@ func TestFileName(t *testing.T) {
 func FuzzParseResult(f *testing.F) {
 	f.Add([]byte(`{"v":1,"run":"r-1","outcome":"fixed","machine":{"name":"WS001"}}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer bounded.Input(t, len(raw))()
 		r, err := aboard.ParseResult(raw)
 		if err == nil && (r.Run == "" || strings.ContainsAny(r.Machine.FileName(), `\/`)) {
 			t.Errorf("%+v", r)

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/fleetmend/fleetmend/internal/bounded"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/remediate/media/content"
 	"github.com/fleetmend/fleetmend/remediate/media/fat"
@@ -194,6 +195,7 @@ func FuzzOpen(f *testing.F) {
 	c[22], c[36], c[44], c[64] = 0, 2, 2, 0 // the same as FAT32
 	f.Add(c)
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer bounded.Input(t, len(b))()
 		v, err := fat.Open(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
 			return

@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -26,6 +27,7 @@ type name struct {
 	first uint32
 	size  int64
 	mod   time.Time
+	twice bool // a directory that is also somewhere else
 }
 
 func (n name) Name() string               { return n.name }
@@ -56,7 +58,6 @@ func (v *FS) find(op, p string) (name, error) {
 	if len(parts) > maxDepth {
 		return bad(damaged("directories nested deeper than %d", maxDepth))
 	}
-	passed := map[uint32]bool{at.first: true}
 	for i, part := range parts {
 		if !at.IsDir() {
 			return bad(fs.ErrNotExist)
@@ -72,11 +73,8 @@ func (v *FS) find(op, p string) (name, error) {
 		if j < 0 {
 			return bad(fs.ErrNotExist)
 		}
-		if at = list[j]; at.IsDir() {
-			if passed[at.first] {
-				return bad(damaged("directory %q contains itself", part))
-			}
-			passed[at.first] = true
+		if at = list[j]; at.twice {
+			return bad(damaged("directory %q is also in another place", part))
 		}
 	}
 	return at, nil
@@ -102,9 +100,30 @@ func (v *FS) list(d name, root bool) ([]name, error) {
 	if v.known == nil || v.names+len(list) > maxKnown {
 		v.known, v.names = map[uint32][]name{}, 0
 	}
+	v.mark(d, list)
 	v.known[d.first] = list
 	v.names += len(list)
 	return list, nil
+}
+
+// Mark finds the directories of a list that another list, or another name of it, leads to as well. They are not followed:
+// what is no tree may have no end.
+func (v *FS) mark(d name, list []name) {
+	if v.in == nil {
+		v.in = map[uint32]uint32{v.first: v.first}
+	}
+	here := map[uint32]bool{d.first: true}
+	for i, n := range list {
+		if !n.IsDir() || n.first < 2 { // none begins there: it cannot be read anyhow
+			continue
+		}
+		in, ok := v.in[n.first]
+		list[i].twice = here[n.first] || ok && in != d.first
+		here[n.first] = true
+		if !ok {
+			v.in[n.first] = d.first
+		}
+	}
 }
 
 func (v *FS) read(d name, root bool) ([]name, error) {
@@ -276,21 +295,18 @@ func (f *File) Close() error { return nil }
 type readerAt struct{ f *File }
 
 func (a readerAt) ReadAt(p []byte, off int64) (int, error) {
-	done := 0
-	for _, e := range a.f.chain {
+	done, chain := 0, a.f.chain
+	from := sort.Search(len(chain), func(i int) bool { return chain[i].at+chain[i].n > off })
+	for _, e := range chain[from:] {
 		if done == len(p) {
-			return done, nil
+			break
 		}
-		if off >= e.n {
-			off -= e.n
-			continue
-		}
-		k := int(min(int64(len(p)-done), e.n-off))
-		n, err := a.f.r.ReadAt(p[done:done+k], e.off+off)
+		skip := off + int64(done) - e.at
+		k := int(min(int64(len(p)-done), e.n-skip))
+		n, err := a.f.r.ReadAt(p[done:done+k], e.off+skip)
 		if done += n; n < k {
 			return done, err
 		}
-		off = 0
 	}
 	if done < len(p) {
 		return done, damaged("the chain of %q is shorter than its size", a.f.n.name)

@@ -22,6 +22,7 @@ type FS struct {
 	mu    sync.Mutex
 	known map[uint32][]name // directories read before, by cluster
 	names int               // in known
+	in    map[uint32]uint32 // the directory that holds each directory met, both by cluster
 }
 
 // Open reads the boot sector of a volume of the given size. It returns [ErrNotFAT] or a [*DamagedError].
@@ -99,8 +100,8 @@ func (v *FS) Label() string { return v.label }
 // Serial returns the volume serial number.
 func (v *FS) Serial() uint32 { return v.serial }
 
-// Extent is a run of clusters: byte offset in the volume and length in bytes.
-type extent struct{ off, n int64 }
+// Extent is a run of clusters: byte offsets in the file and in the volume, and length in bytes.
+type extent struct{ at, off, n int64 }
 
 // Chain follows a file through the table and returns where its bytes lie. A chain that is longer than the volume,
 // or longer than limit bytes ask for, ends there.
@@ -120,7 +121,7 @@ func (v *FS) chain(first uint32, limit int64) ([]extent, error) {
 		if n := len(list); n > 0 && list[n-1].off+list[n-1].n == off {
 			list[n-1].n += size
 		} else {
-			list = append(list, extent{off, size})
+			list = append(list, extent{total, off, size})
 		}
 		total += size
 		next, end, err := t.next(c)

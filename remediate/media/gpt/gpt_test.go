@@ -3,7 +3,9 @@ package gpt_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io"
 	"os"
 	"os/exec"
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fleetmend/fleetmend/internal/bounded"
 	"github.com/fleetmend/fleetmend/remediate/media/gpt"
 )
 
@@ -116,9 +119,19 @@ func FuzzRead(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(append(d.Head()[:40*512], make([]byte, 512)...))
-	f.Add(d.Tail()[len(d.Tail())-40*512:])
-	f.Fuzz(func(t *testing.T, b []byte) {
+	for _, repair := range []bool{true, false} {
+		f.Add(append(d.Head()[:40*512], make([]byte, 512)...), repair)
+		f.Add(d.Tail()[len(d.Tail())-40*512:], repair)
+	}
+	f.Fuzz(func(t *testing.T, b []byte, repair bool) {
+		defer bounded.Input(t, len(b))()
+		if repair {
+			b = bytes.Clone(b)
+			for _, ss := range []int{512, 4096} {
+				sealTable(b, ss, ss)
+				sealTable(b, len(b)/ss*ss-ss, ss)
+			}
+		}
 		d, err := gpt.Read(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
 			return
@@ -129,4 +142,18 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+// SealTable makes the checksums of the table right whose header is at an offset, so that mutations get behind them.
+func sealTable(b []byte, at, ss int) {
+	if at < ss || at+92 > len(b) {
+		return
+	}
+	le, h := binary.LittleEndian, b[at:at+92]
+	start, n := le.Uint64(h[72:]), uint64(le.Uint32(h[80:]))*uint64(le.Uint32(h[84:]))
+	if size := uint64(len(b)); start < size && n <= size && start*uint64(ss)+n <= size {
+		le.PutUint32(h[88:], crc32.ChecksumIEEE(b[start*uint64(ss):][:n]))
+	}
+	le.PutUint32(h[16:], 0)
+	le.PutUint32(h[16:], crc32.ChecksumIEEE(h))
 }

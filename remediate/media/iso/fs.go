@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -50,7 +51,6 @@ func (f *FS) find(op, p string) (item, error) {
 	if len(parts) > maxDepth {
 		return bad(damaged("directories nested deeper than %d", maxDepth))
 	}
-	passed := map[int64]bool{at.at: true}
 	for _, part := range parts {
 		if !at.dir {
 			return bad(fs.ErrNotExist)
@@ -66,11 +66,8 @@ func (f *FS) find(op, p string) (item, error) {
 		if j < 0 {
 			return bad(fs.ErrNotExist)
 		}
-		if at = list[j]; at.dir {
-			if passed[at.at] {
-				return bad(damaged("directory %q contains itself", part))
-			}
-			passed[at.at] = true
+		if at = list[j]; at.twice {
+			return bad(damaged("directory %q is also in another place", part))
 		}
 	}
 	return at, nil
@@ -145,22 +142,20 @@ func (a reader) ReadAt(p []byte, off int64) (int, error) {
 		}
 		return n, nil
 	}
-	done := 0
-	for _, e := range a.it.extents {
+	done, all := 0, a.it.extents
+	from := sort.Search(len(all), func(i int) bool { return all[i].at+all[i].n > off })
+	for _, e := range all[from:] {
 		if done == len(p) {
-			return done, nil
+			break
 		}
-		if off >= e.n {
-			off -= e.n
-			continue
-		}
-		part := p[done:][:min(int64(len(p)-done), e.n-off)]
+		skip := off + int64(done) - e.at
+		part := p[done:][:min(int64(len(p)-done), e.n-skip)]
 		if e.off < 0 {
 			clear(part)
-		} else if n, err := a.r.ReadAt(part, e.off+off); n < len(part) {
+		} else if n, err := a.r.ReadAt(part, e.off+skip); n < len(part) {
 			return done + n, err
 		}
-		done, off = done+len(part), 0
+		done += len(part)
 	}
 	if done < len(p) {
 		return done, io.EOF

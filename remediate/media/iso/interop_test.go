@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fleetmend/fleetmend/internal/bounded"
 	"github.com/fleetmend/fleetmend/remediate/media/iso"
 )
 
@@ -213,6 +214,24 @@ func (p parts) ReadAt(b []byte, off int64) (int, error) {
 	return len(b), nil
 }
 
+// SealTags makes the checksum of everything right that looks like a descriptor, so that mutations get behind it.
+func sealTags(b []byte) []byte {
+	all := bytes.Clone(b)
+	for b := all; len(b) >= 16; b = b[4:] {
+		id := uint16(b[0]) | uint16(b[1])<<8
+		if (id < 1 || id > 9) && (id < 256 || id > 266) || b[2] != 2 && b[2] != 3 || b[3] != 0 || b[5] != 0 {
+			continue
+		}
+		b[4] = 0
+		var sum byte
+		for _, c := range b[:16] {
+			sum += c
+		}
+		b[4] = sum
+	}
+	return all
+}
+
 // FuzzUDF mutates what a small UDF image made by genisoimage says: its volume descriptors and its partition.
 func FuzzUDF(f *testing.F) {
 	z, err := os.Open("testdata/udf.iso.gz")
@@ -231,7 +250,10 @@ func FuzzUDF(f *testing.F) {
 	const volumes, rest = 32 * 2048, 256 * 2048
 	vrs, body := b[:volumes], b[rest:]
 	f.Add(append(bytes.Clone(b[volumes:volumes+8*2048]), body[:16*2048]...))
+	all := len(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer bounded.Input(t, all+len(b))()
+		b = sealTags(b)
 		n := min(len(b), 8*2048)
 		r := parts{[]int64{0, volumes, rest}, [][]byte{vrs, b[:n], b[n:]}, rest + int64(len(body))}
 		if v, err := iso.OpenKind(r, r.size, iso.UDF); err == nil {

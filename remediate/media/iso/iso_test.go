@@ -12,6 +12,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/bounded"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/remediate/media/content"
 	"github.com/fleetmend/fleetmend/remediate/media/fat"
@@ -267,6 +268,7 @@ func FuzzOpen(f *testing.F) {
 	b := image(f, iso.Options{Boot: []iso.Boot{{Platform: iso.UEFI, Path: "e"}}}, []content.Entry{content.Bytes("a/b.txt", []byte("x")), content.Bytes("e", []byte("efi"))})
 	f.Add(b[16*2048 : 36*2048])
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer bounded.Input(t, len(b)+2<<20)() // two volumes, each 1 MiB larger than what is there
 		r := shifted{b, 16 * 2048}
 		size := r.base + int64(len(b))
 		for _, k := range []iso.Kind{iso.Joliet, iso.ISO9660} {

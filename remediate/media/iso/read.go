@@ -45,6 +45,7 @@ type FS struct {
 	mu    sync.Mutex
 	known map[int64][]item // directories read before
 	names int              // in known
+	in    map[int64]int64  // the directory that holds each directory met, both by place
 }
 
 // MaxKnown bounds the names that are remembered; the largest Windows medium has a few thousand.
@@ -67,13 +68,34 @@ func (f *FS) list(d item) ([]item, error) {
 	if f.known == nil || f.names+len(list) > maxKnown {
 		f.known, f.names = map[int64][]item{}, 0
 	}
+	f.mark(d, list)
 	f.known[d.at] = list
 	f.names += len(list)
 	return list, nil
 }
 
+// Mark finds the directories of a list that another list, or another name of it, leads to as well. They are not followed:
+// what is no tree may have no end.
+func (f *FS) mark(d item, list []item) {
+	if f.in == nil {
+		f.in = map[int64]int64{f.root.at: f.root.at}
+	}
+	here := map[int64]bool{d.at: true}
+	for i, it := range list {
+		if !it.dir || it.size == 0 { // empty ones share their place in some images
+			continue
+		}
+		in, ok := f.in[it.at]
+		list[i].twice = here[it.at] || ok && in != d.at
+		here[it.at] = true
+		if !ok {
+			f.in[it.at] = d.at
+		}
+	}
+}
+
 // Extent is a run of bytes of the image; off is -1 for zeros that are not recorded.
-type extent struct{ off, n int64 }
+type extent struct{ at, off, n int64 } // at: in the file
 
 // Item is a file or directory.
 type item struct {
@@ -84,6 +106,7 @@ type item struct {
 	at      int64 // where it is described: no two have it in common
 	extents []extent
 	inline  []byte // UDF keeps small files in their description
+	twice   bool   // a directory that is also somewhere else
 }
 
 const (
@@ -254,7 +277,7 @@ func (e *ecma) record(b []byte) (it item, more bool, err error) {
 	if off := lba*sector + int64(b[1])*sector; n > 0 && off+n > e.size {
 		return it, false, damaged("content at bytes %d to %d lies behind the end (%d)", off, off+n, e.size)
 	} else if n > 0 {
-		it.extents = []extent{{off, n}}
+		it.extents = []extent{{0, off, n}}
 	}
 	it.at, it.size, it.dir = lba, n, b[25]&2 != 0
 	it.mod = time.Date(1900+int(b[18]), time.Month(b[19]), int(b[20]), int(b[21]), int(b[22]), int(b[23]), 0, time.FixedZone("", int(int8(b[24]))*900)).UTC()
@@ -298,7 +321,10 @@ func (e *ecma) list(d item) ([]item, error) {
 			continue
 		}
 		if last := len(list) - 1; open && last >= 0 && list[last].name == it.name {
-			list[last].extents = append(list[last].extents, it.extents...)
+			for _, e := range it.extents {
+				e.at += list[last].size
+				list[last].extents = append(list[last].extents, e)
+			}
 			list[last].size += it.size
 		} else {
 			list = append(list, it)

@@ -232,14 +232,14 @@ func (u *udf) extents(it *item, list []byte, kind uint16, part int) error {
 			if err != nil {
 				return err
 			}
-			if hops++; hops > 4096 {
+			if hops++; hops > 256 {
 				return damaged("a UDF file has too many extents")
 			}
 			list = d[24:][:min(int64(le.Uint32(d[20:])), u.block-24)]
 			continue
 		}
 		n = min(n, it.size-total)
-		it.extents, total = append(it.extents, extent{off, n}), total+n
+		it.extents, total = append(it.extents, extent{total, off, n}), total+n
 	}
 	if total < it.size {
 		return damaged("a UDF file of %d bytes has room for %d", it.size, total)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fleetmend/fleetmend/internal/bounded"
 	"github.com/fleetmend/fleetmend/remediate/media/practice"
 )
 
@@ -46,7 +47,8 @@ func TestHive(t *testing.T) {
 func FuzzHive(f *testing.F) {
 	f.Add(practice.SystemHive("WS001"))
 	f.Add([]byte("regf"))
-	f.Fuzz(func(_ *testing.T, raw []byte) {
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer bounded.Input(t, len(raw))()
 		if h, err := openHive(bytes.NewReader(raw)); err == nil {
 			_, _ = h.text("Select", "Current")
 			_, _ = h.text(`ControlSet002\Control\ComputerName\ComputerName`, "ComputerName")
@@ -76,5 +78,8 @@ func TestSMBIOS(t *testing.T) {
 
 func FuzzSMBIOS(f *testing.F) {
 	f.Add([]byte{0, 3, 2, 0, 6, 0, 0, 0, 127, 4, 0, 0, 0, 0})
-	f.Fuzz(func(_ *testing.T, raw []byte) { parseSMBIOS(raw) })
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer bounded.Input(t, len(raw))()
+		parseSMBIOS(raw)
+	})
 }

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/bounded"
 	"github.com/fleetmend/fleetmend/remediate/media/pesign"
 )
 
@@ -263,6 +264,38 @@ func TestNestedSignatureAndChain(t *testing.T) {
 	}
 }
 
+// FuzzSignature mutates a signature alone; the file around it and its hash stay right.
+func FuzzSignature(f *testing.F) {
+	signed, err := os.ReadFile("testdata/nested.efi")
+	if err != nil {
+		f.Fatal(err)
+	}
+	le := binary.LittleEndian
+	entry := signed[le.Uint32(signed[60:])+24+112+4*8:]
+	table := le.Uint32(entry)
+	if a := inspect(f, signed).Signatures; len(a) != 2 || a[0].Problem != nil {
+		f.Fatalf("the seed carries %d signatures", len(a))
+	}
+	f.Add(signed[table+8:])
+	f.Fuzz(func(t *testing.T, der []byte) {
+		defer bounded.Input(t, len(der)+len(signed))()
+		b := append(bytes.Clone(signed[:table+8]), der...)
+		b = append(b, make([]byte, -len(b)&7)...)
+		le.PutUint32(b[table:], uint32(8+len(der)))
+		le.PutUint32(b[le.Uint32(b[60:])+24+112+4*8+4:], uint32(len(b))-table)
+		p, err := pesign.Inspect(bytes.NewReader(b), int64(len(b)))
+		if err != nil {
+			return
+		}
+		for _, s := range p.Signatures {
+			s.Issuer()
+		}
+		if len(p.Authorities()) > 0 {
+			t.Error("a signature of Microsoft's that Microsoft has not made")
+		}
+	})
+}
+
 func FuzzInspect(f *testing.F) {
 	f.Add(program(0x8664))
 	if list, err := filepath.Glob("testdata/*.efi"); err == nil {
@@ -273,6 +306,7 @@ func FuzzInspect(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer bounded.Input(t, len(b))()
 		if p, err := pesign.Inspect(bytes.NewReader(b), int64(len(b))); err == nil {
 			p.Authorities()
 		}

@@ -74,11 +74,17 @@ func parseSigned(der []byte) (*signed, error) {
 			return nil, errASN1
 		}
 		// A certificate that does not parse cannot vouch for anything; the others still may.
-		if c, err := x509.ParseCertificate(raw); err == nil {
+		if c, err := x509.ParseCertificate(raw); err == nil && !endless(c) {
 			s.certs = append(s.certs, c)
 		}
 	}
 	return s, s.info.parse(signers)
+}
+
+// Endless tells that checking a signature with the key of c would take very long. Secure Boot uses at most 4096 bits.
+func endless(c *x509.Certificate) bool {
+	key, ok := c.PublicKey.(*rsa.PublicKey)
+	return ok && key.N.BitLen() > 16384
 }
 
 func (s *signed) parseContent(encap cryptobyte.String) error {

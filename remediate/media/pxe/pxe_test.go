@@ -19,6 +19,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/pin/tftp/v3"
 
+	"github.com/fleetmend/fleetmend/internal/bounded"
 	"github.com/fleetmend/fleetmend/internal/leaktest"
 )
 
@@ -369,6 +370,7 @@ func FuzzMessage(f *testing.F) {
 	f.Add(ask(f, dhcpv4.MessageTypeRequest, X64HTTP, "HTTPClient").ToBytes(), false)
 	f.Add([]byte{1, 1, 6}, true)
 	f.Fuzz(func(t *testing.T, b []byte, offer bool) {
+		defer bounded.Input(t, len(b))()
 		port := bootPort
 		if offer {
 			port = dhcpPort
@@ -390,6 +392,7 @@ func FuzzName(f *testing.F) {
 		f.Add(n)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
+		defer bounded.Input(t, len(name))()
 		c, err := clean(name)
 		if err != nil {
 			return

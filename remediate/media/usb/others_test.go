@@ -3,6 +3,8 @@ package usb
 import (
 	"strings"
 	"testing"
+
+	"github.com/fleetmend/fleetmend/internal/bounded"
 )
 
 const diskutilList = `<?xml version="1.0" encoding="UTF-8"?>
@@ -78,7 +80,8 @@ func FuzzDescriptions(f *testing.F) {
 	f.Add([]byte(diskutilList))
 	f.Add([]byte(diskutilInfo))
 	f.Add([]byte(`<plist><dict><key>a</key><array><integer>x</integer>`))
-	f.Fuzz(func(_ *testing.T, b []byte) {
+	f.Fuzz(func(t *testing.T, b []byte) {
+		defer bounded.Input(t, len(b))()
 		_, _ = wholeDisks(b)
 		_, _ = macDisk(b, nil)
 		_ = usbSerials(b)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/fleetmend/fleetmend/internal/bounded"
 )
 
 // Chunks are contents that take the encoders through their cases.
@@ -66,6 +68,7 @@ func FuzzRoundTrip(f *testing.F) {
 		f.Add(b[:min(len(b), 600)])
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
+		defer bounded.Input(t, len(data))()
 		if len(data) == 0 || len(data) > chunkSize {
 			return
 		}
@@ -87,6 +90,7 @@ func FuzzDecompress(f *testing.F) {
 		f.Add(false, encodeLZX(chunks()[name]), uint16(len(chunks()[name])-1))
 	}
 	f.Fuzz(func(t *testing.T, xp bool, in []byte, n uint16) {
+		defer bounded.Input(t, len(in))()
 		out := make([]byte, min(int(n)+1, chunkSize))
 		c := codecLZX
 		if xp {

@@ -2,7 +2,6 @@ package wim
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -205,8 +204,9 @@ func (f *File) Verify(ctx context.Context) error {
 		}
 		var missing error
 		m.root.each(func(n *node) {
-			_, err := f.fileSize(n)
-			missing = errors.Join(missing, err)
+			if missing == nil {
+				_, missing = f.fileSize(n)
+			}
 		})
 		if missing != nil {
 			return missing

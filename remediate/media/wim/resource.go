@@ -16,6 +16,10 @@ import (
 // The largest install.wim known has a tenth of it.
 const maxTable = 512 << 20
 
+// MaxRatio bounds how well a table may be compressed: names and hashes never come near it, and a few bytes that claim
+// to be a gigabyte are refused.
+const maxRatio = 512
+
 // Stream reads one resource from its beginning and checks its SHA-1 when it reaches the end.
 type stream struct {
 	what  string
@@ -157,8 +161,8 @@ func decompress(c codec, in, out []byte) (err error) {
 // ReadAll reads a whole resource whose size is bounded by maxTable. Memory grows with the data that is really
 // there, not with the size claimed.
 func readAll(r io.ReaderAt, res resource, c codec, what string, want *[sha1.Size]byte) ([]byte, error) {
-	if res.size > maxTable {
-		return nil, corrupt(what, "%d bytes is more than any real file has", res.size)
+	if res.size > maxTable || res.size > maxRatio*max(res.stored, 4096) {
+		return nil, corrupt(what, "%d bytes, stored in %d, is more than any real file has", res.size, res.stored)
 	}
 	s, err := openResource(r, res, c, what, want)
 	if err != nil {

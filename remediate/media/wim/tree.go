@@ -10,6 +10,7 @@ import (
 const (
 	dentrySize = 102
 	maxDepth   = 256
+	maxPath    = 32767 // bytes of a path, about as long as Windows allows
 
 	attrReadOnly  = 0x1
 	attrHidden    = 0x2
@@ -131,7 +132,7 @@ func parseMetadata(m []byte, what string) (*metadata, error) {
 	if root == nil || !root.dir {
 		return nil, corrupt(what, "no root directory")
 	}
-	if err := p.children(root, 0); err != nil {
+	if err := p.children(root, 0, maxPath); err != nil {
 		return nil, err
 	}
 	return &metadata{m[:sec], root}, nil
@@ -175,7 +176,8 @@ func (p *parser) dentry(off uint64) (*node, uint64, error) {
 	return d, off, nil
 }
 
-func (p *parser) children(d *node, depth int) error {
+// Children reads the list that d leads to; room is what is left for the path of each name.
+func (p *parser) children(d *node, depth, room int) error {
 	off := le.Uint64(d.raw[16:])
 	if off == 0 { // an empty directory of some writers
 		return nil
@@ -191,8 +193,11 @@ func (p *parser) children(d *node, depth int) error {
 		if k == nil {
 			return nil
 		}
+		if len(k.name) >= room {
+			return corrupt(p.what, "a path of more than %d bytes", maxPath)
+		}
 		if k.dir {
-			if err := p.children(k, depth+1); err != nil {
+			if err := p.children(k, depth+1, room-1-len(k.name)); err != nil {
 				return err
 			}
 		}

@@ -242,38 +242,6 @@ func TestWrongReferenceCountsLoseNothing(t *testing.T) {
 	}
 }
 
-func FuzzOpen(f *testing.F) {
-	f.Add(inject(f, blank(), wim.Options{Time: when}, wim.PutBytes("Windows/startnet.cmd", []byte("wpeinit\r\n")), wim.PutBytes("b/empty", nil)))
-	f.Add(blank())
-	if dir, err := os.ReadDir("testdata"); err == nil {
-		for _, e := range dir {
-			if b, err := os.ReadFile(filepath.Join("testdata", e.Name())); err == nil {
-				f.Add(b)
-			}
-		}
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		w, err := wim.Open(bytes.NewReader(b), int64(len(b)))
-		if err != nil {
-			return
-		}
-		for _, im := range w.Images() {
-			w.Walk(context.Background(), im.Index, func(e wim.Entry) error {
-				if r, _, err := w.OpenFile(im.Index, e.Path); err == nil {
-					io.Copy(io.Discard, io.LimitReader(r, 1<<20))
-				}
-				return nil
-			})
-		}
-		if p, err := w.Plan(context.Background(), wim.Options{}, []wim.Change{wim.PutBytes("a/b", []byte("c")), wim.Delete("Windows")}); err == nil && p.Size() < 1<<24 {
-			var n bytes.Buffer
-			if err := p.WriteTo(context.Background(), &n); err == nil && int64(n.Len()) != p.Size() {
-				t.Fatalf("%d bytes, planned %d", n.Len(), p.Size())
-			}
-		}
-	})
-}
-
 func TestPlanStreams(t *testing.T) {
 	w := small(t)
 	f, err := wim.Open(bytes.NewReader(w), int64(len(w)))

@@ -9,6 +9,7 @@ import (
 
 	mzwinrm "github.com/masterzen/winrm"
 
+	"github.com/fleetmend/fleetmend/internal/bounded"
 	"github.com/fleetmend/fleetmend/internal/secret"
 )
 
@@ -20,6 +21,7 @@ func FuzzSealed(f *testing.F) {
 	f.Add(`multipart/encrypted;protocol="application/HTTP-SPNEGO-session-encrypted";boundary=x`, []byte("--x\r\n\tContent-Type: a\r\n"))
 	f.Add(soapType, []byte("<s:Envelope/>"))
 	f.Fuzz(func(t *testing.T, contentType string, body []byte) {
+		defer bounded.Input(t, len(contentType)+len(body))()
 		parts, err := parseSealed(contentType, body)
 		if err != nil && !errors.Is(err, errMultipart) && !errors.Is(err, errPlain) {
 			t.Fatalf("unclassified: %v", err)
@@ -56,6 +58,7 @@ func FuzzReply(f *testing.F) {
 	f.Add([]byte(createReply))
 	f.Add([]byte("<html>"))
 	f.Fuzz(func(t *testing.T, body []byte) {
+		defer bounded.Input(t, len(body))()
 		out := &output{limit: 1 << 10}
 		r, err := parseReply(body, out)
 		if err != nil && !errors.Is(err, errNotSOAP) && !errors.Is(err, errTooMuch) {
@@ -115,6 +118,7 @@ func FuzzChallenge(f *testing.F) {
 	f.Add(challenge(flagsWanted, 6, 2, "AB", 0, 0, ""))
 	f.Add(challenge(flagsWanted&^flagSeal, 0, 0, ""))
 	f.Fuzz(func(t *testing.T, message []byte) {
+		defer bounded.Input(t, len(message))()
 		n := testNTLM(t)
 		if _, err := n.authenticate(message, []byte("hash")); err == nil && n.session == nil {
 			t.Fatal("no session after a good challenge")
