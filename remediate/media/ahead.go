@@ -1,7 +1,6 @@
 package media
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
@@ -109,49 +108,3 @@ func (a *ahead) Close() error {
 	})
 	return err
 }
-
-// sparse writes to a new file and leaves out long runs of zeros: a file that is made longer reads as zeros there.
-type sparse struct {
-	f  *os.File
-	at int64 // how long the file is to be by now
-}
-
-var zeros [256 << 10]byte
-
-// Write implements io.Writer.
-func (s *sparse) Write(p []byte) (int, error) {
-	total := 0
-	for len(p) > 0 {
-		k := min(len(p), len(zeros))
-		if k < len(zeros) || p[0] != 0 || !bytes.Equal(p[:k], zeros[:k]) {
-			k = len(p)
-			if i := zeroRun(p); i > 0 {
-				k = i
-			}
-			n, err := s.f.WriteAt(p[:k], s.at)
-			s.at += int64(n)
-			total += n
-			if err != nil {
-				return total, err
-			}
-		} else {
-			s.at += int64(k)
-			total += k
-		}
-		p = p[k:]
-	}
-	return total, nil
-}
-
-// zeroRun is where, in steps of its length, the next long run of zeros begins; 0 if there is none.
-func zeroRun(p []byte) int {
-	for i := len(zeros); i+len(zeros) <= len(p); i += len(zeros) {
-		if p[i] == 0 && bytes.Equal(p[i:i+len(zeros)], zeros[:]) {
-			return i
-		}
-	}
-	return 0
-}
-
-// finish gives the file its length.
-func (s *sparse) finish() error { return s.f.Truncate(s.at) }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"testing"
 	"testing/iotest"
 )
@@ -57,35 +55,3 @@ func TestAheadStops(t *testing.T) {
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
-
-func TestSparse(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	var want []byte
-	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	s := &sparse{f: f}
-	for range 60 {
-		p := make([]byte, rng.IntN(1<<20))
-		if rng.IntN(2) == 0 {
-			for i := rng.IntN(len(p) + 1); i < len(p); i += 1 + rng.IntN(300_000) {
-				p[i] = 1
-			}
-		}
-		want = append(want, p...)
-		if n, err := s.Write(p); n != len(p) || err != nil {
-			t.Fatal(n, err)
-		}
-	}
-	s.Write(make([]byte, 1<<20)) //nolint:errcheck // checked by what follows
-	want = append(want, make([]byte, 1<<20)...)
-	if err := s.finish(); err != nil {
-		t.Fatal(err)
-	}
-	got, err := os.ReadFile(f.Name())
-	if err != nil || !bytes.Equal(got, want) {
-		t.Errorf("%d bytes of %d, %v; or others", len(got), len(want), err)
-	}
-}

@@ -85,9 +85,9 @@ func Build(ctx context.Context, spec Spec, out string) (r Report, err error) {
 	if err != nil {
 		return Report{}, fmt.Errorf("write %s: %w", out, err)
 	}
-	holes := &sparse{f: aside}
-	if err = p.WriteTo(ctx, holes); err == nil {
-		err = holes.finish()
+	image := newImageFile(aside)
+	if err = p.WriteTo(ctx, image); err == nil {
+		err = image.finish()
 	}
 	err = errors.Join(err, aside.Sync(), aside.Close())
 	if err == nil {

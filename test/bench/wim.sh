@@ -4,6 +4,7 @@
 # QUICK=1: 60 MB instead of 400.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. test/bench/alternate.bash
 command -v wimlib-imagex >/dev/null || { echo "skip: wimlib-imagex is not installed (Debian: wimtools)"; exit 0; }
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -23,19 +24,6 @@ wimlib-imagex capture "$dir/tree" "$dir/boot.wim" "boot" --boot --check --compre
 rm -rf "$dir/tree"
 cat "$dir/boot.wim" >/dev/null # both read it from memory
 
-now() { date +%s%N; }
-best() { # best of three runs, in milliseconds
-  local least=0 t
-  for _ in 1 2 3; do
-    rm -f "$dir/out.wim"
-    sync -f "$dir" 2>/dev/null || sync
-    t=$(now)
-    "$@" >"$dir/log" 2>&1 || { cat "$dir/log" >&2; return 1; }
-    t=$((($(now) - t) / 1000000))
-    if [ "$least" = 0 ] || [ "$t" -lt "$least" ]; then least=$t; fi
-  done
-  echo "$least"
-}
 ours() { "$dir/wiminject" "$dir/boot.wim" "$dir/out.wim" "Windows/System32/fleetmend-pe.exe=$dir/fleetmend-pe.exe"; }
 theirs() {
   cp "$dir/boot.wim" "$dir/out.wim"
@@ -43,12 +31,12 @@ theirs() {
   sync "$dir/out.wim" # ours ends on disk as well
 }
 
-a=$(best ours)
-peak=$(awk '/peak_kib/ {print int($2 / 1024)}' "$dir/log")
+alternate 5 theirs ours
+peak=$(awk '/peak_kib/ {print int($2 / 1024)}' "$dir/ours.log")
 wimlib-imagex verify "$dir/out.wim" >/dev/null 2>&1 || { echo "wimlib-imagex verify refuses the result"; exit 1; }
-b=$(best theirs)
-ratio=$(awk -v a="$a" -v b="$b" 'BEGIN {printf "%.2f", a / b}')
-echo "WIM of $size MB + 20 MB: fleetmend ${a} ms with ${peak:-?} MB of memory, cp and wimlib-imagex update ${b} ms"
+ratio=$(over "$(took ours)" "$(took theirs)")
+echo "WIM of $size MB + 20 MB, medians of 5, alternating (time, processor time):"
+echo "  fleetmend $(took ours) ms, $(used ours) ms, ${peak:?no memory was measured} MB; cp and wimlib-imagex update $(took theirs) ms, $(used theirs) ms"
 echo "ratio wim-inject $ratio wimlib-imagex budget <= 1.2"
-echo "ratio wim-inject-memory $(awk -v p="${peak:-0}" 'BEGIN {printf "%.2f", p / 100}') of-100-MB budget <= 1"
-awk -v r="$ratio" -v p="${peak:-0}" 'BEGIN {exit !(r <= 1.2 && p < 100)}' || { echo "budget missed"; exit 1; }
+echo "ratio wim-inject-memory $(over "$peak" 100) of-100-MB budget <= 1"
+within "$ratio" 1.2 && within "$peak" 100 || { echo "budget missed"; exit 1; }
