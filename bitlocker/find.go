@@ -245,7 +245,7 @@ func (e *UnknownError) Error() string {
 	}
 	var places []string
 	for _, s := range e.Looked {
-		when := "from a snapshot"
+		when := "never read as a whole"
 		if !s.Synced.IsZero() {
 			when = "read " + s.Synced.Format("2006-01-02 15:04Z")
 		}

@@ -91,6 +91,15 @@ func (v *Vault) Sync(ctx context.Context, src Source, full bool) (SyncReport, er
 	return report, nil
 }
 
+// Add takes in references that a source gave when it was asked for single keys. It is no reading: what a source does not
+// mention stays as it was, and the next [Vault.Sync] begins where it would have.
+func (v *Vault) Add(ctx context.Context, refs ...KeyRef) error {
+	if _, _, err := v.upsert(ctx, v.now(), refs); err != nil {
+		return fmt.Errorf("add keys: %w", err)
+	}
+	return nil
+}
+
 func (v *Vault) upsert(ctx context.Context, seen time.Time, refs []KeyRef) (added, changed int, err error) {
 	if len(refs) == 0 {
 		return 0, 0, nil

@@ -98,7 +98,7 @@ func (s *Source) Password(ctx context.Context, ref bitlocker.KeyRef) (bitlocker.
 	text := found.Text(attrSecret)
 	if text == "" {
 		return bitlocker.Password{}, fmt.Errorf("read key %s from %s: %w", ref.ID, s.name, hint.Wrap(fmt.Errorf("%w: the object is visible, its password is not", bitlocker.ErrReadDenied),
-			"reading needs Control Access and Read Property on msFVE-RecoveryInformation objects; a read-only domain controller never gives it, name a writable one with --dc"))
+			"reading needs Control Access and Read Property on msFVE-RecoveryInformation objects; a read-only domain controller never gives it, name a writable one in directory.dc"))
 	}
 	password, err := bitlocker.ParsePassword(text)
 	if err != nil {

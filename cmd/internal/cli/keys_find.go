@@ -77,6 +77,7 @@ func keyRemark(k foundKey) string {
 }
 
 func newKeysFind(a *app) *cobra.Command {
+	var now bool
 	cmd := &cobra.Command{
 		Use:   "find QUERY",
 		Short: "Find keys by the digits on the recovery screen, host name, serial number or user",
@@ -84,14 +85,21 @@ func newKeysFind(a *app) *cobra.Command {
 serial number or user of the machine; the inventory knows the last two. Every key that fits is shown, the newest first: the
 key ID on the screen decides. It needs no passphrase, and no password is shown.
 
+A key may be newer than the last reading: with --now Active Directory is asked for the digits first, in one search.
+
 It ends with 6 where nothing fits, and says where it looked.`,
-		Example:           "fleetmend keys find 4C4B6D8A\nfleetmend keys find WS00042\nfleetmend keys find 'LON-*' -o csv\nfleetmend keys find PF3ABCDE",
+		Example:           "fleetmend keys find 4C4B6D8A\nfleetmend keys find WS00042\nfleetmend keys find 'LON-*' -o csv\nfleetmend keys find PF3ABCDE\nfleetmend keys find 4C4B6D8A --now",
 		Args:              exactly(1, "digits of a key ID, a host name, a serial number or a user"),
 		ValidArgsFunction: first(completing(a.machineNames)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d, err := a.openDesk(cmd.Context())
 			if err != nil {
 				return err
+			}
+			if now {
+				if err := a.findNow(cmd.Context(), d, args[0]); err != nil {
+					return err
+				}
 			}
 			keys, err := a.findKeys(cmd.Context(), d, args[0])
 			if err != nil {
@@ -104,8 +112,30 @@ It ends with 6 where nothing fits, and says where it looked.`,
 			return nil
 		},
 	}
-	exits(cmd, exitNothing)
+	cmd.Flags().BoolVar(&now, "now", false, "ask Active Directory for the digits first")
+	exits(cmd, exitNothing, exitAuth)
 	return cmd
+}
+
+// findNow asks the directory for the digits of a key and takes in what it knows.
+func (a *app) findNow(ctx context.Context, d *desk, text string) error {
+	prefix, err := bitlocker.ParsePrefix(text)
+	if err != nil {
+		return usage(fmt.Errorf("--now asks for the digits of a key: %w", err), "the recovery screen shows them; keys of a host are found after fleetmend keys sync")
+	}
+	source, err := a.adKeys()
+	if err != nil {
+		return err
+	}
+	refs, err := source.Find(ctx, prefix, "")
+	if errors.Is(err, bitlocker.ErrNotStored) { // it may be known from elsewhere
+		a.say("%v", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return d.Add(ctx, refs...)
 }
 
 // findKeys joins the references with the inventory, which knows serial numbers and users.

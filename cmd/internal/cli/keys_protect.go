@@ -129,7 +129,7 @@ func newKeysStatus(a *app) *cobra.Command {
 func writeStatus(w io.Writer, s bitlocker.Status) error {
 	fmt.Fprintf(w, "%s known, %s sealed in the vault\n", counted(s.Refs, "key", "keys"), counted(s.Passwords, "password", "passwords"))
 	for _, source := range s.Sources {
-		seen := "from a snapshot"
+		seen := "never read as a whole"
 		if !source.Synced.IsZero() {
 			seen = "read " + ago(source.Synced, time.Now())
 		}

@@ -78,7 +78,7 @@ func (a *app) keySource(ctx context.Context, name string) (bitlocker.Source, err
 	return sources[0], nil
 }
 
-func (a *app) adKeys() (bitlocker.Source, error) {
+func (a *app) adKeys() (*ad.Source, error) {
 	config, d, err := a.directorySettings(nil)
 	if err != nil {
 		return nil, err
