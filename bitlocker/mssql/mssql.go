@@ -31,6 +31,9 @@ type Source struct {
 	decrypted bool // the column is encrypted, and the server has the function that decrypts it
 }
 
+// ErrSignIn is returned where the server rejects the account.
+var ErrSignIn = errors.New("the server refused the account or its password")
+
 // layout is how the tables are called.
 type layout struct{ product, machines, volumes, keys, function string }
 
@@ -186,7 +189,7 @@ func classify(err, denied error) error {
 	case 916, 4060: // no access to the database
 		return hint.Wrap(fmt.Errorf("%w: %w", denied, err), "the account is no user of this database, or its name is wrong")
 	case 18452, 18456:
-		return hint.Wrap(err, "the server refused the account or its password")
+		return hint.Wrap(fmt.Errorf("%w: %w", ErrSignIn, err), "check mssql.user and mssql.password-file; DOMAIN\\user signs in with NTLM, a plain name is a login of the server")
 	case 207, 208:
 		return hint.Wrap(err, "the tables are not as this version knows them; export the keys as CSV and import that")
 	}

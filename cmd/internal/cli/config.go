@@ -22,6 +22,7 @@ type config struct {
 	WinRM     winrmConfig     `yaml:"winrm"`
 	Directory directoryConfig `yaml:"directory"`
 	Entra     entraConfig     `yaml:"entra"`
+	MSSQL     mssqlConfig     `yaml:"mssql"`
 	Keys      keysConfig      `yaml:"keys"`
 	Run       runConfig       `yaml:"run"`
 
@@ -108,6 +109,7 @@ func readConfig(path string) (config, error) {
 		&c.State, &c.WinRM.PasswordFile, &c.WinRM.CA, &c.WinRM.Certificate, &c.WinRM.Key,
 		&c.Directory.PasswordFile, &c.Directory.Keytab, &c.Directory.CCache, &c.Directory.CA,
 		&c.Entra.SecretFile, &c.Entra.Certificate, &c.Entra.CertificatePassword, &c.Entra.CA, &c.Keys.PassphraseFile, &c.Keys.Identity,
+		&c.MSSQL.PasswordFile, &c.MSSQL.CA,
 	} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(filepath.Dir(c.path), *p)

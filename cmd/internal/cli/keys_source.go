@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,7 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/ad"
 	"github.com/fleetmend/fleetmend/bitlocker/entra"
+	"github.com/fleetmend/fleetmend/bitlocker/mssql"
 	"github.com/fleetmend/fleetmend/internal/hint"
 )
 
@@ -32,7 +34,10 @@ type entraConfig struct {
 	CA                  string `yaml:"ca"`          // PEM file of the CAs to trust besides the system's
 }
 
-// keySources makes the sources of keys that the settings know: all of them, or the one named ad or entra.
+// sourceKinds are the sources that can be asked, by the word before the colon of their names.
+var sourceKinds = []string{"ad", "entra", "mssql"}
+
+// keySources makes the sources of keys that the settings know: all of them, or the one named ad, entra or mssql.
 func (a *app) keySources(kind string) ([]bitlocker.Source, error) {
 	c, err := a.config()
 	if err != nil {
@@ -53,8 +58,15 @@ func (a *app) keySources(kind string) ([]bitlocker.Source, error) {
 		}
 		out = append(out, source)
 	}
+	if kind == "mssql" || kind == "" && c.MSSQL.Server != "" {
+		source, err := a.sqlKeys(c.MSSQL)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, source)
+	}
 	if len(out) == 0 {
-		return nil, usage(errors.New("the settings name no directory that keeps keys"), "write a section directory (Active Directory) or entra into fleetmend.yaml, or read a table with fleetmend keys import")
+		return nil, usage(errors.New("the settings name no directory that keeps keys"), "write a section directory (Active Directory), entra or mssql into fleetmend.yaml, or read a table with fleetmend keys import")
 	}
 	return out, nil
 }
@@ -65,7 +77,7 @@ func (a *app) keySource(ctx context.Context, name string) (bitlocker.Source, err
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if kind != "ad" && kind != "entra" {
+	if !slices.Contains(sourceKinds, kind) {
 		return nil, hint.Wrapf(fmt.Errorf("%w, and %s cannot be asked for it", bitlocker.ErrNotHeld, name), "bring it in again, with fleetmend keys import FILE or import-snapshot")
 	}
 	sources, err := a.keySources(kind)
@@ -151,8 +163,8 @@ func newKeysSync(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sync",
 		Short: "Read which keys the directories keep, and with --passwords the keys themselves",
-		Long: `Read from Active Directory and Entra ID, as the settings name them, which recovery keys there are. No password is read and
-none is needed. What a directory no longer lists is flagged and kept.
+		Long: `Read from Active Directory, Entra ID and the database of Configuration Manager or MBAM, as the settings name them, which recovery
+keys there are. No password is read and none is needed. What a source no longer lists is flagged and kept.
 
 With --passwords every password that is not in the vault yet is read into it as well, for the day the directories are down.
 Entra ID records each one in its own log. The exit code is 3 where some could not be read.`,
@@ -163,11 +175,11 @@ Entra ID records each one in its own log. The exit code is 3 where some could no
 		},
 	}
 	f.access.flags(cmd)
-	cmd.Flags().StringVar(&f.from, "from", "", "ad or entra alone (default: each that the settings name)")
+	cmd.Flags().StringVar(&f.from, "from", "", "ad, entra or mssql alone (default: each that the settings name)")
 	cmd.Flags().BoolVar(&f.full, "full", false, "read all of them, and flag what is gone")
 	cmd.Flags().BoolVar(&f.passwords, "passwords", false, "read the passwords into the vault as well")
 	cmd.Flags().StringVar(&f.reason, "reason", "", "with --passwords: why, for the audit")
-	complete(cmd, "from", "ad", "entra")
+	complete(cmd, "from", sourceKinds...)
 	exits(cmd, exitSomeFailed, exitAuth)
 	return cmd
 }
@@ -188,8 +200,8 @@ type fetchSummary struct {
 }
 
 func (a *app) syncKeys(ctx context.Context, f keysSyncFlags) error {
-	if f.from != "" && f.from != "ad" && f.from != "entra" {
-		return usage(fmt.Errorf("--from %q is neither ad nor entra", f.from), "a table is read with fleetmend keys import FILE")
+	if f.from != "" && !slices.Contains(sourceKinds, f.from) {
+		return usage(fmt.Errorf("--from %q is none of %s", f.from, strings.Join(sourceKinds, ", ")), "a table is read with fleetmend keys import FILE")
 	}
 	d, err := a.openDesk(ctx)
 	if err != nil {
@@ -239,9 +251,9 @@ func (a *app) syncKeys(ctx context.Context, f keysSyncFlags) error {
 	return nil
 }
 
-// keyAuth gives the exit code of a sign-in that Entra rejected; exitCode knows those of a directory.
+// keyAuth gives the exit code of a sign-in that Entra or a SQL Server rejected; exitCode knows those of a directory.
 func keyAuth(err error) error {
-	if errors.Is(err, entra.ErrSignIn) {
+	if errors.Is(err, entra.ErrSignIn) || errors.Is(err, mssql.ErrSignIn) {
 		return coded(exitAuth, err)
 	}
 	return err

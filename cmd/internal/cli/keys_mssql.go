@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fleetmend/fleetmend/bitlocker"
+	"github.com/fleetmend/fleetmend/bitlocker/mssql"
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/secret"
+)
+
+// mssqlConfig says where Configuration Manager or MBAM keep their keys.
+type mssqlConfig struct {
+	Server       string `yaml:"server"`   // host, host:port or host\instance
+	Database     string `yaml:"database"` // CM_XYZ, or MBAM's
+	User         string `yaml:"user"`     // a login of the server or DOMAIN\user; empty on Windows: who is logged on
+	PasswordFile string `yaml:"password-file"`
+	CA           string `yaml:"ca"` // PEM file of the CA of the server's certificate
+}
+
+// sqlTimeout bounds a connection that nobody answers.
+const sqlTimeout = 15 * time.Second
+
+// sqlKeys is a database that is opened when it is first asked, so that a server that is down keeps no other source back.
+type sqlKeys struct {
+	name string
+	url  secret.String
+
+	mu     sync.Mutex
+	source *mssql.Source
+}
+
+func (a *app) sqlKeys(c mssqlConfig) (bitlocker.Source, error) {
+	switch {
+	case c.Server == "" || c.Database == "":
+		return nil, usage(errors.New("no key database is configured"), "write a section mssql with server, database, user and password-file into fleetmend.yaml")
+	case c.User == "" && runtime.GOOS != "windows":
+		return nil, usage(errors.New("no user to sign in at the key database with"), "set mssql.user, a login of the server or DOMAIN\\user, and mssql.password-file")
+	}
+	if _, err := os.Stat(c.CA); c.CA != "" && err != nil { // the driver's own words come late and name no setting
+		return nil, fmt.Errorf("mssql.ca: %w", err)
+	}
+	var password secret.String
+	if c.User != "" {
+		var err error
+		switch {
+		case c.PasswordFile != "":
+			if password, err = secretLine(c.PasswordFile); err != nil {
+				return nil, fmt.Errorf("mssql.password-file: %w", err)
+			}
+		case !a.canAsk():
+			return nil, usage(errors.New("no password for the key database, and there is nobody to ask"), "set mssql.password-file")
+		default:
+			typed, err := a.streams.askSecret("Password of " + c.User + " at " + c.Server + ": ")
+			if err != nil {
+				return nil, err
+			}
+			password = secret.New(typed)
+		}
+	}
+	s := &sqlKeys{name: "mssql:" + strings.ToLower(c.Server+"/"+c.Database), url: c.url(password)}
+	a.closers = append(a.closers, s)
+	return s, nil
+}
+
+// url is the connection as go-mssqldb takes it. It holds the password, and goes nowhere but there.
+func (c mssqlConfig) url(password secret.String) secret.String {
+	host, instance, _ := strings.Cut(c.Server, `\`)
+	u := url.URL{Scheme: "sqlserver", Host: host, Path: instance}
+	if c.User != "" {
+		u.User = url.UserPassword(c.User, password.Reveal())
+	}
+	q := url.Values{"database": {c.Database}, "app name": {"fleetmend"}, "dial timeout": {fmt.Sprint(int(sqlTimeout.Seconds()))}}
+	if c.CA != "" {
+		q.Set("certificate", c.CA)
+	}
+	u.RawQuery = q.Encode()
+	return secret.New(u.String())
+}
+
+func (s *sqlKeys) open(ctx context.Context) (*mssql.Source, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.source != nil {
+		return s.source, nil
+	}
+	source, err := mssql.Open(ctx, s.name, s.url)
+	switch {
+	case errors.Is(err, mssql.ErrSignIn), errors.Is(err, bitlocker.ErrListDenied):
+		return nil, err
+	case err != nil:
+		return nil, hint.Wrap(err, "see whether server and port (1433) can be reached from here, and whether its certificate is trusted (mssql.ca); keys exported as CSV can be read with fleetmend keys import")
+	}
+	s.source = source
+	return source, nil
+}
+
+// Name implements [bitlocker.Source].
+func (s *sqlKeys) Name() string { return s.name }
+
+// Keys implements [bitlocker.Source].
+func (s *sqlKeys) Keys(ctx context.Context, since time.Time, emit func(bitlocker.KeyRef) error) error {
+	source, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	return source.Keys(ctx, since, emit)
+}
+
+// Password implements [bitlocker.Source].
+func (s *sqlKeys) Password(ctx context.Context, ref bitlocker.KeyRef) (bitlocker.Password, error) {
+	source, err := s.open(ctx)
+	if err != nil {
+		return bitlocker.Password{}, err
+	}
+	return source.Password(ctx, ref)
+}
+
+// Close ends the connections.
+func (s *sqlKeys) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.source == nil {
+		return nil
+	}
+	err := s.source.Close()
+	s.source = nil
+	return err
+}
