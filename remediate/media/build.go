@@ -143,7 +143,7 @@ func NewPlan(ctx context.Context, spec Spec) (_ *Plan, err error) {
 	}
 	p.report = Report{
 		Format: spec.Format, Loader: fmt.Sprintf("%s of %s, %s", l.path, l.name, signedBy(l.file)),
-		Starts: startsOn(l.file), Warnings: boot.warnings, Components: componentsOf(s.files),
+		Starts: startsOn(l.file), Warnings: append([]string{}, boot.warnings...), Components: componentsOf(s.files),
 	}
 	if spec.NoBitLocker && !hasComponent(s.files, bitLocker) {
 		p.warn("no BitLocker tools aboard: locked disks cannot be repaired with this medium")

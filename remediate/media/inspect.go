@@ -65,12 +65,13 @@ func Inspect(ctx context.Context, name string) (*Inspection, error) {
 	if err != nil {
 		return nil, err
 	}
-	in, err := inspect(ctx, m)
+	in, err := m.Inspect(ctx)
 	return in, errors.Join(err, m.Close())
 }
 
-func inspect(ctx context.Context, m *Medium) (*Inspection, error) {
-	in := &Inspection{Kind: m.Kind}
+// Inspect is [Inspect] of a medium that is open.
+func (m *Medium) Inspect(ctx context.Context) (*Inspection, error) {
+	in := &Inspection{Kind: m.Kind, Loaders: []Loader{}, Images: []Image{}, Problems: []string{}}
 	for _, n := range []string{"EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/BOOTAA64.EFI", "EFI/BOOT/BOOTIA32.EFI"} {
 		in.loader(m.FS, n, n)
 	}
@@ -119,7 +120,7 @@ func (in *Inspection) loader(root fs.FS, name, shown string) {
 		in.problem(fmt.Sprintf("%s is no boot file: %v", shown, err))
 		return
 	}
-	l := Loader{Path: shown, Arch: peArch(f.Machine), Starts: startsOn(f)}
+	l := Loader{Path: shown, Arch: peArch(f.Machine), Signers: []Signer{}, Starts: startsOn(f)}
 	for _, s := range f.Signatures {
 		one := Signer{Issuer: s.Issuer(), Authority: string(s.Authority)}
 		if s.Problem != nil {

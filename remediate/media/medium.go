@@ -18,7 +18,7 @@ type Medium struct {
 	Kind string // "USB image", "FAT volume", "ISO", "folder"
 	FS   fs.FS  // its root; names are found without regard to case
 	disc *iso.FS
-	file *os.File
+	file io.Closer // nil: none to be given back
 }
 
 // Close gives the file back.
@@ -27,6 +27,16 @@ func (m *Medium) Close() error {
 		return nil
 	}
 	return m.file.Close()
+}
+
+// ReadMedium opens the bytes of a medium, such as a disk, and closes them with it or when they are none. Name is for errors.
+func ReadMedium(name string, r io.ReaderAt, size int64, file io.Closer) (*Medium, error) {
+	m, err := openImage(r, size)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open medium %q: %w", name, err), file.Close())
+	}
+	m.file = file
+	return m, nil
 }
 
 // OpenMedium opens a medium, made by this program or by others.
@@ -42,15 +52,10 @@ func OpenMedium(name string) (*Medium, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open medium: %w", err)
 	}
-	m, err := openImage(f, size)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open medium %q: %w", name, err), f.Close())
-	}
-	m.file = f
-	return m, nil
+	return ReadMedium(name, f, size, f)
 }
 
-func openImage(f *os.File, size int64) (*Medium, error) {
+func openImage(f io.ReaderAt, size int64) (*Medium, error) {
 	disc, err := iso.Open(f, size)
 	if err == nil {
 		return &Medium{Kind: "ISO", FS: disc, disc: disc}, nil

@@ -35,11 +35,13 @@ func Verify(ctx context.Context, name string) (Check, error) {
 	if err != nil {
 		return Check{}, err
 	}
-	c, err := verify(ctx, m.FS)
+	c, err := m.Verify(ctx)
 	return c, errors.Join(err, m.Close())
 }
 
-func verify(ctx context.Context, root fs.FS) (Check, error) {
+// Verify is [Verify] of a medium that is open.
+func (m *Medium) Verify(ctx context.Context) (Check, error) {
+	root := m.FS
 	text, err := readAll(root, aboard.SumsFile, maxSums)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Check{}, hint.Wrap(fmt.Errorf("there is no %s on it", aboard.SumsFile), "only media made by fleetmend have one; fleetmend media inspect reads others")
@@ -51,7 +53,7 @@ func verify(ctx context.Context, root fs.FS) (Check, error) {
 	if err != nil {
 		return Check{}, err
 	}
-	c := Check{Files: len(list), Sums: sha(text)}
+	c := Check{Files: len(list), Changed: []string{}, Missing: []string{}, Added: []string{}, Sums: sha(text)}
 	known := map[string]bool{strings.ToLower(aboard.SumsFile): true}
 	for _, name := range slices.Sorted(maps.Keys(list)) {
 		known[strings.ToLower(name)] = true

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -25,38 +26,20 @@ The way of a stick: media build, media inspect, media write, start the broken ma
 func newMediaInspect(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "inspect MEDIUM", Short: "Say which machines a medium starts, what it can do and what is on it",
-		Long: `Read an image, a device or the folder of a mounted stick, made by fleetmend or by others, and say which machines start it
+		Long: `Read an image, a disk or the folder of a mounted stick, made by fleetmend or by others, and say which machines start it
 under Secure Boot, what its Windows PE can do, and which playbooks, drivers and keys are aboard.`,
 		Example: "fleetmend media inspect fleetmend.img\nfleetmend media inspect Win11.iso\nfleetmend media inspect /media/stick -o json",
-		Args:    exactly(1, "an image, a device or a folder"),
+		Args:    exactly(1, "an image, a disk or a folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in, err := media.Inspect(cmd.Context(), args[0])
+			m, err := a.openMedium(cmd.Context(), args[0])
 			if err != nil {
+				return err
+			}
+			in, err := m.Inspect(cmd.Context())
+			if err = errors.Join(err, m.Close()); err != nil {
 				return err
 			}
 			return one(a.out, a.streams.Out, in, func(w io.Writer) error { return showInspection(w, in) })
-		},
-	}
-}
-
-func newMediaVerify(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use: "verify MEDIUM", Short: "Compare every file of a medium with its list of hashes",
-		Long: `Read every file of an image, a device or a mounted stick and compare it with sums.sha256 on it. Compare the SHA-256 of the
-list itself with what media build said to be sure of the list. What was added (results, keys, overrides) is named and no error.`,
-		Example: "fleetmend media verify fleetmend.img\nfleetmend media verify E:\\",
-		Args:    exactly(1, "an image, a device or a folder"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := media.Verify(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			err = one(a.out, a.streams.Out, c, func(w io.Writer) error { return showCheck(w, c) })
-			if err == nil && !c.OK() {
-				return coded(exitError, fmt.Errorf("the medium is not as it was built: %s changed, %s missing",
-					counted(len(c.Changed), "file", "files"), counted(len(c.Missing), "file", "files")))
-			}
-			return err
 		},
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/agent"
-	"github.com/fleetmend/fleetmend/remediate/media"
 	"github.com/fleetmend/fleetmend/remediate/media/aboard"
 	"github.com/fleetmend/fleetmend/remediate/media/collect"
 )
@@ -53,7 +52,7 @@ func (a *app) mediaCollect(ctx context.Context, names []string, run string) erro
 	}
 	var all []collect.Line
 	for _, name := range names {
-		m, err := media.OpenMedium(name)
+		m, err := a.openMedium(ctx, name)
 		if err != nil {
 			return err
 		}
