@@ -54,7 +54,8 @@ func Of(err error) []string {
 }
 
 // Nearest returns the candidate closest to word, for "did you mean"; empty when none is near. It is a case-insensitive
-// edit distance with a limit of a third of the word, at least one and at most three edits.
+// edit distance, in which two letters that changed places are one edit, with a limit of a third of the word, at least one and at
+// most three edits.
 func Nearest(word string, candidates []string) string {
 	limit := min(max(len(word)/3, 1), 3)
 	best, bestAt := "", limit+1
@@ -68,20 +69,23 @@ func Nearest(word string, candidates []string) string {
 
 func distance(a, b string) int {
 	x, y := []rune(lower(a)), []rune(lower(b))
-	row := make([]int, len(y)+1)
+	var before []int // the row before above
+	above, row := make([]int, len(y)+1), make([]int, len(y)+1)
 	for j := range row {
 		row[j] = j
 	}
-	for i := 1; i <= len(x); i++ {
-		diagonal := row[0]
-		row[0] = i
-		for j := 1; j <= len(y); j++ {
-			cost := diagonal
-			if x[i-1] != y[j-1] {
-				cost++
+	for i := range x {
+		before, above, row = above, row, make([]int, len(y)+1)
+		row[0] = i + 1
+		for j := range y {
+			replaced := above[j]
+			if x[i] != y[j] {
+				replaced++
 			}
-			diagonal = row[j]
-			row[j] = min(cost, row[j]+1, row[j-1]+1)
+			row[j+1] = min(replaced, above[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && x[i] == y[j-1] && x[i-1] == y[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
 		}
 	}
 	return row[len(y)]

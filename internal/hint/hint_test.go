@@ -26,8 +26,8 @@ func TestHintsTravelWithoutChangingTheError(t *testing.T) {
 }
 
 func TestNearest(t *testing.T) {
-	keys := []string{"quarantine", "registry", "service", "driver", "bcd"}
-	for word, want := range map[string]string{"quarantene": "quarantine", "Registy": "registry", "servce": "service", "xyz": "", "bdc": ""} {
+	keys := []string{"quarantine", "registry", "service", "driver", "bcd", "show"}
+	for word, want := range map[string]string{"quarantene": "quarantine", "Registy": "registry", "servce": "service", "xyz": "", "bdc": "bcd", "shwo": "show", "wosh": ""} {
 		if got := hint.Nearest(word, keys); got != want {
 			t.Errorf("Nearest(%q) = %q, want %q", word, got, want)
 		}

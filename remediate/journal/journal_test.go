@@ -114,6 +114,11 @@ func TestARunIsRecordedAndReadBack(t *testing.T) {
 	if later, err := j.Events(ctx, s.ID(), events[len(events)-3].Seq); err != nil || len(later) != 2 {
 		t.Fatalf("events after: %v %v", later, err)
 	}
+	answers, err := j.Answers(ctx, s.ID())
+	must(t, err)
+	if first := answers[id(0)]; len(answers) != 2 || first.Outcome != journal.Fixed || !first.At.Equal(machines[0].Ended) || answers[id(1)].Outcome != journal.Failed {
+		t.Fatalf("answers: %+v", answers)
+	}
 	p, err := j.Plan(ctx, s.ID())
 	must(t, err)
 	if p.Machines() != 4 || p.Digest == "" {

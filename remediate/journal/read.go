@@ -156,6 +156,36 @@ func (j *Journal) Machines(ctx context.Context, id string) ([]Machine, error) {
 	return machines, nil
 }
 
+// Ended is how a run ended for one machine.
+type Ended struct {
+	Outcome Outcome
+	At      time.Time
+}
+
+// Answers returns, by machine ID, how a run ended for those machines that gave an answer: neither silent nor held back.
+func (j *Journal) Answers(ctx context.Context, id string) (map[string]Ended, error) {
+	rows, err := j.db.QueryContext(ctx, `
+		SELECT m.id, m.outcome, m.ended FROM machines m
+		WHERE m.run = (SELECT n FROM runs WHERE id = ?) AND m.state = 'done' AND m.outcome IN ('clean', 'affected', 'fixed', 'undone', 'failed')`, id)
+	if err != nil {
+		return nil, fmt.Errorf("read answers of run %s: %w", id, err)
+	}
+	answers := map[string]Ended{}
+	_, err = collect(rows, func(rows *sql.Rows) (struct{}, error) {
+		var machine string
+		var e Ended
+		var ended int64
+		err := rows.Scan(&machine, &e.Outcome, &ended)
+		e.At = at(ended)
+		answers[machine] = e
+		return struct{}{}, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read answers of run %s: %w", id, err)
+	}
+	return answers, nil
+}
+
 func scanMachine(rows *sql.Rows) (m Machine, err error) {
 	var started, fixed, ended int64
 	var result string

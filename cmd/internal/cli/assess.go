@@ -7,19 +7,24 @@ import (
 	"time"
 
 	"github.com/fleetmend/fleetmend/inventory"
+	"github.com/fleetmend/fleetmend/remediate/journal"
 )
 
 // incidentSource is the source under which the opinion on each machine is kept, so that provenance shows it.
 const incidentSource = "incident"
 
-// assess forms an opinion on every machine from what the inventory knows, keeps it with its reason, and counts the
-// opinions. What an administrator has set by hand goes before it.
+// assess forms an opinion on every machine from what the inventory knows and how the runs since the incident ended, keeps
+// it with its reason, and counts the opinions. What an administrator has set by hand goes before it.
 func (a *app) assess(ctx context.Context, incident inventory.Incident) (map[string]int, error) {
 	all, err := inventory.ParseSelector("all", nil)
 	if err != nil {
 		return nil, err
 	}
 	machines, err := a.store.Select(ctx, all)
+	if err != nil {
+		return nil, err
+	}
+	runs, err := a.lastRuns(ctx, incident)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +35,7 @@ func (a *app) assess(ctx context.Context, incident inventory.Incident) (map[stri
 		if !slices.ContainsFunc(m.Sources, func(s string) bool { return s != incidentSource }) {
 			continue // only the former opinion knows it; a source that lists it does no more
 		}
-		health, reason := inventory.AssessHealth(m, incident, nil)
+		health, reason := inventory.AssessHealth(m, incident, runs[m.ID])
 		counts[string(health)]++
 		records = append(records, opinion(m, health, reason))
 	}
@@ -41,6 +46,38 @@ func (a *app) assess(ctx context.Context, incident inventory.Incident) (map[stri
 		return nil, err
 	}
 	return counts, a.store.SetCursor(ctx, incidentSource, formatIncident(incident))
+}
+
+// noCure are playbooks that end well without curing anything: tools, and commands and scripts of one's own.
+var noCure = []string{"safeboot-on", "safeboot-off", "rotate-recovery-password", "command", "script"}
+
+// lastRuns tells, by machine, how the newest run of a cure since the incident ended that it answered.
+func (a *app) lastRuns(ctx context.Context, incident inventory.Incident) (map[string]*inventory.LastRun, error) {
+	j, err := a.openJournal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	runs, err := j.Runs(ctx) // newest first
+	if err != nil {
+		return nil, err
+	}
+	last := map[string]*inventory.LastRun{}
+	for i := range runs {
+		r := &runs[i]
+		if r.Started.Before(incident.Start) || slices.Contains(noCure, r.Playbook) {
+			continue
+		}
+		answers, err := j.Answers(ctx, r.ID)
+		if err != nil {
+			return nil, err
+		}
+		for id, ended := range answers {
+			if last[id] == nil && (ended.Outcome != journal.Failed || r.Undoes == "") { // an undo that failed leaves it as it was
+				last[id] = &inventory.LastRun{Outcome: string(ended.Outcome), At: ended.At}
+			}
+		}
+	}
+	return last, nil
 }
 
 // opinion is a record that finds its machine again by what identifies it.

@@ -31,7 +31,8 @@ so that one that was renamed or installed anew is found again. Only what changed
 is given or too much has happened. What has vanished is marked, not deleted. No password and no recovery key is read.
 
 With --incident-start every machine gets a health with its reason: one that was on during the incident, or in use before it and
-silent now, is suspect, and not taken for one that nobody has used for months. The window holds for later readings too.
+silent now, is suspect, and not taken for one that nobody has used for months. Once a run of a cure has reached it, its outcome
+counts: clean and fixed are healthy, affected and failed are affected. The window holds for later readings too.
 
 When no domain controller answers, what was read before stays usable; the message says how old it is.`,
 		Example: "fleetmend inventory sync\nfleetmend inventory sync --full --dc dc1.corp.example=10.0.0.5\nfleetmend inventory sync --incident-start 2024-07-19T04:09Z --incident-end 2024-07-19T05:27Z",
