@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -52,6 +53,16 @@ func (f *auditFlags) filter(now time.Time) (audit.Filter, error) {
 	return out, err
 }
 
+// open opens the record and reads which entries are wanted.
+func (f *auditFlags) open(ctx context.Context, a *app) (*audit.Log, audit.Filter, error) {
+	filter, err := f.filter(time.Now())
+	if err != nil {
+		return nil, filter, err
+	}
+	log, err := a.openAudit(ctx)
+	return log, filter, err
+}
+
 // moment reads a point in time or a span before now; empty is the zero time.
 func moment(flag, text string, now time.Time) (time.Time, error) {
 	if text == "" {
@@ -91,11 +102,7 @@ func newAuditList(a *app) *cobra.Command {
 		Example: "fleetmend audit list --since 24h\nfleetmend audit list --machine WS00042 -o wide",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			filter, err := f.filter(time.Now())
-			if err != nil {
-				return err
-			}
-			log, err := a.openAudit(cmd.Context())
+			log, filter, err := f.open(cmd.Context(), a)
 			if err != nil {
 				return err
 			}
@@ -156,11 +163,7 @@ func newAuditExport(a *app) *cobra.Command {
 		Example: "fleetmend audit export --out audit.jsonl\nfleetmend audit export --since 2024-07-19 --out audit.csv",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			filter, err := f.filter(time.Now())
-			if err != nil {
-				return err
-			}
-			log, err := a.openAudit(cmd.Context())
+			log, filter, err := f.open(cmd.Context(), a)
 			if err != nil {
 				return err
 			}

@@ -4,7 +4,6 @@ package cli
 
 import (
 	"bytes"
-	"context"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -20,19 +19,7 @@ import (
 // password of the directory, for every LAPS password and for every recovery password.
 func TestPlantedDirectorySecrets(t *testing.T) {
 	const planted = "Pl4nted-D1rectory-Passw0rd!"
-	dir := t.TempDir()
-	fleet, err := simfleet.New(simfleet.Options{Machines: 24, Seed: 9, Password: secret.New(planted), Mix: &simfleet.Mix{Affected: .5}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := fleet.Start(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	defer fleet.Close()
-	if err := fleet.Write(dir); err != nil {
-		t.Fatal(err)
-	}
-	t.Chdir(dir)
+	dir, fleet := plantedFleet(t, simfleet.Options{Machines: 24, Seed: 9, Password: secret.New(planted), Mix: &simfleet.Mix{Affected: .5}})
 	settings, err := os.ReadFile("fleetmend.yaml")
 	if err != nil {
 		t.Fatal(err)

@@ -286,42 +286,35 @@ own record and do nothing twice. A paused run goes on where it is being carried 
 }
 
 func newRunsRetry(a *app) *cobra.Command {
-	var c carryFlags
-	var waves string
-	cmd := &cobra.Command{
+	return newFollowUp(a, run.RetryPlan, &cobra.Command{
 		Use: "retry RUN", Short: "Run again on the machines that failed, were not reached, are unknown or were held",
-		Example:           "fleetmend runs retry last\nfleetmend runs retry last --waves 5,100% --yes",
-		Args:              exactly(1, "a run"),
-		ValidArgsFunction: first(completing(a.runIDs)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.followUp(cmd.Context(), args[0], waves, c, run.RetryPlan)
-		},
-	}
-	cmd.Flags().StringVar(&waves, "waves", "", "sizes of the waves (default: as in the run)")
-	c.add(cmd)
-	return cmd
+		Example: "fleetmend runs retry last\nfleetmend runs retry last --waves 5,100% --yes",
+	})
 }
 
 func newRunsUndo(a *app) *cobra.Command {
-	var c carryFlags
-	var waves string
-	cmd := &cobra.Command{
+	return newFollowUp(a, run.UndoPlan, &cobra.Command{
 		Use: "undo RUN", Short: "Take back what a run changed, on every machine it changed",
 		Long: `Bring every quarantined file back to its place with its times, and every changed value to what it was. A machine
 refuses where something else has changed the thing since, and says so.`,
-		Example:           "fleetmend runs undo last\nfleetmend runs undo 20240719-0612 --waves 100% --yes",
-		Args:              exactly(1, "a run"),
-		ValidArgsFunction: first(completing(a.runIDs)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.followUp(cmd.Context(), args[0], waves, c, run.UndoPlan)
-		},
+		Example: "fleetmend runs undo last\nfleetmend runs undo 20240719-0612 --waves 100% --yes",
+	})
+}
+
+type followUpPlan = func(context.Context, *journal.Journal, string, run.Follow) (*plan.Plan, error)
+
+// newFollowUp makes a command of its words: it plans on the machines of an earlier run.
+func newFollowUp(a *app, make followUpPlan, cmd *cobra.Command) *cobra.Command {
+	var c carryFlags
+	var waves string
+	cmd.Args, cmd.ValidArgsFunction = exactly(1, "a run"), first(completing(a.runIDs))
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return a.followUp(cmd.Context(), args[0], waves, c, make)
 	}
 	cmd.Flags().StringVar(&waves, "waves", "", "sizes of the waves (default: as in the run)")
 	c.add(cmd)
 	return cmd
 }
-
-type followUpPlan = func(context.Context, *journal.Journal, string, run.Follow) (*plan.Plan, error)
 
 // followUp plans on the machines of an earlier run and carries the plan out.
 func (a *app) followUp(ctx context.Context, name, waves string, c carryFlags, make followUpPlan) error {

@@ -20,20 +20,8 @@ import (
 // in every file that was written, except the file it was given in.
 func TestPlantedPassword(t *testing.T) {
 	const planted = "Pl4nted-S3cret-Passw0rd!"
-	dir := t.TempDir()
-	fleet, err := simfleet.New(simfleet.Options{Machines: 12, Seed: 9, Password: secret.New(planted), Mix: &simfleet.Mix{Affected: .5, Broken: .2, Refused: .1, Denied: .1}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := fleet.Start(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	defer fleet.Close()
-	if err := fleet.Write(dir); err != nil {
-		t.Fatal(err)
-	}
+	dir, _ := plantedFleet(t, simfleet.Options{Machines: 12, Seed: 9, Password: secret.New(planted), Mix: &simfleet.Mix{Affected: .5, Broken: .2, Refused: .1, Denied: .1}})
 	given := givenFiles(t, dir)
-	t.Chdir(dir)
 	var printed bytes.Buffer
 	fleetmend := func(args ...string) {
 		code := execute(t.Context(), Streams{In: strings.NewReader(""), Out: &printed, Err: &printed, Width: 80},
@@ -59,7 +47,7 @@ func TestPlantedPassword(t *testing.T) {
 	hunt(t, "the output", printed.Bytes(), planted)
 	given = append(given, "wrong")
 	files := 0
-	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || slices.Contains(given, filepath.Base(path)) {
 			return err
 		}
@@ -71,6 +59,25 @@ func TestPlantedPassword(t *testing.T) {
 	if err != nil || files < 8 || !slices.Contains(given, "password") {
 		t.Fatalf("only %d files searched (%v)", files, err)
 	}
+}
+
+// plantedFleet serves a fleet for the length of a test and changes into the folder of its files.
+func plantedFleet(t *testing.T, o simfleet.Options) (dir string, fleet *simfleet.Fleet) {
+	t.Helper()
+	dir = t.TempDir()
+	fleet, err := simfleet.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := fleet.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(fleet.Close)
+	if err := fleet.Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	return dir, fleet
 }
 
 // givenFiles are the files in which the fleet itself hands its passwords over: those that only their owner may read.
