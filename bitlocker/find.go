@@ -52,6 +52,9 @@ type Match struct {
 	State   State     `json:"state,omitempty"`
 	Note    string    `json:"note,omitempty"`
 	StateAt time.Time `json:"state_at,omitzero"`
+
+	Rotated       time.Time `json:"rotated,omitzero"`        // when its machine said that it has removed the protector
+	RotationAsked time.Time `json:"rotation_asked,omitzero"` // when Intune was asked to have it replaced
 }
 
 // Found is the answer to a query.
@@ -109,7 +112,7 @@ func (v *Vault) Find(ctx context.Context, q Query) (Found, error) {
 		conditions, args := first.conditions()
 		asked = asked || len(conditions) > 0
 		if len(conditions) > 0 {
-			text := "SELECT id, " + refColumns + ", seen, state, state_note, state_at FROM refs WHERE id IN (" + strings.Join(conditions, " UNION ") + ")"
+			text := "SELECT id, " + matchColumns + " FROM refs WHERE id IN (" + strings.Join(conditions, " UNION ") + ")"
 			err := v.matches(ctx, text, args, func(id int64, m Match) error {
 				found[id] = m
 				return nil
@@ -163,12 +166,14 @@ func (q Query) conditions() (selects []string, args []any) {
 
 // All calls do for every reference, in no order, for the coverage report.
 func (v *Vault) All(ctx context.Context, do func(Match) error) error {
-	err := v.matches(ctx, "SELECT id, "+refColumns+", seen, state, state_note, state_at FROM refs", nil, func(_ int64, m Match) error { return do(m) })
+	err := v.matches(ctx, "SELECT id, "+matchColumns+" FROM refs", nil, func(_ int64, m Match) error { return do(m) })
 	if err != nil {
 		return fmt.Errorf("read keys: %w", err)
 	}
 	return nil
 }
+
+const matchColumns = refColumns + ", seen, state, state_note, state_at, rotated, rotation_asked"
 
 func (v *Vault) matches(ctx context.Context, text string, args []any, do func(id int64, m Match) error) error {
 	rows, err := v.db.QueryContext(ctx, text, args...)
@@ -178,11 +183,11 @@ func (v *Vault) matches(ctx context.Context, text string, args []any, do func(id
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var m Match
-		var id, seen, at int64
-		if err := scanRef(rows, &m.KeyRef, &id, &seen, &m.State, &m.Note, &at); err != nil {
+		var id, seen, at, rotated, asked int64
+		if err := scanRef(rows, &m.KeyRef, &id, &seen, &m.State, &m.Note, &at, &rotated, &asked); err != nil {
 			return err
 		}
-		m.Seen, m.StateAt = fromNanos(seen), fromNanos(at)
+		m.Seen, m.StateAt, m.Rotated, m.RotationAsked = fromNanos(seen), fromNanos(at), fromNanos(rotated), fromNanos(asked)
 		if err := do(id, m); err != nil {
 			return err
 		}

@@ -29,6 +29,7 @@ type snapshotLine struct {
 	Created  time.Time `json:"created,omitzero"` // header only
 	Ref      *KeyRef   `json:"ref,omitempty"`
 	Seen     time.Time `json:"seen,omitzero"`
+	Rotated  time.Time `json:"rotated,omitzero"`
 	Password string    `json:"password,omitempty"`
 	End      *int      `json:"end,omitempty"` // last line: how many keys
 }
@@ -84,19 +85,19 @@ func (v *Vault) exportLines(ctx context.Context, enc *json.Encoder, key []byte, 
 	if err := enc.Encode(snapshotLine{Format: snapshotFormat, Created: report.Created}); err != nil {
 		return err
 	}
-	rows, err := v.db.QueryContext(ctx, "SELECT id, "+refColumns+", seen, p.sealed FROM refs LEFT JOIN passwords p ON p.ref = id ORDER BY id")
+	rows, err := v.db.QueryContext(ctx, "SELECT id, "+refColumns+", seen, rotated, p.sealed FROM refs LEFT JOIN passwords p ON p.ref = id ORDER BY id")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var ref KeyRef
-		var id, seen int64
+		var id, seen, rotated int64
 		var sealed []byte
-		if err := scanRef(rows, &ref, &id, &seen, &sealed); err != nil {
+		if err := scanRef(rows, &ref, &id, &seen, &rotated, &sealed); err != nil {
 			return err
 		}
-		line := snapshotLine{Ref: &ref, Seen: fromNanos(seen)}
+		line := snapshotLine{Ref: &ref, Seen: fromNanos(seen), Rotated: fromNanos(rotated)}
 		if sealed != nil {
 			p, err := unseal(key, ref, sealed)
 			if err != nil {
@@ -213,6 +214,11 @@ func (v *Vault) importLine(ctx context.Context, tx *sql.Tx, put *putter, key []b
 	}
 	if !known || seen < nanos(line.Seen) {
 		if id, _, _, err = put.ref(ctx, ref, line.Seen); err != nil {
+			return err
+		}
+	}
+	if !line.Rotated.IsZero() {
+		if _, err := tx.ExecContext(ctx, "UPDATE refs SET rotated = max(rotated, ?) WHERE id = ?", nanos(line.Rotated), id); err != nil {
 			return err
 		}
 	}

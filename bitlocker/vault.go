@@ -15,6 +15,9 @@ import (
 //go:embed vault.sql
 var vaultSchema string
 
+//go:embed vault2.sql
+var vaultRotation string
+
 // Auditor records what is done with keys before it is done; [audit.Log] is one.
 type Auditor interface {
 	Append(ctx context.Context, entries ...audit.Entry) ([]audit.Entry, error)
@@ -46,7 +49,7 @@ type Vault struct {
 // OpenVault opens the vault at path or creates it (mode 0600). It is locked; a new one has no data key until
 // [Vault.Protect].
 func OpenVault(ctx context.Context, path string, o Options) (*Vault, error) {
-	db, err := sqlitefile.Open(ctx, path, sqlitefile.Kind{What: "key vault", ApplicationID: 0x666c6d6b, Migrations: []string{vaultSchema}})
+	db, err := sqlitefile.Open(ctx, path, sqlitefile.Kind{What: "key vault", ApplicationID: 0x666c6d6b, Migrations: []string{vaultSchema, vaultRotation}})
 	if err != nil {
 		return nil, err
 	}

@@ -160,7 +160,7 @@ func judge(m Machine, keys []bitlocker.Match) Line {
 			denied++
 		case k.State == bitlocker.StateMissing:
 			missing++
-		case k.Deleted, k.Stale, before(k, m):
+		case k.Deleted, k.Stale, !k.Rotated.IsZero(), before(k, m):
 			stale++
 		default:
 			if line.Usable == 0 {
@@ -206,6 +206,8 @@ func whyStale(m Machine, keys []bitlocker.Match) string {
 			reason = "deleted in " + k.Source
 		case k.Stale:
 			reason = "replaced, says " + k.Source
+		case !k.Rotated.IsZero():
+			reason = "rotated on " + day(k.Rotated) + ", and the new one was not read yet"
 		case before(k, m):
 			reason = "escrowed before the machine was set up on " + day(m.Reimaged)
 		}

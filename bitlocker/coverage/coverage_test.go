@@ -71,6 +71,18 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+func TestRotatedKeyIsStale(t *testing.T) {
+	machines := []coverage.Machine{{Name: "PC-1"}}
+	rotated := func(k *bitlocker.Match) { k.Rotated = t0 }
+	old, fresh := key(1, bitlocker.Machine{Name: "PC-1"}, rotated), key(2, bitlocker.Machine{Name: "PC-1"})
+	if l := coverage.Build(t0, machines, []bitlocker.Match{old}).Lines[0]; l.Verdict != coverage.Stale || !strings.Contains(l.Why, "rotated on") {
+		t.Errorf("%+v", l)
+	}
+	if l := coverage.Build(t0, machines, []bitlocker.Match{old, fresh}).Lines[0]; l.Verdict != coverage.OK || l.Newest != fresh.ID {
+		t.Errorf("%+v", l)
+	}
+}
+
 func TestMatching(t *testing.T) {
 	machines := []coverage.Machine{
 		{ID: "1", Name: "PC-1", FQDN: "pc-1.a.test", DeviceIDs: []string{"D1", "old"}, DN: "CN=PC-1,OU=X,DC=a"},

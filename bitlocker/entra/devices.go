@@ -81,7 +81,7 @@ func (s *Source) Rotate(ctx context.Context, deviceID string) error {
 	}
 	switch len(found) {
 	case 0:
-		return fmt.Errorf("rotate keys of device %s: %w", deviceID, hint.Wrap(ErrNotManaged, "for machines of a domain use the playbook rotate-recovery-password"))
+		return fmt.Errorf("rotate keys of device %s: %w", deviceID, hint.Wrap(ErrNotManaged, "where WinRM reaches it: `fleetmend keys rotate HOST --via winrm`, with --escrow ad or entra"))
 	case 1:
 	default:
 		return fmt.Errorf("rotate keys of device %s: Intune knows it %d times; remove the stale entries first", deviceID, len(found))

@@ -67,15 +67,16 @@ func scriptCmds() map[string]func(ts *testscript.TestScript, neg bool, args []st
 	maps.Copy(cmds, mediaCmds)
 	maps.Copy(cmds, directoryCmds)
 	maps.Copy(cmds, keysCmds)
+	maps.Copy(cmds, rotateCmds)
 	return cmds
 }
 
 // startFleet is the script command `fleet DIR N SEED [key=value...]`: a simulated fleet in this process until the script ends.
 func startFleet(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
-		ts.Fatalf("usage: fleet DIR MACHINES SEED [broken=SHARE] [unreachable=SHARE]")
+		ts.Fatalf("usage: fleet DIR MACHINES SEED [broken=SHARE] [unreachable=SHARE] [plain=yes]")
 	}
-	flags := simFlags{broken: -1, silent: -1}
+	flags, plain := simFlags{broken: -1, silent: -1}, false
 	var err error
 	flags.machines, err = strconv.Atoi(args[1])
 	ts.Check(err)
@@ -86,6 +87,8 @@ func startFleet(ts *testscript.TestScript, neg bool, args []string) {
 		switch key {
 		case "broken":
 			flags.broken, err = strconv.ParseFloat(value, 64)
+		case "plain": // every machine answers
+			plain = value == "yes"
 		case "unreachable":
 			flags.silent, err = strconv.ParseFloat(value, 64)
 		default:
@@ -93,7 +96,12 @@ func startFleet(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		ts.Check(err)
 	}
-	fleet, err := flags.fleet()
+	options, err := flags.options()
+	ts.Check(err)
+	if plain {
+		options.Mix = &simfleet.Mix{Affected: .6}
+	}
+	fleet, err := simfleet.New(options)
 	ts.Check(err)
 	ts.Check(fleet.Start(context.Background()))
 	ts.Defer(func() { fleet.Close() })

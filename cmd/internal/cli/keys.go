@@ -22,7 +22,7 @@ import (
 func newKeys(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "keys",
-		Short:   "BitLocker recovery keys: find, show, print, check",
+		Short:   "BitLocker recovery keys: find, show, print, check, rotate",
 		GroupID: "work",
 		Args:    noArgs,
 		Long: `The key desk knows which BitLocker recovery keys exist, in which directory, and for which machine. Finding needs no
@@ -33,11 +33,13 @@ The first time:
   fleetmend keys sync               read which keys there are
 On the day:
   fleetmend keys find 4C4B6D8A      the digits on the recovery screen
-  fleetmend keys show 4C4B6D8A --reason "INC-1234"`,
+  fleetmend keys show 4C4B6D8A --reason "INC-1234"
+And afterwards:
+  fleetmend keys rotate 4C4B6D8A --reason "INC-1234"`,
 	}
 	cmd.AddCommand(
 		newKeysFind(a), newKeysShow(a), newKeysSheet(a), newKeysVerify(a),
-		newKeysSync(a), newKeysImport(a), newKeysCoverage(a),
+		newKeysSync(a), newKeysImport(a), newKeysCoverage(a), newKeysRotate(a),
 		newKeysProtect(a), newKeysStatus(a), newKeysUnlock(a), newKeysLock(a),
 		newKeysExport(a), newKeysImportSnapshot(a),
 	)
@@ -201,13 +203,18 @@ func readIdentities(file string) ([]age.Identity, error) {
 	return identities, nil
 }
 
-// reasonFor gives the reason for the audit, asked for where a person is there.
+// reasonFor gives the reason for a reveal, asked for where a person is there.
 func (a *app) reasonFor(reason string) (string, error) {
+	return a.reasonWhy(reason, "Why is the key needed", errors.New("a reason is needed before a key leaves the vault, and nothing was shown"))
+}
+
+// reasonWhy gives the reason for the audit; without one and without anybody to ask, the error.
+func (a *app) reasonWhy(reason, question string, missing error) (string, error) {
 	if strings.TrimSpace(reason) != "" {
 		return strings.TrimSpace(reason), nil
 	}
 	if a.canAsk() {
-		answer, err := a.streams.ask("Why is the key needed? It is written to the audit: ")
+		answer, err := a.streams.ask(question + "? It is written to the audit: ")
 		if err != nil {
 			return "", err
 		}
@@ -215,5 +222,5 @@ func (a *app) reasonFor(reason string) (string, error) {
 			return answer, nil
 		}
 	}
-	return "", usage(errors.New("a reason is needed before a key leaves the vault, and nothing was shown"), `give it with --reason, such as --reason "INC-1234, at the desk of the user"`)
+	return "", usage(missing, `give it with --reason, such as --reason "INC-1234, at the desk of the user"`)
 }

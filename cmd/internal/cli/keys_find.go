@@ -70,6 +70,12 @@ func keyRemark(k foundKey) string {
 	if k.Stale {
 		words = append(words, strings.TrimSuffix("replaced: "+k.StaleCause, ": "))
 	}
+	if !k.Rotated.IsZero() {
+		words = append(words, "rotated "+dayOf(k.Rotated))
+	}
+	if !k.RotationAsked.IsZero() && k.Rotated.IsZero() {
+		words = append(words, "rotation asked of Intune "+dayOf(k.RotationAsked))
+	}
 	if k.Note != "" {
 		words = append(words, k.Note)
 	}

@@ -78,12 +78,16 @@ func (a *app) showKey(ctx context.Context, text string, f showFlags) error {
 	}
 	groups := key.Password.Groups()
 	shown := shownKey{KeyRef: key.KeyRef, Password: key.Password.Reveal(), Groups: groups[:], Phonetic: sheet.Phonetic(key.Password)}
-	return one(a.out, a.streams.Out, shown, func(w io.Writer) error {
+	err = one(a.out, a.streams.Out, shown, func(w io.Writer) error {
 		writeKeyHead(w, key.KeyRef)
 		return sheet.Terminal(w, key.Password, sheet.Screen{
 			Width: a.streams.Width, ASCII: f.ascii, Color: a.streams.OutTTY && !a.noColor, Light: f.light, Enter: f.enter,
 		})
 	})
+	if err == nil && matches[0].Rotated.IsZero() {
+		a.say("This key is known to somebody now. When the machine runs again, replace it: fleetmend keys rotate %s --reason \"...\"", id.Short())
+	}
+	return err
 }
 
 func writeKeyHead(w io.Writer, ref bitlocker.KeyRef) {

@@ -54,8 +54,20 @@ func (p *planFlags) add(a *app, cmd *cobra.Command) {
 	f.StringVar(&p.script, "script", "", "run this script file instead of a playbook (.ps1, .cmd or .bat)")
 	f.StringVar(&p.command, "command", "", "run this PowerShell command instead of a playbook")
 	f.StringVar(&p.reboot, "reboot", "", "never, if-fixed or always, instead of what the playbook says")
-	f.BoolVar(&p.dryRun, "dry-run", false, "only detect, change nothing (what PowerShell calls -WhatIf)")
+	f.DurationVar(&p.rebootWait, "reboot-wait", 15*time.Minute, "how long a restart may take")
 	f.BoolVar(&p.force, "force", false, "go on although lint finds errors in the playbook")
+	p.rules(cmd)
+	complete(cmd, "reboot", "never", "if-fixed", "always")
+	for _, name := range []string{"on", "exclude"} {
+		_ = cmd.RegisterFlagCompletionFunc(name, completing(a.selectorWords))
+	}
+	cmd.ValidArgsFunction = playbookCompletion
+}
+
+// rules adds the flags that say how a run goes, whatever it does.
+func (p *planFlags) rules(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.BoolVar(&p.dryRun, "dry-run", false, "only detect, change nothing (what PowerShell calls -WhatIf)")
 	f.StringVar(&p.waves, "waves", "1,10,10%,100%", "sizes of the waves: counts, or percentages of all reached by then")
 	f.IntVar(&p.forks, "forks", 200, "machines at once")
 	f.IntVar(&p.perSite, "per-site", 0, "machines at once in one site (0: no limit)")
@@ -69,13 +81,7 @@ func (p *planFlags) add(a *app, cmd *cobra.Command) {
 	f.IntVar(&p.retries, "retries", 3, "further attempts where nothing has run; a silent machine is knocked at for as long as they take")
 	f.DurationVar(&p.backoff, "backoff", 2*time.Second, "pause before the first further attempt, doubled each time")
 	f.DurationVar(&p.machineTimeout, "machine-timeout", 10*time.Minute, "time for one machine, all attempts together")
-	f.DurationVar(&p.rebootWait, "reboot-wait", 15*time.Minute, "how long a restart may take")
 	f.DurationVar(&p.runTimeout, "run-timeout", 0, "time for the whole run (0: none)")
-	complete(cmd, "reboot", "never", "if-fixed", "always")
-	for _, name := range []string{"on", "exclude"} {
-		_ = cmd.RegisterFlagCompletionFunc(name, completing(a.selectorWords))
-	}
-	cmd.ValidArgsFunction = playbookCompletion
 }
 
 // defaults takes from the settings what the command line does not say.
@@ -165,14 +171,6 @@ func (a *app) freeze(cmd *cobra.Command, p *planFlags, args []string) (*plan.Pla
 		return nil, err
 	}
 	p.defaults(cmd, c.Run)
-	options, err := p.options()
-	if err != nil {
-		return nil, err
-	}
-	sizes, err := plan.ParseWaves(p.waves)
-	if err != nil {
-		return nil, coded(exitUsage, fmt.Errorf("--waves: %w", err))
-	}
 	source, err := p.source(args)
 	if err != nil {
 		return nil, err
@@ -196,13 +194,26 @@ func (a *app) freeze(cmd *cobra.Command, p *planFlags, args []string) (*plan.Pla
 		return nil, err
 	}
 	entries, skipped := split(machines, excluded)
+	return p.frozen(entries, skipped, plan.Source{Playbook: bound, File: playbookFile(args), Digest: source.Digest, Parameters: p.set})
+}
+
+// frozen makes a plan for machines by the rules of the flags.
+func (p *planFlags) frozen(entries []plan.Entry, skipped []plan.Skip, source plan.Source) (*plan.Plan, error) {
+	options, err := p.options()
+	if err != nil {
+		return nil, err
+	}
+	sizes, err := plan.ParseWaves(p.waves)
+	if err != nil {
+		return nil, coded(exitUsage, fmt.Errorf("--waves: %w", err))
+	}
 	mode := agent.Fix
 	if p.dryRun {
 		mode = agent.Detect
 	}
 	return plan.New(plan.Input{
-		Entries: entries, Skipped: skipped, Source: plan.Source{Playbook: bound, File: playbookFile(args), Digest: source.Digest, Parameters: p.set},
-		Mode: mode, Waves: sizes, Options: options, Operator: operator(), Selector: p.on, Now: time.Now(), TTL: p.ttl,
+		Entries: entries, Skipped: skipped, Source: source, Mode: mode, Waves: sizes, Options: options,
+		Operator: operator(), Selector: p.on, Now: time.Now(), TTL: p.ttl,
 	})
 }
 

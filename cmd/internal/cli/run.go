@@ -128,22 +128,36 @@ func (a *app) carryOut(ctx context.Context, p *plan.Plan, c carryFlags) error {
 	return a.execute(ctx, p, c, func(ctx context.Context, e *run.Engine) (*journal.Run, error) { return e.Start(ctx, p) })
 }
 
-// execute opens journal and route, lets start run an engine, and reports.
+// execute lets start run an engine, and reports.
 func (a *app) execute(ctx context.Context, p *plan.Plan, c carryFlags, start func(context.Context, *run.Engine) (*journal.Run, error)) error {
+	j, result, err := a.drive(ctx, p, c, start)
+	if result == nil {
+		return err
+	}
+	concluded := a.conclude(context.WithoutCancel(ctx), j, result.ID, c)
+	if err != nil && !errors.Is(err, context.Canceled) { // the journal could not be written, say: that is said last
+		return err
+	}
+	return concluded
+}
+
+// drive opens journal and route and lets start run an engine. Without a run there is an error; with one there may be.
+func (a *app) drive(ctx context.Context, p *plan.Plan, c carryFlags, start func(context.Context, *run.Engine) (*journal.Run, error)) (*journal.Journal, *journal.Run, error) {
+	began := time.Now()
 	j, err := a.openJournal(ctx)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	winrm, err := a.winrmRoute(ctx, c.passwordFile)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	shown := a.newProgress(p)
 	engine, err := run.New(run.Options{
 		Journal: j, Routes: map[string]route.Route{winrm.Name(): winrm}, Observer: shown, Logger: a.logger, Approve: a.approver(),
 	})
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	release := onFirstInterrupt(ctx, func(text string) { a.say("\n%s", text) }, func() {
 		a.say("\nstopping: no further machine is started, those in flight end. Ctrl-C again ends at once.")
@@ -154,14 +168,13 @@ func (a *app) execute(ctx context.Context, p *plan.Plan, c carryFlags, start fun
 	if dropped := shown.close(); dropped > 0 {
 		a.say("%s not shown; the journal has them all", counted(dropped, "event was", "events were"))
 	}
-	if err != nil && result == nil {
-		return err
+	if result == nil {
+		return nil, nil, err
 	}
-	concluded := a.conclude(context.WithoutCancel(ctx), j, result.ID, c)
-	if err != nil && !errors.Is(err, context.Canceled) { // the journal could not be written, say: that is said last
-		return err
+	if noted := a.noteRotations(context.WithoutCancel(ctx), j, result.ID, began); noted != nil {
+		a.say("the rotation could not be noted in vault and audit; the journal has it: %v", noted)
 	}
-	return concluded
+	return j, result, err
 }
 
 // approver asks a person between waves, or leaves it to `runs approve` from elsewhere.
@@ -221,7 +234,11 @@ func buildReport(ctx context.Context, j *journal.Journal, id string) (*journal.R
 	if err != nil {
 		return nil, nil, err
 	}
-	return r, report.Build(*r, machines, events), nil
+	built := report.Build(*r, machines, events)
+	if r.Playbook == rotatePlaybook {
+		built.Next = afterRotate(r, built.Next)
+	}
+	return r, built, nil
 }
 
 func countsText(counts map[journal.Outcome]int) string {
