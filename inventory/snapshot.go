@@ -93,7 +93,7 @@ func sourcesOf(recs []*rec) []string {
 	return out
 }
 
-// find gives the machines a name, FQDN, ID or former ID stands for.
+// find gives the machines a name, FQDN, ID, former ID, MAC address or mainboard UUID stands for.
 func (p *snapshot) find(name string) []int {
 	if found := p.byName[strings.ToUpper(name)]; found != nil {
 		return found
@@ -108,11 +108,27 @@ func (p *snapshot) find(name string) []int {
 	if i, ok := p.byID[id]; ok {
 		return []int{i}
 	}
-	return nil
+	return p.findHardware(name)
+}
+
+// findHardware looks for a MAC address or the UUID of a mainboard, by which machines without a name are known.
+func (p *snapshot) findHardware(name string) (found []int) {
+	mac, notMAC := normalMAC(name)
+	id, notUUID := normalGUID(name)
+	if notMAC != nil && notUUID != nil {
+		return nil
+	}
+	for i := range p.machines {
+		m := &p.machines[i]
+		if notMAC == nil && slices.Contains(m.MACs, mac) || notUUID == nil && m.Claims.SMBIOS == id {
+			found = append(found, i)
+		}
+	}
+	return found
 }
 
 // Machine gives one machine with everything known of it: provenance, records and conflicts. The name is a short name,
-// an FQDN, an ID, or an ID the machine had before it was joined with another. A name of nobody is an
+// an FQDN, an ID, an ID the machine had before it was joined with another, a MAC address or the UUID of its mainboard. A name of nobody is an
 // [*UnknownMachinesError], a name of several an [*AmbiguousNameError].
 func (s *Store) Machine(ctx context.Context, nameOrID string) (Machine, error) {
 	snap, err := s.snapshot(ctx)

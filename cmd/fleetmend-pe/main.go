@@ -70,7 +70,7 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) int {
 		}
 		base = filepath.Dir(program)
 	}
-	fmt.Fprintf(out, "\r\nfleetmend repairs this machine. Please leave the stick in.\r\n\r\n")
+	fmt.Fprintf(out, "\r\nfleetmend repairs this machine. If it was started from a stick, please leave that in.\r\n\r\n")
 	var system pe.System = machine{}
 	if len(given) > 0 {
 		system = prepared{machine{}, given}
@@ -96,7 +96,7 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) int {
 	if noReboot || settings.NoReboot || len(given) > 0 {
 		return exitOK
 	}
-	fmt.Fprintf(out, "The machine restarts now. Take the stick out.\r\n")
+	fmt.Fprintf(out, "The machine restarts now. If there is a stick in it, take that out.\r\n")
 	if err := exec.CommandContext(ctx, "wpeutil", "reboot").Run(); err != nil {
 		fmt.Fprintf(out, "It did not restart by itself (%v): switch it off and on.\r\n", err)
 	}

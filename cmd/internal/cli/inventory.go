@@ -58,7 +58,7 @@ func (a *app) selectMachines(cmd *cobra.Command, text string) ([]inventory.Machi
 }
 
 var machineColumns = []column[inventory.Machine]{
-	{"name", false, func(m inventory.Machine) string { return m.Name }},
+	{"name", false, shownName},
 	{"fqdn", true, func(m inventory.Machine) string { return m.FQDN }},
 	{"address", true, func(m inventory.Machine) string { return m.Address }},
 	{"site", false, func(m inventory.Machine) string { return m.Site }},
@@ -76,6 +76,17 @@ var machineColumns = []column[inventory.Machine]{
 	{"last seen", false, func(m inventory.Machine) string { return ago(m.LastSeen, time.Now()) }},
 	{"sources", true, func(m inventory.Machine) string { return joined(m.Sources) }},
 	{"conflicts", true, func(m inventory.Machine) string { return number(len(m.Conflicts)) }},
+}
+
+// shownName is what a machine can be called by: those that only asked for a boot file have no name yet.
+func shownName(m inventory.Machine) string {
+	switch {
+	case m.Name != "":
+		return m.Name
+	case len(m.MACs) > 0:
+		return m.MACs[0]
+	}
+	return m.ID
 }
 
 func number(n int) string {
@@ -125,8 +136,8 @@ func newInventoryShow(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "show MACHINE",
 		Short:             "Show one machine: every field with where it came from, records and conflicts",
-		Example:           "fleetmend inventory show WS00042\nfleetmend inventory show WS00042 -o json",
-		Args:              exactly(1, "the name of a machine"),
+		Example:           "fleetmend inventory show WS00042\nfleetmend inventory show 52:54:00:12:34:56\nfleetmend inventory show WS00042 -o json",
+		Args:              exactly(1, "a machine by its name, ID, MAC address or mainboard UUID"),
 		ValidArgsFunction: first(completing(a.machineNames)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			store, err := a.openStore(cmd.Context())
@@ -151,7 +162,7 @@ func showMachine(w io.Writer, m inventory.Machine) error {
 		{"os.build", number(m.OS.Build)}, {"serial", m.Serial}, {"manufacturer", m.Manufacturer}, {"model", m.Model},
 		{"owner", m.Owner}, {"macs", strings.Join(m.MACs, ", ")}, {"priority", itoa(m.Priority)}, {"tags", strings.Join(m.Tags, ", ")},
 		{"groups", strings.Join(m.Groups, ", ")}, {"health", strings.TrimSpace(string(m.Health) + " " + m.HealthReason)},
-		{"last_seen", when(m.LastSeen)}, {"installed", when(m.Installed)}, {"encrypted", m.Encrypted}, {"sid", m.Claims.SID}, {"object_guid", m.Claims.ObjectGUID},
+		{"last_seen", when(m.LastSeen)}, {"installed", when(m.Installed)}, {"encrypted", m.Encrypted}, {"smbios", m.Claims.SMBIOS}, {"sid", m.Claims.SID}, {"object_guid", m.Claims.ObjectGUID},
 	}
 	for _, r := range rows {
 		if r.value == "" {

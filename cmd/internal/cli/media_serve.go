@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/media/pxe"
 )
@@ -51,7 +52,7 @@ type serveFlags struct {
 	address, machines, cert, key string
 	dhcp, boot, tftp, http       int
 	loaders                      map[string]string
-	dryRun, forget               bool
+	dryRun, forget, once         bool
 }
 
 func newMediaServe(a *app) *cobra.Command {
@@ -71,6 +72,7 @@ check who a machine says it is: put only sealed key bundles there.`,
 	f := cmd.Flags()
 	f.StringVar(&s.address, "address", "", "IPv4 address of this computer in the network of the machines")
 	f.BoolVar(&s.dryRun, "dry-run", false, "answer nothing, only show who asks and what it would get")
+	f.BoolVar(&s.once, "once", false, "leave a machine alone that has fetched boot.wim, if its firmware starts from the network first")
 	f.StringVar(&s.machines, "machine-files", "", "folder with one folder for each machine that gets files of its own")
 	f.StringToStringVar(&s.loaders, "loader", nil, "first program by firmware: bios, x64, arm64 or ia32, as x64=ipxe.efi (default: found by name)")
 	f.StringVar(&s.cert, "tls-cert", "", "certificate for HTTPS instead of HTTP (PEM)")
@@ -85,7 +87,7 @@ check who a machine says it is: put only sealed key bundles there.`,
 }
 
 func (s *serveFlags) config(dir string) (c pxe.Config, err error) {
-	c = pxe.Config{Dir: dir, DHCP: s.dhcp, Boot: s.boot, TFTP: s.tftp, HTTP: s.http, Loaders: s.loaders, DryRun: s.dryRun}
+	c = pxe.Config{Dir: dir, DHCP: s.dhcp, Boot: s.boot, TFTP: s.tftp, HTTP: s.http, Loaders: s.loaders, DryRun: s.dryRun, Once: s.once}
 	if c.Address, err = netip.ParseAddr(s.address); err != nil || !c.Address.Is4() {
 		return c, usage(errorf("--address %q is not an IPv4 address", s.address), "give the address of this computer in the network of the machines")
 	}
@@ -105,14 +107,14 @@ func (s *serveFlags) config(dir string) (c pxe.Config, err error) {
 	if s.cert != "" {
 		pair, err := tls.LoadX509KeyPair(s.cert, s.key)
 		if err != nil {
-			return c, fmt.Errorf("load the certificate: %w", err)
+			return c, hint.Wrap(fmt.Errorf("load the certificate: %w", err), "give a certificate with its chain and its key, both as PEM")
 		}
 		c.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	}
 	if s.machines != "" {
 		root, err := os.OpenRoot(s.machines)
 		if err != nil {
-			return c, fmt.Errorf("open the files of machines: %w", err)
+			return c, hint.Wrap(fmt.Errorf("open the files of machines: %w", err), "make the folder, with one folder in it for each machine, named by MAC address (52-54-00-12-34-56) or UUID")
 		}
 		c.Machine = func(_ context.Context, who pxe.Client) ([]pxe.File, error) { return machineFiles(root, who) }
 	}
@@ -175,6 +177,9 @@ func (a *app) mediaServe(ctx context.Context, dir string, s serveFlags) error {
 		if name := server.Loaders()[kind]; name != "" {
 			a.say("%s machines start with %s", kind, name)
 		}
+	}
+	for _, w := range server.Lacking() {
+		a.say("WARNING: %s", w)
 	}
 	if s.dryRun {
 		a.say("dry run: nothing is answered. Ctrl-C ends it.")

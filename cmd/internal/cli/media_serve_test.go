@@ -50,6 +50,14 @@ func TestServedClientsAreKept(t *testing.T) {
 	if len(machines) != 2 || byMAC["52:54:00:12:34:56"] != "WS001" {
 		t.Errorf("%d machines, by MAC: %v", len(machines), byMAC)
 	}
+	for _, name := range []string{"52:54:00:12:34:56", "52-54-00-12-34-56", "00112233-4455-6677-8899-AABBCCDDEEFF"} {
+		if m, err := store.Machine(t.Context(), name); err != nil || m.Name != "WS001" || m.Provenance["macs"].Source != "pxe" {
+			t.Errorf("%s is %q, its MAC address from %q: %v", name, m.Name, m.Provenance["macs"].Source, err)
+		}
+	}
+	if m, err := store.Machine(t.Context(), "52:54:00:12:34:99"); err != nil || m.Name != "" || shownName(m) != "52:54:00:12:34:99" {
+		t.Errorf("the one without a name: %q, %v", shownName(m), err)
+	}
 }
 
 func TestMachineFiles(t *testing.T) {

@@ -35,6 +35,13 @@ const (
 	SumsFile     = "sums.sha256" // at the root of the medium, in the format of sha256sum
 )
 
+// Where things are when a machine starts over the network: wimboot shows every file that it was given in System32 of the
+// image, so settings and keys of one machine lie there, and win over those on a stick.
+const (
+	GivenDir    = "Windows/System32"
+	NetworkFile = "fleetmend-network.json" // says that there may be no stick
+)
+
 // Medium describes a medium. It is the same on the stick and inside its image, and the same input gives the same bytes.
 type Medium struct {
 	Version    int       `json:"v"`  // 1

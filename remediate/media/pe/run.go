@@ -51,14 +51,16 @@ var ErrNoMedium = errors.New("the medium is not there any more, or cannot be wri
 type session struct {
 	Options
 	stick    string // root of the medium, "" if it was not found
+	network  bool   // started over the network, so there may be no stick
+	keys     string // where sealed keys were found
 	medium   *aboard.Medium
 	settings *aboard.Settings
 	books    []playbook.Playbook
 	result   aboard.Result
 }
 
-// Run does the work on this machine and returns its result, which was also written to the medium. Where that was not
-// possible, the result comes with an error that wraps [ErrNoMedium]. A result with outcome failed is no error.
+// Run does the work on this machine and returns its result, which was also written to the medium if there is one. Where
+// that was not possible, the result comes with an error that wraps [ErrNoMedium]. A result with outcome failed is no error.
 func Run(ctx context.Context, o Options) (*aboard.Result, *aboard.Settings, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -99,19 +101,8 @@ func (s *session) prepare(ctx context.Context) error {
 	if loaded {
 		s.say("Drivers were loaded.")
 	}
-	for _, dir := range places {
-		settings, err := aboard.ReadSettings(os.DirFS(dir))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("read the settings in %s: %w", dir, err)
-		}
-		s.settings = settings
-		break
-	}
-	if s.settings == nil {
-		return hint.Wrap(fmt.Errorf("there are no settings in %s", strings.Join(places, " or ")), "build the medium again with fleetmend media build")
+	if err := s.readSettings(places); err != nil {
+		return err
 	}
 	for _, dir := range places {
 		if s.books, err = aboard.ReadPlaybooks(os.DirFS(dir)); err != nil {
@@ -127,6 +118,37 @@ func (s *session) prepare(ctx context.Context) error {
 	s.result.Run = s.settings.Run
 	if s.medium != nil {
 		s.result.Medium = s.medium.ID
+	}
+	return nil
+}
+
+// readSettings looks for settings and sealed keys: given to this machine over the network, on the stick, inside the image.
+func (s *session) readSettings(places []string) error {
+	given := filepath.Join(filepath.Dir(s.Base), filepath.FromSlash(aboard.GivenDir))
+	if _, err := os.Stat(filepath.Join(given, aboard.NetworkFile)); err == nil {
+		s.network = true
+		places = append([]string{given}, places...)
+	}
+	for _, dir := range places {
+		settings, err := aboard.ReadSettings(os.DirFS(dir))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read the settings in %s: %w", dir, err)
+		}
+		s.settings = settings
+		break
+	}
+	for _, dir := range places {
+		name := filepath.Join(dir, aboard.KeysFile)
+		if st, err := os.Stat(name); err == nil && st.Mode().IsRegular() {
+			s.keys = name
+			break
+		}
+	}
+	if s.settings == nil {
+		return hint.Wrap(fmt.Errorf("there are no settings in %s", strings.Join(places, " or ")), "build the medium again with fleetmend media build")
 	}
 	return nil
 }
@@ -288,7 +310,7 @@ func (s *session) conclude() {
 	}
 	switch {
 	case len(r.Playbooks) == 0:
-		r.Outcome, r.Message = agent.Failed, noWindows(r.Volumes)
+		r.Outcome, r.Message = agent.Failed, noWindows(r.Volumes, s.keys)
 	case len(failed) > 0:
 		r.Outcome, r.Message = agent.Failed, "Not repaired. "+strings.Join(failed, "; ")
 	case len(fixed) > 0:
@@ -298,7 +320,7 @@ func (s *session) conclude() {
 	}
 }
 
-func noWindows(volumes []aboard.Volume) string {
+func noWindows(volumes []aboard.Volume, keys string) string {
 	var notes []string
 	for _, v := range volumes {
 		if v.Note != "" {
@@ -308,11 +330,20 @@ func noWindows(volumes []aboard.Volume) string {
 	if len(notes) == 0 {
 		return "Not repaired. No Windows was found on any disk: a driver for the disk controller may be missing on the medium."
 	}
-	return "Not repaired. No Windows that can be read was found: " + strings.Join(notes, "; ") + "."
+	text := "Not repaired. No Windows that can be read was found: " + strings.Join(notes, "; ") + "."
+	if keys != "" {
+		text += " Sealed recovery keys are in " + keys + "."
+	}
+	return text
 }
 
-// leave writes the result to the medium: whole under its name, or not at all.
+// leave writes the result to the medium: whole under its name, or not at all. A machine that was started over the network
+// has none.
 func (s *session) leave() error {
+	if s.stick == "" && s.network {
+		s.say("This machine was started over the network without a stick: no result is kept.")
+		return nil
+	}
 	if s.stick == "" {
 		return hint.Wrap(ErrNoMedium, "the result is on this screen only; leave the stick in until the machine restarts")
 	}

@@ -211,6 +211,37 @@ func TestStickOverridesImage(t *testing.T) {
 	}
 }
 
+// TestStartedOverTheNetwork: wimboot shows what it was given in System32 of the image, and there is no stick to leave a
+// result on.
+func TestStartedOverTheNetwork(t *testing.T) {
+	p := newPlace(t, auto(), bound(t, channelFile, nil))
+	p.system.drives = []string{p.disk}
+	system32 := filepath.Join(filepath.Dir(p.base), "Windows", "System32")
+	own := auto()
+	own.Run, own.Message = "run-of-this-machine", "Desk 12"
+	put(t, filepath.Join(system32, "settings.json"), asJSON(t, own))
+	keys := put(t, filepath.Join(system32, "keys.age"), "sealed")
+	if r, _, err := p.run(t, ""); !errors.Is(err, ErrNoMedium) || r.Run != auto().Run {
+		t.Errorf("a settings.json that is none of ours was taken: %+v, %v", r, err)
+	}
+	put(t, filepath.Join(system32, "fleetmend-network.json"), "{}")
+	r, words, err := p.run(t, "")
+	if err != nil || r.Outcome != agent.Clean || r.Run != own.Run || !strings.Contains(words, "Desk 12") || !strings.Contains(words, "no result is kept") {
+		t.Errorf("%+v, %v\n%s", r, err, words)
+	}
+	p.system.drives = []string{filepath.Join(p.disk, "not there")}
+	if r, _, err = p.run(t, ""); err != nil || !strings.Contains(r.Message, "Sealed recovery keys are in "+keys) {
+		t.Errorf("locked: %+v, %v", r, err)
+	}
+	p.system.drives = []string{p.disk, p.stick} // a stick in it is used all the same
+	if r, _, err = p.run(t, ""); err != nil || r.Run != own.Run {
+		t.Errorf("with a stick: %+v, %v", r, err)
+	}
+	if files, err := aboard.ReadResults(os.DirFS(p.stick)); err != nil || len(files) != 1 {
+		t.Errorf("%+v, %v", files, err)
+	}
+}
+
 func TestRunWithoutWhatItNeeds(t *testing.T) {
 	p := newPlace(t, auto(), bound(t, channelFile, nil))
 	p.system.drives = []string{p.stick}

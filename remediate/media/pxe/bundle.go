@@ -16,6 +16,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/remediate/media"
+	"github.com/fleetmend/fleetmend/remediate/media/aboard"
 	"github.com/fleetmend/fleetmend/remediate/media/content"
 	"github.com/fleetmend/fleetmend/remediate/media/wim"
 )
@@ -64,11 +65,12 @@ func Bundle(ctx context.Context, o BundleOptions) (b Bundled, err error) {
 			sweep(o.Dir, existed)
 		}
 	}()
-	b = Bundled{Dir: o.Dir, Warnings: lacking(entries)}
-	b.Files = make([]string, 0, len(entries)+3)
+	entries = append(entries, content.Bytes(aboard.NetworkFile, []byte("{\"v\": 1}\n")))
+	b = Bundled{Dir: o.Dir, Files: make([]string, 0, len(entries)+3)}
 	for _, e := range entries {
 		b.Files = append(b.Files, e.Path)
 	}
+	b.Warnings = lacking(b.Files)
 	slices.Sort(b.Files)
 	entries = append(entries, content.Bytes(ScriptName, []byte(Script(b.Files, nil))), content.Bytes(ReadmeName, []byte(readme)))
 	var sums []string
@@ -178,10 +180,10 @@ func openSource(name string) (fs.FS, content.Entry, io.Closer, error) {
 }
 
 // lacking says what a bundle cannot do with what it has.
-func lacking(entries []content.Entry) []string {
+func lacking(there []string) []string {
 	has := func(names ...string) bool {
-		return slices.ContainsFunc(entries, func(e content.Entry) bool {
-			return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(e.Path, n) })
+		return slices.ContainsFunc(there, func(t string) bool {
+			return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(t, n) })
 		})
 	}
 	var w []string

@@ -14,6 +14,7 @@ type responder struct {
 	address netip.Addr        // of this server
 	loaders map[string]string // file by kind: bios, x64, arm64, ia32
 	base    string            // http://address:port, for HTTP Boot and iPXE; empty without HTTP
+	tftp    bool              // there is a TFTP service
 }
 
 const (
@@ -46,6 +47,8 @@ func (r responder) reply(m *dhcpv4.DHCPv4, c Client, port int) (answer *dhcpv4.D
 	case port == dhcpPort && t == dhcpv4.MessageTypeDiscover:
 	case port == bootPort && (t == dhcpv4.MessageTypeRequest || t == dhcpv4.MessageTypeInform):
 		kind = dhcpv4.MessageTypeAck
+	case t == dhcpv4.MessageTypeRequest:
+		return nil, fmt.Sprintf("takes the address %s from the DHCP server %s", m.RequestedIPAddress(), m.ServerIdentifier())
 	default:
 		return nil, fmt.Sprintf("%s on port %d is for the DHCP server", t, port)
 	}
@@ -81,7 +84,15 @@ func (r responder) reply(m *dhcpv4.DHCPv4, c Client, port int) (answer *dhcpv4.D
 	if class == "HTTPClient" || c.IPXE || len(file) >= 128 {
 		answer.UpdateOption(dhcpv4.OptBootFileName(file))
 	}
-	return answer, "gave it " + file
+	return answer, "is told to start"
+}
+
+// bootFile is what an answer names.
+func bootFile(m *dhcpv4.DHCPv4) string {
+	if name := m.BootFileNameOption(); name != "" {
+		return name
+	}
+	return m.BootFileName
 }
 
 // file is what a client starts: the loader for its architecture, or for iPXE the script.
@@ -103,6 +114,8 @@ func (r responder) file(c Client) (file, why string) {
 		return "", "it wants HTTP, and HTTP is off"
 	case c.Arch.http():
 		return r.base + "/" + name, ""
+	case !r.tftp:
+		return "", "it wants TFTP, and TFTP is off"
 	}
 	return name, ""
 }

@@ -79,6 +79,7 @@ type Event struct {
 	File     string    `json:"file,omitempty"`
 	Bytes    int64     `json:"bytes,omitempty"` // sent
 	Answered bool      `json:"answered"`
+	whole    bool      // the whole file was fetched
 }
 
 // parseMAC returns an Ethernet address in its usual form.

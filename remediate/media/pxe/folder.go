@@ -7,6 +7,8 @@ import (
 	"os"
 	"path"
 	"strings"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
 )
 
 // folder is what is served: one directory, out of which no name and no link leads.
@@ -113,7 +115,7 @@ func (f folder) loaders(chosen map[string]string) (map[string]string, error) {
 				break
 			}
 			if chosen[kind] != "" {
-				return nil, fmt.Errorf("open the loader for %s: %w", kind, err)
+				return nil, hint.Wrapf(fmt.Errorf("open the loader for %s: %w", kind, err), "Put %s into the folder to serve, or name one that is there.", chosen[kind])
 			}
 		}
 	}

@@ -40,7 +40,7 @@ func ask(t testing.TB, kind dhcpv4.MessageType, arch Arch, class string, more ..
 	return m
 }
 
-var testResponder = responder{address: netip.MustParseAddr("192.0.2.10"), base: "http://192.0.2.10:8080",
+var testResponder = responder{address: netip.MustParseAddr("192.0.2.10"), base: "http://192.0.2.10:8080", tftp: true,
 	loaders: map[string]string{"bios": "undionly.kpxe", "x64": "ipxe.efi", "arm64": "ipxe-arm64.efi"}}
 
 func TestReplies(t *testing.T) {
@@ -310,7 +310,7 @@ func TestHTTP(t *testing.T) {
 
 func TestDryRunAnswersNothing(t *testing.T) {
 	t.Parallel()
-	dir := fill(t, map[string][]byte{"ipxe.efi": []byte("x")})
+	dir := fill(t, map[string][]byte{"boot.wim": nil, "ipxe.efi": []byte("x")})
 	var events []Event
 	s, err := New(t.Context(), Config{Dir: dir, Address: netip.MustParseAddr("127.0.0.1"), DHCP: -1, Boot: -1, TFTP: -1, HTTP: 8080, DryRun: true,
 		OnEvent: func(e Event) { events = append(events, e) }})
@@ -322,7 +322,7 @@ func TestDryRunAnswersNothing(t *testing.T) {
 		t.Error("a dry run opened TFTP or HTTP")
 	}
 	b, _ := s.message(ask(t, dhcpv4.MessageTypeDiscover, X64, "PXEClient").ToBytes(), &net.UDPAddr{}, 67)
-	if b != nil || len(events) != 1 || events[0].Answered || events[0].What != "would have given it ipxe.efi" {
+	if b != nil || len(events) != 1 || events[0].Answered || events[0].What+" "+events[0].File != "would be told to start ipxe.efi" {
 		t.Errorf("%v %+v", b, events)
 	}
 	s.config.DryRun = false
@@ -334,7 +334,7 @@ func TestDryRunAnswersNothing(t *testing.T) {
 // TestBootServerOverUDP asks the real socket, as firmware does on port 4011.
 func TestBootServerOverUDP(t *testing.T) {
 	t.Parallel()
-	s, _ := served(t, Config{Dir: fill(t, map[string][]byte{"ipxe.efi": []byte("x")}), DHCP: -1, Boot: -1})
+	s, _ := served(t, Config{Dir: fill(t, map[string][]byte{"boot.wim": nil, "ipxe.efi": []byte("x")}), DHCP: -1, Boot: -1})
 	var to net.Addr
 	for _, p := range s.packets {
 		if p.port == bootPort {

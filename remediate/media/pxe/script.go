@@ -5,6 +5,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/fleetmend/fleetmend/remediate/media/aboard"
 )
 
 // ScriptName is the iPXE script at the root of a bundle.
@@ -33,7 +35,7 @@ func Script(names []string, more []Link) string {
 // inScript reports whether a file of the bundle belongs to what wimboot loads.
 func inScript(name string) bool {
 	lower := strings.ToLower(path.Base(name))
-	return slices.Contains([]string{"bcd", "boot.sdi", "boot.stl", "boot.wim", "bootmgr.exe"}, lower) || path.Ext(lower) == ".ttf"
+	return slices.Contains([]string{"bcd", "boot.sdi", "boot.stl", "boot.wim", "bootmgr.exe", aboard.NetworkFile}, lower) || path.Ext(lower) == ".ttf"
 }
 
 // LoaderNames are the file names that are taken for the first program a machine fetches, by kind of firmware, best first.

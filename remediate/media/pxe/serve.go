@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +34,9 @@ type Config struct {
 	Machine func(context.Context, Client) ([]File, error)
 	// TLS, if set, makes the HTTP port speak HTTPS. HTTP Boot and iPXE must know its authority.
 	TLS *tls.Config
+	// Once leaves a machine alone that has fetched boot.wim, so that one whose firmware prefers the network does not start
+	// Windows PE again and again.
+	Once bool
 	// DryRun reports who asks and what would be answered, and answers nothing. Only DHCP ports are opened.
 	DryRun bool
 	// OnEvent is called by one goroutine at a time.
@@ -42,9 +47,11 @@ type Config struct {
 type Server struct {
 	config  Config
 	folder  folder
+	link    net.Interface // the one with the address
 	respond responder
 	tickets tickets
-	mu      sync.Mutex // OnEvent
+	mu      sync.Mutex // OnEvent, known
+	known   acquaintances
 	packets []packets
 	tftp    *net.UDPConn
 	http    net.Listener
@@ -62,7 +69,7 @@ func New(ctx context.Context, c Config) (_ *Server, err error) {
 	}
 	root, err := os.OpenRoot(c.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("open the folder to serve: %w", err)
+		return nil, hint.Wrap(fmt.Errorf("open the folder to serve: %w", err), "Make it with fleetmend media bundle.")
 	}
 	s := &Server{config: c, folder: folder{root}}
 	defer func() {
@@ -70,10 +77,19 @@ func New(ctx context.Context, c Config) (_ *Server, err error) {
 			_ = s.Close()
 		}
 	}()
-	s.respond.address = c.Address
+	link, ok := interfaceOf(c.Address)
+	if !ok {
+		return nil, hint.Wrapf(fmt.Errorf("no interface of this computer has the address %s", c.Address), "It has %s; give the one in the network of the machines.", ownAddresses())
+	}
+	s.link, s.respond.address, s.respond.tftp = link, c.Address, c.TFTP != 0
 	if s.respond.loaders, err = s.folder.loaders(c.Loaders); err != nil {
 		return nil, err
 	}
+	f, _, _, err := s.folder.open("boot.wim")
+	if err != nil {
+		return nil, hint.Wrap(fmt.Errorf("there is no boot.wim in %q: %w", c.Dir, err), "Make the folder with fleetmend media bundle.")
+	}
+	f.Close()
 	if err := s.listen(ctx); err != nil {
 		return nil, err
 	}
@@ -143,13 +159,28 @@ func listenUDP(ctx context.Context, host string, port int) (*net.UDPConn, error)
 
 func portHint(err error, port int) error {
 	if errors.Is(err, os.ErrPermission) {
-		return hint.Wrapf(err, "Port %d is for administrators: run it with sudo.", port)
+		return hint.Wrapf(err, "Port %d is for administrators: run it with sudo, or on Windows as administrator.", port)
 	}
-	return hint.Wrapf(err, "Does another server on this computer use port %d? A DHCP server or WDS does; run this one on another computer.", port)
+	switch port {
+	case dhcpPort, bootPort:
+		return hint.Wrapf(err, "Does a DHCP server, WDS or another PXE server on this computer use port %d? Stop it, or run this one on another computer.", port)
+	case 69:
+		return hint.Wrap(err, "Does another TFTP server or WDS on this computer use port 69? Stop it, or run this one on another computer.")
+	}
+	return hint.Wrapf(err, "Does another server on this computer use port %d? Choose another one with --http-port.", port)
 }
 
 // Loaders says what each kind of firmware gets first.
 func (s *Server) Loaders() map[string]string { return s.respond.loaders }
+
+// Lacking says what cannot be done with what is in the folder.
+func (s *Server) Lacking() []string {
+	names, err := s.folder.names()
+	if err != nil {
+		return []string{err.Error()}
+	}
+	return lacking(names)
+}
 
 // Base is the address of the HTTP service, empty without one.
 func (s *Server) Base() string { return s.respond.base }
@@ -206,13 +237,13 @@ func (s *Server) Serve(ctx context.Context) error {
 }
 
 func (s *Server) event(e Event) {
-	if s.config.OnEvent == nil {
-		return
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.Time = time.Now()
-	s.config.OnEvent(e)
+	s.known.note(&e)
+	if s.config.OnEvent != nil {
+		s.config.OnEvent(e)
+	}
 }
 
 // serveDHCP reads one message after the other; an answer costs microseconds, so there is no goroutine for each.
@@ -220,7 +251,7 @@ func (s *Server) serveDHCP(ctx context.Context, p packets) error {
 	stop := context.AfterFunc(ctx, func() { _ = p.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	conn := ipv4.NewPacketConn(p.conn)
-	index := interfaceOf(s.config.Address)
+	index := s.link.Index
 	// Not every system can tell the interface; then all are listened to.
 	_ = conn.SetControlMessage(ipv4.FlagInterface, true)
 	b := make([]byte, 4096)
@@ -259,6 +290,12 @@ func temporary(err error) bool {
 	return !errors.Is(err, net.ErrClosed) && runtime.GOOS == "windows"
 }
 
+func (s *Server) started(mac string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.known.started[mac]
+}
+
 func service(port int) string {
 	if port == bootPort {
 		return "boot"
@@ -276,15 +313,21 @@ func (s *Server) message(b []byte, peer *net.UDPAddr, port int) ([]byte, *net.UD
 	if !ok {
 		return nil, nil
 	}
-	if a, ok := netip.AddrFromSlice(peer.IP.To4()); ok && !a.IsUnspecified() {
-		c.Address = a
+	for _, ip := range []net.IP{peer.IP, m.ClientIPAddr, m.RequestedIPAddress()} {
+		if a, ok := netip.AddrFromSlice(ip.To4()); ok && !a.IsUnspecified() {
+			c.Address = a
+			break
+		}
 	}
 	answer, why := s.respond.reply(m, c, port)
+	if answer != nil && s.config.Once && s.started(c.MAC) {
+		answer, why = nil, "has been started already and is left alone"
+	}
 	e := Event{Service: service(port), Client: c, What: why, Answered: answer != nil && !s.config.DryRun}
 	if answer != nil {
-		e.File = answer.BootFileName
+		e.File = bootFile(answer)
 		if s.config.DryRun {
-			e.What = "would have given it " + e.File
+			e.What = "would be told to start"
 		}
 	}
 	s.event(e)
@@ -294,22 +337,55 @@ func (s *Server) message(b []byte, peer *net.UDPAddr, port int) ([]byte, *net.UD
 	return answer.ToBytes(), destination(m, peer, port)
 }
 
-// interfaceOf returns the index of the interface with an address, 0 if there is none.
-func interfaceOf(a netip.Addr) int {
+// interfaceOf returns the interface with an address.
+func interfaceOf(a netip.Addr) (net.Interface, bool) {
 	list, err := net.Interfaces()
 	if err != nil {
-		return 0
+		return net.Interface{}, false
 	}
 	for _, i := range list {
-		addresses, err := i.Addrs()
-		if err != nil {
-			continue
+		if slices.Contains(addressesOf(i), a) {
+			return i, true
 		}
-		for _, x := range addresses {
-			if n, ok := x.(*net.IPNet); ok && n.IP.Equal(net.IP(a.AsSlice())) {
-				return i.Index
+	}
+	if a.IsLoopback() { // all of 127.0.0.0/8 belongs to it
+		for _, i := range list {
+			if i.Flags&net.FlagLoopback != 0 {
+				return i, true
 			}
 		}
 	}
-	return 0
+	return net.Interface{}, false
+}
+
+func addressesOf(i net.Interface) (list []netip.Addr) {
+	addresses, err := i.Addrs()
+	if err != nil {
+		return nil
+	}
+	for _, x := range addresses {
+		if n, ok := x.(*net.IPNet); ok {
+			if a, ok := netip.AddrFromSlice(n.IP.To4()); ok {
+				list = append(list, a)
+			}
+		}
+	}
+	return list
+}
+
+// ownAddresses are the IPv4 addresses of this computer, for a person to choose from.
+func ownAddresses() string {
+	var list []string
+	interfaces, err := net.Interfaces()
+	for _, i := range interfaces {
+		for _, a := range addressesOf(i) {
+			if !a.IsLoopback() {
+				list = append(list, fmt.Sprintf("%s (%s)", a, i.Name))
+			}
+		}
+	}
+	if err != nil || len(list) == 0 {
+		return "no IPv4 address"
+	}
+	return strings.Join(list, ", ")
 }

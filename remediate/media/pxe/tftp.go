@@ -31,7 +31,9 @@ func (s *Server) serveTFTP(ctx context.Context) error {
 	}, nil)
 	server.SetTimeout(time.Second)
 	server.SetRetries(6)
-	server.SetBlockSize(65464)
+	// The library takes the headers of IP and UDP from the size of a packet, but not that of TFTP: without this, a client
+	// that wants large blocks gets each in two fragments, which much firmware cannot put together.
+	server.SetBlockSize(min(s.link.MTU-32, 65464))
 	stop := make(chan struct{})
 	go func() {
 		defer close(stop)
@@ -66,7 +68,7 @@ func (s *Server) send(ctx context.Context, name string, to io.ReaderFrom) error 
 	}
 	e.File = name
 	e.Bytes, err = to.ReadFrom(&untilDone{ctx, f})
-	e.What, e.Answered = "fetched", err == nil
+	e.What, e.Answered, e.whole = "fetched", err == nil, err == nil
 	switch {
 	case err != nil && e.Bytes == 0 && strings.Contains(err.Error(), "code=8"):
 		e.What = "asked for the size of" // UEFI does so first, and breaks off
