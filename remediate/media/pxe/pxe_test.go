@@ -272,7 +272,7 @@ func TestHTTP(t *testing.T) {
 		}
 	}
 	for _, mac := range []string{"52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:03", "nonsense"} {
-		if code, body := get("/boot.ipxe?mac=" + mac); code != 200 || strings.Contains(body, "machine/") || !strings.Contains(body, "initrd --name boot.wim boot.wim") {
+		if code, body := get("/boot.ipxe?mac=" + mac); code != 200 || strings.Contains(body, "machine/") || !strings.Contains(body, "initrd --name boot.wim boot.wim boot.wim ||") {
 			t.Errorf("%s: %d\n%s", mac, code, body)
 		}
 	}

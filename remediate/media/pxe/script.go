@@ -20,13 +20,14 @@ type Link struct{ Name, URL string }
 func Script(names []string, more []Link) string {
 	var b strings.Builder
 	b.WriteString("#!ipxe\n\necho Starting Windows PE for repair. This takes a minute or two.\nkernel wimboot || goto missing\n")
+	// On UEFI, iPXE hands files on by --name, on BIOS by the argument behind the address.
 	for _, n := range names {
 		if inScript(n) {
-			fmt.Fprintf(&b, "initrd --name %s %s || goto failed\n", path.Base(n), n)
+			fmt.Fprintf(&b, "initrd --name %s %s %s || goto failed\n", path.Base(n), n, path.Base(n))
 		}
 	}
 	for _, l := range more {
-		fmt.Fprintf(&b, "initrd --name %s %s || goto failed\n", l.Name, l.URL)
+		fmt.Fprintf(&b, "initrd --name %s %s %s || goto failed\n", l.Name, l.URL, l.Name)
 	}
 	b.WriteString("boot || goto failed\n\n:missing\necho wimboot is not on the server: see README.txt beside this script.\n:failed\necho Starting over the network did not work.\nprompt --timeout 60000 Press a key to go on. || exit\nexit\n")
 	return b.String()
