@@ -41,8 +41,8 @@ func TestRefusalsHaveARemedy(t *testing.T) {
 			s.Agent = write(t, filepath.Join(t.TempDir(), "pe.exe"), practice.Loader("arm64"))
 		}, "is for arm64, but the Windows PE of the source is for amd64", "fleetmend-pe.exe for amd64"},
 		"no program":    {func(t *testing.T, s *media.Spec) { s.Agent = s.Source }, "not a PE file", "every release"},
-		"small stick":   {func(_ *testing.T, s *media.Spec) { s.Size = 20 << 20 }, "is too small: ", "larger stick"},
-		"truncated WIM": {func(t *testing.T, s *media.Spec) { s.Source = cut(t) }, "cut.wim", ""},
+		"small stick":   {func(_ *testing.T, s *media.Spec) { s.Size = 20 << 20 }, "MB more are needed", "larger stick"},
+		"truncated WIM": {func(t *testing.T, s *media.Spec) { s.Source = cut(t) }, "cut.wim\": WIM is cut off", "copy it again"},
 		"no WIM": {func(t *testing.T, s *media.Spec) {
 			s.Source = write(t, filepath.Join(t.TempDir(), "x"), []byte("text"))
 		}, "neither a WIM nor an ISO", "winre.wim"},
@@ -112,5 +112,28 @@ func TestPlaybooksThatCannotWork(t *testing.T) {
 	s.Playbooks = []playbook.Playbook{script.Playbook}
 	if _, r := build(t, s); !strings.Contains(fmt.Sprint(r.Warnings), "runs a script") {
 		t.Errorf("a script: %v", r.Warnings)
+	}
+}
+
+// TestStickTooSmallSaysHowMuch: a stick that is larger by as much as was missing is enough, and by a MB less it is not.
+func TestStickTooSmallSaysHowMuch(t *testing.T) {
+	s := spec(t, "amd64")
+	s.Size = 20 << 20
+	_, err := media.Build(ctx, s, filepath.Join(t.TempDir(), "o"))
+	var missing int64
+	if err == nil {
+		t.Fatal("20 MB were enough")
+	}
+	_, rest, _ := strings.Cut(err.Error(), "too small: ")
+	if _, bad := fmt.Sscanf(rest, "%d MB", &missing); bad != nil || missing < 1 {
+		t.Fatalf("%v (%v)", err, bad)
+	}
+	s.Size = (20 + missing - 1) << 20
+	if _, err := media.Build(ctx, s, filepath.Join(t.TempDir(), "o")); err == nil {
+		t.Errorf("%d MB would have been enough", s.Size>>20)
+	}
+	s.Size = (20 + missing) << 20
+	if _, err := media.Build(ctx, s, filepath.Join(t.TempDir(), "o")); err != nil {
+		t.Errorf("%d MB are not enough: %v", s.Size>>20, err)
 	}
 }

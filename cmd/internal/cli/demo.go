@@ -263,8 +263,7 @@ func (a *app) demoEnd(ctx context.Context, j *journal.Journal, id, dir string, s
 		if left > 0 && err == nil && (withMedia || a.wantsMedium(left)) {
 			_, err = a.demoMedium(ctx, j, r, left, dir, story)
 		}
-		story("Rehearse with the commands themselves: fleetmend sim --dir drill --machines 200 serves a fleet in one terminal;")
-		story("fleetmend sim --help says what to type in the other.")
+		story("Rehearse with the commands themselves: fleetmend sim --dir drill --machines 200 serves a fleet in one terminal; fleetmend sim --help says what to type in the other.")
 	}
 	return errors.Join(err, silently(demoCode(r)))
 }
