@@ -85,5 +85,5 @@ func plain(ctx context.Context, err error) error {
 		first, _, _ := strings.Cut(failed.Error(), "\n")
 		text = oneLine(first)
 	}
-	return hint.Wrap(fmt.Errorf("%w: %s", ErrSignIn, text), "check tenant, client ID and secret or certificate, and that they have not expired")
+	return hint.Wrap(fmt.Errorf("%w: %s", ErrSignIn, text), "check tenant, client ID and secret or certificate, and that they have not expired; a sign-in with a code may have been declined in the browser")
 }
