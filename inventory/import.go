@@ -107,12 +107,13 @@ func (s *Store) prepare(source string, records []Record, report *ImportReport) (
 			r.SeenAt = now
 		}
 		r.SeenAt = r.SeenAt.UTC()
-		for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
+		names := slices.Sorted(maps.Keys(r.Fields))
+		for _, name := range names {
 			if recordFieldByName(name) == nil {
 				report.Problems = append(report.Problems, fmt.Sprintf("%s: %v", clip(r.SourceKey), unknownField(name, RecordFields())))
 			}
 		}
-		r.facts, r.raw = readFacts(r.Fields), encode(r.Fields)
+		r.facts, r.raw = readFacts(r.Fields), encode(names, r.Fields)
 		for _, bad := range r.facts.bad {
 			report.Problems = append(report.Problems, clip(r.SourceKey)+": "+bad)
 		}
@@ -127,12 +128,32 @@ func (s *Store) prepare(source string, records []Record, report *ImportReport) (
 	return out, nil
 }
 
-func encode(fields map[string]string) string {
-	text, err := json.Marshal(fields)
-	if err != nil { // a map of strings always encodes
-		panic(err)
+// encode gives the fields as a JSON object in the order of the names.
+func encode(names []string, fields map[string]string) string {
+	b := make([]byte, 0, 512)
+	b = append(b, '{')
+	for i, name := range names {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(quote(b, name), ':')
+		b = quote(b, fields[name])
 	}
-	return string(text)
+	return string(append(b, '}'))
+}
+
+// quote appends a JSON text. What needs no escape, as nearly everything, is taken as it is.
+func quote(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || strings.IndexByte(`"\<>&`, c) >= 0 {
+			text, err := json.Marshal(s)
+			if err != nil { // a text always encodes
+				panic(err)
+			}
+			return append(b, text...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
 }
 
 // importer is one import in its transaction.
@@ -143,11 +164,11 @@ type importer struct {
 	report  *ImportReport
 	entropy *ulid.MonotonicEntropy
 	at      time.Time
-	dirty   map[*rec]bool // records to write
+	dirty   map[*rec]write // records to write
 }
 
 func (w *importer) run(source string, incoming map[string]*rec, how change) error {
-	w.dirty = map[*rec]bool{}
+	w.dirty = map[*rec]write{}
 	w.take(source, incoming, how)
 	w.report.MachinesBefore = len(w.c.machines)
 	groups, conflicts := merge(w.c.recs)
@@ -156,7 +177,7 @@ func (w *importer) run(source string, incoming map[string]*rec, how change) erro
 		for _, r := range g {
 			if r.machine != ids[i] {
 				r.machine = ids[i]
-				w.dirty[r] = true
+				w.dirty[r] |= rewritten
 			}
 		}
 		if slices.ContainsFunc(g, func(r *rec) bool { return r.Source == source }) {
@@ -179,6 +200,10 @@ func (w *importer) run(source string, incoming map[string]*rec, how change) erro
 
 // take brings the incoming records into the contents.
 func (w *importer) take(source string, incoming map[string]*rec, how change) {
+	gone := map[string]bool{}
+	for _, key := range how.gone {
+		gone[key] = true
+	}
 	for _, old := range w.c.recs {
 		if old.Source != source {
 			continue
@@ -186,9 +211,9 @@ func (w *importer) take(source string, incoming map[string]*rec, how change) {
 		r := incoming[old.SourceKey]
 		switch {
 		case r == nil:
-			if !old.Gone && (how.full || slices.Contains(how.gone, old.SourceKey)) {
+			if !old.Gone && (how.full || gone[old.SourceKey]) {
 				old.Gone = true
-				w.dirty[old] = true
+				w.dirty[old] |= rewritten
 				w.report.Gone++
 			}
 			continue
@@ -198,19 +223,19 @@ func (w *importer) take(source string, incoming map[string]*rec, how change) {
 			w.report.Unchanged++
 			if r.SeenAt.After(old.SeenAt) {
 				old.SeenAt = r.SeenAt
-				w.dirty[old] = true
+				w.dirty[old] |= touched
 			}
 		default:
 			w.report.Updated++
 			old.Record, old.raw, old.facts = r.Record, r.raw, r.facts
-			w.dirty[old] = true
+			w.dirty[old] |= rewritten
 		}
 		delete(incoming, old.SourceKey)
 	}
 	for _, key := range slices.Sorted(maps.Keys(incoming)) {
 		r := incoming[key]
 		w.c.recs = append(w.c.recs, r)
-		w.dirty[r] = true
+		w.dirty[r] |= added
 		w.report.Added++
 	}
 }
@@ -253,84 +278,6 @@ func (w *importer) assign(groups [][]*rec) []string {
 		}
 	}
 	return ids
-}
-
-// save writes what changed.
-func (w *importer) save(groups [][]*rec, ids []string, conflicts [][]string) error {
-	put, err := w.tx.PrepareContext(w.ctx, "INSERT INTO machines (id, conflicts) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET conflicts = excluded.conflicts")
-	if err != nil {
-		return err
-	}
-	for i, id := range ids {
-		if old, known := w.c.machines[id]; known && slices.Equal(old, conflicts[i]) {
-			continue
-		}
-		text := []byte("[]")
-		if len(conflicts[i]) > 0 {
-			if text, err = json.Marshal(conflicts[i]); err != nil {
-				return errors.Join(err, put.Close())
-			}
-		}
-		if _, err := put.ExecContext(w.ctx, id, string(text)); err != nil {
-			return errors.Join(err, put.Close())
-		}
-	}
-	if err := put.Close(); err != nil {
-		return err
-	}
-	if err := w.saveRecords(groups); err != nil {
-		return err
-	}
-	return w.retire(ids)
-}
-
-func (w *importer) saveRecords(groups [][]*rec) error {
-	put, err := w.tx.PrepareContext(w.ctx, `INSERT INTO records (source, source_key, machine_id, seen_at, gone, fields) VALUES (?, ?, ?, ?, ?, ?)
-		ON CONFLICT (source, source_key) DO UPDATE SET machine_id = excluded.machine_id, seen_at = excluded.seen_at,
-		gone = excluded.gone, fields = excluded.fields`)
-	if err != nil {
-		return err
-	}
-	for _, g := range groups {
-		for _, r := range g {
-			if !w.dirty[r] {
-				continue
-			}
-			if _, err := put.ExecContext(w.ctx, r.Source, r.SourceKey, r.machine, nanos(r.SeenAt), r.Gone, r.raw); err != nil {
-				return errors.Join(fmt.Errorf("record %s: %w", clip(r.SourceKey), err), put.Close())
-			}
-		}
-	}
-	return put.Close()
-}
-
-// retire hands what people said of machines that turned out to be others to those, and removes them.
-func (w *importer) retire(ids []string) error {
-	live := make(map[string]bool, len(ids))
-	for _, id := range ids {
-		live[id] = true
-	}
-	for _, old := range slices.Sorted(maps.Keys(w.c.machines)) {
-		if live[old] {
-			continue
-		}
-		to := w.c.aliases[old]
-		for _, move := range []string{
-			`UPDATE OR IGNORE operator_fields SET machine_id = ? WHERE machine_id = ?`,
-			`UPDATE OR IGNORE operator_tags SET machine_id = ? WHERE machine_id = ?`,
-			`UPDATE OR IGNORE probes SET machine_id = ? WHERE machine_id = ?`,
-			`UPDATE aliases SET machine_id = ? WHERE machine_id = ?`,
-			`INSERT INTO aliases (machine_id, old_id) VALUES (?, ?)`,
-		} {
-			if _, err := w.tx.ExecContext(w.ctx, move, to, old); err != nil {
-				return fmt.Errorf("join machine %s into %s: %w", old, to, err)
-			}
-		}
-		if _, err := w.tx.ExecContext(w.ctx, "DELETE FROM machines WHERE id = ?", old); err != nil {
-			return fmt.Errorf("join machine %s into %s: %w", old, to, err)
-		}
-	}
-	return nil
 }
 
 // SourceInfo says what the store knows of a source.

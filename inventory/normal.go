@@ -234,9 +234,14 @@ func checkHost(v string) error {
 	return nil
 }
 
+var (
+	guidMarks = strings.NewReplacer("{", "", "}", "", "-", "")
+	macMarks  = strings.NewReplacer(":", "", "-", "", ".", "")
+)
+
 // normalGUID gives lower case with hyphens; braces are dropped. Values that many machines share are no identity.
 func normalGUID(v string) (string, error) {
-	hex := strings.ToLower(strings.NewReplacer("{", "", "}", "", "-", "").Replace(v))
+	hex := strings.ToLower(guidMarks.Replace(v))
 	if len(hex) != 32 || strings.Trim(hex, "0123456789abcdef") != "" {
 		return "", fmt.Errorf("is no GUID")
 	}
@@ -283,7 +288,7 @@ func makerKey(v string) string {
 }
 
 func normalMAC(v string) (string, error) {
-	hex := strings.ToLower(strings.NewReplacer(":", "", "-", "", ".", "").Replace(v))
+	hex := strings.ToLower(macMarks.Replace(v))
 	if len(hex) != 12 || strings.Trim(hex, "0123456789abcdef") != "" {
 		return "", fmt.Errorf("is no MAC address")
 	}

@@ -1,0 +1,158 @@
+package inventory
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// write says what of a record is to be written. A record that says what it said before costs no index an entry.
+type write uint8
+
+const (
+	touched   write = 1 << iota // only when it was seen
+	rewritten                   // all of a record that is stored
+	added                       // a record that is new
+)
+
+// bulkCache is how many kilobytes of SQLite's cache an import may fill before pages go to the disk, and fetched once more
+// from there, in the middle of it.
+const bulkCache = 64 << 10
+
+// save writes what changed.
+func (w *importer) save(groups [][]*rec, ids []string, conflicts [][]string) error {
+	if err := w.cache(bulkCache); err != nil {
+		return err
+	}
+	if err := w.saveMachines(ids, conflicts); err != nil {
+		return err
+	}
+	if err := w.saveRecords(groups); err != nil {
+		return err
+	}
+	if err := w.retire(ids); err != nil {
+		return err
+	}
+	return w.cache(defaultCache)
+}
+
+// defaultCache is SQLite's own.
+const defaultCache = 2000
+
+func (w *importer) cache(kilobytes int) error {
+	_, err := w.tx.ExecContext(w.ctx, fmt.Sprintf("PRAGMA cache_size = -%d", kilobytes))
+	return err
+}
+
+// statements prepares each statement when it is first needed.
+type statements struct {
+	ctx  context.Context
+	tx   *sql.Tx
+	open map[string]*sql.Stmt
+}
+
+func (s *statements) exec(query string, args ...any) error {
+	put := s.open[query]
+	if put == nil {
+		var err error
+		if put, err = s.tx.PrepareContext(s.ctx, query); err != nil {
+			return err
+		}
+		s.open[query] = put
+	}
+	_, err := put.ExecContext(s.ctx, args...)
+	return err
+}
+
+func (s *statements) close(err error) error {
+	for _, put := range s.open {
+		err = errors.Join(err, put.Close())
+	}
+	return err
+}
+
+func (w *importer) saveMachines(ids []string, conflicts [][]string) (err error) {
+	put := statements{w.ctx, w.tx, map[string]*sql.Stmt{}}
+	defer func() { err = put.close(err) }()
+	for i, id := range ids {
+		old, known := w.c.machines[id]
+		if known && slices.Equal(old, conflicts[i]) {
+			continue
+		}
+		text := []byte("[]")
+		if len(conflicts[i]) > 0 {
+			if text, err = json.Marshal(conflicts[i]); err != nil {
+				return err
+			}
+		}
+		query := "INSERT INTO machines (conflicts, id) VALUES (?, ?)"
+		if known {
+			query = "UPDATE machines SET conflicts = ? WHERE id = ?"
+		}
+		if err := put.exec(query, string(text), id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// saveRecords takes a statement for each case instead of one that inserts or updates: that one makes SQLite keep a copy
+// of every page, in case it fails in the middle.
+func (w *importer) saveRecords(groups [][]*rec) (err error) {
+	put := statements{w.ctx, w.tx, map[string]*sql.Stmt{}}
+	defer func() { err = put.close(err) }()
+	for _, g := range groups {
+		for _, r := range g {
+			var err error
+			switch do := w.dirty[r]; {
+			case do == 0:
+				continue
+			case do&added != 0:
+				err = put.exec(`INSERT INTO records (source, source_key, machine_id, seen_at, gone, fields) VALUES (?, ?, ?, ?, ?, ?)`,
+					r.Source, r.SourceKey, r.machine, nanos(r.SeenAt), r.Gone, r.raw)
+			case do&rewritten != 0:
+				err = put.exec(`UPDATE records SET machine_id = ?, seen_at = ?, gone = ?, fields = ? WHERE source = ? AND source_key = ?`,
+					r.machine, nanos(r.SeenAt), r.Gone, r.raw, r.Source, r.SourceKey)
+			default:
+				err = put.exec(`UPDATE records SET seen_at = ? WHERE source = ? AND source_key = ?`, nanos(r.SeenAt), r.Source, r.SourceKey)
+			}
+			if err != nil {
+				return fmt.Errorf("record %s: %w", clip(r.SourceKey), err)
+			}
+		}
+	}
+	return nil
+}
+
+// retire hands what people said of machines that turned out to be others to those, and removes them.
+func (w *importer) retire(ids []string) error {
+	live := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		live[id] = true
+	}
+	for _, old := range slices.Sorted(maps.Keys(w.c.machines)) {
+		if live[old] {
+			continue
+		}
+		to := w.c.aliases[old]
+		for _, move := range []string{
+			`UPDATE OR IGNORE operator_fields SET machine_id = ? WHERE machine_id = ?`,
+			`UPDATE OR IGNORE operator_tags SET machine_id = ? WHERE machine_id = ?`,
+			`UPDATE OR IGNORE probes SET machine_id = ? WHERE machine_id = ?`,
+			`UPDATE aliases SET machine_id = ? WHERE machine_id = ?`,
+			`INSERT INTO aliases (machine_id, old_id) VALUES (?, ?)`,
+		} {
+			if _, err := w.tx.ExecContext(w.ctx, move, to, old); err != nil {
+				return fmt.Errorf("join machine %s into %s: %w", old, to, err)
+			}
+		}
+		if _, err := w.tx.ExecContext(w.ctx, "DELETE FROM machines WHERE id = ?", old); err != nil {
+			return fmt.Errorf("join machine %s into %s: %w", old, to, err)
+		}
+	}
+	return nil
+}
