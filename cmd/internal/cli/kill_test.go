@@ -96,7 +96,7 @@ func TestKilledClient(t *testing.T) {
 	if out, err := command(t, "--config", config, "inventory", "import", filepath.Join(dir, "machines.csv")).CombinedOutput(); err != nil {
 		t.Fatalf("import: %v\n%s", err, out)
 	}
-	args := []string{"--config", config, "run", "crowdstrike-channel-file-291", "--waves", "1,10,100%", "--yes", "--chase", "--machine-timeout", "25s", "--forks", "20", "--max-fail", "none"}
+	args := []string{"--config", config, "run", "crowdstrike-channel-file-291", "--waves", "1,10,100%", "--yes", "--chase", "--machine-timeout", "90s", "--forks", "20", "--max-fail", "none"}
 	kills := 0
 	for kills < 20 {
 		cmd := command(t, args...)

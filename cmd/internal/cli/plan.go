@@ -361,7 +361,8 @@ func showPlan(w io.Writer, p *plan.Plan, width int) error {
 		}
 	}
 	for i, wave := range p.Waves {
-		fmt.Fprintf(w, "wave %d (%s): %s: %s\n", i+1, wave.Name, machinesText(len(wave.Entries)), oneLine(names(wave.Entries)))
+		line := fmt.Sprintf("wave %d (%s): %s: %s", i+1, wave.Name, machinesText(len(wave.Entries)), oneLine(names(wave.Entries)))
+		fmt.Fprintln(w, strings.ReplaceAll(wrapped(line, width-2), "\n", "\n  "))
 	}
 	for i, s := range p.Skipped {
 		if i == 10 {

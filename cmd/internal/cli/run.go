@@ -121,7 +121,11 @@ func (a *app) carryOut(ctx context.Context, p *plan.Plan, c carryFlags) error {
 		}
 	}
 	if p.Mode != agent.Detect {
-		if err := a.confirm(c.yes, fmt.Sprintf("%s will be changed.", machinesText(total)), itoa(total)); err != nil {
+		affected := ""
+		if p.Mode == agent.Fix {
+			affected = ", where they are affected"
+		}
+		if err := a.confirm(c.yes, fmt.Sprintf("%s will be changed%s.", machinesText(total), affected), itoa(total)); err != nil {
 			return err
 		}
 	}
