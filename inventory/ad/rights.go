@@ -63,7 +63,7 @@ func Rights(ctx context.Context, c *directory.Conn) (Capabilities, error) {
 	switch {
 	case !keys:
 		out.ListKeys = Right{Unclear, "sees no BitLocker key: either it has no right to list them, or none is stored", "delegate List and Read on msFVE-RecoveryInformation, or ask with a domain administrator"}
-		out.ReadKeys = Right{Unclear, "cannot be known while no key is seen", out.ListKeys.Do}
+		out.ReadKeys = Right{Unclear, "sees no key on which this could be tried", out.ListKeys.Do}
 	case !passwords:
 		out.ReadKeys = Right{No, "sees the keys, but may not read the recovery passwords", "delegate Control Access (a confidential attribute) on msFVE-RecoveryInformation"}
 	}

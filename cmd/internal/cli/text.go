@@ -34,7 +34,7 @@ func ago(t, now time.Time) string {
 	case d < 0:
 		return t.Local().Format("2006-01-02 15:04")
 	case d < time.Minute:
-		return "now"
+		return "just now"
 	case d < time.Hour:
 		return itoa(int(d/time.Minute)) + "m ago"
 	case d < 48*time.Hour:
