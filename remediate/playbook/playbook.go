@@ -161,3 +161,14 @@ type Script struct {
 	OK      []int    `json:"ok,omitempty"`      // exit codes that mean success; default 0
 	Undo    string   `json:"undo,omitempty"`    //
 }
+
+// WithoutUndo counts the steps of the fix that nothing takes back: scripts that bring no undo.
+func (p *Playbook) WithoutUndo() int {
+	n := 0
+	for _, a := range p.Fix {
+		if a.Script != nil && a.Script.Undo == "" {
+			n++
+		}
+	}
+	return n
+}

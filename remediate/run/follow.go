@@ -53,6 +53,9 @@ func UndoPlan(ctx context.Context, j *journal.Journal, runID string, f Follow) (
 	if err != nil {
 		return nil, fmt.Errorf("undo run %s: %w", runID, err)
 	}
+	if n := p.Playbook.WithoutUndo(); n > 0 && n == len(p.Playbook.Fix) {
+		return nil, hint.Wrap(fmt.Errorf("undo run %s: %s changes machines by scripts alone, and they have no undo", runID, p.Playbook.Name), "nothing was done; what the run changed stays as it is")
+	}
 	p.Mode, p.Undoes, p.RetryOf = agent.Undo, runID, ""
 	return seal(p, "undo", runID, "that run changed no machine")
 }

@@ -167,7 +167,9 @@ func (a *app) rotationTargets(cmd *cobra.Command, d *desk, f *rotateFlags, args 
 	for _, r := range t.list {
 		r.choose(f, excluded[r.machine.ID])
 	}
-	slices.SortStableFunc(t.list, func(a, b *rotation) int { return -cmp.Compare(a.Way, b.Way) }) // those left out last
+	slices.SortStableFunc(t.list, func(a, b *rotation) int { // in the order they are done, those left out last
+		return cmp.Or(-cmp.Compare(a.Way, b.Way), cmp.Compare(a.Escrow, b.Escrow))
+	})
 	return t.list, nil
 }
 
@@ -305,7 +307,7 @@ func (f *rotateFlags) rotationPlans(rows []*rotation, named string) ([]*plan.Pla
 	p := f.planFlags
 	p.on, p.rebootWait, p.ttl = named, time.Minute, plan.DefaultTTL
 	var plans []*plan.Plan
-	for _, escrow := range []string{"ad", "both", "entra"} {
+	for _, escrow := range []string{"ad", "both", "entra"} { // in the order of rotationTargets
 		var entries []plan.Entry
 		for _, r := range rows {
 			if r.Way == wayWinRM && r.Escrow == escrow {

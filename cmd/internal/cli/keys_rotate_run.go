@@ -87,7 +87,7 @@ func (a *app) showRotation(rows []*rotation, plans []*plan.Plan, f *rotateFlags)
 		groups[w] = append(groups[w], r.Name)
 	}
 	for _, w := range order {
-		title := map[string]string{wayWinRM: "over WinRM, escrowed to " + map[string]string{"ad": "AD", "entra": "Entra ID", "both": "AD and Entra ID"}[w.escrow] + " first",
+		title := map[string]string{wayWinRM: "over WinRM, escrowed to " + escrowPlaces[w.escrow] + " first",
 			wayIntune: "by Intune, when the device next reports", "": "left out"}[w.way]
 		names := groups[w]
 		more := ""
@@ -96,17 +96,20 @@ func (a *app) showRotation(rows []*rotation, plans []*plan.Plan, f *rotateFlags)
 		}
 		a.say("%s", wrapped(oneLine(fmt.Sprintf("%s: %s: %s%s (%s)", title, machinesText(len(groups[w])), strings.Join(names, ", "), more, w.why)), a.streams.Width))
 	}
-	for _, p := range plans {
+	for n, p := range plans {
 		which := "every recovery password of " + f.volume + " is replaced by one new"
 		if key := onlyKey(rows); key != "" {
 			which = "only " + string(key) + " on " + f.volume + " is replaced"
 		}
+		a.say("%s", wrapped(fmt.Sprintf("run %d of %d, escrowed to %s: %s; gate: %s; %d at once", n+1, len(plans), escrowPlaces[p.Parameters["escrow"]],
+			which, gateText(p.Options), p.Options.Forks), a.streams.Width))
 		for i, wave := range p.Waves {
-			a.say("wave %d (%s): %s: %s", i+1, wave.Name, machinesText(len(wave.Entries)), oneLine(names(wave.Entries)))
+			a.say("%s", wrapped(fmt.Sprintf("  wave %d (%s): %s: %s", i+1, wave.Name, machinesText(len(wave.Entries)), oneLine(names(wave.Entries))), a.streams.Width))
 		}
-		a.say("%s; gate: %s; %d at once", which, gateText(p.Options), p.Options.Forks)
 	}
 }
+
+var escrowPlaces = map[string]string{"ad": "AD", "entra": "Entra ID", "both": "AD and Entra ID"}
 
 // rotate carries the plans out, one after the other, and then asks Intune. What stops one part stops what comes after it.
 func (a *app) rotate(ctx context.Context, d *desk, f *rotateFlags, rows []*rotation, plans []*plan.Plan) (code int, err error) {

@@ -360,6 +360,9 @@ func showPlan(w io.Writer, p *plan.Plan, width int) error {
 			fmt.Fprintln(w, wrapped("  "+oneLine(line), width))
 		}
 	}
+	if n := p.Playbook.WithoutUndo(); p.Mode == agent.Undo && n > 0 {
+		fmt.Fprintf(w, "not taken back: what %s without undo did\n", counted(n, "script", "scripts"))
+	}
 	for i, wave := range p.Waves {
 		line := fmt.Sprintf("wave %d (%s): %s: %s", i+1, wave.Name, machinesText(len(wave.Entries)), oneLine(names(wave.Entries)))
 		fmt.Fprintln(w, strings.ReplaceAll(wrapped(line, width-2), "\n", "\n  "))
