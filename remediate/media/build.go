@@ -149,13 +149,11 @@ func NewPlan(ctx context.Context, spec Spec) (_ *Plan, err error) {
 		p.warn("no BitLocker tools aboard: locked disks cannot be repaired with this medium")
 	}
 	for _, b := range spec.Playbooks {
-		limit, err := checkOffline(b, s.files)
+		limits, err := checkOffline(b, s.files)
 		if err != nil {
 			return nil, err
 		}
-		if limit != "" {
-			p.warn(limit)
-		}
+		p.report.Warnings = append(p.report.Warnings, limits...)
 	}
 	if len(spec.Drivers) > 0 && !hasComponent(s.files, loadDrv) {
 		return nil, hint.Wrap(errors.New("there are drivers to take along, but this Windows PE has no drvload.exe"), whereFrom)

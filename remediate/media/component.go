@@ -62,22 +62,25 @@ func hasComponent(image fs.FS, name string) bool {
 }
 
 // checkOffline refuses a playbook that changes the boot configuration where the image has nothing to do it with: its other
-// steps would be done and the machine would count as failed. It returns, in a sentence, what else will fail on a Windows
+// steps would be done and the machine would count as failed. It returns, a sentence each, what else will fail on a Windows
 // that does not run.
-func checkOffline(p playbook.Playbook, image fs.FS) (limit string, err error) {
-	boot, script := false, false
+func checkOffline(p playbook.Playbook, image fs.FS) (limits []string, err error) {
+	boot, script, state := false, false, false
 	for _, c := range slices.Concat(p.Detect, p.Verify) {
-		boot, script = boot || c.BCD != "", script || c.Script != nil
+		boot, script, state = boot || c.BCD != "", script || c.Script != nil, state || c.State != ""
 	}
 	for _, a := range p.Fix {
 		boot, script = boot || a.BCD != nil, script || a.Script != nil
 	}
 	if boot && !hasComponent(image, bootEdit) {
-		return "", hint.Wrap(fmt.Errorf("playbook %s works on the boot configuration, but this Windows PE has no bcdedit.exe", p.Name),
+		return nil, hint.Wrap(fmt.Errorf("playbook %s works on the boot configuration, but this Windows PE has no bcdedit.exe", p.Name),
 			"take winre.wim or the boot.wim of an installation disc, which have it, or a playbook without the step bcd")
 	}
 	if script {
-		limit = "playbook " + p.Name + " runs a script: on a Windows that does not run it will fail there and say so"
+		limits = append(limits, "playbook "+p.Name+" runs a script: on a Windows that does not run it will fail there and say so")
 	}
-	return limit, nil
+	if state {
+		limits = append(limits, "playbook "+p.Name+" looks whether a service runs: on a Windows that does not run it will fail there and say so")
+	}
+	return limits, nil
 }

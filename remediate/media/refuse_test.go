@@ -109,6 +109,11 @@ func TestPlaybooksThatCannotWork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.Verify = append(p.Verify, playbook.Condition{Service: "csagent", State: "stopped"})
+	s.Playbooks = []playbook.Playbook{p}
+	if _, r := build(t, s); !strings.Contains(fmt.Sprint(r.Warnings), "whether a service runs") {
+		t.Errorf("a state: %v", r.Warnings)
+	}
 	s.Playbooks = []playbook.Playbook{script.Playbook}
 	if _, r := build(t, s); !strings.Contains(fmt.Sprint(r.Warnings), "runs a script") {
 		t.Errorf("a script: %v", r.Warnings)

@@ -4,5 +4,5 @@
 // [Run] does all of it; [Options.Drives] and [Options.System] are the seams to the machine. Playbooks run through the
 // interpreter of remediate/windows on the files of the installation that does not run, on its registry, whose files are
 // loaded for as long as a playbook runs, and on the boot configuration of the machine where bcdedit.exe is in the image.
-// What is not possible there (scripts) fails with a message that says so; nothing is skipped in silence. The package unlocks no volume and never writes to a volume on which no playbook acts.
+// What is not possible there (whether a service runs, scripts) fails with a message that says so; nothing is skipped in silence. The package unlocks no volume and never writes to a volume on which no playbook acts.
 package pe

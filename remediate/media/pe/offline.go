@@ -102,20 +102,6 @@ func (w *offline) registry(file, key, name string) (string, error) {
 	return h.text(key, name)
 }
 
-// idle are the services of an installation that does not run: none runs.
-type idle struct{}
-
-// Running implements [windows.Services].
-func (idle) Running(string) (running, ok bool, err error) { return false, true, nil }
-
-// Stop implements [windows.Services].
-func (idle) Stop(context.Context, string) error { return nil }
-
-// Start implements [windows.Services].
-func (idle) Start(_ context.Context, name string) error {
-	return fmt.Errorf("not possible on an offline installation: start service %s", name)
-}
-
 // tools are the programs that make sense for an installation that does not run.
 type tools struct{ system System }
 

@@ -110,8 +110,9 @@ func TestRunDisablesDriverInTheControlSetInUse(t *testing.T) {
 
 func TestRegistryFilesAreUnloadedWhateverHappens(t *testing.T) {
 	service := bound(t, "disable-service", map[string]string{"service": "csagent", "stop": "true"})
-	wrong := service
-	wrong.Verify = []playbook.Condition{{Service: "csagent", State: "running"}}
+	wrong, state := service, service
+	wrong.Verify = []playbook.Condition{{Service: "csagent", Start: playbook.StartAuto}}
+	state.Verify = []playbook.Condition{{Service: "csagent", State: "stopped"}}
 	for name, c := range map[string]struct {
 		book    playbook.Playbook
 		hives   map[string]*memoryHive
@@ -119,10 +120,11 @@ func TestRegistryFilesAreUnloadedWhateverHappens(t *testing.T) {
 		says    string
 		start   uint64
 	}{
-		"stopped by its nature": {service, map[string]*memoryHive{"SYSTEM": systemHiveOf()}, agent.Fixed, "", 4},
-		"verify fails":          {wrong, map[string]*memoryHive{"SYSTEM": systemHiveOf()}, agent.Failed, "verify does not hold", 4},
-		"in use":                {service, nil, agent.Failed, "load the registry file SYSTEM: the file is in use", 0},
-		"no control set":        {service, map[string]*memoryHive{"SYSTEM": newHive(nil)}, agent.Failed, "find the control set", 0},
+		"nothing to stop": {service, map[string]*memoryHive{"SYSTEM": systemHiveOf()}, agent.Fixed, "", 4},
+		"state":           {state, map[string]*memoryHive{"SYSTEM": systemHiveOf()}, agent.Failed, "not possible on an offline installation: service state", 4},
+		"verify fails":    {wrong, map[string]*memoryHive{"SYSTEM": systemHiveOf()}, agent.Failed, "verify does not hold", 4},
+		"in use":          {service, nil, agent.Failed, "load the registry file SYSTEM: the file is in use", 0},
+		"no control set":  {service, map[string]*memoryHive{"SYSTEM": newHive(nil)}, agent.Failed, "find the control set", 0},
 		"control set is not there": {service, map[string]*memoryHive{"SYSTEM": newHive(map[string]map[string]windows.Value{"Select": {"Current": dword(7)}})},
 			agent.Failed, "no key ControlSet007", 0},
 	} {
