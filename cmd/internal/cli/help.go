@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -65,7 +66,9 @@ func exits(cmd *cobra.Command, codes ...int) {
 		cmd.Annotations = map[string]string{}
 	}
 	var lines []string
-	for _, code := range append([]int{exitOK, exitError, exitUsage}, codes...) {
+	codes = append([]int{exitOK, exitError, exitUsage}, codes...)
+	slices.Sort(codes)
+	for _, code := range codes {
 		lines = append(lines, "  "+pad(itoa(code), 5)+exitMeaning[code])
 	}
 	cmd.Annotations["exit"] = strings.Join(lines, "\n")
