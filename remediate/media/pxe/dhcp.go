@@ -48,6 +48,9 @@ func (r responder) reply(m *dhcpv4.DHCPv4, c Client, port int) (answer *dhcpv4.D
 	case port == bootPort && (t == dhcpv4.MessageTypeRequest || t == dhcpv4.MessageTypeInform):
 		kind = dhcpv4.MessageTypeAck
 	case t == dhcpv4.MessageTypeRequest:
+		if m.RequestedIPAddress() == nil || m.ServerIdentifier() == nil {
+			return nil, "goes on using its address"
+		}
 		return nil, fmt.Sprintf("takes the address %s from the DHCP server %s", m.RequestedIPAddress(), m.ServerIdentifier())
 	default:
 		return nil, fmt.Sprintf("%s on port %d is for the DHCP server", t, port)

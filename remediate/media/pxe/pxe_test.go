@@ -369,6 +369,17 @@ func FuzzMessage(f *testing.F) {
 	f.Add(ask(f, dhcpv4.MessageTypeDiscover, X64, "PXEClient").ToBytes(), true)
 	f.Add(ask(f, dhcpv4.MessageTypeRequest, X64HTTP, "HTTPClient").ToBytes(), false)
 	f.Add([]byte{1, 1, 6}, true)
+	captured, err := filepath.Glob("testdata/*.dhcp")
+	if err != nil || len(captured) == 0 {
+		f.Fatalf("captured messages: %d, %v", len(captured), err)
+	}
+	for _, name := range captured {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b, !strings.Contains(name, "4011"))
+	}
 	f.Fuzz(func(t *testing.T, b []byte, offer bool) {
 		defer bounded.Input(t, len(b))()
 		port := bootPort

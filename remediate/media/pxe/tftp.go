@@ -13,8 +13,9 @@ import (
 	"github.com/pin/tftp/v3"
 )
 
-// mostTransfers is how many files are read over TFTP at once; firmware that is turned away tries again.
-const mostTransfers = 64
+// mostTransfers is how many files are read over TFTP at once, each with 130 kB of memory. Firmware that is turned away goes
+// on to its next boot entry, so there are many.
+const mostTransfers = 512
 
 // serveTFTP gives out files, read only. Block sizes up to what the network carries and the size of the file are agreed upon
 // as the client wants.
