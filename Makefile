@@ -36,8 +36,8 @@ lint: ## vet and golangci-lint; the import arrows are rules in .golangci.yml
 fmt: ## format in place
 	golangci-lint fmt
 
-bench: ## benchmarks of all packages and the scripts in test/bench/, ratios last
-	BENCHTIME=$(BENCHTIME) GO='$(GO)' sh test/bench/run.sh
+bench: ## benchmarks of all packages and the scripts in test/bench/, one table last; ONLY as for fuzz
+	BENCHTIME=$(BENCHTIME) GO='$(GO)' bash test/bench/run.sh '$(ONLY)'
 
 labs: ## interoperation with independent programs: scripts in test/interop/ (each skips with one line what is absent)
 	@set -e; for script in test/interop/*.sh; do \

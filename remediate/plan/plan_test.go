@@ -288,6 +288,7 @@ func BenchmarkPlan50000(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
+		b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "ratio-of-1-s")
 	})
 	b.Run("load", func(b *testing.B) {
 		for b.Loop() {

@@ -40,5 +40,5 @@ measure sync "$dir/fleetmend" --config "$dir/fleet/fleetmend.yaml" inventory syn
 echo "ldapsearch: $(grep -c '^dn: ' "$dir/ldapsearch.out") objects; read: $(cat "$dir/read.out") machines"
 
 ratio() { awk -v a="$(cut -d' ' -f1 "$dir/$1")" -v b="$(cut -d' ' -f1 "$dir/ldapsearch")" 'BEGIN { printf "%.2f", a / b }'; }
-echo "ratio directory-read-$n/ldapsearch $(ratio read) (budget 1.3)"
-echo "ratio directory-sync-$n/ldapsearch $(ratio sync) (with merging and storing)"
+echo "ratio directory-read-$n $(ratio read) ldapsearch budget <= 1.3"
+echo "ratio directory-sync-$n $(ratio sync) ldapsearch (with merging and storing)"

@@ -58,13 +58,13 @@ measure grep 5 grep -i "${id:0:8}" "$dir/keys.csv"
 for by in "digits ${id:0:8}" "host $host" "serial $serial" "user $user" "whole-id $id"; do
   measure "find-${by% *}" 5 "$dir/fleetmend" --state-dir "$dir/state" keys find "${by#* }" -o csv
   grep -q "^$id," "$dir/find-${by% *}.out" || { echo "keys find ${by#* } did not find $id"; exit 1; }
-  echo "  without the start of the program: $(($(field "find-${by% *}" 1) - $(field version 1))) ms (budget 50)"
+  echo "figure keys-find-$refs-by-${by% *} $(($(field "find-${by% *}" 1) - $(field version 1))) ms-without-the-start budget <= 50"
 done
-echo "ratio keys-find-$refs/grep $(ratio find-digits grep 1) (whole processes; grep reads the table with the passwords in clear)"
+echo "ratio keys-find-$refs $(ratio find-digits grep 1) grep (whole processes; grep reads the table with the passwords in clear)"
 if command -v sqlite3 >/dev/null; then
   sqlite3 "$dir/peer.db" '.mode csv' ".import $dir/keys.csv k" 'CREATE INDEX id ON k (KeyID)' 'CREATE INDEX host ON k (ComputerName)'
   measure sqlite3 5 sqlite3 "$dir/peer.db" "SELECT * FROM k WHERE KeyID >= '${id:0:8}' AND KeyID < '${id:0:8}G'"
-  echo "ratio keys-find-$refs/sqlite3 $(ratio find-digits sqlite3 1) (whole processes)"
+  echo "ratio keys-find-$refs $(ratio find-digits sqlite3 1) sqlite3 (whole processes)"
 fi
 
 # --- sync -------------------------------------------------------------------------------------------------------------
@@ -79,5 +79,5 @@ measure ldapsearch 3 ldapsearch -LLL -x -o ldif-wrap=no -H "$ldaps" -D admin@fle
 measure sync 3 "$dir/fleetmend" --config "$dir/fleet/fleetmend.yaml" keys sync --from ad --full
 echo "ldapsearch: $(grep -c '^dn: ' "$dir/ldapsearch.out") keys; $(cat "$dir/sync.out")"
 [ "$(grep -c '^dn: ' "$dir/ldapsearch.out")" = "$(sed -n 's/.*: \([0-9]*\) keys read.*/\1/p' "$dir/sync.out")" ] || { echo "the numbers of keys differ"; exit 1; }
-echo "ratio keys-sync-$n/ldapsearch $(ratio sync ldapsearch 1) (elapsed, with storing)"
-echo "ratio keys-sync-$n-cpu/ldapsearch $(ratio sync ldapsearch 3) (processor time, with storing)"
+echo "ratio keys-sync-$n $(ratio sync ldapsearch 1) ldapsearch (elapsed, with storing)"
+echo "ratio keys-sync-$n-cpu $(ratio sync ldapsearch 3) ldapsearch (processor time, with storing)"

@@ -39,7 +39,9 @@ ours >/dev/null
 echo "medians of 5, alternating, with a WIM of $size MB (time, processor time):"
 echo "  cp $(took copy) ms, $(used copy) ms; USB image $(took ours) ms, $(used ours) ms; with an integrity table $(took checked) ms, $(used checked) ms; ISO $(took disc) ms, $(used disc) ms"
 ratio=$(over "$(took ours)" "$(took copy)")
-echo "ratio media-build $ratio plain-copy budget <= 1.5"
+budget="budget <= 1.5"
+[ -z "${QUICK:-}" ] || budget= # so little is built that the start of the program is a large part
+echo "ratio media-build $ratio plain-copy $budget"
 echo "ratio media-build-checked $(over "$(took checked)" "$(took copy)") plain-copy"
 echo "ratio media-build-iso $(over "$(took disc)" "$(took copy)") plain-copy"
-within "$ratio" 1.5 || { echo "budget missed"; exit 1; }
+[ -z "$budget" ] || within "$ratio" 1.5 || { echo "budget missed"; exit 1; }

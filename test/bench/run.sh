@@ -1,33 +1,39 @@
-#!/bin/sh
-# Runs the Go benchmarks of every package that has one, then every other script in this folder, and repeats at the end
-# what was compared: lines that begin with "ratio". See README.md beside this file.
-set -eu
+#!/bin/bash
+# Runs the Go benchmarks of every package that has one, then every other script in this folder (or only those whose name
+# matches $1), and ends with one table: what was measured, beside whom, the budget, and whether it was kept. See README.md
+# beside this file. Exits 1 if something failed or a budget was missed.
+set -u
 cd "$(dirname "$0")/../.."
-out=$(mktemp)
-trap 'rm -f "$out"' EXIT INT TERM
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+: >"$out/lines"
 failed=
 
 packages=$(grep -rlE --include='*_test.go' '^func Benchmark' . | xargs -r -n1 dirname | sort -u)
-if [ -n "$packages" ]; then
+if [ -n "$packages" ] && [[ go =~ ${1:-.} ]]; then
   # shellcheck disable=SC2086 # one word per package is meant
-  "${GO:-go}" test -run=NONE -bench=. -benchmem -benchtime="${BENCHTIME:-1s}" $packages >"$out.go" 2>&1 || failed="go benchmarks"
-  cat "$out.go"
-  # A benchmark that compares reports its ratio as a metric whose unit begins with "ratio-" (b.ReportMetric(x, "ratio-plain-copy")).
-  awk '/^Benchmark/ { for (i = 3; i < NF; i++) if ($(i+1) ~ /^ratio-/) print "ratio", $1, $i, $(i+1) }' "$out.go" >>"$out"
-  rm -f "$out.go"
+  "${GO:-go}" test -run=NONE -bench=. -benchmem -benchtime="${BENCHTIME:-1s}" -timeout 60m -p 1 $packages 2>&1 | tee "$out/go"
+  [ "${PIPESTATUS[0]}" = 0 ] || failed=" go-benchmarks"
+  # A benchmark that compares reports its ratio as a metric whose unit begins with "ratio-" (b.ReportMetric(x, "ratio-plain-copy"));
+  # "ratio-of-20-ms" is the part of a budget that it used.
+  awk '/^Benchmark/ { for (i = 3; i < NF; i++) if ($(i+1) ~ /^ratio-/) {
+    peer = substr($(i+1), 7); print "ratio", $1, $i, peer, (peer ~ /^of-/ ? "budget <= 1" : "") } }' "$out/go" >>"$out/lines"
 fi
 
 for script in test/bench/*.sh; do
-  [ "$script" = test/bench/run.sh ] && continue
-  [ -e "$script" ] || continue
+  name=$(basename "$script" .sh)
+  [ "$name" = run ] || [[ ! $name =~ ${1:-.} ]] && continue
   echo "== $script"
-  if bash "$script" >"$out.script" 2>&1; then :; else failed="$failed $script"; fi
-  cat "$out.script"
-  grep '^ratio ' "$out.script" >>"$out" || true
-  rm -f "$out.script"
+  bash "$script" 2>&1 | tee "$out/script"
+  [ "${PIPESTATUS[0]}" = 0 ] || failed="$failed $name"
+  grep -E '^(ratio|figure|skip:) ' "$out/script" >>"$out/lines"
 done
 
 echo
-echo "Ratios (1 = as much as the peer; budgets in the scripts)"
-if [ -s "$out" ]; then sed 's/^ratio /  /' "$out"; else echo "  none: no benchmark here compares with a peer that is installed"; fi
-[ -z "$failed" ] || { echo "failed: $failed"; exit 1; }
+printf '%-58s %12s  %-28s %10s\n' measured value "beside / unit" budget
+awk '$1 == "skip:" { skipped = skipped "\n" $0; next }
+  { budget = ""; for (i = 5; i < NF; i++) if ($i == "budget") budget = $(i+2)
+    verdict = budget == "" ? "" : $3 + 0 <= budget + 0 ? "kept" : "MISSED"; if (verdict == "MISSED") missed = 1
+    printf "%-58s %12s  %-28s %10s  %s\n", $2, $3, $4, (budget == "" ? "" : "<= " budget), verdict }
+  END { if (NR == 0) print "nothing"; if (skipped != "") print skipped; exit missed }' "$out/lines" || failed="$failed budgets"
+[ -z "$failed" ] || { echo "failed:$failed"; exit 1; }

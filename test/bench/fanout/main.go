@@ -100,22 +100,22 @@ func measure(machines, forks, sample, seed int) error {
 	fmt.Printf("machines %d, in flight %d, NTLM sealed over HTTP, client and fleet in two processes\n", machines, forks)
 	fmt.Printf("outcomes               %s\n", report)
 	fmt.Printf("wall                   %s\n", ours.wall.Round(time.Millisecond))
-	fmt.Printf("CPU per machine        %.2f ms (budget 5 ms)\n", float64(perMachine.Microseconds())/1000)
-	fmt.Printf("requests per machine   %.2f (budget 7)\n", float64(after.Requests-before.Requests)/float64(machines))
+	fmt.Printf("figure fanout-cpu %.2f ms/machine budget <= 5\n", float64(perMachine.Microseconds())/1000)
+	fmt.Printf("figure fanout-requests %.2f requests/machine budget <= 7\n", float64(after.Requests-before.Requests)/float64(machines))
 	fmt.Printf("logons per machine     %.2f, rejected %d\n", float64(after.Logons-before.Logons)/float64(machines), after.FailedLogons)
-	fmt.Printf("peak memory            %d MB (budget 300 MB)\n", ours.memory>>20)
-	fmt.Printf("left open              %d connections, %d shells\n", after.Connections, after.Shells)
+	fmt.Printf("figure fanout-memory %d MB budget <= 300\n", ours.memory>>20)
+	fmt.Printf("figure fanout-left-open %d connections+shells budget <= 0\n", after.Connections+after.Shells)
 	if sample == 0 {
 		return nil
 	}
 	theirs, err := ansible(filepath.Join(dir, "ansible.ini"), min(sample, machines))
 	if err != nil {
-		fmt.Printf("ratio to Ansible       not measured: %v\n", err)
+		fmt.Printf("skip: Ansible was not measured: %v\n", err)
 		return nil
 	}
 	each := theirs.cpu / time.Duration(min(sample, machines))
 	fmt.Printf("Ansible raw            %.1f ms CPU per machine on %d of the same machines\n", float64(each.Microseconds())/1000, min(sample, machines))
-	fmt.Printf("ratio fan-out CPU per machine beside Ansible %.4f = 1/%.0f (budget 1/40)\n", float64(perMachine)/float64(each), float64(each)/float64(perMachine))
+	fmt.Printf("ratio fanout-cpu %.4f ansible budget <= 0.025 (1/%.0f)\n", float64(perMachine)/float64(each), float64(each)/float64(perMachine))
 	return nil
 }
 
