@@ -76,6 +76,9 @@ func TestBatchAsWine(t *testing.T) {
 		_ = stop.Run() // it may have ended by itself
 	})
 	for _, test := range batchCases {
+		if test.name == "joints" { // Wine 8 runs what follows && after a failure, and what follows || after a success
+			continue
+		}
 		path := filepath.Join(dir, "step.cmd")
 		if err := os.WriteFile(path, []byte(strings.ReplaceAll("@echo off\n"+test.body+"\n", "\n", "\r\n")), 0o600); err != nil {
 			t.Fatal(err)
@@ -86,7 +89,7 @@ func TestBatchAsWine(t *testing.T) {
 		if cmd.ProcessState == nil {
 			t.Fatal(err)
 		}
-		// Wine 8's echo keeps the blank before && that Windows keeps too; ours drops what surrounds a command.
+		// Both Windows and Wine keep a blank at the end of what echo says; ours drops what surrounds a command.
 		if trimmed(string(out)) != trimmed(test.output) || cmd.ProcessState.ExitCode() != test.exit {
 			t.Errorf("%s under Wine: exit %d, want %d\n got %q\nwant %q", test.name, cmd.ProcessState.ExitCode(), test.exit, out, test.output)
 		}
