@@ -164,10 +164,11 @@ func TestProgress(t *testing.T) {
 		p := s.plan()
 		g := run.NewProgress(p)
 		s.options.Observer = g
-		var waiting, under run.Snapshot
+		var waiting run.Snapshot
+		later := make(chan run.Snapshot, 1)
 		s.options.Approve = func(context.Context, run.Wave) (bool, error) {
 			waiting = g.Snapshot(time.Now())
-			time.AfterFunc(45*time.Second, func() { under = g.Snapshot(time.Now()) })
+			time.AfterFunc(45*time.Second, func() { later <- g.Snapshot(time.Now()) })
 			return true, nil
 		}
 		r, err := s.newEngine().Start(t.Context(), p)
@@ -177,7 +178,7 @@ func TestProgress(t *testing.T) {
 		if waiting.Status != journal.RunWaiting || waiting.Done != 10 || waiting.Waves[0].Outcomes[journal.Failed] != 1 || waiting.ETA != 0 {
 			t.Errorf("while waiting: %+v", waiting)
 		}
-		if under.Wave != 2 || under.Done != 50 || under.Rate < 0.7 || under.Rate > 1.4 || under.ETA < 30*time.Second || under.ETA > 80*time.Second || under.States[journal.Running] != 10 {
+		if under := <-later; under.Wave != 2 || under.Done != 50 || under.Rate < 0.7 || under.Rate > 1.4 || under.ETA < 30*time.Second || under.ETA > 80*time.Second || under.States[journal.Running] != 10 {
 			t.Errorf("under way: wave %d done %d rate %g eta %s %v", under.Wave, under.Done, under.Rate, under.ETA, under.States)
 		}
 		end := g.Snapshot(time.Now())
