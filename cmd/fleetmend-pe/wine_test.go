@@ -15,12 +15,16 @@ import (
 	"time"
 
 	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/media"
 	"github.com/fleetmend/fleetmend/remediate/media/aboard"
+	"github.com/fleetmend/fleetmend/remediate/media/collect"
 	"github.com/fleetmend/fleetmend/remediate/media/compile"
 	"github.com/fleetmend/fleetmend/remediate/media/practice"
 	"github.com/fleetmend/fleetmend/remediate/media/wim"
+	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
+	"github.com/fleetmend/fleetmend/remediate/route"
 )
 
 func put(t *testing.T, name string, content []byte) string {
@@ -126,12 +130,16 @@ func wine(t *testing.T) (prefix string, run func(args ...string) (string, error)
 		out, reading := os.ReadFile(file.Name())
 		return string(out), errors.Join(err, reading)
 	}
-	t.Cleanup(func() {
-		server := exec.Command("/usr/lib/wine/wineserver", "-k") //nolint:noctx // the test's context is over by now
-		server.Env = env
-		_ = server.Run() //nolint:errcheck // it may be gone already
-	})
+	stop := func() {
+		for _, flag := range []string{"-k", "-w"} { // end it; wait until it has ended
+			server := exec.Command("/usr/lib/wine/wineserver", flag) //nolint:noctx // at the end the test's context is over
+			server.Env = env
+			_ = server.Run() //nolint:errcheck // it may be gone already
+		}
+	}
+	t.Cleanup(stop)
 	_, _ = run("cmd", "/c", "exit")
+	stop() // what goes on running would not see drives that a test adds
 	system := filepath.Join(prefix, "drive_c", "windows", "system32")
 	if _, err := os.Stat(system); err != nil {
 		t.Skip("Wine makes no prefix here")
@@ -172,6 +180,7 @@ func TestStartedFromMediumUnderWine(t *testing.T) {
 	}
 	prefix, run := wine(t)
 	ctx, work := t.Context(), t.TempDir()
+	runs, id := unreached(t, "WINE01")
 	image, err := practice.WIM(ctx, "amd64")
 	if err != nil {
 		t.Fatal(err)
@@ -187,7 +196,7 @@ func TestStartedFromMediumUnderWine(t *testing.T) {
 	img := filepath.Join(work, "stick.img")
 	report, err := media.Build(ctx, media.Spec{
 		Source: put(t, filepath.Join(work, "boot.wim"), image), Agent: program(t, "amd64"), Format: media.USB,
-		Playbooks: []playbook.Playbook{book}, Settings: aboard.Settings{Run: "20240719-081500-abcdef"},
+		Playbooks: []playbook.Playbook{book}, Settings: aboard.Settings{Run: id},
 	}, img)
 	if err != nil {
 		t.Fatal(err)
@@ -230,6 +239,42 @@ func TestStartedFromMediumUnderWine(t *testing.T) {
 	if b, err := os.ReadFile(bcdedit + ".state"); err != nil || len(b) != 0 {
 		t.Errorf("the machine would start in safe mode again: %q, %v", b, err)
 	}
+	for reading := range 2 { // what it left counts once
+		lines, err := collect.Into(ctx, runs, os.DirFS(stick), collect.Options{})
+		if err != nil || len(lines) != 1 || lines[0].Problem != "" || lines[0].Counted != (reading == 0) {
+			t.Errorf("reading %d: %+v, %v", reading+1, lines, err)
+		}
+		if r, err := runs.Run(ctx, id); err != nil || r.Counts[journal.Fixed] != 1 || r.Counts[journal.Unreachable] != 0 {
+			t.Errorf("reading %d: %+v, %v", reading+1, r, err)
+		}
+	}
+}
+
+// unreached is a journal with a run that did not reach machine, and the run's name.
+func unreached(t *testing.T, machine string) (*journal.Journal, string) {
+	t.Helper()
+	in := plan.Input{Options: plan.DefaultOptions(), Now: time.Now(), Operator: "ada"}
+	in.Source.Playbook.Name = "crowdstrike-channel-file-291"
+	in.Entries = []plan.Entry{{Target: route.Target{ID: "m1", Name: machine}, Route: "winrm"}}
+	frozen, err := plan.New(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs, err := journal.Open(t.Context(), filepath.Join(t.TempDir(), "journal.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = runs.Close() })
+	s, err := runs.Create(t.Context(), frozen, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(s.Lease("m1"), s.Finish("m1", journal.End{Outcome: journal.Unreachable, Class: route.Unreachable, Reason: "off"}),
+		s.End(journal.RunDone, ""), s.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return runs, s.ID()
 }
 
 // TestWindowsBuildsTheSameBytes builds a stick with fleetmend.exe under Wine and compares it with one built here.
