@@ -37,6 +37,9 @@ type ImportReport struct {
 	Problems []string `json:"problems,omitempty"`
 }
 
+// UpdatedMachines counts the machines known before of which this source said something new, be it for the first time.
+func (r *ImportReport) UpdatedMachines() int { return r.Updated + max(0, r.Added-r.NewMachines) }
+
 // Import stores what a source says and merges it with what is known. Importing the same records again changes nothing,
 // and the order of sources and records does not matter. Records of the source that are not among these stay as they
 // are; [Store.Sync] is for complete listings. A record without SeenAt, or with one in the future, is taken as seen now.

@@ -143,6 +143,9 @@ func (c *Config) dial(ctx context.Context, dc DC) (conn *Conn, err error) {
 	if err := conn.readRoot(ctx); err != nil {
 		return nil, explain(err, dc.String(), 0)
 	}
+	if err := conn.rightDomain(); err != nil {
+		return nil, err
+	}
 	if err := conn.bind(ctx, wire, cert); err != nil {
 		return nil, explain(err, dc.String(), conn.Skew)
 	}

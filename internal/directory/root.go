@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
 )
 
 // RootDSE is what a domain controller says of itself before any bind (MS-ADTS 3.1.1.3.2).
@@ -55,6 +57,19 @@ func (c *Conn) readRoot(ctx context.Context) error {
 	}
 	c.Root = r
 	return nil
+}
+
+// rightDomain refuses a server of another domain than the settings say, before a password is sent: its machines would be
+// filed under the wrong one. MS-ADTS 3.1.1.1.5: the naming context of a domain is made of the labels of its DNS name.
+func (c *Conn) rightDomain() error {
+	served := strings.TrimPrefix(strings.NewReplacer(",DC=", ".", ", DC=", ".").Replace(","+strings.ToUpper(c.Root.DefaultNamingContext)), ".")
+	if served == "" || strings.EqualFold(served, strings.TrimSuffix(c.config.Domain, ".")) {
+		return nil
+	}
+	served = strings.ToLower(served)
+	return &Error{Kind: WrongRealm, DC: c.DC.String(), Suggest: c.Root.NamingContexts, Err: hint.Wrap(
+		fmt.Errorf("serves the domain %s, not %s", served, c.config.Domain),
+		fmt.Sprintf("set directory.domain to %s, or name a domain controller of %s", served, c.config.Domain))}
 }
 
 // Refresh reads the root again, for a current [RootDSE.HighestUSN].

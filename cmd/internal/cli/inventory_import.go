@@ -67,7 +67,7 @@ func (a *app) importMachines(cmd *cobra.Command, file, source string, mapping ma
 	if err != nil {
 		return err
 	}
-	summary.New, summary.Updated, summary.Unchanged = report.NewMachines, report.Updated, report.Unchanged
+	summary.New, summary.Updated, summary.Unchanged = report.NewMachines, report.UpdatedMachines(), report.Unchanged
 	summary.Conflicts = append(summary.Conflicts, report.Conflicts...)
 	summary.Remarks = append(summary.Remarks, report.Problems...)
 	if err := one(a.out, a.streams.Out, summary, summary.write); err != nil {

@@ -105,7 +105,7 @@ type syncSummary struct {
 
 func (s *syncSummary) take(r inventory.ImportReport) {
 	s.New += r.NewMachines
-	s.Updated += r.Updated
+	s.Updated += r.UpdatedMachines()
 	s.Unchanged += r.Unchanged
 	s.Gone += r.Gone
 	s.Remarks = append(s.Remarks, r.Problems...)
