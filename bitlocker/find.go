@@ -55,6 +55,7 @@ type Match struct {
 
 	Rotated       time.Time `json:"rotated,omitzero"`        // when its machine said that it has removed the protector
 	RotationAsked time.Time `json:"rotation_asked,omitzero"` // when Intune was asked to have it replaced
+	Gone          time.Time `json:"gone,omitzero"`           // when a reading of its source first missed it; zero where it is Deleted since before that was noted
 }
 
 // Found is the answer to a query.
@@ -145,8 +146,8 @@ func (v *Vault) Find(ctx context.Context, q Query) (Found, error) {
 	return out, nil
 }
 
-// machinesAtOnce keeps a statement below SQLite's limit of 500 terms, with 5 for a machine.
-const machinesAtOnce = 90
+// machinesAtOnce keeps a statement below SQLite's limit of 500 terms, with 6 for a machine.
+const machinesAtOnce = 80
 
 // conditions gives one SELECT of row numbers for each thing that is asked for, and their arguments.
 func (q Query) conditions() (selects []string, args []any) {
@@ -173,7 +174,7 @@ func (v *Vault) All(ctx context.Context, do func(Match) error) error {
 	return nil
 }
 
-const matchColumns = refColumns + ", seen, state, state_note, state_at, rotated, rotation_asked"
+const matchColumns = refColumns + ", seen, state, state_note, state_at, rotated, rotation_asked, gone"
 
 func (v *Vault) matches(ctx context.Context, text string, args []any, do func(id int64, m Match) error) error {
 	rows, err := v.db.QueryContext(ctx, text, args...)
@@ -183,11 +184,11 @@ func (v *Vault) matches(ctx context.Context, text string, args []any, do func(id
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var m Match
-		var id, seen, at, rotated, asked int64
-		if err := scanRef(rows, &m.KeyRef, &id, &seen, &m.State, &m.Note, &at, &rotated, &asked); err != nil {
+		var id, seen, at, rotated, asked, gone int64
+		if err := scanRef(rows, &m.KeyRef, &id, &seen, &m.State, &m.Note, &at, &rotated, &asked, &gone); err != nil {
 			return err
 		}
-		m.Seen, m.StateAt, m.Rotated, m.RotationAsked = fromNanos(seen), fromNanos(at), fromNanos(rotated), fromNanos(asked)
+		m.Seen, m.StateAt, m.Rotated, m.RotationAsked, m.Gone = fromNanos(seen), fromNanos(at), fromNanos(rotated), fromNanos(asked), fromNanos(gone)
 		if err := do(id, m); err != nil {
 			return err
 		}
@@ -218,6 +219,9 @@ func addText(add func(string, ...any), q Query) {
 // addMachine finds by the strongest of what is known, and by all strong keys: a name is asked for only where the reference
 // does not contradict it, for two domains may have machines of one name.
 func addMachine(add func(string, ...any), m Machine) {
+	if m.GUID != "" {
+		add("guid != '' AND guid = ?", m.GUID)
+	}
 	if m.DeviceID != "" {
 		add("device_id != '' AND device_id = ?", m.DeviceID)
 	}
@@ -231,7 +235,7 @@ func addMachine(add func(string, ...any), m Machine) {
 		add("fqdn = ?", m.FQDN)
 	}
 	if m.Name != "" {
-		add("name = ? AND (fqdn = '' OR ? IN ('', fqdn)) AND (device_id = '' OR ? IN ('', device_id))", m.Name, m.FQDN, m.DeviceID)
+		add("name = ? AND (fqdn = '' OR ? IN ('', fqdn)) AND (device_id = '' OR ? IN ('', device_id)) AND (guid = '' OR deleted OR ? IN ('', guid))", m.Name, m.FQDN, m.DeviceID, m.GUID)
 	}
 }
 

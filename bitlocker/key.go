@@ -30,6 +30,7 @@ type Machine struct {
 	Serial   string `json:"serial,omitempty"`    //
 	DeviceID string `json:"device_id,omitempty"` // Entra device ID or AD object GUID, lower case with hyphens
 	DN       string `json:"dn,omitempty"`        // distinguished name of the computer object
+	GUID     string `json:"guid,omitempty"`      // objectGUID of the computer object, as DeviceID is written; it stays when the computer is renamed or moved
 }
 
 // Label is the best name of a machine for people: its FQDN, name, device ID, DN or serial, and "(unknown machine)" else.
@@ -44,7 +45,7 @@ func (m Machine) Label() string {
 
 // normal gives the fields their one form, without control characters, and the name that an FQDN or DN implies.
 func (m Machine) normal() Machine {
-	for _, s := range []*string{&m.Name, &m.FQDN, &m.Serial, &m.DeviceID, &m.DN} {
+	for _, s := range []*string{&m.Name, &m.FQDN, &m.Serial, &m.DeviceID, &m.DN, &m.GUID} {
 		*s = strings.Map(func(r rune) rune {
 			if r < ' ' || r >= 0x7f && r < 0xa0 {
 				return -1
@@ -69,7 +70,9 @@ func (m Machine) normal() Machine {
 		m.Name = strings.ToUpper(name)
 	}
 	m.Serial = strings.TrimSpace(m.Serial)
-	m.DeviceID = strings.ToLower(strings.Trim(strings.TrimSpace(m.DeviceID), "{}"))
+	for _, s := range []*string{&m.DeviceID, &m.GUID} {
+		*s = strings.ToLower(strings.Trim(strings.TrimSpace(*s), "{}"))
+	}
 	return m
 }
 

@@ -17,7 +17,9 @@ type SyncReport struct {
 	Read    int    `json:"read"`
 	Added   int    `json:"added"`
 	Changed int    `json:"changed"`
-	Gone    int    `json:"gone"` // flagged as deleted because a whole reading did not list them
+	Moved   int    `json:"moved,omitempty"`   // of computers that were renamed or moved since, found by the roll call
+	Gone    int    `json:"gone"`              // flagged as deleted because the source does not list them any more
+	Missing int    `json:"missing,omitempty"` // not listed by the roll call, and so many that none was flagged: a whole reading decides
 }
 
 // overlap is how much of the time before the last reading is read again: clocks differ, and directories replicate.
@@ -51,18 +53,30 @@ func (v *Vault) Sync(ctx context.Context, src Source, full bool) (SyncReport, er
 		report.Added, report.Changed, pending = report.Added+added, report.Changed+changed, pending[:0]
 		return err
 	}
-	err = src.Keys(ctx, since, func(ref KeyRef) error {
-		ref.Source = src.Name()
-		if ref.ID == "" || ref.SourceKey == "" {
-			return fmt.Errorf("a key of %s without key ID or source key", ref.Machine.Label())
+	read := func() error {
+		err := src.Keys(ctx, since, func(ref KeyRef) error {
+			ref.Source = src.Name()
+			if ref.ID == "" || ref.SourceKey == "" {
+				return fmt.Errorf("a key of %s without key ID or source key", ref.Machine.Label())
+			}
+			report.Read++
+			if pending = append(pending, ref); len(pending) == batch {
+				return flush()
+			}
+			return nil
+		})
+		return errors.Join(err, flush())
+	}
+	err = read()
+	if roller, ok := src.(Roller); ok && err == nil && !report.Full {
+		var unknown int
+		if unknown, err = v.roll(ctx, roller, started, &report); err == nil && unknown > 0 {
+			// Keys that are old and were never seen: there are new rights. What is visible now is read as a whole.
+			report.Full, report.Read, report.Missing, since = true, 0, 0, time.Time{}
+			err = read()
 		}
-		report.Read++
-		if pending = append(pending, ref); len(pending) == batch {
-			return flush()
-		}
-		return nil
-	})
-	if err = errors.Join(err, flush()); err != nil {
+	}
+	if err != nil {
 		return report, fmt.Errorf("sync keys of %s: %w", src.Name(), err)
 	}
 	if report.Full && report.Read == 0 && known > 0 {
@@ -71,7 +85,7 @@ func (v *Vault) Sync(ctx context.Context, src Source, full bool) (SyncReport, er
 	}
 	err = v.write(ctx, func(tx *sql.Tx) error {
 		if report.Full {
-			r, err := tx.ExecContext(ctx, "UPDATE refs SET deleted = 1 WHERE source = ? AND seen < ? AND NOT deleted", src.Name(), nanos(started))
+			r, err := tx.ExecContext(ctx, "UPDATE refs SET deleted = 1, gone = ?2 WHERE source = ?1 AND seen < ?2 AND NOT deleted", src.Name(), nanos(started))
 			if err != nil {
 				return err
 			}
@@ -79,7 +93,7 @@ func (v *Vault) Sync(ctx context.Context, src Source, full bool) (SyncReport, er
 			if err != nil {
 				return err
 			}
-			report.Gone = int(n)
+			report.Gone += int(n)
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO sources (source, synced, full) VALUES (?1, ?2, CASE WHEN ?3 THEN ?2 ELSE 0 END)
 			ON CONFLICT (source) DO UPDATE SET synced = max(synced, ?2), full = CASE WHEN ?3 THEN max(full, ?2) ELSE full END`, src.Name(), nanos(started), report.Full)
@@ -136,10 +150,10 @@ func newPutter(ctx context.Context, tx *sql.Tx) (*putter, error) {
 	p := &putter{}
 	for stmt, text := range map[**sql.Stmt]string{
 		&p.find: "SELECT id, " + refColumns + " FROM refs WHERE source = ? AND source_key = ?",
-		&p.insert: `INSERT INTO refs (source, source_key, key_id, volume_id, volume, name, fqdn, serial, device_id, dn, created, deleted, stale, stale_cause, seen)
-			VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
-		&p.update: `UPDATE refs SET source = ?, source_key = ?, key_id = ?, volume_id = ?, volume = ?, name = ?, fqdn = ?, serial = ?, device_id = ?, dn = ?,
-			created = ?, deleted = ?, stale = ?, stale_cause = ?, seen = max(seen, ?) WHERE id = ?`,
+		&p.insert: `INSERT INTO refs (source, source_key, key_id, volume_id, volume, name, fqdn, serial, device_id, dn, guid, created, deleted, stale, stale_cause, seen, gone)
+			VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16, iif(?13, ?16, 0))`,
+		&p.update: `UPDATE refs SET source = ?1, source_key = ?2, key_id = ?3, volume_id = ?4, volume = ?5, name = ?6, fqdn = ?7, serial = ?8, device_id = ?9, dn = ?10, guid = ?11,
+			created = ?12, deleted = ?13, stale = ?14, stale_cause = ?15, seen = max(seen, ?16), gone = CASE WHEN NOT ?13 THEN 0 WHEN gone > 0 THEN gone ELSE ?16 END WHERE id = ?17`,
 		&p.touch: "UPDATE refs SET seen = max(seen, ?) WHERE id = ?",
 	} {
 		s, err := tx.PrepareContext(ctx, text)
@@ -165,14 +179,19 @@ func (p *putter) close() {
 func (p *putter) ref(ctx context.Context, ref KeyRef, seen time.Time) (id int64, isNew, isChanged bool, err error) {
 	ref.Machine = ref.Machine.normal()
 	ref.Created = fromNanos(nanos(ref.Created)) // without monotonic clock and zone, to compare
-	m := ref.Machine
-	args := []any{ref.Source, ref.SourceKey, ref.ID, ref.VolumeID, ref.Volume, m.Name, m.FQDN, m.Serial, m.DeviceID, m.DN,
-		nanos(ref.Created), ref.Deleted, ref.Stale, ref.StaleCause, nanos(seen)}
+	args := func() []any {
+		m := ref.Machine
+		return []any{ref.Source, ref.SourceKey, ref.ID, ref.VolumeID, ref.Volume, m.Name, m.FQDN, m.Serial, m.DeviceID, m.DN, m.GUID,
+			nanos(ref.Created), ref.Deleted, ref.Stale, ref.StaleCause, nanos(seen)}
+	}
 	var old KeyRef
 	err = scanRef(p.find.QueryRowContext(ctx, ref.Source, ref.SourceKey), &old, &id)
+	if ref.Machine.GUID == "" {
+		ref.Machine.GUID = old.Machine.GUID // a key never changes its computer
+	}
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		r, err := p.insert.ExecContext(ctx, args...)
+		r, err := p.insert.ExecContext(ctx, args()...)
 		if err != nil {
 			return 0, false, false, err
 		}
@@ -186,17 +205,17 @@ func (p *putter) ref(ctx context.Context, ref KeyRef, seen time.Time) (id int64,
 	case old.ID != ref.ID:
 		return 0, false, false, fmt.Errorf("key %s of %s is now %s under the same source key; a source key must stay with its key", old.ID, old.Machine.Label(), ref.ID)
 	}
-	_, err = p.update.ExecContext(ctx, append(args, id)...)
+	_, err = p.update.ExecContext(ctx, append(args(), id)...)
 	return id, false, true, err
 }
 
-const refColumns = "source, source_key, key_id, volume_id, volume, name, fqdn, serial, device_id, dn, created, deleted, stale, stale_cause"
+const refColumns = "source, source_key, key_id, volume_id, volume, name, fqdn, serial, device_id, dn, guid, created, deleted, stale, stale_cause"
 
 // scanRef reads id, refColumns and what follows.
 func scanRef(row interface{ Scan(dest ...any) error }, ref *KeyRef, id *int64, more ...any) error {
 	var created int64
 	m := &ref.Machine
-	err := row.Scan(append([]any{id, &ref.Source, &ref.SourceKey, &ref.ID, &ref.VolumeID, &ref.Volume, &m.Name, &m.FQDN, &m.Serial, &m.DeviceID, &m.DN,
+	err := row.Scan(append([]any{id, &ref.Source, &ref.SourceKey, &ref.ID, &ref.VolumeID, &ref.Volume, &m.Name, &m.FQDN, &m.Serial, &m.DeviceID, &m.DN, &m.GUID,
 		&created, &ref.Deleted, &ref.Stale, &ref.StaleCause}, more...)...)
 	ref.Created = fromNanos(created)
 	return err

@@ -18,6 +18,9 @@ var vaultSchema string
 //go:embed vault2.sql
 var vaultRotation string
 
+//go:embed vault3.sql
+var vaultGUID string
+
 // Auditor records what is done with keys before it is done; [audit.Log] is one.
 type Auditor interface {
 	Append(ctx context.Context, entries ...audit.Entry) ([]audit.Entry, error)
@@ -49,7 +52,7 @@ type Vault struct {
 // OpenVault opens the vault at path or creates it (mode 0600). It is locked; a new one has no data key until
 // [Vault.Protect].
 func OpenVault(ctx context.Context, path string, o Options) (*Vault, error) {
-	db, err := sqlitefile.Open(ctx, path, sqlitefile.Kind{What: "key vault", ApplicationID: 0x666c6d6b, Migrations: []string{vaultSchema, vaultRotation}})
+	db, err := sqlitefile.Open(ctx, path, sqlitefile.Kind{What: "key vault", ApplicationID: 0x666c6d6b, Migrations: []string{vaultSchema, vaultRotation, vaultGUID}})
 	if err != nil {
 		return nil, err
 	}
