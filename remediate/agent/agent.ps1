@@ -279,7 +279,7 @@ function Get-Running([string]$Name) {
     if ($null -eq $service) { return $null }
     return ([string]$service.Status -eq 'Running')
 }
-function Test-ServiceCondition([string]$Name, $Condition, [bool]$IsService) {
+function Test-Start([string]$Name, $Condition, [bool]$IsService) {
     Assert-Online 'registry'
     $key = "$($script:ServicesKey)\$Name"
     $there = [bool](Test-Path -LiteralPath "Registry::$key")
@@ -305,62 +305,61 @@ function Get-BcdValue([string]$Name) {
     foreach ($line in @(Invoke-Tool 'bcdedit.exe' @('/enum', '{default}', '/v'))) { if ($line -match $wanted) { return $Matches[1] } }
     return $null
 }
-function Test-OsCondition($Os) {
+function Test-OsCondition($Condition) {
+    $script:Words = 'os'
     Assert-Online 'os'
+    $os = $Condition.os
     $version = Get-ItemProperty -LiteralPath 'Registry::HKEY_LOCAL_MACHINE\SOFTWARE\Microsoft\Windows NT\CurrentVersion'
     $build = [int](Get-Field $version 'CurrentBuildNumber' '0')
     if ($build -eq 0) { throw 'the build number is unknown' }
-    $least = [int](Get-Field $Os 'min-build' 0)
-    $most = [int](Get-Field $Os 'max-build' 0)
+    $least = [int](Get-Field $os 'min-build' 0)
+    $most = [int](Get-Field $os 'max-build' 0)
     return ($least -eq 0 -or $build -ge $least) -and ($most -eq 0 -or $build -le $most)
 }
+# One row for each kind of condition: its name in the playbook and the function that looks. The same kinds as in playbook.ConditionKinds.
+$script:TestKinds = @(
+    @('file', 'Test-FileCondition'), @('no-file', 'Test-NoFileCondition'), @('registry', 'Test-RegistryCondition'), @('service', 'Test-ServiceCondition')
+    @('driver', 'Test-DriverCondition'), @('bcd', 'Test-BcdCondition'), @('os', 'Test-OsCondition'), @('script', 'Test-ScriptCondition')
+)
+function Test-FileCondition($Condition) {
+    $script:Words = "file $($Condition.file)"
+    return @(Find-File $Condition ([string]$Condition.file)).Count -gt 0
+}
+function Test-NoFileCondition($Condition) {
+    $script:Words = "no-file $($Condition.'no-file')"
+    return @(Find-File $Condition ([string]$Condition.'no-file')).Count -eq 0
+}
+function Test-RegistryCondition($Condition) {
+    $name = [string](Get-Field $Condition 'name' '')
+    $script:Words = "registry $($Condition.registry) $name"
+    $now = Get-RegistryData ([string]$Condition.registry) $name
+    if (Test-Field $Condition 'equals') { return ($null -ne $now) -and (Test-Equal $now $Condition.equals) }
+    return ($null -ne $now) -eq [bool](Get-Field $Condition 'present' $true)
+}
+function Test-ServiceCondition($Condition) {
+    $script:Words = "service $($Condition.service)"
+    return (Test-Start ([string]$Condition.service) $Condition $true)
+}
+function Test-DriverCondition($Condition) {
+    $script:Words = "driver $($Condition.driver)"
+    return (Test-Start ([string]$Condition.driver) $Condition $false)
+}
+function Test-BcdCondition($Condition) {
+    $script:Words = "bcd $($Condition.bcd)"
+    $now = Get-BcdValue ([string]$Condition.bcd)
+    if (Test-Field $Condition 'equals') { return ($null -ne $now) -and (Test-Text $now ([string]$Condition.equals)) }
+    return ($null -ne $now) -eq [bool](Get-Field $Condition 'present' $true)
+}
+function Test-ScriptCondition($Condition) {
+    $script:Words = 'script'
+    $body = $Condition.script
+    $ran = Invoke-Script ([string]$body.shell) ([string]$body.body) @(Get-List $body 'args') ([int](Get-Field $body 'timeout' 0))
+    return $ran.code -eq [int](Get-Field $Condition 'exit-code' 0)
+}
 function Test-Condition($Condition) {
-    $file = [string](Get-Field $Condition 'file' '')
-    $absent = [string](Get-Field $Condition 'no-file' '')
-    $registry = [string](Get-Field $Condition 'registry' '')
-    $service = [string](Get-Field $Condition 'service' '')
-    $driver = [string](Get-Field $Condition 'driver' '')
-    $bcd = [string](Get-Field $Condition 'bcd' '')
-    $os = Get-Field $Condition 'os' $null
-    $body = Get-Field $Condition 'script' $null
-    $present = [bool](Get-Field $Condition 'present' $true)
-    if ($file -ne '') {
-        $script:Words = "file $file"
-        return @(Find-File $Condition $file).Count -gt 0
-    }
-    if ($absent -ne '') {
-        $script:Words = "no-file $absent"
-        return @(Find-File $Condition $absent).Count -eq 0
-    }
-    if ($registry -ne '') {
-        $name = [string](Get-Field $Condition 'name' '')
-        $script:Words = "registry $registry $name"
-        $now = Get-RegistryData $registry $name
-        if (Test-Field $Condition 'equals') { return ($null -ne $now) -and (Test-Equal $now $Condition.equals) }
-        return ($null -ne $now) -eq $present
-    }
-    if ($service -ne '') {
-        $script:Words = "service $service"
-        return (Test-ServiceCondition $service $Condition $true)
-    }
-    if ($driver -ne '') {
-        $script:Words = "driver $driver"
-        return (Test-ServiceCondition $driver $Condition $false)
-    }
-    if ($bcd -ne '') {
-        $script:Words = "bcd $bcd"
-        $now = Get-BcdValue $bcd
-        if (Test-Field $Condition 'equals') { return ($null -ne $now) -and (Test-Text $now ([string]$Condition.equals)) }
-        return ($null -ne $now) -eq $present
-    }
-    if ($null -ne $os) {
-        $script:Words = 'os'
-        return (Test-OsCondition $os)
-    }
-    if ($null -ne $body) {
-        $script:Words = 'script'
-        $ran = Invoke-Script ([string]$body.shell) ([string]$body.body) @(Get-List $body 'args') ([int](Get-Field $body 'timeout' 0))
-        return $ran.code -eq [int](Get-Field $Condition 'exit-code' 0)
+    foreach ($row in $script:TestKinds) {
+        $what = Get-Field $Condition $row[0] $null
+        if ($null -ne $what -and -not ($what -is [string] -and $what -eq '')) { return (& $row[1] $Condition) }
     }
     throw 'unknown condition'
 }
@@ -475,14 +474,16 @@ function Add-Record($Entry) {
 }
 
 # --- actions ------------------------------------------------------------------------------------------------------------------------
-function Invoke-Quarantine($Step) {
+function Invoke-Quarantine($Step, $Done) {
+    $Done.target = [string]$Step.file
     foreach ($file in @(Find-File $Step ([string]$Step.file))) {
         $kept = 'kept-{0:d4}' -f $script:Records
         Add-Record @{ action = 'quarantine'; target = $file.Path; path = $file.Path; kept = $kept; sha256 = (Get-Sha256 $file.Place) }
         Move-Item -LiteralPath $file.Place -Destination (Join-Path $script:Folder $kept)
     }
 }
-function Invoke-Put($Step) {
+function Invoke-Put($Step, $Done) {
+    $Done.target = [string]$Step.file
     $path = Expand-Path ([string]$Step.file)
     if ($Step.file -match '[*?]') { throw "no wildcards here: '$($Step.file)'" }
     $hex = [string](Get-Field $Step 'hex' '')
@@ -516,10 +517,11 @@ function Update-Registry([string]$Key, [string]$Name, $Wanted) {
     Add-Record @{ action = 'registry'; target = "$Key $Name"; key = $Key; name = $Name; old = $old; new = $Wanted }
     Set-RegistryData $Key $Name $Wanted
 }
-function Invoke-RegistryChange($Step) {
-    Assert-Online 'registry'
+function Invoke-RegistryChange($Step, $Done) {
     $key = [string]$Step.key
     $name = [string](Get-Field $Step 'name' '')
+    $Done.target = "$key $name"
+    Assert-Online 'registry'
     if ([bool](Get-Field $Step 'delete' $false)) {
         Update-Registry $key $name $null
         return
@@ -528,7 +530,10 @@ function Invoke-RegistryChange($Step) {
     if (-not (Test-Path -LiteralPath "Registry::$key")) { throw "no key $key" }
     Update-Registry $key $name $data
 }
-function Invoke-StartChange($Step, [string]$What) {
+function Invoke-ServiceChange($Step, $Done) { Invoke-StartChange $Step $Done 'service' }
+function Invoke-DriverChange($Step, $Done) { Invoke-StartChange $Step $Done 'driver' }
+function Invoke-StartChange($Step, $Done, [string]$What) {
+    $Done.target = [string]$Step.name
     $number = Get-StartNumber ([string]$Step.start)
     Assert-Online 'registry'
     $name = [string]$Step.name
@@ -540,9 +545,10 @@ function Invoke-StartChange($Step, [string]$What) {
     Add-Record @{ action = 'stop'; target = "$name stopped"; name = $name }
     Stop-Service -Name ([WildcardPattern]::Escape($name)) -Force -WarningAction SilentlyContinue
 }
-function Invoke-BcdChange($Step) {
+function Invoke-BcdChange($Step, $Done) {
     $delete = [string](Get-Field $Step 'delete' '')
     $name = $delete + [string](Get-Field $Step 'set' '')
+    $Done.target = $name
     $value = [string](Get-Field $Step 'value' '')
     $now = Get-BcdValue $name
     if ($delete -ne '' -and $null -eq $now) { return }
@@ -556,6 +562,7 @@ function Invoke-BcdChange($Step) {
     else { [void](Invoke-Tool 'bcdedit.exe' @('/set', '{default}', $name, $value)) }
 }
 function Invoke-ScriptStep($Step, $Done) {
+    $Done.target = [string]$Step.shell
     $list = @(Get-List $Step 'args')
     $seconds = [int](Get-Field $Step 'timeout' 0)
     Add-Record @{ action = 'script'; target = 'script'; shell = [string]$Step.shell; undo = [string](Get-Field $Step 'undo' ''); args = @(Protect-Text $list); timeout = $seconds }
@@ -565,20 +572,17 @@ function Invoke-ScriptStep($Step, $Done) {
     if ($good.Count -eq 0) { $good = @(0) }
     if ($good -notcontains $ran.code) { throw "script ended with $($ran.code): $($ran.output)" }
 }
+# One row for each kind of action, as in playbook.ActionKinds.
+$script:StepKinds = @(
+    @('quarantine', 'Invoke-Quarantine'), @('put', 'Invoke-Put'), @('registry', 'Invoke-RegistryChange'), @('service', 'Invoke-ServiceChange')
+    @('driver', 'Invoke-DriverChange'), @('bcd', 'Invoke-BcdChange'), @('script', 'Invoke-ScriptStep')
+)
 function Invoke-Action($Action, $Done) {
-    foreach ($name in 'quarantine', 'put', 'registry', 'service', 'driver', 'bcd', 'script') {
-        $step = Get-Field $Action $name $null
+    foreach ($row in $script:StepKinds) {
+        $step = Get-Field $Action $row[0] $null
         if ($null -eq $step) { continue }
-        $Done.action = $name
-        switch ($name) {
-            'quarantine' { $Done.target = [string]$step.file; Invoke-Quarantine $step }
-            'put' { $Done.target = [string]$step.file; Invoke-Put $step }
-            'registry' { $Done.target = [string]$step.key + ' ' + [string](Get-Field $step 'name' ''); Invoke-RegistryChange $step }
-            'service' { $Done.target = [string]$step.name; Invoke-StartChange $step 'service' }
-            'driver' { $Done.target = [string]$step.name; Invoke-StartChange $step 'driver' }
-            'bcd' { $Done.target = [string](Get-Field $step 'delete' '') + [string](Get-Field $step 'set' ''); Invoke-BcdChange $step }
-            'script' { $Done.target = [string]$step.shell; Invoke-ScriptStep $step $Done }
-        }
+        $Done.action = $row[0]
+        & $row[1] $step $Done
         return
     }
     throw 'unknown action'
@@ -596,6 +600,7 @@ function Invoke-Step($Action) {
 
 # --- undo ---------------------------------------------------------------------------------------------------------------------------
 # Each returns whether it changed something; a change that was never done or is undone already changes nothing.
+function Undo-Quarantine([int]$Number, $Entry) { return (Restore-Kept $Entry) }
 function Restore-Kept($Entry) {
     $kept = Join-Path $script:Folder ([string]$Entry.kept)
     if (-not (Test-Path -LiteralPath $kept)) { return $false }
@@ -622,7 +627,7 @@ function Undo-Put([int]$Number, $Entry) {
     $back = Restore-Kept $Entry
     return ($back -or $changed)
 }
-function Undo-Registry($Entry) {
+function Undo-Registry([int]$Number, $Entry) {
     $key = [string]$Entry.key
     $name = [string](Get-Field $Entry 'name' '')
     $old = Get-Field $Entry 'old' $null
@@ -633,7 +638,7 @@ function Undo-Registry($Entry) {
     return $true
 }
 # What the fix deleted is simply set again; what it set is looked at first.
-function Undo-Bcd($Entry) {
+function Undo-Bcd([int]$Number, $Entry) {
     $name = [string]$Entry.name
     $old = Get-Field $Entry 'old' $null
     $text = ''
@@ -647,7 +652,14 @@ function Undo-Bcd($Entry) {
     else { [void](Invoke-Tool 'bcdedit.exe' @('/set', '{default}', $name, $text)) }
     return $true
 }
-function Undo-Script($Entry) {
+# Services start when all start types are back: see Invoke-Undo.
+function Undo-Stop([int]$Number, $Entry) {
+    $name = [string]$Entry.name
+    if ((Get-Running $name) -ne $false) { return $false }
+    Start-Service -Name ([WildcardPattern]::Escape($name)) -WarningAction SilentlyContinue
+    return $true
+}
+function Undo-Script([int]$Number, $Entry) {
     $body = [string](Get-Field $Entry 'undo' '')
     if ($body -eq '') { return $false }
     $list = @(Unprotect-Text @(Get-List $Entry 'args'))
@@ -655,14 +667,12 @@ function Undo-Script($Entry) {
     if ($ran.code -ne 0) { throw "undo script ended with $($ran.code): $($ran.output)" }
     return $true
 }
+# One row for each kind of record, as in remediate/windows.
+$script:ChangeKinds = @(
+    @('quarantine', 'Undo-Quarantine'), @('put', 'Undo-Put'), @('registry', 'Undo-Registry'), @('stop', 'Undo-Stop'), @('bcd', 'Undo-Bcd'), @('script', 'Undo-Script')
+)
 function Undo-Change([int]$Number, $Entry) {
-    switch -CaseSensitive ([string]$Entry.action) {
-        'quarantine' { return (Restore-Kept $Entry) }
-        'put' { return (Undo-Put $Number $Entry) }
-        'registry' { return (Undo-Registry $Entry) }
-        'bcd' { return (Undo-Bcd $Entry) }
-        'script' { return (Undo-Script $Entry) }
-    }
+    foreach ($row in $script:ChangeKinds) { if ($row[0] -ceq [string]$Entry.action) { return (& $row[1] $Number $Entry) } }
     throw "unknown record '$($Entry.action)'"
 }
 
@@ -718,7 +728,7 @@ function Invoke-Undo {
     for ($number = $total - 1; $number -ge 0; $number--) {
         $entry = Read-Record (Get-UndoName $number)
         if ($entry.action -ceq 'stop') {
-            $stopped += [string]$entry.name
+            $stopped += $entry
             continue
         }
         $mark = 'undone-{0:d4}.json' -f $number
@@ -730,11 +740,7 @@ function Invoke-Undo {
         if ($changed) { $script:Counted["$number|$($entry.target)"] = $true }
     }
     # Services start when their start types are back.
-    foreach ($name in $stopped) {
-        if ((Get-Running $name) -ne $false) { continue }
-        Start-Service -Name ([WildcardPattern]::Escape($name)) -WarningAction SilentlyContinue
-        $script:Counted["$total|$name"] = $true
-    }
+    foreach ($entry in $stopped) { if (Undo-Change $total $entry) { $script:Counted["$total|$($entry.name)"] = $true } }
     $script:Result.changed = $script:Counted.Count
     $policy = [string](Get-Field (Read-Record 'manifest.json') 'reboot' '')
     $script:Restart = ($policy -ceq 'always' -or $policy -ceq 'if-fixed') -and ($script:Result.changed -gt 0 -or $continued)

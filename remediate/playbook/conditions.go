@@ -43,46 +43,19 @@ func (d *decoder) one(n *yaml.Node, path, what string, kinds []string, keysOf fu
 	return kind, d.mapping(n, path, what+" "+kind, keysOf(kind))
 }
 
+// condition reads one condition by the row of its kind.
 func (d *decoder) condition(n *yaml.Node, path string) (c Condition) {
-	kind, keys := d.one(n, path, "condition", conditionKinds, func(kind string) []string { return conditionKeys[kind] })
+	kind, keys := d.one(n, path, "condition", ConditionKinds(), func(kind string) []string { return conditionKind(kind).keys })
 	if keys == nil || keys[kind] == nil {
 		return c
 	}
-	target, at := keys[kind], path+"."+kind
-	switch kind {
-	case "file":
-		c.File, c.FileTest = d.filePath(target, at, true), d.fileTest(keys, path)
-	case "no-file":
-		c.NoFile, c.FileTest = d.filePath(target, at, true), d.fileTest(keys, path)
-	case "registry":
-		c.Registry = d.registryKey(target, at)
-		if v := keys["name"]; v != nil {
-			c.Name = d.text(v, path+".name", nameText)
-		}
-	case "service":
-		c.Service = d.service(target, at, kind)
-		if v := keys["state"]; v != nil {
-			c.State = d.word(v, path+".state", "state", states)
-		}
-	case "driver":
-		c.Driver = d.service(target, at, kind)
-	case "bcd":
-		c.BCD = d.element(target, at)
-	case "os":
-		c.OS = d.osTest(target, at)
-	case "script":
-		c.Script = d.script(target, at, scriptConditionKeys)
-		if v := keys["exit-code"]; v != nil {
-			code := d.exitCode(v, path+".exit-code")
-			c.ExitCode = &code
-		}
-	}
-	d.comparison(n, keys, path, kind, &c)
+	conditionKind(kind).decode(d, keys, path, &c)
+	d.comparison(n, keys, path, conditionKind(kind), &c)
 	return c
 }
 
 // comparison reads what several kinds compare with: start, equals and present.
-func (d *decoder) comparison(n *yaml.Node, keys map[string]*yaml.Node, path, kind string, c *Condition) {
+func (d *decoder) comparison(n *yaml.Node, keys map[string]*yaml.Node, path string, kind testKind, c *Condition) {
 	if v := keys["start"]; v != nil {
 		c.Start = StartType(d.word(v, path+".start", "start type", serviceStarts))
 	}
@@ -95,24 +68,13 @@ func (d *decoder) comparison(n *yaml.Node, keys map[string]*yaml.Node, path, kin
 	}
 	absent := c.Present != nil && !*c.Present && d.templates[path+".present"] == ""
 	compares := keys["equals"] != nil || keys["start"] != nil || keys["state"] != nil
-	switch kind {
-	case "registry", "bcd":
-		if !compares && c.Present == nil {
-			d.fail(n, "the condition %s compares nothing; add \"equals\" or \"present: true\" or \"present: false\"", kind)
-		}
-	case "service":
-		if !compares && c.Present == nil {
-			d.fail(n, "the condition service compares nothing; add \"start\", \"state\" or \"present\"")
-		}
-	case "driver":
-		if !compares && c.Present == nil {
-			d.fail(n, "the condition driver compares nothing; add \"start\" or \"present\"")
-		}
+	if kind.compares != "" && !compares && c.Present == nil {
+		d.fail(n, "the condition %s compares nothing; add %s", kind.name, kind.compares)
 	}
 	if absent && compares {
 		d.fail(keys["present"], "what is not present has no value to compare; remove \"present: false\" or the comparison")
 	}
-	if _, list := c.Equals.([]string); list && kind == "bcd" {
+	if _, list := c.Equals.([]string); list && kind.name == "bcd" {
 		d.fail(keys["equals"], "equals must be a single value for bcd, not a list")
 	}
 }

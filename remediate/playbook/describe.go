@@ -17,7 +17,7 @@ func Describe(p Playbook) []string {
 		lines = append(lines, "A machine is affected if "+allOf(p.Detect)+".")
 	}
 	for _, a := range p.Fix {
-		lines = append(lines, describeAction(a))
+		lines = append(lines, actionKind(a.Kind()).describe(a))
 	}
 	if len(p.Fix) == 0 {
 		lines = append(lines, "Changes nothing.")
@@ -43,35 +43,9 @@ func Describe(p Playbook) []string {
 func allOf(conditions []Condition) string {
 	parts := make([]string, len(conditions))
 	for i, c := range conditions {
-		parts[i] = describeCondition(c)
+		parts[i] = conditionKind(c.Kind()).describe(c)
 	}
 	return strings.Join(parts, ", and ")
-}
-
-func describeCondition(c Condition) string {
-	switch {
-	case c.File != "":
-		return "there is a file " + c.File + fileTestText(c.FileTest)
-	case c.NoFile != "":
-		return "there is no file " + c.NoFile + fileTestText(c.FileTest)
-	case c.Registry != "":
-		return fmt.Sprintf("the registry value %s in %s %s", valueName(c.Name), c.Registry, comparisonText(c))
-	case c.Service != "":
-		return "the service " + c.Service + " " + comparisonText(c)
-	case c.Driver != "":
-		return "the driver " + c.Driver + " " + comparisonText(c)
-	case c.BCD != "":
-		return "the boot element " + c.BCD + " " + comparisonText(c)
-	case c.OS != nil:
-		return osText(*c.OS)
-	case c.Script != nil:
-		code := 0
-		if c.ExitCode != nil {
-			code = *c.ExitCode
-		}
-		return fmt.Sprintf("the %s script %s ends with %d", c.Script.Shell, firstLine(c.Script.Body), code)
-	}
-	return "nothing is asked"
 }
 
 func comparisonText(c Condition) string {
@@ -126,40 +100,6 @@ func fileTestText(t FileTest) string {
 		return ""
 	}
 	return " " + strings.Join(parts, " and ")
-}
-
-func describeAction(a Action) string {
-	switch {
-	case a.Quarantine != nil:
-		what := "Moves the file "
-		if strings.ContainsAny(a.Quarantine.File, "*?") {
-			what = "Moves every file "
-		}
-		return what + a.Quarantine.File + fileTestText(a.Quarantine.FileTest) + " into quarantine on the machine."
-	case a.Put != nil:
-		return fmt.Sprintf("Writes the file %s (%d bytes, SHA-256 %s); what was there before is kept.", a.Put.File, len(a.Put.Hex)/2, a.Put.SHA256)
-	case a.Registry != nil:
-		if a.Registry.Delete {
-			return fmt.Sprintf("Deletes the registry value %s in %s.", valueName(a.Registry.Name), a.Registry.Key)
-		}
-		return fmt.Sprintf("Sets the registry value %s in %s to %s.", valueName(a.Registry.Name), a.Registry.Key, dataText(a.Registry.Value))
-	case a.Service != nil:
-		stop := ""
-		if a.Service.Stop {
-			stop = " and stops it"
-		}
-		return fmt.Sprintf("Sets the service %s to the start type %s%s.", a.Service.Name, a.Service.Start, stop)
-	case a.Driver != nil:
-		return fmt.Sprintf("Sets the driver %s to the start type %s.", a.Driver.Name, a.Driver.Start)
-	case a.BCD != nil:
-		if a.BCD.Delete != "" {
-			return fmt.Sprintf("Deletes the element %s from the default boot entry, where it is set.", a.BCD.Delete)
-		}
-		return fmt.Sprintf("Sets the element %s of the default boot entry to %s.", a.BCD.Set, a.BCD.Value)
-	case a.Script != nil:
-		return runsText(*a.Script)
-	}
-	return "Does nothing."
 }
 
 func runsText(s Script) string {

@@ -35,12 +35,12 @@ func TestDocumentation(t *testing.T) {
 		t.Errorf("only %d examples", examples)
 	}
 
-	keys := slices.Concat(playbookKeys, paramKeys, osKeys, windowKeys, conditionKinds, actionKinds, reboots, serviceStarts, states, shells, registryTypes)
-	for _, kind := range conditionKinds {
-		keys = append(keys, conditionKeys[kind]...)
+	keys := slices.Concat(playbookKeys, paramKeys, osKeys, windowKeys, ConditionKinds(), ActionKinds(), reboots, serviceStarts, states, shells, registryTypes)
+	for _, kind := range ConditionKinds() {
+		keys = append(keys, conditionKind(kind).keys...)
 	}
-	for _, kind := range actionKinds {
-		keys = append(keys, actionKeys[kind]...)
+	for _, kind := range ActionKinds() {
+		keys = append(keys, actionKind(kind).keys...)
 	}
 	words := strings.FieldsFunc(doc, func(r rune) bool { return strings.ContainsRune(" \n`:,;.(){}[]|'", r) })
 	for _, key := range keys {

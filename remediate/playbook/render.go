@@ -189,7 +189,9 @@ func (r *renderer) condition(path string, c Condition) *yaml.Node {
 		o.add("os", os.node)
 	}
 	if c.Script != nil {
-		o.add("script", r.script(path+".script", *c.Script))
+		script := r.object(path + ".script")
+		script.script(*c.Script)
+		o.add("script", script.node)
 	}
 	if c.ExitCode != nil {
 		o.add("exit-code", numberNode(int64(*c.ExitCode)))
@@ -235,55 +237,20 @@ func (r *renderer) data(v any) *yaml.Node {
 
 func (r *renderer) action(path string, a Action) *yaml.Node {
 	outer := r.object(path)
-	inner := func(kind string) object { return r.object(path + "." + kind) }
-	switch {
-	case a.Quarantine != nil:
-		o := inner("quarantine")
-		o.text("file", a.Quarantine.File)
-		o.fileTest(a.Quarantine.FileTest)
-		outer.add("quarantine", o.node)
-	case a.Put != nil:
-		o := inner("put")
-		o.text("file", a.Put.File)
-		o.content(a.Put.Hex)
-		outer.add("put", o.node)
-	case a.Registry != nil:
-		o := inner("registry")
-		o.text("key", a.Registry.Key)
-		o.add("name", r.string(a.Registry.Name))
-		o.text("type", a.Registry.Type)
-		o.add("value", r.data(a.Registry.Value))
-		if a.Registry.Delete {
-			o.add("delete", boolNode(true))
-		} else {
-			o.add("delete", nil)
-		}
-		outer.add("registry", o.node)
-	case a.Service != nil:
-		outer.add("service", inner("service").start(*a.Service))
-	case a.Driver != nil:
-		outer.add("driver", inner("driver").start(*a.Driver))
-	case a.BCD != nil:
-		o := inner("bcd")
-		o.text("delete", a.BCD.Delete)
-		o.text("set", a.BCD.Set)
-		o.text("value", a.BCD.Value)
-		outer.add("bcd", o.node)
-	case a.Script != nil:
-		outer.add("script", r.script(path+".script", *a.Script))
+	if kind := a.Kind(); kind != "" {
+		inner := r.object(path + "." + kind)
+		actionKind(kind).render(inner, a)
+		outer.add(kind, inner.node)
 	}
 	return outer.node
 }
 
-func (o object) start(c StartChange) *yaml.Node {
-	o.text("name", c.Name)
-	o.text("start", string(c.Start))
-	if c.Stop {
-		o.add("stop", boolNode(true))
+func (o object) flag(key string, set bool) {
+	if set {
+		o.add(key, boolNode(true))
 	} else {
-		o.add("stop", nil)
+		o.add(key, nil)
 	}
-	return o.node
 }
 
 // content is a file's content as text where it is text, else as hexadecimal.
@@ -296,19 +263,18 @@ func (o object) content(hexText string) {
 	o.add("hex", scalarNode(hexText))
 }
 
-func (r *renderer) script(path string, s Script) *yaml.Node {
-	o := r.object(path)
+func (o object) script(s Script) {
 	o.text("shell", s.Shell)
 	o.literal("body", s.Body)
 	if len(s.Args) > 0 {
-		o.add("args", r.strings(s.Args))
+		o.add("args", o.strings(s.Args))
 	}
 	o.number("timeout", s.Timeout)
 	if len(s.OK) > 0 {
 		n := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
 		for i, code := range s.OK {
 			one := numberNode(int64(code))
-			if t, ok := r.templates[fmt.Sprintf("%s.ok[%d]", path, i)]; ok {
+			if t, ok := o.templates[fmt.Sprintf("%s.ok[%d]", o.path, i)]; ok {
 				one = scalarNode(t)
 			}
 			n.Content = append(n.Content, one)
@@ -316,5 +282,4 @@ func (r *renderer) script(path string, s Script) *yaml.Node {
 		o.add("ok", n)
 	}
 	o.literal("undo", s.Undo)
-	return o.node
 }

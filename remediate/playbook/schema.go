@@ -1,36 +1,13 @@
 package playbook
 
-// The keys of the YAML form, in the order in which they are shown and written.
+// The keys of the YAML form, in the order in which they are shown and written; those of actions and conditions stand in the
+// rows of their kinds (kinds.go).
 var (
 	playbookKeys = []string{"playbook", "summary", "references", "params", "detect", "fix", "verify", "reboot"}
 	paramKeys    = []string{"summary", "pattern", "default"}
 
-	conditionKinds = []string{"file", "no-file", "registry", "service", "driver", "bcd", "os", "script"}
-	conditionKeys  = map[string][]string{
-		"file":     {"file", "header", "sha256", "modified"},
-		"no-file":  {"no-file", "header", "sha256", "modified"},
-		"registry": {"registry", "name", "equals", "present"},
-		"service":  {"service", "start", "state", "present"},
-		"driver":   {"driver", "start", "present"},
-		"bcd":      {"bcd", "equals", "present"},
-		"os":       {"os"},
-		"script":   {"script", "exit-code"},
-	}
 	osKeys     = []string{"min-build", "max-build"}
 	windowKeys = []string{"after", "before"}
-
-	actionKinds = []string{"quarantine", "put", "registry", "service", "driver", "bcd", "script"}
-	actionKeys  = map[string][]string{
-		"quarantine": {"file", "header", "sha256", "modified"},
-		"put":        {"file", "content", "base64", "hex", "sha256"},
-		"registry":   {"key", "name", "type", "value", "delete"},
-		"service":    {"name", "start", "stop"},
-		"driver":     {"name", "start"},
-		"bcd":        {"delete", "set", "value"},
-		"script":     {"shell", "body", "args", "timeout", "ok", "undo"},
-	}
-	// A script that only looks has nothing to undo.
-	scriptConditionKeys = []string{"shell", "body", "args", "timeout", "ok"}
 
 	reboots       = []string{string(RebootNever), string(RebootIfFixed), string(RebootAlways)}
 	serviceStarts = []string{string(StartAuto), string(StartManual), string(StartDisabled), string(StartSystem), string(StartBoot)}

@@ -285,6 +285,23 @@ func (r *run) resolve(path string) (string, error) {
 	return join(r.request.Root, full[3:]), nil
 }
 
+// paths gives a playbook's path with its variables expanded, in the words of the running system, and where it is here.
+func (r *run) paths(path string) (words, place string, err error) {
+	place, err = r.resolve(path)
+	if err != nil || r.request.Root == "" {
+		return place, place, err
+	}
+	return `C:\` + strings.TrimPrefix(place, strings.TrimRight(r.request.Root, `\`)+`\`), place, nil
+}
+
+// place tells where a path of a record is here. It has no variables any more: a % in it belongs to a name.
+func (r *run) place(words string) string {
+	if r.request.Root == "" || len(words) < 3 {
+		return words
+	}
+	return join(r.request.Root, words[3:])
+}
+
 // OfflineVariable is what an environment variable of the system says on an installation that does not run.
 func OfflineVariable(name string) string {
 	switch strings.ToLower(name) {
@@ -321,6 +338,18 @@ func (r *run) tool(name string, args ...string) ([]string, int, error) {
 		return nil, 0, fmt.Errorf("not possible on an offline installation: %s", name)
 	}
 	return r.Tools.Run(r.ctx, name, args...)
+}
+
+// mustTool is tool with an exit code of 0.
+func (r *run) mustTool(name string, args ...string) ([]string, error) {
+	output, exit, err := r.tool(name, args...)
+	if err != nil {
+		return nil, err
+	}
+	if exit != 0 {
+		return nil, fmt.Errorf("%s %s ended with %d: %s", name, strings.Join(args, " "), exit, strings.Join(output, " "))
+	}
+	return output, nil
 }
 
 // join puts path parts together with backslashes.
