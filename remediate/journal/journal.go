@@ -78,6 +78,8 @@ type Run struct {
 	Mode     agent.Mode      `json:"mode"`
 	Undoes   string          `json:"undoes,omitempty"`
 	RetryOf  string          `json:"retry_of,omitempty"`
+	Incident string          `json:"incident,omitempty"` // whose cases its outcomes belong to
+	Detect   string          `json:"detect,omitempty"`   // digest of its detect part; empty: it examines nothing
 	Status   Status          `json:"status"`
 	Reason   string          `json:"reason,omitempty"` // why it stopped, one line
 	Waves    int             `json:"waves"`

@@ -53,7 +53,7 @@ func (j *Journal) recordByMedium(ctx context.Context, run string, list []ByMediu
 	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
 	m := mediumTx{tx: tx, now: time.Now()}
 	var counts string
-	err = tx.QueryRowContext(ctx, "SELECT n, counts, (SELECT coalesce(max(seq), 0) FROM events WHERE run = n) FROM runs WHERE id = ?", run).Scan(&m.n, &counts, &m.seq)
+	err = tx.QueryRowContext(ctx, "SELECT n, incident, counts, (SELECT coalesce(max(seq), 0) FROM events WHERE run = n) FROM runs WHERE id = ?", run).Scan(&m.n, &m.incident, &counts, &m.seq)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, hint.Wrap(&NotFoundError{ID: run}, "see the runs with `fleetmend runs list`")
 	}
@@ -87,6 +87,8 @@ type mediumTx struct {
 	n   int64
 	seq int64
 	now time.Time
+
+	incident string
 }
 
 func (m *mediumTx) record(ctx context.Context, one ByMedium) (Recorded, error) {
@@ -143,6 +145,16 @@ func (m *mediumTx) decide(ctx context.Context, pos int, one ByMedium, outcome Ou
 		started = iif(started = 0, ?, started), ended = ? WHERE run = ? AND pos = ?`, string(outcome), reason, one.Result.Changed, ms(m.now), ms(m.now), m.n, pos); err != nil {
 		return err
 	}
-	_, err = m.tx.ExecContext(ctx, "INSERT INTO results (run, pos, result) VALUES (?,?,?) ON CONFLICT DO UPDATE SET result = excluded.result", m.n, pos, text)
-	return err
+	if _, err := m.tx.ExecContext(ctx, "INSERT INTO results (run, pos, result) VALUES (?,?,?) ON CONFLICT DO UPDATE SET result = excluded.result", m.n, pos, text); err != nil || m.incident == "" {
+		return err
+	}
+	for _, step := range []struct {
+		query string
+		args  []any
+	}{{nextNumber, nil}, {numberRow, []any{m.n, pos}}, {caseRule, []any{m.n, pos}}} {
+		if _, err := m.tx.ExecContext(ctx, step.query, step.args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }

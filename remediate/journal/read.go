@@ -78,7 +78,7 @@ func (j *Journal) Runs(ctx context.Context) ([]Run, error) {
 // runs reads the run with an ID, or all of them when it is nil.
 func (j *Journal) runs(ctx context.Context, id any) ([]Run, error) {
 	rows, err := j.db.QueryContext(ctx, `
-		SELECT n, id, started, ended, operator, playbook, mode, undoes, retry_of, status, reason, waves, finished, machines, counts
+		SELECT n, id, started, ended, operator, playbook, mode, undoes, retry_of, status, reason, waves, finished, machines, counts, incident, detect
 		FROM runs WHERE ?1 IS NULL OR id = ?1 ORDER BY n DESC`, id)
 	if err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func (j *Journal) runs(ctx context.Context, id any) ([]Run, error) {
 	found, err := collect(rows, func(rows *sql.Rows) (r row, err error) {
 		var started, ended int64
 		err = rows.Scan(&r.n, &r.ID, &started, &ended, &r.Operator, &r.Playbook, &r.Mode, &r.Undoes, &r.RetryOf,
-			&r.Status, &r.Reason, &r.Waves, &r.Finished, &r.Machines, &r.counts)
+			&r.Status, &r.Reason, &r.Waves, &r.Finished, &r.Machines, &r.counts, &r.Incident, &r.Detect)
 		r.Started, r.Ended = at(started), at(ended)
 		return r, err
 	})
@@ -137,8 +137,7 @@ func countOutcomes(ctx context.Context, q querier, n int64) (map[Outcome]int, er
 // Machines returns every machine of a run with its state now, in the order of the plan, skipped ones last.
 func (j *Journal) Machines(ctx context.Context, id string) ([]Machine, error) {
 	rows, err := j.db.QueryContext(ctx, `
-		SELECT m.id, m.name, m.address, m.site, m.subnet, m.class, m.priority, m.wave, m.route, m.state, m.outcome, m.error,
-		       m.reason, m.attempts, m.changed, m.rebooted, m.started, m.fixed_at, m.ended, coalesce(r.result, '')
+		SELECT `+machineColumns+`
 		FROM machines m LEFT JOIN results r ON r.run = m.run AND r.pos = m.pos
 		WHERE m.run = (SELECT n FROM runs WHERE id = ?) ORDER BY m.pos`, id)
 	if err != nil {
@@ -186,12 +185,19 @@ func (j *Journal) Answers(ctx context.Context, id string) (map[string]Ended, err
 	return answers, nil
 }
 
-func scanMachine(rows *sql.Rows) (m Machine, err error) {
+// machineColumns are what scanMachine reads, from machines m and results r.
+const machineColumns = `m.id, m.name, m.address, m.site, m.subnet, m.class, m.priority, m.wave, m.route, m.state, m.outcome, m.error,
+		       m.reason, m.attempts, m.changed, m.rebooted, m.started, m.fixed_at, m.ended, coalesce(r.result, '')`
+
+func scanMachine(rows *sql.Rows) (Machine, error) { return scanMachineAfter(rows) }
+
+// scanMachineAfter reads a machine that stands behind other columns.
+func scanMachineAfter(rows *sql.Rows, before ...any) (m Machine, err error) {
 	var started, fixed, ended int64
 	var result string
 	t := &m.Target
-	err = rows.Scan(&t.ID, &t.Name, &t.Address, &t.Site, &t.Subnet, &t.Class, &t.Priority, &m.Wave, &m.Route, &m.State, &m.Outcome,
-		&m.Class, &m.Reason, &m.Attempts, &m.Changed, &m.Rebooted, &started, &fixed, &ended, &result)
+	err = rows.Scan(append(before, &t.ID, &t.Name, &t.Address, &t.Site, &t.Subnet, &t.Class, &t.Priority, &m.Wave, &m.Route, &m.State, &m.Outcome,
+		&m.Class, &m.Reason, &m.Attempts, &m.Changed, &m.Rebooted, &started, &fixed, &ended, &result)...)
 	m.Started, m.FixedAt, m.Ended = at(started), at(fixed), at(ended)
 	if err == nil && result != "" {
 		m.Result = &agent.Result{}

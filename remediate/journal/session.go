@@ -28,9 +28,10 @@ type Session struct {
 	prepare map[string]*sql.Stmt
 	observe func(Event)
 
-	id   string
-	n    int64
-	plan *plan.Plan
+	id       string
+	n        int64
+	plan     *plan.Plan
+	incident string // of the run; empty: its outcomes belong to no case
 
 	rows    []row          // by position, owned by the writer goroutine
 	index   map[string]int // machine ID -> position; never written after begin
@@ -156,8 +157,12 @@ func (s *Session) insert(ctx context.Context, p *plan.Plan, now time.Time) error
 		return err
 	}
 	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
-	result, err := tx.ExecContext(ctx, `INSERT INTO runs (id, started, operator, playbook, mode, undoes, retry_of, status, waves, machines, plan)
-		VALUES (?,?,?,?,?,?,?,?,?,?,?)`, s.id, ms(now), p.Operator, p.Playbook.Name, p.Mode, p.Undoes, p.RetryOf, RunRunning, len(p.Waves), p.Machines(), packed)
+	detect := p.Playbook.DetectDigest()
+	if s.incident, err = incidentOf(ctx, tx, p, detect, now); err != nil {
+		return err
+	}
+	result, err := tx.ExecContext(ctx, `INSERT INTO runs (id, started, operator, playbook, mode, undoes, retry_of, status, waves, machines, plan, incident, detect)
+		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)`, s.id, ms(now), p.Operator, p.Playbook.Name, p.Mode, p.Undoes, p.RetryOf, RunRunning, len(p.Waves), p.Machines(), packed, s.incident, detect)
 	if err != nil {
 		return err
 	}
@@ -197,8 +202,8 @@ func (s *Session) insertMachines(ctx context.Context, tx *sql.Tx, p *plan.Plan, 
 
 func (s *Session) load(ctx context.Context) error {
 	var status Status
-	err := s.conn.QueryRowContext(ctx, "SELECT n, status, control_seq, (SELECT coalesce(max(seq), 0) FROM events WHERE run = n) FROM runs WHERE id = ?", s.id).
-		Scan(&s.n, &status, &s.control, &s.seq)
+	err := s.conn.QueryRowContext(ctx, "SELECT n, incident, status, control_seq, (SELECT coalesce(max(seq), 0) FROM events WHERE run = n) FROM runs WHERE id = ?", s.id).
+		Scan(&s.n, &s.incident, &status, &s.control, &s.seq)
 	if errors.Is(err, sql.ErrNoRows) {
 		return hint.Wrap(&NotFoundError{ID: s.id}, "see the runs with `fleetmend runs list`")
 	}

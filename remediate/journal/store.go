@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"database/sql"
+	_ "embed" // a migration
 	"errors"
 	"fmt"
 	"net/url"
@@ -97,6 +98,9 @@ func (j *Journal) Close() error {
 // applicationID marks the file as ours: "fmj1".
 const applicationID = 0x666d6a31
 
+//go:embed cases.sql
+var casesSchema string
+
 // migrations lead from one version of the schema to the next; user_version counts those that were applied.
 var migrations = []string{`
 CREATE TABLE runs (
@@ -177,7 +181,7 @@ CREATE TABLE collected (                  -- results that boot media brought bac
   time   INTEGER NOT NULL,
   PRIMARY KEY (run, pos, digest)
 ) STRICT, WITHOUT ROWID;
-`}
+`, casesSchema}
 
 func (j *Journal) migrate(ctx context.Context) error {
 	tx, err := j.db.BeginTx(ctx, nil)

@@ -158,6 +158,20 @@ func (s *Session) move(ids []string, to State, outcome Outcome, update func(*bat
 	return s.moveWith(ids, to, Event{Outcome: outcome}, update)
 }
 
+// changeCase takes the row of a machine into its case, in the transaction that changed the row.
+func (s *Session) changeCase(pos int) error {
+	if s.incident == "" {
+		return nil
+	}
+	if err := s.exec(nextNumber); err != nil {
+		return err
+	}
+	if err := s.exec(numberRow, s.n, pos); err != nil {
+		return err
+	}
+	return s.exec(caseRule, s.n, pos)
+}
+
 // moveWith takes machines to a state, all of them or none, and records an event for each.
 func (s *Session) moveWith(ids []string, to State, event Event, update func(*batch, int) error) error {
 	if len(ids) == 0 {
@@ -179,9 +193,15 @@ func (s *Session) moveWith(ids []string, to State, event Event, update func(*bat
 		for _, id := range ids {
 			pos := s.index[id]
 			r := &s.rows[pos]
+			known := changesCase(r.state) || changesCase(to)
 			r.state, r.outcome = to, event.Outcome
 			if err := update(b, pos); err != nil {
 				return err
+			}
+			if known {
+				if err := s.changeCase(pos); err != nil {
+					return err
+				}
 			}
 			e := event
 			e.Kind, e.Wave, e.Machine, e.MachineID, e.State = MachineMove, r.wave, r.name, id, to

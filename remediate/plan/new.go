@@ -25,6 +25,7 @@ type Input struct {
 	Mode     agent.Mode // Fix when empty
 	Undoes   string     // with Undo: the run to take back
 	RetryOf  string     // the run this one repeats
+	Incident string     // whose cases the outcomes belong to; empty: none
 	Options  Options    // start from DefaultOptions
 	Waves    []Size     // as from ParseWaves; nil: one wave
 	Operator string
@@ -60,7 +61,7 @@ func New(in Input) (*Plan, error) {
 	p := &Plan{
 		Version: Version, Created: in.Now.UTC().Round(0).Truncate(time.Millisecond),
 		Operator: in.Operator, Selector: in.Selector,
-		Mode: in.Mode, Undoes: in.Undoes, RetryOf: in.RetryOf,
+		Mode: in.Mode, Undoes: in.Undoes, RetryOf: in.RetryOf, Incident: in.Incident,
 		Playbook: in.Source.Playbook, Parameters: maps.Clone(in.Source.Parameters), PlaybookDigest: in.Source.Digest, PlaybookFile: in.Source.File,
 		Skipped: slices.Clone(in.Skipped), Options: in.Options,
 	}

@@ -71,6 +71,17 @@ func digest(p Playbook, templates map[string]string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// DetectDigest is the lower-case hex SHA-256 of what decides whether a machine is affected: two playbooks with the same
+// one, once bound, ask the same question. It is empty where nothing is detected.
+func (p *Playbook) DetectDigest() string {
+	if len(p.Detect) == 0 {
+		return ""
+	}
+	h := sha256.New()
+	_ = json.NewEncoder(h).Encode(p.Detect)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
 // Position is the place of a part in the file, such as "fix[0].quarantine.file". Where a part has none of its own,
 // that of the nearest part around it is given.
 func (s *Source) Position(path string) Position {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -154,7 +155,8 @@ func TestKilledTwentyTimes(t *testing.T) {
 	defer s.close()
 	s.waves("1,10,50%,100%")
 	s.input.Options.Forks = 12
-	s.input.Source.Playbook.Reboot = playbook.RebootIfFixed
+	s.input.Source.Playbook.Reboot, s.input.Source.Playbook.Detect = playbook.RebootIfFixed, []playbook.Condition{{File: `C:\x`}}
+	s.input.Incident = "kills"
 	s.fleet.latency = 60 * time.Millisecond
 	want := map[string]journal.Outcome{}
 	for i := range machines {
@@ -221,6 +223,7 @@ func TestKilledTwentyTimes(t *testing.T) {
 			file = filepath.Join(dir, "plan.json")
 			life = -1 // killed before the run was recorded: nothing has begun
 		}
+		sameCases(t, j)
 		if !dead {
 			break
 		}
@@ -242,11 +245,22 @@ func TestKilledTwentyTimes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cases, _, err := j.Cases(t.Context(), "kills", 0)
+	if err != nil || len(cases) != machines {
+		t.Fatalf("%d cases of %d machines, %v", len(cases), machines, err)
+	}
+	answers := map[string]journal.Outcome{}
+	for _, c := range cases {
+		answers[c.Machine] = c.Answer.Word
+	}
 	restarted := 0
 	for _, row := range rows {
 		m := s.fleet.machines[row.Target.Name]
 		if row.Outcome != want[m.name] {
 			t.Errorf("%s: %s (%s), want %s", m.name, row.Outcome, row.Reason, want[m.name])
+		}
+		if answers[row.Target.ID] != row.Outcome {
+			t.Errorf("%s: its case says %q, its run %s", m.name, answers[row.Target.ID], row.Outcome)
 		}
 		acted := 1
 		if want[m.name] == journal.Clean {
@@ -261,6 +275,22 @@ func TestKilledTwentyTimes(t *testing.T) {
 	}
 	if restarted < 8 {
 		t.Errorf("%d machines are known to have restarted", restarted)
+	}
+}
+
+// sameCases demands that the cases are what a rebuild makes of the runs.
+func sameCases(t *testing.T, j *journal.Journal) {
+	t.Helper()
+	before, _, err := j.Cases(t.Context(), "kills", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.RebuildCases(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	after, _, err := j.Cases(t.Context(), "kills", 0)
+	if err != nil || !slices.Equal(before, after) {
+		t.Fatalf("the cases differ from their rebuild (%v):\n%+v\n%+v", err, before, after)
 	}
 }
 

@@ -1,0 +1,149 @@
+package journal
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/fleetmend/fleetmend/remediate/route"
+)
+
+// Case is what the journal knows of one machine in one incident. Nothing in it is an opinion.
+type Case struct {
+	Machine  string // the inventory's ID, as it was in the plan
+	Number   int64  // in the feed, of its last change
+	Answer   Answer // the newest; without a Word: none yet
+	Tried    Tried  // the newest attempt, whether or not it gave an answer; without a Word: none
+	Mark     Mark   // the newest that stands; without a Word: none
+	Incident string
+}
+
+// Answer is what a machine said to the question of the incident: clean, affected, fixed, undone or failed.
+type Answer struct {
+	Word   Outcome
+	Run    string
+	Route  string
+	At     time.Time
+	Number int64
+}
+
+// Tried is the newest attempt: its outcome, or rebooting.
+type Tried struct {
+	Word     string
+	Run      string
+	Route    string
+	At       time.Time
+	Number   int64
+	Class    route.Class
+	Reason   string
+	Attempts int
+	Changed  int
+}
+
+// Mark is what somebody judged by hand.
+type Mark struct {
+	Word   Word
+	At     time.Time
+	Number int64
+	By     string
+	Reason string
+}
+
+// Cases returns the cases of an incident that changed after a number of the feed (0: all of them), in the order of the
+// machines' IDs, and the number of the feed that they are as of. A machine that nobody asked or marked has no case.
+func (j *Journal) Cases(ctx context.Context, incident string, after int64) ([]Case, int64, error) {
+	tx, err := j.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, 0, fmt.Errorf("read cases: %w", err)
+	}
+	defer tx.Rollback() //nolint:errcheck // only read
+	var feed int64
+	if err := tx.QueryRowContext(ctx, "SELECT n FROM feed").Scan(&feed); err != nil {
+		return nil, 0, fmt.Errorf("read cases: %w", err)
+	}
+	index := "" // whole incidents are read in their order, changes by their number
+	if after > 0 {
+		index = "INDEXED BY cases_n"
+	}
+	rows, err := tx.QueryContext(ctx, `
+		SELECT c.incident, c.machine, c.n, c.answer, coalesce(a.id, ''), c.answer_by, c.answer_at, c.answer_n,
+		       c.tried, coalesce(t.id, ''), c.tried_by, c.tried_at, c.tried_n, c.class, c.reason, c.attempts, c.changed,
+		       c.mark, c.mark_at, c.mark_n, c.mark_by, c.mark_reason
+		FROM cases c `+index+` LEFT JOIN runs a ON a.n = c.answer_run LEFT JOIN runs t ON t.n = c.tried_run
+		WHERE c.incident = ? AND c.n > ? ORDER BY c.incident, c.machine`, incident, after)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read cases: %w", err)
+	}
+	cases, err := collect(rows, scanCase)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read cases: %w", err)
+	}
+	return cases, feed, nil
+}
+
+func scanCase(rows *sql.Rows) (c Case, err error) {
+	var answered, tried, marked int64
+	err = rows.Scan(&c.Incident, &c.Machine, &c.Number, &c.Answer.Word, &c.Answer.Run, &c.Answer.Route, &answered, &c.Answer.Number,
+		&c.Tried.Word, &c.Tried.Run, &c.Tried.Route, &tried, &c.Tried.Number, &c.Tried.Class, &c.Tried.Reason, &c.Tried.Attempts, &c.Tried.Changed,
+		&c.Mark.Word, &marked, &c.Mark.Number, &c.Mark.By, &c.Mark.Reason)
+	c.Answer.At, c.Tried.At, c.Mark.At = at(answered), at(tried), at(marked)
+	return c, err
+}
+
+// RebuildCases derives all cases anew from the machines of the runs and the marks. They are what they were: the cases
+// hold nothing of their own.
+func (j *Journal) RebuildCases(ctx context.Context) error {
+	tx, err := j.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("rebuild cases: %w", explain(err))
+	}
+	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
+	for _, step := range []struct {
+		query string
+		args  []any
+	}{{"DELETE FROM cases", nil}, {caseRule, []any{0, 0}}, {markRule, []any{"", "[]"}}} {
+		if _, err := tx.ExecContext(ctx, step.query, step.args...); err != nil {
+			return fmt.Errorf("rebuild cases: %w", explain(err))
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("rebuild cases: %w", explain(err))
+	}
+	return nil
+}
+
+// Visit is one run's row of a machine.
+type Visit struct {
+	Run      string    `json:"run"`
+	Incident string    `json:"incident,omitempty"`
+	Playbook string    `json:"playbook"`
+	Mode     string    `json:"mode"`
+	Machine  Machine   `json:"machine"`
+	Started  time.Time `json:"started"` // of the run
+}
+
+// History returns every run that had the machine, newest first. A machine that others were merged into has several IDs.
+func (j *Journal) History(ctx context.Context, machine ...string) ([]Visit, error) {
+	list, err := encode(machine)
+	if err != nil {
+		return nil, fmt.Errorf("read history: %w", err)
+	}
+	rows, err := j.db.QueryContext(ctx, `
+		SELECT u.id, u.incident, u.playbook, u.mode, u.started, `+machineColumns+`
+		FROM machines m JOIN runs u ON u.n = m.run LEFT JOIN results r ON r.run = m.run AND r.pos = m.pos
+		WHERE m.id IN (SELECT value FROM json_each(?)) ORDER BY m.run DESC`, list)
+	if err != nil {
+		return nil, fmt.Errorf("read history: %w", err)
+	}
+	visits, err := collect(rows, func(rows *sql.Rows) (v Visit, err error) {
+		var started int64
+		v.Machine, err = scanMachineAfter(rows, &v.Run, &v.Incident, &v.Playbook, &v.Mode, &started)
+		v.Started = at(started)
+		return v, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read history: %w", err)
+	}
+	return visits, nil
+}
