@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,6 +16,7 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker/audit"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/secret"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
 // A snapshot is an age file (age-encryption.org/v1) of JSON lines: a header, one line per key, and a last line with their
@@ -119,20 +118,13 @@ func (v *Vault) exportLines(ctx context.Context, enc *json.Encoder, key []byte, 
 
 // ExportFile is [Vault.Export] into a file (mode 0600), which appears whole or not at all. A file that is there is replaced.
 func (v *Vault) ExportFile(ctx context.Context, path, reason string, recipients ...age.Recipient) (SnapshotReport, error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".keys-*")
+	var report SnapshotReport
+	err := textfile.Write(path, textfile.Private, func(w io.Writer) (err error) {
+		report, err = v.Export(ctx, w, reason, recipients...)
+		return err
+	})
 	if err != nil {
-		return SnapshotReport{}, fmt.Errorf("export keys: %w", err)
-	}
-	report, err := v.Export(ctx, f, reason, recipients...)
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return report, errors.Join(err, os.Remove(f.Name()))
+		return report, fmt.Errorf("export keys: %w", err)
 	}
 	return report, nil
 }

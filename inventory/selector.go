@@ -1,7 +1,6 @@
 package inventory
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
 // Selector picks machines: by an expression over [Fields], or by terms. It is parsed once and may be used by many
@@ -128,14 +128,17 @@ func parseTerm(w string, stdin io.Reader) ([]term, error) {
 		if stdin == nil {
 			return nil, errors.New("names from standard input are not possible here")
 		}
-		return readNames(stdin, "standard input")
+		text, err := textfile.ReadFrom(stdin, maxNameFile)
+		if err != nil {
+			return nil, fmt.Errorf("read names from standard input: %w", err)
+		}
+		return namesIn(text.Content, "standard input")
 	case strings.HasPrefix(w, "@"):
-		f, err := os.Open(w[1:])
+		text, err := textfile.Read(w[1:], maxNameFile)
 		if err != nil {
 			return nil, fmt.Errorf("read names: %w", err)
 		}
-		terms, err := readNames(f, w[1:])
-		return terms, errors.Join(err, f.Close())
+		return namesIn(text.Content, w[1:])
 	}
 	return []term{nameTerm(w)}, nil
 }
@@ -154,15 +157,18 @@ func nameTerm(w string) term {
 	return term{'n', strings.TrimSuffix(w, "$")}
 }
 
-// maxNames bounds a list of names.
-const maxNames = 1_000_000
+// A list of names has bounds.
+const (
+	maxNames    = 1_000_000
+	maxNameFile = 64 << 20
+)
 
-// readNames reads one name or glob in a line; empty lines and what follows # are left out.
-func readNames(r io.Reader, from string) ([]term, error) {
+// namesIn reads one name or glob in a line; empty lines and what follows # are left out.
+func namesIn(text, from string) ([]term, error) {
 	var terms []term
-	lines := bufio.NewScanner(r)
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimPrefix(lines.Text(), "\ufeff")
+	n := 0
+	for line := range strings.Lines(strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")) {
+		n++
 		line, _, _ = strings.Cut(line, "#")
 		if line = strings.TrimSpace(line); line == "" {
 			continue
@@ -173,9 +179,6 @@ func readNames(r io.Reader, from string) ([]term, error) {
 		if terms = append(terms, nameTerm(line)); len(terms) > maxNames {
 			return nil, fmt.Errorf("%s: more than %d names", from, maxNames)
 		}
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read names from %s: %w", from, err)
 	}
 	if len(terms) == 0 {
 		return nil, fmt.Errorf("%s names no machine", from)

@@ -17,6 +17,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"sync"
@@ -24,6 +25,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/bitlocker/internal/sqlitefile"
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
 //go:embed audit.sql
@@ -267,17 +269,12 @@ func (l *Log) writeHead(h Head) error {
 	if kept, ok, err := l.readHead(); err == nil && ok && kept.Seq >= h.Seq {
 		return nil // another process went on meanwhile
 	}
-	f, err := os.CreateTemp(dirOf(l.headPath), ".audit-head-*")
+	err := textfile.Write(l.headPath, textfile.Private, func(w io.Writer) error {
+		_, err := fmt.Fprintln(w, h)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("keep head: %w", err)
-	}
-	_, err = fmt.Fprintln(f, h)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), l.headPath)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("keep head: %w", err), os.Remove(f.Name()))
 	}
 	return nil
 }

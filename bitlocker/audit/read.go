@@ -18,8 +18,6 @@ import (
 
 const columns = "seq, time, action, os_user, identity, host, machine, key_id, source, reason, detail, previous, hash"
 
-func dirOf(path string) string { return filepath.Dir(path) }
-
 // Filter picks entries; empty fields pick all.
 type Filter struct {
 	Since, Until time.Time // Until is not included

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 
 	"github.com/jcmturner/gokrb5/v8/client"
@@ -13,6 +12,7 @@ import (
 	"github.com/jcmturner/gokrb5/v8/keytab"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
 // login gets a ticket-granting ticket. The Kerberos library takes no context: on its end login returns at once, and the
@@ -59,7 +59,7 @@ func (c *Config) ticket(conf *config.Config) (*client.Client, error) {
 		}
 		return client.NewFromCCache(cache, conf, noFAST)
 	case k.Keytab != "":
-		b, err := os.ReadFile(k.Keytab)
+		b, err := textfile.Bytes(k.Keytab, 16<<20)
 		if err != nil {
 			return nil, fmt.Errorf("read keytab: %w", err)
 		}

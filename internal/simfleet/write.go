@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"encoding/csv"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
 // Columns are the columns of machines.csv.
@@ -63,22 +66,10 @@ func (f *Fleet) Write(dir string) error {
 
 // replace writes a file whole or not at all, with its mode from the first byte on.
 func replace(path string, data []byte, mode os.FileMode) error {
-	temporary, err := os.CreateTemp(filepath.Dir(path), ".simfleet-*") // 0600
-	if err != nil {
+	return textfile.Write(path, mode, func(w io.Writer) error {
+		_, err := w.Write(data)
 		return err
-	}
-	defer func() { _ = os.Remove(temporary.Name()) }() // gone after the rename
-	_, err = temporary.Write(data)
-	if closing := temporary.Close(); err == nil {
-		err = closing
-	}
-	if err == nil {
-		err = os.Chmod(temporary.Name(), mode)
-	}
-	if err == nil {
-		err = os.Rename(temporary.Name(), path)
-	}
-	return err
+	})
 }
 
 func (f *Fleet) config() []byte {

@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/remediate/media/aboard"
 	"github.com/fleetmend/fleetmend/remediate/media/content"
 	"github.com/fleetmend/fleetmend/remediate/media/fat"
@@ -81,20 +82,20 @@ func Build(ctx context.Context, spec Spec, out string) (r Report, err error) {
 			return Report{}, hint.Wrap(fmt.Errorf("%s is not a regular file", out), "build a file first; fleetmend media write puts it onto a stick")
 		}
 	}
-	aside, err := os.CreateTemp(filepath.Dir(out), "."+filepath.Base(out)+".*.tmp")
+	aside, err := textfile.Create(out, textfile.Shared)
 	if err != nil {
 		return Report{}, fmt.Errorf("write %s: %w", out, err)
 	}
-	image := newImageFile(aside)
+	defer aside.Discard()
+	image := newImageFile(aside.File)
 	if err = p.WriteTo(ctx, image); err == nil {
 		err = image.finish()
 	}
-	err = errors.Join(err, aside.Sync(), aside.Close())
 	if err == nil {
-		err = os.Rename(aside.Name(), out)
+		err = aside.Commit()
 	}
 	if err != nil {
-		return Report{}, errors.Join(fmt.Errorf("write %s: %w", out, noSpace(err, p.Size())), os.Remove(aside.Name()))
+		return Report{}, fmt.Errorf("write %s: %w", out, noSpace(err, p.Size()))
 	}
 	return p.Report(), nil
 }

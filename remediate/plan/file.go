@@ -8,13 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
 const replanHint = "make a new plan with `fleetmend plan`"
@@ -98,19 +97,12 @@ func (p *Plan) Save(path string) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	err = textfile.Write(path, textfile.Shared, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("save plan: %w", err)
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("save plan: %w", errors.Join(err, os.Remove(f.Name())))
 	}
 	return nil
 }
@@ -121,15 +113,11 @@ const maxFile = 512 << 20
 // Load reads a plan file for an apply at the time now. It refuses a plan of another format version (*VersionError), one
 // that was edited (*EditedError), one that has expired (*ExpiredError) and one without machines (*EmptyError).
 func Load(path string, now time.Time) (*Plan, error) {
-	f, err := os.Open(path)
+	text, err := textfile.Read(path, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("load plan: %w", err)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile))
-	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, fmt.Errorf("load plan: %w", err)
-	}
-	p, err := decode(path, data)
+	p, err := decode(path, []byte(text.Content))
 	if err != nil {
 		return nil, err
 	}

@@ -5,15 +5,14 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path"
 	"regexp"
 	"strings"
 	"sync"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
 //go:embed builtin/*.yaml builtin/template.txt
@@ -112,20 +111,12 @@ func Find(nameOrPath string) (*Source, error) {
 }
 
 func readFile(name string) ([]byte, error) {
-	f, err := os.Open(name)
+	text, err := textfile.Read(name, maxFile+1)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, hint.Wrap(fmt.Errorf("open playbook: %w", err), "`fleetmend playbook list` shows the built-in ones, `fleetmend playbook new` writes one to start from")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open playbook: %w", err)
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return nil, fmt.Errorf("open playbook %q: it is a folder", name)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("read playbook %q: %w", name, err)
-	}
-	return data, nil
+	return []byte(text.Content), nil
 }

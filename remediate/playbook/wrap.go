@@ -1,15 +1,13 @@
 package playbook
 
 import (
-	"bytes"
-	"encoding/binary"
 	"fmt"
 	"path/filepath"
 	"strings"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
 // FromScript wraps a script body as a playbook of one step, for ad-hoc work. Shell is powershell or cmd. It has no detect
@@ -75,25 +73,6 @@ func wrap(name, summary, shell, body string, args []string) (*Source, error) {
 
 // scriptText decodes what Windows' editors write.
 func scriptText(data []byte) (string, error) {
-	var order binary.ByteOrder
-	switch {
-	case bytes.HasPrefix(data, []byte("\xff\xfe")):
-		order = binary.LittleEndian
-	case bytes.HasPrefix(data, []byte("\xfe\xff")):
-		order = binary.BigEndian
-	default:
-		data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
-		if !utf8.Valid(data) {
-			return "", fmt.Errorf("the file is neither UTF-8 nor UTF-16 with a byte order mark; save it as UTF-8")
-		}
-		return string(data), nil
-	}
-	if len(data)%2 != 0 {
-		return "", fmt.Errorf("the file is cut: UTF-16 has two bytes per character")
-	}
-	units := make([]uint16, 0, len(data)/2)
-	for i := 2; i < len(data); i += 2 {
-		units = append(units, order.Uint16(data[i:]))
-	}
-	return string(utf16.Decode(units)), nil
+	text, err := textfile.Decode(data)
+	return text.Content, err
 }

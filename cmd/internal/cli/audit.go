@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/bitlocker/audit"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
 func newAudit(a *app) *cobra.Command {
@@ -174,7 +175,7 @@ func newAuditExport(a *app) *cobra.Command {
 			if out == "" {
 				return write(a.streams.Out)
 			}
-			if err := writePrivate(out, write); err != nil {
+			if err := textfile.Write(out, textfile.Private, write); err != nil {
 				return err
 			}
 			a.say("written to %s", out)

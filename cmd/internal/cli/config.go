@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
 // config is the file of settings. Paths in it are relative to the file.
@@ -93,12 +94,12 @@ func usualConfigs() []string {
 }
 
 func readConfig(path string) (config, error) {
-	data, err := os.ReadFile(path)
+	data, err := textfile.Read(path, 1<<20)
 	if err != nil {
 		return config{}, hint.Wrap(fmt.Errorf("read the settings: %w", err), "--config names the file of settings; without it fleetmend.yaml in this folder or in your configuration folder is taken")
 	}
 	var c config
-	if err := decodeStrictly(path, data, &c); err != nil {
+	if err := decodeStrictly(path, []byte(data.Content), &c); err != nil {
 		return config{}, err
 	}
 	c.path, err = filepath.Abs(path)

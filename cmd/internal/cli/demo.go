@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/inventory/csv"
 	"github.com/fleetmend/fleetmend/remediate/agent"
@@ -239,7 +240,7 @@ func (a *app) demoEnd(ctx context.Context, j *journal.Journal, id, dir string, s
 		return err
 	}
 	html := filepath.Join(dir, "report.html")
-	if err := writeFile(html, rep.WriteHTML); err != nil {
+	if err := textfile.Write(html, textfile.Shared, rep.WriteHTML); err != nil {
 		return err
 	}
 	n := r.Counts

@@ -3,12 +3,11 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 
 	"github.com/fleetmend/fleetmend/internal/directory"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/secret"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
 // directorySettings turns the section directory of the settings into what a connection needs. It reads the password
@@ -62,18 +61,20 @@ func (a *app) directoryCredential(d directoryConfig, out *directory.Credential) 
 		return err
 	}
 	var err error
-	out.Password, err = passwordFrom(d.PasswordFile, "directory.password-file names a file with the password in its first line")
+	out.Password, err = a.secretFrom(d.PasswordFile, "directory.password-file names a file with the password in its first line")
 	return err
 }
 
-// passwordFrom reads the first line of a file.
-func passwordFrom(file, advice string) (secret.String, error) {
-	data, err := os.ReadFile(file)
+// secretFrom reads a password, passphrase, token or secret from the first line of a file; advice says which file that is.
+func (a *app) secretFrom(file, advice string) (secret.String, error) {
+	value, remark, err := textfile.Secret(file)
 	if err != nil {
-		return secret.String{}, hint.Wrap(fmt.Errorf("read the password: %w", err), advice)
+		return secret.String{}, hint.Wrap(fmt.Errorf("read the secret: %w", err), advice)
 	}
-	line, _, _ := strings.Cut(string(data), "\n")
-	return secret.New(strings.TrimRight(line, "\r")), nil
+	if remark != "" {
+		a.say("remark: %s", oneLine(remark))
+	}
+	return value, nil
 }
 
 // directoryCode gives the exit code that a failure of the directory stands for: 4 where the sign-in was rejected.

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/remediate/route/winrm"
 )
 
@@ -158,16 +159,24 @@ func winrmWords(w winrmConfig) string {
 	return fmt.Sprintf("%s on port %d, %s%s", scheme, port, auth, sealed)
 }
 
-// secretFile warns of a password that others can read.
+// secretFile warns of a password that others can read, or that may be read as another one than was meant.
 func (d *doctor) secretFile(key, file string) {
-	if file == "" || runtime.GOOS == "windows" {
+	if file == "" {
 		return
+	}
+	_, remark, err := textfile.Secret(file)
+	if err != nil {
+		d.fail("secrets", hint.Wrap(fmt.Errorf("%s: %w", key, err), "create the file, readable by you only, or leave the key out and be asked"))
+		return
+	}
+	if remark != "" {
+		d.warn("secrets", "write the file anew", "%s: %s", key, remark)
 	}
 	info, err := os.Stat(file)
 	switch {
 	case err != nil:
-		d.fail("secrets", hint.Wrap(fmt.Errorf("%s: %w", key, err), "create the file, readable by you only, or leave the key out and be asked"))
-	case info.Mode().Perm()&0o077 != 0:
+		d.fail("secrets", fmt.Errorf("%s: %w", key, err))
+	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
 		d.warn("secrets", "chmod 600 "+file, "%s can be read by others", file)
 	}
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/inventory/csv"
 )
@@ -250,7 +250,7 @@ func newInventoryExport(a *app) *cobra.Command {
 			if file == "" {
 				return write(a.streams.Out)
 			}
-			if err := writeFile(file, write); err != nil {
+			if err := textfile.Write(file, textfile.Shared, write); err != nil {
 				return err
 			}
 			a.say("%s written to %s", machinesText(len(machines)), file)
@@ -260,27 +260,6 @@ func newInventoryExport(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&file, "file", "", "write into this file instead of stdout")
 	exits(cmd, exitNothing)
 	return cmd
-}
-
-// writeFile writes a file whole or not at all.
-func writeFile(path string, write func(io.Writer) error) error {
-	aside := path + ".new"
-	f, err := os.Create(aside)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	err = write(f)
-	if closing := f.Close(); err == nil {
-		err = closing
-	}
-	if err == nil {
-		err = os.Rename(aside, path)
-	}
-	if err != nil {
-		_ = os.Remove(aside)
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
 }
 
 func argument(args []string) string {

@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/inventory/csv"
 )
@@ -113,21 +113,12 @@ func isJSON(file string, data []byte) bool {
 const maxImport = 512 << 20
 
 func readInput(stdin io.Reader, file string) ([]byte, error) {
-	in := stdin
 	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
+		return textfile.Bytes(file, maxImport)
 	}
-	data, err := io.ReadAll(io.LimitReader(in, maxImport+1))
+	data, err := textfile.ReadAll(stdin, maxImport)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, err)
-	}
-	if len(data) > maxImport {
-		return nil, hint.Wrapf(errorf("%s is larger than %d MB", file, maxImport>>20), "split it, and import the parts one after the other")
 	}
 	return data, nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker/audit"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/secret"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
 func newKeys(a *app) *cobra.Command {
@@ -134,9 +135,9 @@ func (a *app) unlock(ctx context.Context, d *desk, w access) error {
 	}
 	switch {
 	case w.passphraseFile != "":
-		text, err := secretLine(w.passphraseFile)
+		text, err := a.secretFrom(w.passphraseFile, "--passphrase-file names a file with the passphrase in its first line")
 		if err != nil {
-			return hint.Wrap(fmt.Errorf("read the passphrase: %w", err), "--passphrase-file names a file with the passphrase in its first line")
+			return err
 		}
 		return d.UnlockWithPassphrase(ctx, text)
 	case w.identity != "":
@@ -180,23 +181,12 @@ func (a *app) unlockByItself(ctx context.Context, d *desk) error {
 	return hint.Wrap(bitlocker.ErrLocked, "unlock it with its passphrase (--passphrase-file, or at the prompt), an age identity (--identity FILE) or the keyring (--keyring)")
 }
 
-// secretLine reads the first line of a file.
-func secretLine(file string) (secret.String, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return secret.String{}, err
-	}
-	line, _, _ := strings.Cut(string(data), "\n")
-	return secret.New(strings.TrimRight(line, "\r")), nil
-}
-
 func readIdentities(file string) ([]age.Identity, error) {
-	f, err := os.Open(file)
+	text, err := textfile.Read(file, textfile.MaxSecret)
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("read the identity: %w", err), "--identity names a file that age-keygen wrote")
 	}
-	defer f.Close()
-	identities, err := age.ParseIdentities(f)
+	identities, err := age.ParseIdentities(strings.NewReader(text.Content))
 	if err != nil { // the library's words may quote the line
 		return nil, hint.Wrap(fmt.Errorf("%s holds no age identity", file), "it is the file that age-keygen wrote, with a line AGE-SECRET-KEY-...")
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/coverage"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/inventory"
 )
 
@@ -41,7 +42,7 @@ knows any more.`,
 				if file.name == "" {
 					continue
 				}
-				if err := writeFile(file.name, file.write); err != nil {
+				if err := textfile.Write(file.name, textfile.Shared, file.write); err != nil {
 					return err
 				}
 				a.say("written to %s", file.name)

@@ -246,8 +246,8 @@ func (a *app) snapshotKeys(f snapshotFlags) ([]age.Identity, error) {
 	switch {
 	case f.passphraseFile != "":
 		var err error
-		if text, err = secretLine(f.passphraseFile); err != nil {
-			return nil, fmt.Errorf("read the snapshot's passphrase: %w", err)
+		if text, err = a.secretFrom(f.passphraseFile, "--snapshot-passphrase-file names a file with the snapshot's passphrase in its first line"); err != nil {
+			return nil, err
 		}
 	case !a.canAsk():
 		return nil, usage(errors.New("nothing to open the snapshot with, and there is nobody to ask"), "give --snapshot-passphrase-file or --snapshot-identity")

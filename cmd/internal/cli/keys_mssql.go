@@ -53,8 +53,8 @@ func (a *app) sqlKeys(c mssqlConfig) (bitlocker.Source, error) {
 		var err error
 		switch {
 		case c.PasswordFile != "":
-			if password, err = secretLine(c.PasswordFile); err != nil {
-				return nil, fmt.Errorf("mssql.password-file: %w", err)
+			if password, err = a.secretFrom(c.PasswordFile, "mssql.password-file names a file with the password in its first line"); err != nil {
+				return nil, err
 			}
 		case !a.canAsk():
 			return nil, usage(errors.New("no password for the key database, and there is nobody to ask"), "set mssql.password-file")

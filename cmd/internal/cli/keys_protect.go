@@ -83,11 +83,7 @@ func (a *app) addRecipient(ctx context.Context, d *desk, recipient, label string
 // newPassphrase reads a passphrase from a file, or twice from a person.
 func (a *app) newPassphrase(file string) (secret.String, error) {
 	if file != "" {
-		text, err := secretLine(file)
-		if err != nil {
-			return text, fmt.Errorf("read the new passphrase: %w", err)
-		}
-		return text, nil
+		return a.secretFrom(file, "the file must have the new passphrase in its first line")
 	}
 	if !a.canAsk() {
 		return secret.String{}, usage(errors.New("no new passphrase, and there is nobody to ask"), "give --new-passphrase-file FILE")

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker/audit"
 	"github.com/fleetmend/fleetmend/bitlocker/sheet"
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/inventory"
 )
 
@@ -97,7 +96,7 @@ func (a *app) printSheet(cmd *cobra.Command, args []string, f sheetFlags) error 
 	}
 	entries := sheetEntries(keys, names, accounts)
 	options := sheet.Options{Title: f.title, Date: time.Now(), Operator: operator.OSUser + ": " + f.reason, Enter: f.enter}
-	if err := writePrivate(f.out, func(w io.Writer) error { return write(w, entries, options) }); err != nil {
+	if err := textfile.Write(f.out, textfile.Private, func(w io.Writer) error { return write(w, entries, options) }); err != nil {
 		return err
 	}
 	a.say("%s written to %s. It holds passwords in clear.", counted(len(entries), "key", "keys"), f.out)
@@ -208,21 +207,4 @@ func sheetEntries(keys []bitlocker.RecoveryKey, names map[bitlocker.KeyID]invent
 		out = append(out, e)
 	}
 	return out
-}
-
-// writePrivate writes a file for its owner's eyes, whole or not at all.
-func writePrivate(path string, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".fleetmend-*") // 0600
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	err = errors.Join(write(f), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 
@@ -18,6 +17,7 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker/entra"
 	"github.com/fleetmend/fleetmend/bitlocker/mssql"
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
 // entraConfig says how the Entra tenant is reached.
@@ -124,18 +124,18 @@ func (a *app) entraKeys(c entraConfig) (bitlocker.Source, error) {
 		options.Client = &http.Client{Transport: transport}
 	}
 	if c.SecretFile != "" {
-		if options.Secret, err = secretLine(c.SecretFile); err != nil {
-			return nil, fmt.Errorf("entra.secret-file: %w", err)
+		if options.Secret, err = a.secretFrom(c.SecretFile, "entra.secret-file names a file with the secret in its first line"); err != nil {
+			return nil, err
 		}
 	}
 	if c.Certificate != "" {
-		if options.Certificate, err = os.ReadFile(c.Certificate); err != nil {
+		if options.Certificate, err = textfile.Bytes(c.Certificate, maxCA); err != nil {
 			return nil, fmt.Errorf("entra.certificate: %w", err)
 		}
 	}
 	if c.CertificatePassword != "" {
-		if options.Password, err = secretLine(c.CertificatePassword); err != nil {
-			return nil, fmt.Errorf("entra.certificate-password-file: %w", err)
+		if options.Password, err = a.secretFrom(c.CertificatePassword, "entra.certificate-password-file names a file with the password in its first line"); err != nil {
+			return nil, err
 		}
 	}
 	if c.DeviceCode {

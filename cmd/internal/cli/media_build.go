@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
-	"github.com/fleetmend/fleetmend/internal/secret"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/media"
 	"github.com/fleetmend/fleetmend/remediate/media/aboard"
@@ -130,7 +130,7 @@ func (a *app) mediaBuild(ctx context.Context, b buildFlags) error {
 	if err := a.buildKeys(ctx, b, &s); err != nil {
 		return err
 	}
-	if s.Settings.Collector, err = b.collectorSettings(); err != nil {
+	if s.Settings.Collector, err = b.collectorSettings(a); err != nil {
 		return err
 	}
 	folder, err := os.MkdirTemp("", "fleetmend-pe-")
@@ -235,7 +235,7 @@ func notRepaired(machines []journal.Machine) (names []string) {
 // findAgent gives the program for the medium: that which this build carries, or it is compiled from a checkout.
 func (a *app) findAgent(ctx context.Context, arch, folder string) (string, error) {
 	out := filepath.Join(folder, "fleetmend-pe.exe")
-	err := writeFile(out, func(w io.Writer) error { return carried.Program(w, arch) })
+	err := textfile.Write(out, textfile.Shared, func(w io.Writer) error { return carried.Program(w, arch) })
 	if !errors.Is(err, carried.ErrNone) {
 		return out, err
 	}
@@ -254,7 +254,7 @@ func (a *app) findAgent(ctx context.Context, arch, folder string) (string, error
 	return "", hint.Wrap(err, "a release carries it; else give --agent PATH, or work in a source checkout with Go installed")
 }
 
-func (b *buildFlags) collectorSettings() (*aboard.Collector, error) {
+func (b *buildFlags) collectorSettings(a *app) (*aboard.Collector, error) {
 	if b.collector == "" {
 		return nil, nil
 	}
@@ -264,29 +264,15 @@ func (b *buildFlags) collectorSettings() (*aboard.Collector, error) {
 	if b.collectorCA == "" || b.collectorToken == "" {
 		return nil, usage(errorf("--collector needs --collector-ca and --collector-token-file"), "see fleetmend media build --help")
 	}
-	ca, err := os.ReadFile(b.collectorCA)
+	ca, err := textfile.Read(b.collectorCA, maxCA)
 	if err != nil {
 		return nil, err
 	}
-	token, err := secretFile(b.collectorToken)
+	token, err := a.secretFrom(b.collectorToken, "--collector-token-file names a file with the token in its first line")
 	if err != nil {
 		return nil, err
 	}
-	return &aboard.Collector{Address: b.collector, CA: string(ca), Token: token.Reveal()}, nil
-}
-
-// secretFile is the first line of a file.
-func secretFile(name string) (secret.String, error) {
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return secret.String{}, err
-	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	line = strings.TrimRight(line, "\r")
-	if line == "" {
-		return secret.String{}, fmt.Errorf("%s: its first line is empty", name)
-	}
-	return secret.New(line), nil
+	return &aboard.Collector{Address: b.collector, CA: ca.Content, Token: token.Reveal()}, nil
 }
 
 // parseSize reads 8GB, 7.5 GiB, 500MB or bytes. GB are those that are printed on sticks: 1000 to the third.

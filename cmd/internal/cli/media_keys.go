@@ -59,7 +59,7 @@ func (a *app) buildKeys(ctx context.Context, b buildFlags, s *media.Spec) (err e
 
 func (a *app) passphrase(file string) (secret.String, error) {
 	if file != "" {
-		return secretFile(file)
+		return a.secretFrom(file, "--passphrase-file names a file with the passphrase in its first line")
 	}
 	if !a.canAsk() {
 		return secret.String{}, usage(errors.New("the keys need a passphrase, and there is nobody to ask"), "give --passphrase-file")

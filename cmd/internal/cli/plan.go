@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"io"
-	"os"
 	"os/user"
 	"path/filepath"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/plan"
@@ -128,7 +128,7 @@ func (p *planFlags) source(args []string) (*playbook.Source, error) {
 	case p.command != "":
 		return playbook.FromCommand(p.command)
 	case p.script != "":
-		body, err := os.ReadFile(p.script)
+		body, err := textfile.Bytes(p.script, 16<<20)
 		if err != nil {
 			return nil, fmt.Errorf("read the script: %w", err)
 		}

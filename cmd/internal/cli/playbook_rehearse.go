@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
 	"github.com/fleetmend/fleetmend/remediate/windows"
@@ -63,11 +63,11 @@ func (a *app) rehearse(ctx context.Context, p playbook.Playbook, files []string)
 	var all []rehearsed
 	failed := 0
 	for _, file := range files {
-		data, err := os.ReadFile(file)
+		data, err := textfile.Read(file, 16<<20)
 		if err != nil {
 			return err
 		}
-		c, err := windows.ParseCase(data)
+		c, err := windows.ParseCase([]byte(data.Content))
 		if err != nil {
 			return hint.Wrap(fmt.Errorf("%s: %w", file, err), "docs/playbooks-cases.md describes the form of a case")
 		}

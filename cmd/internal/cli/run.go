@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
@@ -200,7 +201,7 @@ func (a *app) conclude(ctx context.Context, j *journal.Journal, id string, c car
 		return err
 	}
 	if c.html != "" {
-		if err := writeFile(c.html, rep.WriteHTML); err != nil {
+		if err := textfile.Write(c.html, textfile.Shared, rep.WriteHTML); err != nil {
 			return err
 		}
 		a.say("report written to %s", c.html)

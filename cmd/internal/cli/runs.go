@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/run"
@@ -357,7 +358,7 @@ func newRunsReport(a *app) *cobra.Command {
 					continue
 				}
 				written = true
-				if err := writeFile(out.file, out.write); err != nil {
+				if err := textfile.Write(out.file, textfile.Shared, out.write); err != nil {
 					return err
 				}
 				a.say("report written to %s", out.file)

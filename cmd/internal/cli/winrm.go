@@ -5,11 +5,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/secret"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/route"
 	"github.com/fleetmend/fleetmend/remediate/route/winrm"
@@ -61,7 +61,7 @@ func (a *app) credential(w winrmConfig) (winrm.Credential, error) {
 	}
 	c := winrm.Credential{User: user, Domain: domain}
 	if w.PasswordFile != "" {
-		c.Password, err = passwordFrom(w.PasswordFile, "winrm.password-file or --password-file names a file with the password in its first line; without it you are asked")
+		c.Password, err = a.secretFrom(w.PasswordFile, "winrm.password-file or --password-file names a file with the password in its first line; without it you are asked")
 		return c, err
 	}
 	if !a.canAsk() {
@@ -77,7 +77,7 @@ func trusted(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
-	data, err := os.ReadFile(file)
+	data, err := textfile.Bytes(file, maxCA)
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("read the authorities to trust: %w", err), "it must be a PEM file")
 	}
@@ -85,11 +85,20 @@ func trusted(file string) (*x509.CertPool, error) {
 	if err != nil {
 		pool = x509.NewCertPool()
 	}
-	if !pool.AppendCertsFromPEM(data) {
+	if certificates, err := x509.ParseCertificates(data); err == nil && len(certificates) > 0 { // DER, as Windows exports .cer
+		for _, c := range certificates {
+			pool.AddCert(c)
+		}
+		return pool, nil
+	}
+	if text, err := textfile.Decode(data); err != nil || !pool.AppendCertsFromPEM([]byte(text.Content)) {
 		return nil, fmt.Errorf("%s holds no PEM certificate", file)
 	}
 	return pool, nil
 }
+
+// maxCA bounds a file of certificates; the roots of all systems together have some 200 KB.
+const maxCA = 16 << 20
 
 // identifier lets the inventory ask a machine who it is.
 type identifier struct{ config winrm.IdentifyConfig }

@@ -8,10 +8,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
+	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/remediate/windows"
 )
 
@@ -124,17 +124,8 @@ func writeWhole(name string, v any) error {
 	if err != nil {
 		return err
 	}
-	aside := filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+".tmp")
-	f, err := os.Create(aside)
-	if err != nil {
+	return textfile.Write(name, textfile.Shared, func(w io.Writer) error {
+		_, err := w.Write(append(raw, '\n'))
 		return err
-	}
-	_, err = f.Write(append(raw, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(aside))
-	}
-	if err := os.Rename(aside, name); err != nil {
-		return errors.Join(err, os.Remove(aside))
-	}
-	return nil
+	})
 }

@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha1"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
 // WriteTo writes the whole copy in order, [Plan.Size] bytes, in one pass. If it fails, what was written is no WIM worth
@@ -174,19 +173,14 @@ func InjectFile(ctx context.Context, src, dst string, o Options, changes []Chang
 }
 
 func (p *Plan) commit(ctx context.Context, dst string) error {
-	tmp, err := os.CreateTemp(filepath.Dir(dst), "."+filepath.Base(dst)+"-*")
-	if err != nil {
-		return fmt.Errorf("create copy: %w", err)
-	}
-	err = errors.Join(p.writeFile(ctx, tmp), tmp.Close())
+	aside, err := textfile.Create(dst, textfile.Shared)
 	if err == nil {
-		err = os.Chmod(tmp.Name(), 0o644)
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), dst)
+		defer aside.Discard()
+		if err = p.writeFile(ctx, aside.File); err == nil {
+			err = aside.Commit()
+		}
 	}
 	if err != nil {
-		_ = os.Remove(tmp.Name()) // the first error is the one that matters
 		return fmt.Errorf("write %q: %w", dst, err)
 	}
 	return nil
