@@ -78,10 +78,12 @@ func newMediaWrite(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "write IMAGE DISK...", Short: "Write an image to one or several sticks and verify them",
 		Long: `Write an image to sticks, several at once, read everything back and compare it. All that was on them is lost, which is why
-you type the name and serial number of each. System, internal and mounted disks are refused.
+you type the name and serial number of each. System, internal and mounted disks are refused, and so is an image that no
+firmware could start or that has not the hash given with --sha256; then nothing is touched.
 
 The beginning of a stick is written last, after all the rest was found right: a stick that was pulled, cancelled, or that
-lies about its size does not look bootable. The disks are named by path or serial number.`,
+lies about its size does not look bootable. The disks are named by path, by a link to it (/dev/disk/by-id/...) or by serial
+number. What is written is the disk that was shown: its number, serial number and size are compared once it is open.`,
 		Example: "fleetmend media write fleetmend.img /dev/sdb\nfleetmend media write fleetmend.img \\\\.\\PhysicalDrive2\nfleetmend media write fleetmend.img /dev/sdb /dev/sdc --yes --serial 60A44C4138,60A44C4139",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 2 {
@@ -121,7 +123,7 @@ func (a *app) mediaWrite(ctx context.Context, name string, wanted []string, w wr
 		return err
 	}
 	image := usb.FromReader(f, st.Size())
-	image.SHA256 = strings.ToLower(w.sum)
+	image.SHA256 = strings.TrimSpace(w.sum)
 	show := a.newWriting()
 	results, err := usb.Write(ctx, image, chosen, usb.Options{System: a.disks(), Force: w.force, Progress: show.progress})
 	show.end()
@@ -145,6 +147,9 @@ func (a *app) chooseDisks(ctx context.Context, wanted []string, w writeFlags) ([
 		}
 		if err != nil {
 			return nil, err
+		}
+		if !strings.EqualFold(name, d.Path) {
+			a.say("%s is %s", oneLine(name), d.Path)
 		}
 		word := d.Serial
 		if word == "" {
@@ -179,11 +184,13 @@ func (a *app) written(ctx context.Context, results []usb.Result) error {
 		OK     bool     `json:"ok"`
 		SHA256 string   `json:"sha256,omitempty"`
 		Error  string   `json:"error,omitempty"`
-		took   time.Duration
+		// Touched is false where nothing was written to the disk.
+		Touched bool `json:"touched"`
+		took    time.Duration
 	}
 	lines, failed := []line{}, 0
 	for _, r := range results {
-		l := line{Disk: r.Disk, OK: r.Err == nil, SHA256: r.SHA256, took: r.Elapsed}
+		l := line{Disk: r.Disk, OK: r.Err == nil, SHA256: r.SHA256, Touched: r.Touched, took: r.Elapsed}
 		if r.Err != nil {
 			failed++
 			l.Error = r.Err.Error()
@@ -198,8 +205,11 @@ func (a *app) written(ctx context.Context, results []usb.Result) error {
 		{"disk", false, func(l line) string { return l.Disk.Path }},
 		{"serial", false, func(l line) string { return l.Disk.Serial }},
 		{"result", false, func(l line) string {
-			if l.OK {
+			switch {
+			case l.OK:
 				return "written and verified"
+			case !l.Touched:
+				return "NOT WRITTEN, as it was"
 			}
 			return "NOT USABLE"
 		}},

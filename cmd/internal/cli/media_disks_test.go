@@ -24,6 +24,12 @@ func TestMediaWrite(t *testing.T) {
 	dir := t.TempDir()
 	image := make([]byte, 3<<20)
 	rand.Read(image)
+	copy(image[446:512], append(make([]byte, 64), 0x55, 0xaa)) // one partition in the old way
+	copy(image[446:], []byte{0x80, 0, 0, 0, 0x0c, 0, 0, 0, 63, 0, 0, 0, 0, 16, 0, 0})
+	noImage := filepath.Join(dir, "notes.txt")
+	if err := os.WriteFile(noImage, make([]byte, 2<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(filepath.Join(dir, "x.img"), image, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -54,8 +60,10 @@ func TestMediaWrite(t *testing.T) {
 		{"yes with another serial", "", []string{a, "--yes", "--serial", "S9"}, exitUsage, "not among --serial", false},
 		{"internal", "", []string{internal.Path, "--yes", "--serial", "SYS", "--force"}, exitError, "internal disk", false},
 		{"wrong hash", "", []string{a, "--yes", "--serial", "Sa", "--sha256", strings.Repeat("0", 64)}, exitError, "SHA-256", false},
+		{"half a hash", "", []string{a, "--yes", "--serial", "Sa", "--sha256", "1234"}, exitError, "is no SHA-256", false},
+		{"no image", a + " Sa\n", []string{a}, exitError, "no image of a boot stick", false},
 		{"typed", a + " Sa\n", []string{a}, exitOK, "ALL OF IT WILL BE LOST", true},
-		{"both, by serial and size", "", []string{"sa", b, "--yes", "--serial", "Sa,8388608"}, exitOK, "", true},
+		{"both, by serial and size", "", []string{"sa", b, "--yes", "--serial", "Sa,8388608"}, exitOK, "sa is " + a, true},
 	}
 	for _, c := range cases {
 		if err := os.WriteFile(a, make([]byte, 8<<20), 0o600); err != nil {
@@ -65,7 +73,11 @@ func TestMediaWrite(t *testing.T) {
 		app := newApp(Streams{In: strings.NewReader(c.typed), Out: &out, Err: &errs, InTTY: c.typed != "", ErrTTY: c.typed != "", Width: 80})
 		app.usb = disks
 		root := New(app)
-		root.SetArgs(append([]string{"media", "write", filepath.Join(dir, "x.img")}, c.args...))
+		source := filepath.Join(dir, "x.img")
+		if c.name == "no image" {
+			source = noImage
+		}
+		root.SetArgs(append([]string{"media", "write", source}, c.args...))
 		code := app.report(root.ExecuteContext(t.Context()))
 		app.close()
 		if code != c.code || !strings.Contains(errs.String(), c.err) {

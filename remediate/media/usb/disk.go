@@ -4,8 +4,11 @@
 // The first MiB comes last, after everything else was read back and found right: a stick that was pulled, cancelled or
 // that lies has no partition table and does not pretend to be bootable.
 //
-// The package never writes to the system disk, an internal or a mounted disk, and asks nobody: confirming is the caller's
-// part, and [Write] holds him to the disk that was confirmed (model, serial, size).
+// The package never writes to the system disk, an internal or a mounted disk, nor an image that no firmware could start,
+// and asks nobody: confirming is the caller's part, and [Write] holds him to the disk that was confirmed. Device number,
+// model, serial and size are compared once more on the open handle, because a name may lead to another disk than the one
+// that was shown. On Linux that is tried with real devices; on Windows and macOS it is written after their documentation
+// and untried.
 package usb
 
 import (
@@ -23,7 +26,8 @@ const Ceiling = 256 << 30
 
 // Disk is one whole disk as the operating system shows it.
 type Disk struct {
-	Path      string   `json:"path"` // /dev/sdb, \\.\PhysicalDrive2, /dev/disk4
+	Path      string   `json:"path"`             // /dev/sdb, \\.\PhysicalDrive2, /dev/disk4
+	Number    string   `json:"number,omitempty"` // what the system itself calls it: 8:16 (major:minor), or 2 on Windows
 	Model     string   `json:"model"`
 	Serial    string   `json:"serial,omitempty"`
 	Bus       string   `json:"bus,omitempty"` // usb, sd, nvme, ...
@@ -101,8 +105,27 @@ func (d Disk) Check(force bool) error {
 }
 
 // same reports whether other is the disk that d was when it was confirmed.
-func (d Disk) same(other Disk) bool {
-	return d.Path == other.Path && d.Model == other.Model && d.Serial == other.Serial && d.Size == other.Size
+func (d Disk) same(other Disk) bool { return d.differs(other) == "" }
+
+// differs says what of other is not as it was when d was confirmed; empty if it is the same disk.
+func (d Disk) differs(other Disk) string {
+	for _, c := range []struct{ what, was, is string }{
+		{"name", d.Path, other.Path}, {"device number", d.Number, other.Number}, {"model", d.Model, other.Model},
+		{"serial number", d.Serial, other.Serial}, {"size", fmt.Sprint(d.Size), fmt.Sprint(other.Size)},
+	} {
+		if c.was != c.is {
+			return fmt.Sprintf("its %s is %q, and that of the disk shown was %q", c.what, c.is, c.was)
+		}
+	}
+	return ""
+}
+
+// prove returns [ErrGone] where the device that was opened for d turns out to be now.
+func (d Disk) prove(now Disk) error {
+	if text := d.differs(now); text != "" {
+		return hint.Wrapf(fmt.Errorf("%w: %s", ErrGone, text), "Nothing was written. %s leads to another device than the one that was listed; list the disks again, and look who made that name if it stays so.", d.Path)
+	}
+	return nil
 }
 
 // Bytes prints a size as sellers of sticks do, in powers of ten.
@@ -131,7 +154,8 @@ type Device interface {
 // System is the part of the operating system that knows disks. An implementation is safe for concurrent use.
 type System interface {
 	Disks(context.Context) ([]Disk, error)
-	// Open opens a disk for reading, or locked for writing: nobody else has it mounted while the device is open.
+	// Open opens a disk for reading, or locked for writing: nobody else has it mounted while the device is open. What is
+	// open is proven to be d by what the open handle says; if it is not, the error wraps [ErrGone] and nothing was touched.
 	Open(ctx context.Context, d Disk, write bool) (Device, error)
 }
 
@@ -141,22 +165,4 @@ func Disks(ctx context.Context) ([]Disk, error) { return Local().Disks(ctx) }
 // ErrGone means that a disk is not there any more, or is another one than was confirmed.
 var ErrGone = errors.New("the disk is not the one that was chosen")
 
-// Find returns the disk with the given path or, if there is just one, with that serial number.
-func Find(disks []Disk, name string) (Disk, error) {
-	var found []Disk
-	for _, d := range disks {
-		if strings.EqualFold(d.Path, name) {
-			return d, nil
-		}
-		if d.Serial != "" && strings.EqualFold(d.Serial, name) {
-			found = append(found, d)
-		}
-	}
-	switch len(found) {
-	case 0:
-		return Disk{}, hint.Wrapf(fmt.Errorf("there is no disk %q", name), "fleetmend media disks --all lists what is plugged in")
-	case 1:
-		return found[0], nil
-	}
-	return Disk{}, hint.Wrap(fmt.Errorf("%d disks have the serial number %q", len(found), name), "name the disk by its path")
-}
+var errProtected = hint.Wrap(errors.New("it is write-protected"), "Turn the stick's switch, or take another one.")

@@ -35,11 +35,7 @@ func (local) Disks(ctx context.Context) ([]Disk, error) {
 	}
 	disks := []Disk{}
 	for _, l := range list {
-		info, err := run(ctx, "diskutil", "info", "-plist", l.name)
-		if err != nil {
-			return nil, err
-		}
-		d, err := macDisk(info, l.volumes)
+		d, err := describe(ctx, l)
 		if err != nil {
 			return nil, err
 		}
@@ -48,6 +44,19 @@ func (local) Disks(ctx context.Context) ([]Disk, error) {
 	}
 	return disks, nil
 }
+
+// describe asks what a disk is. Its number is that of its raw form, which is what is opened.
+func describe(ctx context.Context, w macWhole) (Disk, error) {
+	info, err := run(ctx, "diskutil", "info", "-plist", w.name)
+	if err != nil {
+		return Disk{}, err
+	}
+	d, err := macDisk(info, w.volumes)
+	d.Number = deviceNumber(raw(d.Path))
+	return d, err
+}
+
+func raw(path string) string { return strings.Replace(path, "/dev/disk", "/dev/rdisk", 1) }
 
 func run(ctx context.Context, name string, args ...string) ([]byte, error) {
 	out, err := exec.CommandContext(ctx, name, args...).Output()
@@ -62,21 +71,57 @@ func run(ctx context.Context, name string, args ...string) ([]byte, error) {
 
 // Open unmounts the disk and opens its raw form, which knows no cache.
 func (local) Open(ctx context.Context, d Disk, write bool) (Device, error) {
-	flags := os.O_RDONLY
+	flags := os.O_RDONLY | unix.O_NOFOLLOW
 	if write {
 		if _, err := run(ctx, "diskutil", "unmountDisk", d.Path); err != nil {
 			return nil, hint.Wrap(err, "Close what has files open on the stick.")
 		}
-		flags = os.O_RDWR | unix.O_EXLOCK | unix.O_NONBLOCK
+		flags = os.O_RDWR | unix.O_EXLOCK | unix.O_NONBLOCK | unix.O_NOFOLLOW
 	}
-	f, err := os.OpenFile(strings.Replace(d.Path, "/dev/disk", "/dev/rdisk", 1), flags, 0)
+	f, err := os.OpenFile(raw(d.Path), flags, 0)
 	if errors.Is(err, os.ErrPermission) {
 		err = hint.Wrap(err, "Disks are for root: run it with sudo.")
 	}
 	if err != nil {
 		return nil, err
 	}
+	if err := proven(ctx, f, d); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	return &device{f, d.Path, write}, nil
+}
+
+// Of sys/disk.h: DKIOCGETBLOCKSIZE (uint32) and DKIOCGETBLOCKCOUNT (uint64).
+const (
+	getBlockSize  = 0x40046418
+	getBlockCount = 0x40086419
+)
+
+// proven holds the open device against what was listed, and lists it again while it is held open.
+func proven(ctx context.Context, f *os.File, d Disk) error {
+	now, err := describe(ctx, macWhole{name: strings.TrimPrefix(d.Path, "/dev/")})
+	if err != nil {
+		return err
+	}
+	if text, err := run(ctx, "system_profiler", "SPUSBDataType", "-json"); err == nil {
+		now.Serial = usbSerials(text)[strings.TrimPrefix(d.Path, "/dev/")]
+	}
+	if err := d.prove(now); err != nil {
+		return err
+	}
+	if now.Number, err = openNumber(f); err != nil {
+		return err
+	}
+	size, err := unix.IoctlGetInt(int(f.Fd()), getBlockSize)
+	if err != nil {
+		return fmt.Errorf("ask the open device for its sectors: %w", err)
+	}
+	count, err := unix.IoctlGetInt(int(f.Fd()), getBlockCount)
+	if err != nil {
+		return fmt.Errorf("ask the open device for its size: %w", err)
+	}
+	now.Size = int64(size) * int64(count)
+	return d.prove(now)
 }
 
 type device struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,13 +50,22 @@ func (l linux) Disks(ctx context.Context) ([]Disk, error) {
 }
 
 func (l linux) disk(name, dir string, used inUse) Disk {
-	d := Disk{Path: filepath.Join(l.dev, name), Model: strings.TrimSpace(text(dir, "device/vendor") + " " + text(dir, "device/model")),
+	d := l.identity(name, dir)
+	if number(dir, "ro") == 1 {
+		d.Refused = append(d.Refused, "it is write-protected")
+	}
+	l.look(&d, name, dir, used, l.facts(d.Number))
+	return d
+}
+
+// identity is what tells a disk from others.
+func (l linux) identity(name, dir string) Disk {
+	d := Disk{Path: filepath.Join(l.dev, name), Number: text(dir, "dev"), Model: strings.TrimSpace(text(dir, "device/vendor") + " " + text(dir, "device/model")),
 		Serial: text(dir, "device/serial"), Size: number(dir, "size") * sector, Sector: number(dir, "queue/logical_block_size"), Volumes: []Volume{}}
 	if d.Model == "" {
 		d.Model = text(dir, "device/name") // cards
 	}
-	facts := l.facts(text(dir, "dev"))
-	if s := facts["ID_SERIAL_SHORT"]; s != "" {
+	if s := l.facts(d.Number)["ID_SERIAL_SHORT"]; s != "" {
 		d.Serial = s
 	}
 	real, err := filepath.EvalSymlinks(dir)
@@ -67,10 +77,6 @@ func (l linux) disk(name, dir string, used inUse) Disk {
 	if d.Serial == "" && d.Bus == "usb" {
 		d.Serial = usbSerial(real)
 	}
-	if number(dir, "ro") == 1 {
-		d.Refused = append(d.Refused, "it is write-protected")
-	}
-	l.look(&d, name, dir, used, facts)
 	return d
 }
 
@@ -252,40 +258,62 @@ func number(dir, name string) int64 {
 }
 
 // Open takes the disk for itself: O_EXCL makes the kernel refuse a mounted one, whatever /proc said a moment ago.
-func (linux) Open(_ context.Context, d Disk, write bool) (Device, error) {
+func (l linux) Open(_ context.Context, d Disk, write bool) (Device, error) {
 	flags := unix.O_RDONLY | unix.O_DIRECT | unix.O_CLOEXEC
 	if write {
 		flags = unix.O_RDWR | unix.O_DIRECT | unix.O_EXCL | unix.O_CLOEXEC
 	}
 	fd, err := unix.Open(d.Path, flags, 0)
-	switch {
+	switch denied := errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM); {
 	case errors.Is(err, unix.EBUSY):
 		return nil, hint.Wrapf(err, "Somebody uses it. Unmount what is on it (umount %s?*) and try again.", d.Path)
-	case errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM):
+	case errors.Is(err, unix.EROFS), denied && number(l.block(d.Number), "ro") == 1:
+		return nil, errProtected
+	case denied:
 		return nil, hint.Wrap(err, "Disks are for root: run it with sudo.")
-	case errors.Is(err, unix.EROFS):
-		return nil, hint.Wrap(err, "The stick is write-protected.")
 	case err != nil:
 		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), d.Path)
-	if err := ownSize(f, d); err != nil {
+	if err := l.proven(f, d, write); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return &linuxDevice{f, write}, nil
 }
 
-// ownSize holds the open device against what was listed: a name may belong to another stick by now.
-func ownSize(f *os.File, d Disk) error {
-	n, err := f.Seek(0, 2)
+// block is the folder of /sys about a device number.
+func (l linux) block(number string) string { return filepath.Join(l.sys, "dev/block", number) }
+
+// proven holds the open device against what was listed: the name may belong to another stick by now, or may never have
+// belonged to it. The kernel gives the number of an open device to no other.
+func (l linux) proven(f *os.File, d Disk, write bool) error {
+	open, err := openNumber(f)
 	if err != nil {
 		return err
 	}
-	if n != d.Size {
-		return fmt.Errorf("%w: it has %d bytes instead of %d", ErrGone, n, d.Size)
+	now := d
+	if now.Number = open; open == d.Number {
+		dir, err := filepath.EvalSymlinks(l.block(open))
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrGone, err)
+		}
+		now = l.identity(filepath.Base(dir), dir)
 	}
-	return nil
+	if err := d.prove(now); err != nil {
+		return err
+	}
+	if now.Size, err = f.Seek(0, io.SeekEnd); err != nil {
+		return err
+	}
+	if err := d.prove(now); err != nil || !write {
+		return err
+	}
+	protected, err := unix.IoctlGetInt(int(f.Fd()), unix.BLKROGET)
+	if err == nil && protected != 0 {
+		err = errProtected
+	}
+	return err
 }
 
 type linuxDevice struct {

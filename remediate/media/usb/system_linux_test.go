@@ -33,7 +33,7 @@ func disk(name, dev, size, removable string, more ...string) map[string]string {
 		m[more[i]] = more[i+1]
 	}
 	out := map[string]string{"sys/block/" + name: "->../devices/" + name}
-	if name == "sdb" || name == "sdc" || name == "sde" {
+	if name == "sdf" || name == "sdg" || name == "sdh" || name == "sdb" || name == "sdc" || name == "sde" {
 		out["sys/block/"+name] = "->../devices/pci/usb1/1-2/host/" + name
 	}
 	base := "sys/" + strings.TrimPrefix(out["sys/block/"+name], "->../") + "/"
@@ -52,6 +52,9 @@ func TestLinuxDisks(t *testing.T) {
 		disk("sdc", "8:32", "62500000", "1", "device/model", "Mounted", "sdc1/partition", "1", "sdc1/dev", "8:33"),
 		disk("sdd", "8:48", "62500000", "1", "device/model", "Holder", "sdd1/partition", "1", "sdd1/dev", "8:49", "sdd1/holders/dm-0/x", ""),
 		disk("sde", "8:64", "62500000", "0", "device/model", "Swap", "ro", "1", "sde1/partition", "1", "sde1/dev", "8:65"),
+		disk("sdf", "8:80", "62500000", "1", "device/model", "Protected", "ro", "1"),
+		disk("sdg", "8:96", "62500000", "1", "device/model", "RAID", "holders/md0/x", ""),
+		disk("sdh", "8:112", "62500000", "1", "device/model", "LVM or LUKS", "sdh1/partition", "1", "sdh1/dev", "8:113", "sdh1/holders/dm-1/x", ""),
 		disk("mmcblk0", "179:0", "62500000", "0", "device/type", "MMC", "device/name", "eMMC"),
 		disk("mmcblk1", "179:8", "62500000", "0", "device/type", "SD", "device/name", "SU32G", "device/serial", "0x1234"),
 		disk("loop0", "7:0", "62500000", "1"),
@@ -74,6 +77,7 @@ func TestLinuxDisks(t *testing.T) {
 	want := map[string]string{ // what Check says
 		"/dev/sda": "part of this system", "/dev/sdb": "", "/dev/sdc": "mounted on /media/my stick",
 		"/dev/sdd": "sdd1 belongs to dm-0, and dm-0 is mounted on /crypt", "/dev/sde": "swap space",
+		"/dev/sdf": "it is write-protected", "/dev/sdg": "sdg belongs to md0 (RAID, LVM or encryption)", "/dev/sdh": "sdh1 belongs to dm-1 (RAID, LVM or encryption)",
 		"/dev/mmcblk0": "internal", "/dev/mmcblk1": "",
 	}
 	if len(disks) != len(want) {
@@ -86,10 +90,10 @@ func TestLinuxDisks(t *testing.T) {
 		}
 	}
 	stick, err := Find(disks, "short1")
-	if err != nil || stick.Path != "/dev/sdb" || stick.Model != "Kingston DataTraveler" || stick.Size != 32_000_000_000 || stick.Holds() != `sdb1 vfat "HOLIDAY"` {
+	if err != nil || stick.Path != "/dev/sdb" || stick.Model != "Kingston DataTraveler" || stick.Size != 32_000_000_000 || stick.Number != "8:16" || stick.Holds() != `sdb1 vfat "HOLIDAY"` {
 		t.Errorf("stick: %v %+v %s", err, stick, stick.Holds())
 	}
-	if _, err := Find(disks, "60A44C[31m"); err == nil || !strings.Contains(err.Error(), "2 disks") {
+	if _, err := Find(disks, "60A44C[31m"); err == nil || !strings.Contains(err.Error(), "5 disks") {
 		t.Errorf("the serial number of the USB device, without control characters: %v", err)
 	}
 }

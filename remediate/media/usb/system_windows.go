@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unsafe"
@@ -23,6 +24,7 @@ const (
 	ioctlDiskIsWritable          = 0x00070024
 	ioctlDiskUpdateProperties    = 0x00070140
 	ioctlStorageQueryProperty    = 0x002d1400
+	ioctlStorageGetDeviceNumber  = 0x002d1080
 	ioctlVolumeGetVolumeDiskExts = 0x00560000
 )
 
@@ -74,7 +76,24 @@ func describe(n int) (Disk, bool) {
 		return Disk{}, false
 	}
 	defer func() { _ = windows.CloseHandle(h) }()
-	d := Disk{Path: path(n), Volumes: []Volume{}}
+	d := identity(h, path(n))
+	if d.Number != strconv.Itoa(n) {
+		d.Refused = append(d.Refused, "its name leads to another device, or it does not tell its number")
+	}
+	if _, err := control(h, ioctlDiskIsWritable, nil, nil); errors.Is(err, windows.ERROR_WRITE_PROTECT) {
+		d.Refused = append(d.Refused, "it is write-protected")
+	}
+	return d, true
+}
+
+// identity is what an open disk says of itself: its number is that of the device, whatever name it was opened by.
+func identity(h windows.Handle, name string) Disk {
+	d := Disk{Path: name, Volumes: []Volume{}}
+	// STORAGE_DEVICE_NUMBER: type, number, partition.
+	number := make([]byte, 12)
+	if k, err := control(h, ioctlStorageGetDeviceNumber, nil, number); err == nil && k == len(number) {
+		d.Number = strconv.FormatUint(uint64(le.Uint32(number[4:])), 10)
+	}
 	geometry := make([]byte, 256)
 	if k, err := control(h, ioctlDiskGetDriveGeometryEx, nil, geometry); err == nil && k >= 32 {
 		d.Sector, d.Size = int64(le.Uint32(geometry[20:])), int64(le.Uint64(geometry[24:]))
@@ -85,11 +104,11 @@ func describe(n int) (Disk, bool) {
 	if err == nil && k >= 36 {
 		storageDescriptor(&d, b[:k])
 	}
-	if _, err := control(h, ioctlDiskIsWritable, nil, nil); errors.Is(err, windows.ERROR_WRITE_PROTECT) {
-		d.Refused = append(d.Refused, "it is write-protected")
-	}
-	return d, true
+	return d
 }
+
+// deviceNumber knows no other names of disks than those that are listed.
+func deviceNumber(string) string { return "" }
 
 type volume struct {
 	Volume
@@ -182,6 +201,16 @@ func (local) Open(ctx context.Context, d Disk, write bool) (Device, error) {
 		return nil, err
 	}
 	dev.handle = h
+	err = d.prove(identity(h, d.Path))
+	if err == nil && write {
+		if _, refused := control(h, ioctlDiskIsWritable, nil, nil); errors.Is(refused, windows.ERROR_WRITE_PROTECT) {
+			err = errProtected
+		}
+	}
+	if err != nil {
+		_ = dev.Close()
+		return nil, err
+	}
 	return dev, nil
 }
 

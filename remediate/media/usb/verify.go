@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
 )
@@ -57,7 +58,7 @@ func Verify(ctx context.Context, d Disk, image Image, o Options) error {
 		sum.Write(part[:end-at])
 		m.at(end)
 	}
-	if got := hex.EncodeToString(sum.Sum(nil)); got != image.SHA256 {
+	if got := hex.EncodeToString(sum.Sum(nil)); !strings.EqualFold(got, image.SHA256) {
 		return hint.Wrap(&MismatchError{d.Path, got, image.SHA256, "SHA-256 " + got + " instead of " + image.SHA256},
 			"A stick that was plugged into Windows differs a little; hold its files against the manifest. If it is fresh, write it again.")
 	}

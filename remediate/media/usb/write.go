@@ -7,14 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
 )
 
-// Image is what is written. WriteTo streams exactly Size bytes; it is called once for every disk, for several disks at the
-// same time, and gives the same bytes each time. SHA256, if not empty, is the hash of the whole image in hexadecimal.
+// Image is what is written. WriteTo streams exactly Size bytes; it is called once to look at the image before any disk is
+// touched and once for every disk, for several disks at the same time, and gives the same bytes each time. SHA256, if not
+// empty, is the hash of the whole image in hexadecimal.
 type Image struct {
 	Size    int64
 	SHA256  string
@@ -66,7 +68,7 @@ type Result struct {
 	Err       error
 	// Cleared tells, where Err is set, that the beginning and end of the disk are known to be empty.
 	Cleared bool
-	Touched bool // something was written at all
+	Touched bool // something was written, or it cannot be told
 }
 
 // CorruptError means that a disk gave back something else than was written.
@@ -89,17 +91,18 @@ func (e *TooSmallError) Error() string {
 	return fmt.Sprintf("%s with %d bytes is too small for the image of %d: %d bytes are missing", e.Path, e.Size, e.Image, e.Image-e.Size)
 }
 
-// Write writes the image to all disks at the same time and verifies each. Every disk is checked before any is touched,
-// and the error is set only if none was; how each ended is in the results, in the order of disks. When ctx ends, the
+// Write writes the image to all disks at the same time and verifies each. The image and every disk are checked before any
+// disk is touched: an image that no firmware could start ([ErrNoImage]) or that has not the hash it should have is refused.
+// The error is set only if no disk was touched; how each ended is in the results, in the order of disks. When ctx ends, the
 // disks that are not finished are cleared at both ends, so that nothing starts from them.
 func Write(ctx context.Context, image Image, disks []Disk, o Options) ([]Result, error) {
 	if o.System == nil {
 		o.System = Local()
 	}
-	if image.Size < head {
-		return nil, fmt.Errorf("an image of %d bytes is no boot image", image.Size)
-	}
 	if err := checkAll(ctx, image, disks, o); err != nil {
+		return nil, err
+	}
+	if err := image.check(ctx); err != nil {
 		return nil, err
 	}
 	report := serial(o.Progress)
@@ -108,9 +111,9 @@ func Write(ctx context.Context, image Image, disks []Disk, o Options) ([]Result,
 	for i, d := range disks {
 		wg.Go(func() {
 			start := time.Now()
-			j := &job{image: image, disk: d, system: o.System, meter: newMeter(d.Path, report)}
+			j := &job{image: image, disk: d, system: o.System, meter: newMeter(d.Path, report), result: Result{Disk: d}}
 			j.run(ctx)
-			j.result.Disk, j.result.Elapsed = d, time.Since(start)
+			j.result.Elapsed = time.Since(start)
 			results[i] = j.result
 		})
 	}
@@ -172,11 +175,9 @@ func (j *job) run(ctx context.Context) {
 		return
 	}
 	j.dev = dev
-	j.result.Touched = true
-	err = j.write(ctx)
-	if err != nil {
-		j.result.Cleared = j.clear() == nil
-		err = advise(err, j.disk.Path, j.result.Cleared)
+	if err = j.write(ctx); err != nil {
+		j.result.Cleared = j.result.Touched && j.clear() == nil
+		err = advise(err, j.result)
 	}
 	if closing := dev.Close(); err == nil && closing != nil {
 		err = fmt.Errorf("close %s: %w", j.disk.Path, closing)
@@ -184,13 +185,16 @@ func (j *job) run(ctx context.Context) {
 	j.result.Err = err
 }
 
-func advise(err error, path string, cleared bool) error {
+func advise(err error, r Result) error {
 	text := "Nothing starts from this stick now. "
-	if !cleared {
-		text = "The beginning of the stick was emptied before, and could not be emptied again: do not use it. "
+	switch {
+	case !r.Touched:
+		text = "Nothing was written to this stick. "
+	case !r.Cleared:
+		text = "Something was written to the stick, and it could not be emptied afterwards: do not use it. "
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return hint.Wrap(fmt.Errorf("write %s: stopped: %w", path, err), text+"Write it again from the start.")
+		return hint.Wrap(fmt.Errorf("write %s: stopped: %w", r.Disk.Path, err), text+"Write it again from the start.")
 	}
 	if lie := (*CorruptError)(nil); errors.As(err, &lie) {
 		return hint.Wrap(err, text+"It is broken or holds less than it says: throw it away.")
@@ -202,7 +206,7 @@ func (j *job) write(ctx context.Context) error {
 	if err := j.clear(); err != nil {
 		return fmt.Errorf("clear %s: %w", j.disk.Path, err)
 	}
-	whole := sha256.New()
+	whole := sha256.New() // once more, of what is written: the file may change while several sticks are
 	body := &body{job: j, ctx: ctx, buf: aligned(chunk), fill: head}
 	if err := j.image.WriteTo(ctx, io.MultiWriter(whole, body)); err != nil {
 		return fmt.Errorf("write %s: %w", j.disk.Path, err)
@@ -211,7 +215,7 @@ func (j *job) write(ctx context.Context) error {
 		return fmt.Errorf("write %s: %w", j.disk.Path, err)
 	}
 	j.result.SHA256 = hex.EncodeToString(whole.Sum(nil))
-	if want := j.image.SHA256; want != "" && want != j.result.SHA256 {
+	if want := j.image.SHA256; want != "" && !strings.EqualFold(want, j.result.SHA256) {
 		return hint.Wrap(fmt.Errorf("the image has the SHA-256 %s instead of %s", j.result.SHA256, want), "The image is damaged; copy or build it again.")
 	}
 	if err := j.dev.Sync(); err != nil {
@@ -228,7 +232,10 @@ func (j *job) write(ctx context.Context) error {
 func (j *job) clear() error {
 	zero := aligned(head)
 	last := (j.disk.Size - head) / sector * sector
-	return errors.Join(writeAt(j.dev, zero, 0), writeAt(j.dev, zero[:j.disk.Size/sector*sector-last], last), j.dev.Sync())
+	if err := j.put(zero, 0); err != nil {
+		return err
+	}
+	return errors.Join(j.put(zero[:j.disk.Size/sector*sector-last], last), j.dev.Sync())
 }
 
 // finish writes what makes the disk bootable, the very beginning last, and reads it back. All else was verified before, so
@@ -253,7 +260,7 @@ func (j *job) finish(ctx context.Context) error {
 		}
 		b := aligned(len(p.b))
 		copy(b, p.b)
-		if err := writeAt(j.dev, b, p.at); err != nil {
+		if err := j.put(b, p.at); err != nil {
 			return fmt.Errorf("write %s: %w", j.disk.Path, err)
 		}
 		if err := j.dev.Sync(); err != nil {
@@ -340,7 +347,7 @@ func (w *body) flush() error {
 	end := roundUp(w.fill)
 	clear(w.buf[w.fill:end])
 	part := w.buf[from:end]
-	if err := writeAt(w.job.dev, part, i*chunk+from); err != nil {
+	if err := w.job.put(part, i*chunk+from); err != nil {
 		return err
 	}
 	w.job.sums = append(w.job.sums, sha256.Sum256(part))
@@ -359,8 +366,11 @@ func (w *body) end() error {
 	return nil
 }
 
-func writeAt(d Device, b []byte, at int64) error {
-	n, err := d.WriteAt(b, at)
+// put writes, and knows from then on that something may be on the disk. A first write that took nothing, as on a disk that
+// protects itself, has touched nothing.
+func (j *job) put(b []byte, at int64) error {
+	n, err := j.dev.WriteAt(b, at)
+	j.result.Touched = j.result.Touched || n > 0 || err == nil
 	if err == nil && n != len(b) {
 		err = io.ErrShortWrite
 	}
