@@ -264,12 +264,12 @@ func (l linux) Open(_ context.Context, d Disk, write bool) (Device, error) {
 		flags = unix.O_RDWR | unix.O_DIRECT | unix.O_EXCL | unix.O_CLOEXEC
 	}
 	fd, err := unix.Open(d.Path, flags, 0)
-	switch denied := errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM); {
+	switch {
 	case errors.Is(err, unix.EBUSY):
 		return nil, hint.Wrapf(err, "Somebody uses it. Unmount what is on it (umount %s?*) and try again.", d.Path)
-	case errors.Is(err, unix.EROFS), denied && number(l.block(d.Number), "ro") == 1:
+	case errors.Is(err, unix.EROFS):
 		return nil, errProtected
-	case denied:
+	case errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM):
 		return nil, hint.Wrap(err, "Disks are for root: run it with sudo.")
 	case err != nil:
 		return nil, err
