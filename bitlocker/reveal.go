@@ -209,7 +209,7 @@ func (v *Vault) put(ctx context.Context, keys []RecoveryKey, refused []FetchFail
 			if err != nil {
 				return err
 			}
-			if err := v.putPassword(ctx, tx, data, id, k); err != nil {
+			if err := v.putPassword(ctx, put, data, id, k); err != nil {
 				return err
 			}
 		}
@@ -226,7 +226,7 @@ func (v *Vault) put(ctx context.Context, keys []RecoveryKey, refused []FetchFail
 	return nil
 }
 
-func (v *Vault) putPassword(ctx context.Context, tx *sql.Tx, data []byte, id int64, k RecoveryKey) error {
+func (v *Vault) putPassword(ctx context.Context, put *putter, data []byte, id int64, k RecoveryKey) error {
 	if k.Password.IsZero() || k.ID == "" || k.Source == "" || k.SourceKey == "" {
 		return fmt.Errorf("key %q of %s is not complete", k.ID, k.Machine.Label())
 	}
@@ -235,9 +235,9 @@ func (v *Vault) putPassword(ctx context.Context, tx *sql.Tx, data []byte, id int
 		return err
 	}
 	at := nanos(v.now())
-	if _, err := tx.ExecContext(ctx, "INSERT INTO passwords (ref, sealed, at) VALUES (?1, ?2, ?3) ON CONFLICT (ref) DO UPDATE SET sealed = ?2, at = ?3", id, sealed, at); err != nil {
+	if _, err := put.password.ExecContext(ctx, id, sealed, at); err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, "UPDATE refs SET state = ?, state_note = '', state_at = ? WHERE id = ?", StateSealed, at, id)
+	_, err = put.sealed.ExecContext(ctx, StateSealed, at, id)
 	return err
 }

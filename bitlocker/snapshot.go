@@ -225,5 +225,5 @@ func (v *Vault) importLine(ctx context.Context, tx *sql.Tx, put *putter, key []b
 	if held && seen >= nanos(line.Seen) {
 		return nil
 	}
-	return v.putPassword(ctx, tx, key, id, RecoveryKey{KeyRef: ref, Password: p})
+	return v.putPassword(ctx, put, key, id, RecoveryKey{KeyRef: ref, Password: p})
 }

@@ -144,7 +144,11 @@ func (v *Vault) upsert(ctx context.Context, seen time.Time, refs []KeyRef) (adde
 }
 
 // putter writes references within one transaction.
-type putter struct{ find, insert, update, touch *sql.Stmt }
+type putter struct {
+	find, insert, update, touch, password, sealed *sql.Stmt
+
+	fresh bool // no reference of the source was there before: it is not looked for
+}
 
 func newPutter(ctx context.Context, tx *sql.Tx) (*putter, error) {
 	p := &putter{}
@@ -154,7 +158,9 @@ func newPutter(ctx context.Context, tx *sql.Tx) (*putter, error) {
 			VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16, iif(?13, ?16, 0))`,
 		&p.update: `UPDATE refs SET source = ?1, source_key = ?2, key_id = ?3, volume_id = ?4, volume = ?5, name = ?6, fqdn = ?7, serial = ?8, device_id = ?9, dn = ?10, guid = ?11,
 			created = ?12, deleted = ?13, stale = ?14, stale_cause = ?15, seen = max(seen, ?16), gone = CASE WHEN NOT ?13 THEN 0 WHEN gone > 0 THEN gone ELSE ?16 END WHERE id = ?17`,
-		&p.touch: "UPDATE refs SET seen = max(seen, ?) WHERE id = ?",
+		&p.touch:    "UPDATE refs SET seen = max(seen, ?) WHERE id = ?",
+		&p.password: "INSERT INTO passwords (ref, sealed, at) VALUES (?1, ?2, ?3) ON CONFLICT (ref) DO UPDATE SET sealed = ?2, at = ?3",
+		&p.sealed:   "UPDATE refs SET state = ?, state_note = '', state_at = ? WHERE id = ?",
 	} {
 		s, err := tx.PrepareContext(ctx, text)
 		if err != nil {
@@ -167,7 +173,7 @@ func newPutter(ctx context.Context, tx *sql.Tx) (*putter, error) {
 }
 
 func (p *putter) close() {
-	for _, s := range []*sql.Stmt{p.find, p.insert, p.update, p.touch} {
+	for _, s := range []*sql.Stmt{p.find, p.insert, p.update, p.touch, p.password, p.sealed} {
 		if s != nil {
 			_ = s.Close()
 		}
@@ -185,7 +191,9 @@ func (p *putter) ref(ctx context.Context, ref KeyRef, seen time.Time) (id int64,
 			nanos(ref.Created), ref.Deleted, ref.Stale, ref.StaleCause, nanos(seen)}
 	}
 	var old KeyRef
-	err = scanRef(p.find.QueryRowContext(ctx, ref.Source, ref.SourceKey), &old, &id)
+	if err = sql.ErrNoRows; !p.fresh {
+		err = scanRef(p.find.QueryRowContext(ctx, ref.Source, ref.SourceKey), &old, &id)
+	}
 	if ref.Machine.GUID == "" {
 		ref.Machine.GUID = old.Machine.GUID // a key never changes its computer
 	}

@@ -134,13 +134,13 @@ func (v *Vault) Sources(ctx context.Context) ([]SourceState, error) {
 func (v *Vault) write(ctx context.Context, do func(tx *sql.Tx) error) error {
 	tx, err := v.db.BeginTx(ctx, nil)
 	if err != nil {
-		return err
+		return sqlitefile.Explain(err)
 	}
 	defer func() { _ = tx.Rollback() }()
 	if err := do(tx); err != nil {
-		return err
+		return sqlitefile.Explain(err)
 	}
-	return tx.Commit()
+	return sqlitefile.Explain(tx.Commit())
 }
 
 func nanos(t time.Time) int64 {

@@ -5,7 +5,8 @@
 // and a tail that was cut off, by a head kept in a file of its own (or by one noted elsewhere, see [Log.Head]).
 //
 // The package never records a password, never changes or removes an entry, and promises no more than a hash chain can:
-// someone who may write both files can write a new chain. A head noted on another computer shows that too.
+// someone who may write both files can write a new chain. A head noted on another computer shows that too. A log that is
+// broken is never continued: it stays as it is, and [Log.Append] begins a new one beside it, whose first entry says so.
 package audit
 
 import (
@@ -31,6 +32,9 @@ import (
 //go:embed audit.sql
 var schema string
 
+//go:embed audit2.sql
+var schemaRun string
+
 // Action is what was done.
 type Action string
 
@@ -46,6 +50,7 @@ const (
 	Rotate   Action = "rotate"   // it was replaced
 	Refused  Action = "refused"  // a reveal that came to nothing, after its entry
 	LockKeys Action = "lock-set" // who can unlock the vault was changed
+	Begin    Action = "begin"    // the log before this one is broken; Detail says how
 )
 
 // Entry is one act. The caller gives Action, Machine, KeyID, Source, Reason and Detail; [Log.Append] adds the rest.
@@ -61,7 +66,8 @@ type Entry struct {
 	Source   string    `json:"source,omitempty"`
 	Reason   string    `json:"reason,omitempty"`
 	Detail   string    `json:"detail,omitempty"`
-	Previous string    `json:"previous"` // hash of the entry before, hexadecimal
+	Run      string    `json:"run,omitempty"` // the run of fleetmend that it tells of
+	Previous string    `json:"previous"`      // hash of the entry before, hexadecimal
 	Hash     string    `json:"hash"`
 }
 
@@ -74,73 +80,127 @@ type Operator struct {
 
 // Log is an audit log. It is safe for use by many goroutines, and by several processes on one computer.
 type Log struct {
-	db       *sql.DB
-	headPath string
+	first    string // path of the log that all others follow
 	operator Operator
 	now      func() time.Time
-	mu       sync.Mutex // one writer of the head file
+
+	mu   sync.RWMutex // guards what follows; its writer is the one writer of the head file in this process
+	db   *sql.DB
+	path string
+	tell func(string)
 }
 
-// Open opens the log at path or creates it. Its head is kept beside it in path + ".head".
+// Open opens the log at path or creates it. Its head is kept beside it in path + ".head". Where that log was found broken
+// and another one was begun (path-2), the last of them is opened.
 func Open(ctx context.Context, path string, operator Operator) (*Log, error) {
 	if operator.OSUser == "" {
 		return nil, fmt.Errorf("open audit %q: nobody is named who acts", path)
 	}
-	db, err := sqlitefile.Open(ctx, path, sqlitefile.Kind{What: "audit", ApplicationID: 0x666c6d75, Migrations: []string{schema}})
-	if err != nil {
+	l := &Log{first: path, operator: operator, now: time.Now, tell: func(string) {}}
+	last := path
+	for n := 2; exists(successor(path, n)); n++ {
+		last = successor(path, n)
+	}
+	if err := l.open(ctx, last); err != nil {
 		return nil, err
-	}
-	l := &Log{db: db, headPath: path + ".head", operator: operator, now: time.Now}
-	// An empty log has a head too, so that a head that is missing later was taken away.
-	head, err := lastOf(ctx, db)
-	if err == nil && head.Seq == 0 {
-		err = l.writeHead(head)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open audit %q: %w", path, err), db.Close())
 	}
 	return l, nil
 }
 
+func (l *Log) open(ctx context.Context, path string) error {
+	fresh := !exists(path)
+	db, err := sqlitefile.Open(ctx, path, sqlitefile.Kind{What: "audit", ApplicationID: 0x666c6d75, Migrations: []string{schema, schemaRun}})
+	if err != nil {
+		return err
+	}
+	// An empty log has a head too, so that a head that is missing later was taken away.
+	head, err := lastOf(ctx, db)
+	if err == nil && head.Seq == 0 && (fresh || !exists(path+".head")) {
+		err = writeHead(path+".head", head)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("open audit %q: %w", path, err), db.Close())
+	}
+	if l.db != nil {
+		err = l.db.Close()
+	}
+	l.db, l.path = db, path
+	return err
+}
+
+// Tell says who hears it when a log is found broken and a new one is begun: one sentence for people. It is called during
+// [Log.Append].
+func (l *Log) Tell(tell func(string)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tell = tell
+}
+
 // Close closes the file.
-func (l *Log) Close() error { return l.db.Close() }
+func (l *Log) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.db.Close()
+}
 
 // Append records entries, all or none, and returns them complete when they are on the disk.
 func (l *Log) Append(ctx context.Context, entries ...Entry) ([]Entry, error) {
+	return l.add(ctx, entries, false)
+}
+
+// AppendNew is [Log.Append] for what is told again after a crash: an entry whose run, action, machine and key ID stand in
+// the log already is left out. It returns those that were written. Every entry must name a run.
+func (l *Log) AppendNew(ctx context.Context, entries ...Entry) ([]Entry, error) {
+	for _, e := range entries {
+		if e.Run == "" {
+			return nil, errors.New("write audit: an entry that is to be written once names no run")
+		}
+	}
+	return l.add(ctx, entries, true)
+}
+
+func (l *Log) add(ctx context.Context, entries []Entry, once bool) ([]Entry, error) {
 	if len(entries) == 0 {
 		return nil, nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	out, err := l.append(ctx, entries)
+	out, err := l.append(ctx, entries, once)
+	var broken *BrokenError
+	if errors.As(err, &broken) {
+		if err = l.succeed(ctx, broken); err == nil {
+			out, err = l.append(ctx, entries, once)
+		}
+	}
 	if err != nil {
-		return nil, hint.Wrap(fmt.Errorf("write audit: %w", err), "no key is shown without its entry in the audit; see whether the disk is full or the file read-only")
+		return nil, hint.Wrap(fmt.Errorf("write audit: %w", sqlitefile.Explain(err)), "no key is shown without its entry in the audit; see whether the disk is full or the file read-only")
 	}
 	return out, nil
 }
 
-func (l *Log) append(ctx context.Context, entries []Entry) ([]Entry, error) {
+func (l *Log) append(ctx context.Context, entries []Entry, once bool) ([]Entry, error) {
 	tx, err := l.db.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = tx.Rollback() }()
-	head, err := lastOf(ctx, tx)
+	head, err := l.sound(ctx, tx)
 	if err != nil {
 		return nil, err
 	}
-	kept, ok, err := l.readHead()
-	switch {
-	case err != nil:
-		return nil, err
-	case !ok:
-		return nil, hint.Wrap(errors.New("the file that keeps the head of the log is missing"), "look for it in a backup; if it is lost, keep the log as it is and start a new one in another place")
-	case kept.Seq > head.Seq:
-		return nil, hint.Wrap(fmt.Errorf("the log ends at entry %d, but its head says %d: entries are missing", head.Seq, kept.Seq),
-			"run `fleetmend audit verify`; keep both files as they are, and start a new log in another place")
-	}
+	written := map[Entry]bool{}
 	out := make([]Entry, 0, len(entries))
 	for _, e := range entries {
+		if once {
+			if err := l.writtenOf(ctx, tx, e.Run, written); err != nil {
+				return nil, err
+			}
+			known := e.identity()
+			if written[known] {
+				continue
+			}
+			written[known] = true
+		}
 		e.Seq, e.Time = head.Seq+1, l.now().UTC()
 		e.OSUser, e.Host = l.operator.OSUser, l.operator.Host
 		if e.Identity == "" {
@@ -154,8 +214,8 @@ func (l *Log) append(ctx context.Context, entries []Entry) ([]Entry, error) {
 		if err != nil {
 			return nil, fmt.Errorf("hash of entry %d: %w", head.Seq, err)
 		}
-		if _, err := tx.ExecContext(ctx, "INSERT INTO entries ("+columns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", e.Seq, e.Time.Format(time.RFC3339Nano),
-			e.Action, e.OSUser, e.Identity, e.Host, e.Machine, e.KeyID, e.Source, e.Reason, e.Detail, previous, sum[:]); err != nil {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO entries ("+columns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", e.Seq, e.Time.Format(time.RFC3339Nano),
+			e.Action, e.OSUser, e.Identity, e.Host, e.Machine, e.KeyID, e.Source, e.Reason, e.Detail, e.Run, previous, sum[:]); err != nil {
 			return nil, err
 		}
 		head = Head{e.Seq, e.Hash}
@@ -164,12 +224,12 @@ func (l *Log) append(ctx context.Context, entries []Entry) ([]Entry, error) {
 	if err := tx.Commit(); err != nil {
 		return nil, err
 	}
-	return out, l.writeHead(head)
+	return out, writeHead(l.path+".head", head)
 }
 
 // clean keeps what is recorded on one line and valid UTF-8, and of bounded length.
 func (e *Entry) clean() {
-	for _, s := range []*string{&e.OSUser, &e.Identity, &e.Host, &e.Machine, &e.KeyID, &e.Source, &e.Reason, &e.Detail} {
+	for _, s := range []*string{&e.OSUser, &e.Identity, &e.Host, &e.Machine, &e.KeyID, &e.Source, &e.Reason, &e.Detail, &e.Run} {
 		*s = strings.Map(func(r rune) rune {
 			if r < ' ' || r == 0x7f {
 				return ' '
@@ -183,7 +243,8 @@ func (e *Entry) clean() {
 }
 
 // sum is the SHA-256 over the previous hash and every field, each with its length before it (8 bytes, big endian), so that
-// nothing can be moved from one field to the next.
+// nothing can be moved from one field to the next. Run came later and counts only where it is filled, so that entries of
+// before keep their hash.
 func (e *Entry) sum() [sha256.Size]byte {
 	h := sha256.New()
 	field := func(b []byte) {
@@ -199,6 +260,9 @@ func (e *Entry) sum() [sha256.Size]byte {
 	field(n[:])
 	for _, s := range []string{e.Time.UTC().Format(time.RFC3339Nano), string(e.Action), e.OSUser, e.Identity, e.Host, e.Machine, e.KeyID, e.Source, e.Reason, e.Detail} {
 		field([]byte(s))
+	}
+	if e.Run != "" {
+		field([]byte(e.Run))
 	}
 	return [sha256.Size]byte(h.Sum(nil))
 }
@@ -228,6 +292,8 @@ func ParseHead(s string) (Head, error) {
 
 // Head returns the last entry's number and hash. An empty log has the zero Head.
 func (l *Log) Head(ctx context.Context) (Head, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
 	h, err := lastOf(ctx, l.db)
 	if err != nil {
 		return Head{}, fmt.Errorf("read audit: %w", err)
@@ -235,9 +301,12 @@ func (l *Log) Head(ctx context.Context) (Head, error) {
 	return h, nil
 }
 
-func lastOf(ctx context.Context, q interface {
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}) (Head, error) {
+}
+
+func lastOf(ctx context.Context, q querier) (Head, error) {
 	var h Head
 	var hash []byte
 	err := q.QueryRowContext(ctx, "SELECT seq, hash FROM entries ORDER BY seq DESC LIMIT 1").Scan(&h.Seq, &hash)
@@ -248,8 +317,8 @@ func lastOf(ctx context.Context, q interface {
 	return h, err
 }
 
-func (l *Log) readHead() (Head, bool, error) {
-	data, err := os.ReadFile(l.headPath)
+func readHead(path string) (Head, bool, error) {
+	data, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return Head{}, false, nil
 	}
@@ -258,18 +327,18 @@ func (l *Log) readHead() (Head, bool, error) {
 	}
 	h, err := ParseHead(string(data))
 	if err != nil {
-		return Head{}, false, fmt.Errorf("%s: %w", l.headPath, err)
+		return Head{}, false, fmt.Errorf("%s: %w", path, err)
 	}
 	return h, true, nil
 }
 
 // writeHead replaces the head file in one step. It lags behind for an instant after a commit, which Verify allows; it is
 // never ahead, and an older head never replaces a newer one within this process.
-func (l *Log) writeHead(h Head) error {
-	if kept, ok, err := l.readHead(); err == nil && ok && kept.Seq >= h.Seq {
+func writeHead(path string, h Head) error {
+	if kept, ok, err := readHead(path); err == nil && ok && kept.Seq >= h.Seq {
 		return nil // another process went on meanwhile
 	}
-	err := textfile.Write(l.headPath, textfile.Private, func(w io.Writer) error {
+	err := textfile.Write(path, textfile.Private, func(w io.Writer) error {
 		_, err := fmt.Fprintln(w, h)
 		return err
 	})

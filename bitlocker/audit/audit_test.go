@@ -96,7 +96,7 @@ func TestTriggersRefuse(t *testing.T) {
 	defer db.Close()
 	for _, s := range []string{
 		"UPDATE entries SET reason = 'x' WHERE seq = 2", "DELETE FROM entries WHERE seq = 3", "DELETE FROM entries",
-		"INSERT OR REPLACE INTO entries SELECT 2, time, action, os_user, identity, host, machine, key_id, source, 'x', detail, previous, hash FROM entries WHERE seq = 2",
+		"INSERT OR REPLACE INTO entries SELECT 2, time, action, os_user, identity, host, machine, key_id, source, 'x', detail, previous, hash, run FROM entries WHERE seq = 2",
 	} {
 		if _, err := db.Exec(s); err == nil || !strings.Contains(err.Error(), "append-only") {
 			t.Errorf("%s: %v", s, err)
@@ -192,18 +192,6 @@ func TestNotedHead(t *testing.T) {
 	}
 	if _, err := l.Verify(t.Context()); err == nil || !strings.Contains(err.Error(), "head is missing") {
 		t.Fatalf("%v", err)
-	}
-	if _, err := l.Append(t.Context(), audit.Entry{Action: audit.Reveal}); err == nil {
-		t.Fatal("a log without its head goes on")
-	}
-}
-
-func TestACutLogTakesNoMore(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "audit.db")
-	l := fill(t, path, 4)
-	raw(t, path, "DELETE FROM entries WHERE seq = 4")
-	if _, err := l.Append(t.Context(), audit.Entry{Action: audit.Reveal}); err == nil {
-		t.Fatal("an entry was written over a cut tail")
 	}
 }
 

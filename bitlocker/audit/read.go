@@ -16,7 +16,7 @@ import (
 	"github.com/fleetmend/fleetmend/internal/table"
 )
 
-const columns = "seq, time, action, os_user, identity, host, machine, key_id, source, reason, detail, previous, hash"
+const columns = "seq, time, action, os_user, identity, host, machine, key_id, source, reason, detail, run, previous, hash"
 
 // Filter picks entries; empty fields pick all.
 type Filter struct {
@@ -25,13 +25,17 @@ type Filter struct {
 	KeyID        string    // the beginning
 	OSUser       string
 	Action       Action
-	Limit        int // the newest so many; 0: all
+	Run          string
+	from         int64 // the first number
+	Limit        int   // the newest so many; 0: all
 }
 
 // List returns entries in order.
 func (l *Log) List(ctx context.Context, f Filter) ([]Entry, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
 	var out []Entry
-	err := l.each(ctx, f, func(e Entry) error {
+	err := each(ctx, l.db, f, func(e Entry) error {
 		out = append(out, e)
 		return nil
 	})
@@ -42,12 +46,12 @@ func (l *Log) List(ctx context.Context, f Filter) ([]Entry, error) {
 }
 
 // each reads in order of rows, whatever they hold.
-func (l *Log) each(ctx context.Context, f Filter, do func(Entry) error) error {
-	rows, err := l.db.QueryContext(ctx, "SELECT "+columns+`,
+func each(ctx context.Context, q querier, f Filter, do func(Entry) error) error {
+	rows, err := q.QueryContext(ctx, "SELECT "+columns+`,
 		typeof(time) || typeof(action) || typeof(os_user) || typeof(identity) || typeof(host) || typeof(machine) || typeof(key_id) ||
-		typeof(source) || typeof(reason) || typeof(detail) = 'texttexttexttexttexttexttexttexttexttext' FROM entries
+		typeof(source) || typeof(reason) || typeof(detail) || typeof(run) = 'texttexttexttexttexttexttexttexttexttexttext' FROM entries
 		WHERE (?1 = '' OR machine = ?1 COLLATE NOCASE) AND (?2 = '' OR substr(key_id, 1, length(?2)) = ?2 COLLATE NOCASE)
-		AND (?3 = '' OR os_user = ?3 COLLATE NOCASE) AND (?4 = '' OR action = ?4) ORDER BY seq`, f.Machine, f.KeyID, f.OSUser, f.Action)
+		AND (?3 = '' OR os_user = ?3 COLLATE NOCASE) AND (?4 = '' OR action = ?4) AND (?5 = '' OR run = ?5) AND seq >= ?6 ORDER BY seq`, f.Machine, f.KeyID, f.OSUser, f.Action, f.Run, f.from)
 	if err != nil {
 		return fmt.Errorf("read audit: %w", err)
 	}
@@ -57,7 +61,7 @@ func (l *Log) each(ctx context.Context, f Filter, do func(Entry) error) error {
 		var at string
 		var previous, hash []byte
 		var asWritten bool
-		if err := rows.Scan(&e.Seq, &at, &e.Action, &e.OSUser, &e.Identity, &e.Host, &e.Machine, &e.KeyID, &e.Source, &e.Reason, &e.Detail, &previous, &hash, &asWritten); err != nil {
+		if err := rows.Scan(&e.Seq, &at, &e.Action, &e.OSUser, &e.Identity, &e.Host, &e.Machine, &e.KeyID, &e.Source, &e.Reason, &e.Detail, &e.Run, &previous, &hash, &asWritten); err != nil {
 			return fmt.Errorf("read audit: entry after %d: %w", e.Seq, err)
 		}
 		e.Previous, e.Hash = hex.EncodeToString(previous), hex.EncodeToString(hash)
@@ -94,7 +98,9 @@ var errStop = errors.New("stop")
 // or hash was changed, entries before it are missing or in another order, or the log ends before its kept head or before
 // one of the heads given, which were noted earlier.
 func (l *Log) Verify(ctx context.Context, noted ...Head) (Head, error) {
-	kept, ok, err := l.readHead()
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	kept, ok, err := readHead(l.path + ".head")
 	if err != nil {
 		return Head{}, fmt.Errorf("verify audit: %w", err)
 	}
@@ -114,7 +120,7 @@ func (l *Log) Verify(ctx context.Context, noted ...Head) (Head, error) {
 		broken = &BrokenError{seq, reason}
 		return errStop
 	}
-	err = l.each(ctx, Filter{}, func(e Entry) error {
+	err = each(ctx, l.db, Filter{}, func(e Entry) error {
 		sum := e.sum()
 		switch {
 		case e.Seq != last.Seq+1:
@@ -142,7 +148,7 @@ func (l *Log) Verify(ctx context.Context, noted ...Head) (Head, error) {
 		}
 	}
 	if !ok && last.Seq > 0 {
-		return last, hint.Wrap(&BrokenError{last.Seq, "the file that keeps its head is missing, so a cut tail would not show"}, "look for the file "+filepath.Base(l.headPath)+" in a backup")
+		return last, hint.Wrap(&BrokenError{last.Seq, "the file that keeps its head is missing, so a cut tail would not show"}, "look for the file "+filepath.Base(l.path)+".head"+" in a backup")
 	}
 	return last, nil
 }
@@ -157,11 +163,11 @@ func (l *Log) ExportJSONL(ctx context.Context, w io.Writer, f Filter) error {
 // ExportCSV writes a table with a header. Cells that a spreadsheet would take for a formula get an apostrophe in front.
 func (l *Log) ExportCSV(ctx context.Context, w io.Writer, f Filter) error {
 	out := csv.NewWriter(w)
-	if err := out.Write([]string{"seq", "time", "action", "os_user", "identity", "host", "machine", "key_id", "source", "reason", "detail", "previous", "hash"}); err != nil {
+	if err := out.Write([]string{"seq", "time", "action", "os_user", "identity", "host", "machine", "key_id", "source", "reason", "detail", "previous", "hash", "run"}); err != nil {
 		return fmt.Errorf("export audit: %w", err)
 	}
 	err := l.export(ctx, f, func(e Entry) error {
-		cells := []string{strconv.FormatInt(e.Seq, 10), e.Time.Format(time.RFC3339Nano), string(e.Action), e.OSUser, e.Identity, e.Host, e.Machine, e.KeyID, e.Source, e.Reason, e.Detail, e.Previous, e.Hash}
+		cells := []string{strconv.FormatInt(e.Seq, 10), e.Time.Format(time.RFC3339Nano), string(e.Action), e.OSUser, e.Identity, e.Host, e.Machine, e.KeyID, e.Source, e.Reason, e.Detail, e.Previous, e.Hash, e.Run}
 		for i := range cells {
 			cells[i] = table.Escape(cells[i])
 		}

@@ -14,7 +14,8 @@ import (
 	"runtime"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite" // the driver "sqlite"
+	lib "modernc.org/sqlite/lib"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
 )
@@ -37,9 +38,42 @@ type Kind struct {
 func Open(ctx context.Context, path string, kind Kind) (*sql.DB, error) {
 	db, err := open(ctx, path, kind)
 	if err != nil {
-		return nil, fmt.Errorf("open %s %q: %w", kind.What, path, err)
+		return nil, fmt.Errorf("open %s %q: %w", kind.What, path, Explain(err))
 	}
 	return db, nil
+}
+
+// Explain adds what to do to an error of SQLite, or of a file beside it, that is no fault of the file: a full disk, a
+// folder that may not be written. Other errors come back as they are.
+func Explain(err error) error {
+	for _, full := range diskFull {
+		if errors.Is(err, full) {
+			return noRoom(err)
+		}
+	}
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch e.Code() & 0xff {
+	case lib.SQLITE_FULL:
+		return noRoom(err)
+	case lib.SQLITE_IOERR:
+		return hint.Wrap(fmt.Errorf("the disk does not read or write: %w", err), "see whether it is full or failing; keep a copy of the file before anything else")
+	case lib.SQLITE_READONLY, lib.SQLITE_CANTOPEN, lib.SQLITE_PERM:
+		return hint.Wrap(fmt.Errorf("the file cannot be written: %w", err), "see whether its folder is read-only, or belongs to another user")
+	}
+	return err
+}
+
+func noRoom(err error) error {
+	return hint.Wrap(fmt.Errorf("the disk is full: %w", err), "make room on it and try again; what was written before is sound")
+}
+
+// damaged reports whether SQLite says of the file itself that it is none of its own, or broken.
+func damaged(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && (e.Code()&0xff == lib.SQLITE_CORRUPT || e.Code()&0xff == lib.SQLITE_NOTADB)
 }
 
 func open(ctx context.Context, path string, kind Kind) (*sql.DB, error) {
@@ -113,6 +147,9 @@ func schema(ctx context.Context, q querier, kind Kind) (int, error) {
 	var version, tables int
 	var app int32
 	if err := q.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		if !damaged(err) {
+			return 0, err
+		}
 		return 0, hint.Wrapf(err, "the file is damaged or no %s; keep it, move it away and import your last snapshot", kind.What)
 	}
 	if err := q.QueryRowContext(ctx, "PRAGMA application_id").Scan(&app); err != nil {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -125,7 +126,10 @@ func newAuditVerify(a *app) *cobra.Command {
 		Short: "Check that no entry was changed or removed",
 		Long: `Read the whole record and check that each entry covers the one before it, and that the last one is the one noted beside it. It
 prints the head, a number and a hash: note it elsewhere, and give it later with --head to prove that nothing before it
-was touched, not even by somebody who wrote the whole record anew.`,
+was touched, not even by somebody who wrote the whole record anew.
+
+A record that was found broken is never continued: it stays, and a new one begins beside it. This command names it for ever, and
+ends with 1.`,
 		Example: "fleetmend audit verify\nfleetmend audit verify --head 17:3fa1...",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -145,14 +149,28 @@ was touched, not even by somebody who wrote the whole record anew.`,
 			if err != nil {
 				return err
 			}
-			return one(a.out, a.streams.Out, head, func(w io.Writer) error {
+			err = one(a.out, a.streams.Out, head, func(w io.Writer) error {
 				_, err := fmt.Fprintf(w, "%s, all sound\nhead %s\n", counted(int(head.Seq), "entry", "entries"), head)
 				return err
 			})
+			return errors.Join(err, earlierAudits(cmd.Context(), log))
 		},
 	}
 	cmd.Flags().StringArrayVar(&heads, "head", nil, "a head that was noted earlier")
 	return cmd
+}
+
+// earlierAudits is what is wrong with the records that were found broken and are not continued.
+func earlierAudits(ctx context.Context, log *audit.Log) error {
+	var errs []error
+	for _, path := range log.Broken() {
+		_, err := log.VerifyEarlier(ctx, path)
+		if err == nil {
+			err = errors.New("it reads as sound now, and was found broken when the next was begun: somebody put it back")
+		}
+		errs = append(errs, fmt.Errorf("the record before it, %s: %w", path, err))
+	}
+	return errors.Join(errs...)
 }
 
 func newAuditExport(a *app) *cobra.Command {

@@ -89,6 +89,7 @@ func (a *app) openAudit(ctx context.Context) (*audit.Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the audit: %w", err)
 	}
+	log.Tell(a.warn)
 	a.closers = append(a.closers, log)
 	return log, nil
 }

@@ -105,6 +105,7 @@ func TestCrashShowsNoPassword(t *testing.T) {
 		return out.String()
 	}
 	wants(t, run("audit", "verify"), "all sound")
+	wants(t, run("keys", "status"), "1 key known, 1 password sealed") // all of the table or nothing of it
 	wants(t, run("keys", "import", "many.csv", "--identity", "identity.txt"), fmt.Sprint(rows, " passwords sealed"))
 	// The same shell lets another program leave a core file where the system writes any: the test would see it.
 	_, control := crash(t, dir, func() bool { _, err := os.Stat("started"); return err == nil }, "sh", "-c", "touch started; exec sleep 600")

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -81,20 +82,17 @@ func (a *app) importKeys(ctx context.Context, file string, f keysImportFlags) er
 	if f.reason == "" {
 		f.reason = "imported from " + filepath.Base(file)
 	}
+	sum := sha256.Sum256(data)
 	source, report, err := csv.Read(bytes.NewReader(data), csv.Options{Source: f.source, Map: f.mapping})
 	if err != nil {
 		return fmt.Errorf("read %s: %w", file, err)
 	}
-	synced, err := d.Sync(ctx, source, false)
-	if err != nil {
-		return err
-	}
-	fetched, err := fetchKeys(ctx, d, source, f.reason, source.Refs())
+	taken, err := d.Take(ctx, source, f.reason, fmt.Sprintf("%s, SHA-256 of the file %x", counted(report.Keys, "password", "passwords"), sum))
 	if err != nil {
 		return err
 	}
 	summary := keysImportSummary{
-		Source: f.source, Rows: report.Rows, New: synced.Added, Changed: synced.Changed, Sealed: fetched.Sealed,
+		Source: f.source, Rows: report.Rows, New: taken.Added, Changed: taken.Changed, Sealed: taken.Sealed,
 		Columns: report.Columns, Ignored: report.Ignored,
 	}
 	for _, bad := range report.BadRows {
@@ -109,7 +107,7 @@ func (a *app) importKeys(ctx context.Context, file string, f keysImportFlags) er
 	if err := one(a.out, a.streams.Out, summary, summary.write); err != nil {
 		return err
 	}
-	if len(report.BadRows) > 0 || len(fetched.Failed) > 0 {
+	if len(report.BadRows) > 0 || len(taken.Failed) > 0 {
 		return silently(exitSomeFailed)
 	}
 	return nil

@@ -1,0 +1,119 @@
+package bitlocker_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/fleetmend/fleetmend/bitlocker"
+	"github.com/fleetmend/fleetmend/bitlocker/audit"
+)
+
+// breaking is a table that ends with an error after some keys.
+type breaking struct {
+	*fakeSource
+	after int
+	err   error
+}
+
+func (b *breaking) Name() string { return "csv:keys.csv" }
+
+func (b *breaking) Keys(ctx context.Context, since time.Time, emit func(bitlocker.KeyRef) error) error {
+	n := 0
+	return b.fakeSource.Keys(ctx, since, func(r bitlocker.KeyRef) error {
+		if n++; n > b.after {
+			return b.err
+		}
+		return emit(r)
+	})
+}
+
+func TestTakeIsAllOrNothing(t *testing.T) {
+	d, _ := unlocked(t, 0)
+	src := &breaking{source(50), 40, errors.New("the stick was pulled out")}
+	count := func() bitlocker.Status {
+		t.Helper()
+		s, err := d.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	if _, err := d.Take(t.Context(), src, "", "50 passwords"); err == nil {
+		t.Error("taken without a reason")
+	}
+	if r, err := d.Take(t.Context(), src, "ticket", "50 passwords"); !errors.Is(err, src.err) || r.Added != 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if s := count(); s.Refs != 0 || s.Passwords != 0 {
+		t.Errorf("a table that broke off left %d keys and %d passwords", s.Refs, s.Passwords)
+	}
+	src.after, src.passwords[id(7)] = 50, "000000"
+	r, err := d.Take(t.Context(), src, "ticket", "50 passwords")
+	var bad *bitlocker.PasswordError
+	if err != nil || r.Added != 50 || r.Sealed != 49 || len(r.Failed) != 1 || !errors.As(r.Failed[0].Err, &bad) {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if s := count(); s.Refs != 50 || s.Passwords != 49 || s.Sources[len(s.Sources)-1].Synced.IsZero() {
+		t.Errorf("%+v", s)
+	}
+	if k, err := d.Reveal(t.Context(), id(8), "ticket"); err != nil || !k.Password.Equal(password(8)) {
+		t.Errorf("%+v, %v", k, err)
+	}
+	if r, err := d.Take(t.Context(), src, "ticket", "again"); err != nil || r.Added != 0 || r.Sealed != 49 {
+		t.Errorf("again: %+v, %v", r, err)
+	}
+	entries, err := d.log.List(t.Context(), audit.Filter{Action: audit.Import})
+	if err != nil || len(entries) != 3 || entries[2].Detail != "again" || entries[2].Source != "csv:keys.csv" {
+		t.Errorf("%+v, %v", entries, err)
+	}
+	d.Lock()
+	if _, err := d.Take(t.Context(), src, "ticket", ""); !errors.Is(err, bitlocker.ErrLocked) {
+		t.Errorf("locked: %v", err)
+	}
+}
+
+// Without a reason no source is asked, and nothing is recorded.
+func TestRevealFromNeedsAReason(t *testing.T) {
+	d, src := unlocked(t, 1)
+	for _, reason := range []string{"", " \t\n"} {
+		if k, err := d.RevealFrom(t.Context(), src, refsOf(t, d)[0], reason); err == nil || !k.Password.IsZero() {
+			t.Errorf("reason %q: %+v, %v", reason, k, err)
+		}
+		if _, err := d.Fetch(t.Context(), src, reason, refsOf(t, d)...); err == nil {
+			t.Errorf("fetched for reason %q", reason)
+		}
+	}
+	if entries, err := d.log.List(t.Context(), audit.Filter{Action: audit.Reveal}); err != nil || len(entries) != 0 {
+		t.Errorf("%+v, %v", entries, err)
+	}
+}
+
+// What a source refuses later does not hide a password that the vault holds.
+func TestARefusalLeavesWhatIsSealed(t *testing.T) {
+	d, src := unlocked(t, 3)
+	refs := refsOf(t, d)
+	if _, err := d.Fetch(t.Context(), src, "ticket", refs...); err != nil {
+		t.Fatal(err)
+	}
+	src.denied[id(0)], src.passwords[id(2)] = true, "111111"
+	delete(src.passwords, id(1))
+	if r, err := d.Fetch(t.Context(), src, "ticket", refs...); err != nil || r.Denied != 1 || r.Missing != 1 || r.Invalid != 1 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	for _, ref := range refs {
+		if _, err := d.RevealFrom(t.Context(), src, ref, "ticket"); err == nil {
+			t.Fatalf("%s was given", ref.ID)
+		}
+	}
+	for n := range 3 {
+		found, err := d.Find(t.Context(), bitlocker.Query{KeyID: id(n).Prefix()})
+		if err != nil || found.Matches[0].State != bitlocker.StateSealed {
+			t.Errorf("key %d: %+v, %v", n, found, err)
+		}
+		if k, err := d.Reveal(t.Context(), id(n), "ticket"); err != nil || !k.Password.Equal(password(n)) {
+			t.Errorf("key %d: %+v, %v", n, k, err)
+		}
+	}
+}
