@@ -52,7 +52,7 @@ type Vault struct {
 // OpenVault opens the vault at path or creates it (mode 0600). It is locked; a new one has no data key until
 // [Vault.Protect].
 func OpenVault(ctx context.Context, path string, o Options) (*Vault, error) {
-	db, err := sqlitefile.Open(ctx, path, sqlitefile.Kind{What: "key vault", ApplicationID: 0x666c6d6b, Migrations: []string{vaultSchema, vaultRotation, vaultGUID}})
+	db, err := sqlitefile.Open(ctx, path, vaultFile)
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +64,13 @@ func OpenVault(ctx context.Context, path string, o Options) (*Vault, error) {
 		v.keyring = systemKeyring{}
 	}
 	return v, nil
+}
+
+var vaultFile = sqlitefile.Kind{What: "key vault", ApplicationID: 0x666c6d6b, Migrations: []string{vaultSchema, vaultRotation, vaultGUID}}
+
+// Schema is the application ID of a vault file and the version that this program writes.
+func Schema() (application, version int) {
+	return int(vaultFile.ApplicationID), len(vaultFile.Migrations)
 }
 
 // Close locks the vault and closes the file.

@@ -90,6 +90,12 @@ func (s *Store) Close() error {
 	return nil
 }
 
+// Schema is the application ID of an inventory file and the version that this program writes.
+func Schema() (application, version int) {
+	files, _ := fs.Glob(migrations, "migrations/*.sql") //nolint:errcheck // the pattern is right
+	return applicationID, len(files)
+}
+
 // migrate applies what is missing, each migration in a transaction of its own. Processes that open the file at the
 // same time wait for each other and look again.
 func (s *Store) migrate(ctx context.Context) error {

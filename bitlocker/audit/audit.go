@@ -90,6 +90,11 @@ type Log struct {
 	tell func(string)
 }
 
+var file = sqlitefile.Kind{What: "audit", ApplicationID: 0x666c6d75, Migrations: []string{schema, schemaRun}}
+
+// Schema is the application ID of an audit file and the version that this program writes.
+func Schema() (application, version int) { return int(file.ApplicationID), len(file.Migrations) }
+
 // Open opens the log at path or creates it. Its head is kept beside it in path + ".head". Where that log was found broken
 // and another one was begun (path-2), the last of them is opened.
 func Open(ctx context.Context, path string, operator Operator) (*Log, error) {
@@ -97,19 +102,24 @@ func Open(ctx context.Context, path string, operator Operator) (*Log, error) {
 		return nil, fmt.Errorf("open audit %q: nobody is named who acts", path)
 	}
 	l := &Log{first: path, operator: operator, now: time.Now, tell: func(string) {}}
-	last := path
-	for n := 2; exists(successor(path, n)); n++ {
-		last = successor(path, n)
-	}
-	if err := l.open(ctx, last); err != nil {
+	if err := l.open(ctx, Current(path)); err != nil {
 		return nil, err
 	}
 	return l, nil
 }
 
+// Current is the path of the log that [Open] opens for a path: the last that follows on it, or itself.
+func Current(path string) string {
+	last := path
+	for n := 2; exists(successor(path, n)); n++ {
+		last = successor(path, n)
+	}
+	return last
+}
+
 func (l *Log) open(ctx context.Context, path string) error {
 	fresh := !exists(path)
-	db, err := sqlitefile.Open(ctx, path, sqlitefile.Kind{What: "audit", ApplicationID: 0x666c6d75, Migrations: []string{schema, schemaRun}})
+	db, err := sqlitefile.Open(ctx, path, file)
 	if err != nil {
 		return err
 	}

@@ -71,6 +71,17 @@ func takeLock(ctx context.Context, path string, owner Owner) (*fileLock, error) 
 	return &fileLock{f}, nil
 }
 
+// Quiet takes the lock of the journal at path without opening it, so that no run begins until release is called. It
+// returns a *LockedError while a run is at work.
+func Quiet(ctx context.Context, path string) (release func() error, err error) {
+	host, _ := os.Hostname() //nolint:errcheck // only told to people
+	lock, err := takeLock(ctx, path+".lock", Owner{PID: os.Getpid(), Host: host, Run: "(an upgrade)", Since: time.Now().UTC()})
+	if err != nil {
+		return nil, err
+	}
+	return lock.release, nil
+}
+
 func writeOwner(f *os.File, owner Owner) error {
 	data, err := json.Marshal(owner)
 	if err != nil {

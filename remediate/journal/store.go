@@ -183,6 +183,9 @@ CREATE TABLE collected (                  -- results that boot media brought bac
 ) STRICT, WITHOUT ROWID;
 `, casesSchema}
 
+// Schema is the application ID of a journal file and the version that this program writes.
+func Schema() (application, version int) { return applicationID, len(migrations) }
+
 func (j *Journal) migrate(ctx context.Context) error {
 	tx, err := j.db.BeginTx(ctx, nil)
 	if err != nil {
