@@ -187,7 +187,7 @@ func newAuditExport(a *app) *cobra.Command {
 				return err
 			}
 			write := func(w io.Writer) error { return log.ExportJSONL(cmd.Context(), w, filter) }
-			if a.out.format == "csv" || strings.HasSuffix(strings.ToLower(out), ".csv") {
+			if a.out.Format == "csv" || strings.HasSuffix(strings.ToLower(out), ".csv") {
 				write = func(w io.Writer) error { return log.ExportCSV(cmd.Context(), w, filter) }
 			}
 			if out == "" {

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -36,37 +35,6 @@ PowerShell, for this session or, in $PROFILE, for all:
 			}
 			return generate(cmd)
 		},
-	}
-}
-
-type completer = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective)
-
-// completing bounds what a completion may cost; on an error nothing is offered.
-func completing(offer func(context.Context, string) ([]string, error)) completer {
-	return func(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
-		ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
-		defer cancel()
-		words, err := offer(ctx, prefix)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		var fitting []string
-		for _, word := range words {
-			if strings.HasPrefix(strings.ToLower(word), strings.ToLower(prefix)) && len(fitting) < 200 {
-				fitting = append(fitting, word)
-			}
-		}
-		return fitting, cobra.ShellCompDirectiveNoFileComp
-	}
-}
-
-// first completes the first argument only.
-func first(c completer) completer {
-	return func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		return c(cmd, args, prefix)
 	}
 }
 

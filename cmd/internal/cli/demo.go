@@ -85,7 +85,7 @@ func (a *app) demo(ctx context.Context, s simFlags, dir string, headless, withMe
 		gap := text[:len(text)-len(strings.TrimLeft(text, "\n"))]
 		fmt.Fprintln(a.streams.Out, gap+wrapped(strings.TrimLeft(text, "\n"), a.streams.Width))
 	})
-	if headless || a.out.format == "json" || a.jsonLines {
+	if headless || a.out.Format == "json" || a.jsonLines {
 		story, a.quiet = func(string, ...any) {}, true
 	}
 	if dir == "" {
@@ -107,7 +107,7 @@ func (a *app) demo(ctx context.Context, s simFlags, dir string, headless, withMe
 	if err := fleet.Write(dir); err != nil {
 		return err
 	}
-	a.configPath, a.stateFlag = filepath.Join(dir, "fleetmend.yaml"), ""
+	a.Use(filepath.Join(dir, "fleetmend.yaml"))
 	if err := a.demoInventory(ctx, dir, inventory.Incident{Start: fleet.Incident(), End: fleet.Incident().Add(90 * time.Minute)}, story); err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func (a *app) demoInventory(ctx context.Context, dir string, incident inventory.
 	if err != nil {
 		return err
 	}
-	source, err := a.directorySource(nil)
+	source, err := a.directorySource(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -261,7 +261,7 @@ func (a *app) demoEnd(ctx context.Context, j *journal.Journal, id, dir string, s
 		story("\n5. The result.\n")
 		err = rep.WriteText(a.streams.Out, a.textOptions())
 		story("\nThe report for others: %s", html)
-		if left > 0 && err == nil && (withMedia || a.wantsMedium(left)) {
+		if left > 0 && err == nil && (withMedia || a.wantsMedium(ctx, left)) {
 			_, err = a.demoMedium(ctx, j, r, left, dir, story)
 		}
 		story("Rehearse with the commands themselves: fleetmend sim --dir drill --machines 200 serves a fleet in one terminal; fleetmend sim --help says what to type in the other.")

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/fleetmend/fleetmend/internal/question"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/media"
 	"github.com/fleetmend/fleetmend/remediate/media/aboard"
@@ -14,12 +15,12 @@ import (
 )
 
 // wantsMedium asks at the end of a demonstration.
-func (a *app) wantsMedium(left int) bool {
+func (a *app) wantsMedium(ctx context.Context, left int) bool {
 	if !a.canAsk() {
 		return false
 	}
-	answer, err := a.streams.ask(fmt.Sprintf("\n%s could not be repaired over the network. Build a USB image for them? Type yes: ", machinesText(left)))
-	return err == nil && answer == "yes"
+	_, err := a.Ask(ctx, question.Question{ID: "demo.medium", Kind: question.YesNo, Text: fmt.Sprintf("%s could not be repaired over the network. Build a USB image for them?", machinesText(left))})
+	return err == nil
 }
 
 // demoMedium builds a USB image for what a run could not reach, from a Windows PE in name only.

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/media"
@@ -78,10 +80,10 @@ func TestDemoAsksForAMedium(t *testing.T) {
 			t.Chdir(dir) // no source checkout: the program for the medium cannot be compiled
 			j, id := endedRun(t, dir)
 			var out, errs bytes.Buffer
-			a := newApp(Streams{In: strings.NewReader(c.typed), Out: &out, Err: &errs, InTTY: c.terminal, OutTTY: false, ErrTTY: c.terminal, Width: 100})
+			a := newApp(terminal.Streams{In: strings.NewReader(c.typed), Out: &out, Err: &errs, InTTY: c.terminal, OutTTY: false, ErrTTY: c.terminal, Width: 100})
 			defer a.close()
 			story := tell(func(format string, args ...any) { fmt.Fprintf(&out, format+"\n", args...) })
-			if err := a.demoEnd(t.Context(), j, id, dir, story, time.Second, c.flag); err != nil && !errors.As(err, new(*silentError)) {
+			if err := a.demoEnd(t.Context(), j, id, dir, story, time.Second, c.flag); err != nil && !command.Silent(err) {
 				t.Fatal(err)
 			}
 			if asked := strings.Contains(errs.String(), question); asked != c.terminal {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/secret"
 	"github.com/fleetmend/fleetmend/internal/simfleet"
 )
@@ -30,7 +31,7 @@ func TestPlantedDirectorySecrets(t *testing.T) {
 	}
 	var printed bytes.Buffer
 	fleetmend := func(args ...string) {
-		code := execute(t.Context(), Streams{In: strings.NewReader(""), Out: &printed, Err: &printed, Width: 80},
+		code := execute(t.Context(), terminal.Streams{In: strings.NewReader(""), Out: &printed, Err: &printed, Width: 80},
 			append([]string{"--log-level", "debug"}, args...))
 		printed.WriteString("exit " + itoa(code) + "\n")
 	}

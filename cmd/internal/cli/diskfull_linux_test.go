@@ -24,7 +24,7 @@ func TestDiskFull(t *testing.T) {
 	dir, control := simulate(t, "--machines", "300", "--seed", "7", "--plain")
 	base := []string{"--config", filepath.Join(dir, "fleetmend.yaml"), "--state-dir", state}
 	fleetmend := func(args ...string) (string, int) {
-		cmd := command(t, append(base, args...)...)
+		cmd := asCommand(t, append(base, args...)...)
 		out, err := cmd.CombinedOutput()
 		if _, ok := err.(*exec.ExitError); err != nil && !ok { //nolint:errorlint // as exec returns it
 			t.Fatal(err)

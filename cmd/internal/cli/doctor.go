@@ -93,10 +93,10 @@ func (d *doctor) examine(ctx context.Context, dcs []string) {
 		d.fail("settings", err)
 		return
 	}
-	if c.path == "" {
+	if c.Path == "" {
 		d.warn("settings", "write fleetmend.yaml; README.md shows one", "no file of settings was found, the defaults hold")
 	} else {
-		d.ok("settings", "%s is well formed", c.path)
+		d.ok("settings", "%s is well formed", c.Path)
 	}
 	if c.Directory.Domain == "" && len(dcs) == 0 {
 		d.warn("directory", "write a section directory with domain, user and password-file to read machines, recovery keys and LAPS passwords from Active Directory", "no directory is configured")
@@ -245,7 +245,7 @@ func (d *doctor) report() error {
 		{"detail", false, func(f finding) string { return f.Detail }}, {"do", false, func(f finding) string { return f.Do }},
 	}
 	var err error
-	if out.format == "table" || out.format == "wide" {
+	if out.Format == "table" || out.Format == "wide" {
 		err = d.write(d.app.streams.Out, failed, warned)
 	} else {
 		err = list(out, d.app.streams.Out, d.findings, columns)

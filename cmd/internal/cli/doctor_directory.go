@@ -15,7 +15,7 @@ import (
 
 // directory checks the domain from the outside in: names, ports, connection, clock, sign-in, rights.
 func (d *doctor) directory(ctx context.Context, dcs []string) {
-	settings, _, err := d.app.directorySettings(dcs)
+	settings, _, err := d.app.directorySettings(ctx, dcs)
 	if err != nil {
 		d.fail("directory", err)
 		return

@@ -63,7 +63,7 @@ func (o *transcript) awaitThat(t *testing.T, what string, came func(text string)
 func TestInterrupt(t *testing.T) {
 	dir, control, fleet := simulateProcess(t, "--machines", "200", "--seed", "5", "--plain", "--latency", "30ms")
 	config := filepath.Join(dir, "fleetmend.yaml")
-	if out, err := command(t, "--config", config, "inventory", "import", filepath.Join(dir, "machines.csv")).CombinedOutput(); err != nil {
+	if out, err := asCommand(t, "--config", config, "inventory", "import", filepath.Join(dir, "machines.csv")).CombinedOutput(); err != nil {
 		t.Fatalf("import: %v\n%s", err, out)
 	}
 	start := []string{"--config", config, "run", "crowdstrike-channel-file-291", "--waves", "100%", "--yes", "--forks", "4", "--reboot", "never"}
@@ -82,7 +82,7 @@ func TestInterrupt(t *testing.T) {
 		}
 		break
 	}
-	out, err := command(t, "--config", config, "runs", "resume", "last").CombinedOutput()
+	out, err := asCommand(t, "--config", config, "runs", "resume", "last").CombinedOutput()
 	if err != nil {
 		if _, ok := err.(*exec.ExitError); !ok { //nolint:errorlint // as exec returns it
 			t.Fatal(err)
@@ -97,7 +97,7 @@ func TestInterrupt(t *testing.T) {
 func interrupted(t *testing.T, fleet *os.Process, times int, args ...string) (string, int) {
 	t.Helper()
 	var out transcript
-	cmd := command(t, args...)
+	cmd := asCommand(t, args...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -136,7 +136,7 @@ func signalTo(t *testing.T, process *os.Process, signal os.Signal) {
 func TestApproval(t *testing.T) {
 	dir, control := simulate(t, "--machines", "6", "--seed", "5", "--plain")
 	config := filepath.Join(dir, "fleetmend.yaml")
-	fleetmend := func(args ...string) *exec.Cmd { return command(t, append([]string{"--config", config}, args...)...) }
+	fleetmend := func(args ...string) *exec.Cmd { return asCommand(t, append([]string{"--config", config}, args...)...) }
 	if out, err := fleetmend("inventory", "import", filepath.Join(dir, "machines.csv")).CombinedOutput(); err != nil {
 		t.Fatalf("import: %v\n%s", err, out)
 	}

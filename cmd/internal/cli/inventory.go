@@ -244,7 +244,7 @@ func newInventoryExport(a *app) *cobra.Command {
 				return err
 			}
 			write := func(w io.Writer) error { return csv.Write(w, machines, nil) }
-			if a.out.format == "json" {
+			if a.out.Format == "json" {
 				write = func(w io.Writer) error { return csv.WriteJSON(w, machines) }
 			}
 			if file == "" {

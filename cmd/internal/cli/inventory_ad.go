@@ -8,26 +8,13 @@ import (
 	"github.com/fleetmend/fleetmend/inventory/ad"
 )
 
-// directorySource makes the source of the settings.
-func (a *app) directorySource(dcs []string) (*ad.Source, error) {
-	settings, d, err := a.directorySettings(dcs)
-	if err != nil {
-		return nil, err
-	}
-	s := &ad.Source{Config: settings, Bases: d.OUs, Groups: d.Groups, Forest: d.Forest}
-	if d.Base != "" {
-		s.Bases = append([]string{d.Base}, s.Bases...)
-	}
-	return s, nil
-}
-
 // syncInventory reads the directory into the inventory and prints what came of it.
 func (a *app) syncInventory(ctx context.Context, f syncFlags) error {
 	incident, err := f.incident(time.Now())
 	if err != nil {
 		return err
 	}
-	source, err := a.directorySource(f.dcs)
+	source, err := a.directorySource(ctx, f.dcs)
 	if err != nil {
 		return err
 	}
@@ -53,7 +40,7 @@ func (a *app) syncInventory(ctx context.Context, f syncFlags) error {
 		}
 	}
 	all := []syncSummary{summary}
-	switch a.out.format {
+	switch a.out.Format {
 	case "json":
 		return writeJSON(a.streams.Out, all)
 	case "yaml":

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/inventory"
-	"github.com/fleetmend/fleetmend/remediate/route/winrm"
 )
 
 func newInventoryProbe(a *app) *cobra.Command {
@@ -27,23 +26,18 @@ changed.`,
 			if err != nil {
 				return err
 			}
-			c, err := a.config()
+			d, err := a.Desk()
 			if err != nil {
 				return err
 			}
-			roots, err := trusted(c.WinRM.CA)
+			identifier, port, err := d.Connect.Identifier()
 			if err != nil {
 				return err
-			}
-			config := winrm.IdentifyConfig{Scheme: c.WinRM.Scheme, Port: c.WinRM.Port, RootCAs: roots, ConnectTimeout: c.WinRM.ConnectTimeout}
-			port := c.WinRM.Port
-			if port == 0 && c.WinRM.Scheme == "https" {
-				port = 5986
 			}
 			var answered, done atomic.Int64
 			results := map[string]inventory.ProbeResult{}
 			err = a.store.Probe(cmd.Context(), machines, inventory.ProbeOptions{
-				Identifier: identifier{config}, Port: port, Concurrency: concurrency, Timeout: wait,
+				Identifier: identifier, Port: port, Concurrency: concurrency, Timeout: wait,
 				OnResult: func(m inventory.Machine, r inventory.ProbeResult) {
 					results[m.ID] = r
 					if r.WinRM {

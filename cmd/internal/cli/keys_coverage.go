@@ -47,7 +47,7 @@ knows any more.`,
 				}
 				a.say("written to %s", file.name)
 			}
-			if a.out.format == "csv" {
+			if a.out.Format == "csv" {
 				return report.CSV(a.streams.Out)
 			}
 			return one(a.out, a.streams.Out, report, report.Text)

@@ -3,6 +3,8 @@
 package cli
 
 import (
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+
 	"bytes"
 	"encoding/binary"
 	"fmt"
@@ -99,7 +101,7 @@ func TestCrashShowsNoPassword(t *testing.T) {
 	run := func(args ...string) string {
 		t.Helper()
 		var out bytes.Buffer
-		if code := execute(t.Context(), Streams{In: strings.NewReader(""), Out: &out, Err: &out, Width: 100}, append([]string{"--config", "config.yaml", "--state-dir", "state"}, args...)); code != 0 {
+		if code := execute(t.Context(), terminal.Streams{In: strings.NewReader(""), Out: &out, Err: &out, Width: 100}, append([]string{"--config", "config.yaml", "--state-dir", "state"}, args...)); code != 0 {
 			t.Fatalf("%q: exit code %d\n%s", args, code, out.String())
 		}
 		return out.String()

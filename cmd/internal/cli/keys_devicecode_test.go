@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/simfleet"
 )
 
@@ -59,13 +60,13 @@ func TestDeviceCode(t *testing.T) {
 	}
 	run := func(want int, user string, args ...string) (out, talk string) {
 		t.Helper()
-		terminal := &signsIn{enter: func(code string) error { return fleet.Tenant().Approve(code, user) }}
+		person := &signsIn{enter: func(code string) error { return fleet.Tenant().Approve(code, user) }}
 		var data bytes.Buffer
-		code := execute(t.Context(), Streams{In: strings.NewReader(""), Out: &data, Err: terminal, Width: 100}, append([]string{"--config", "fleetmend.yaml"}, args...))
-		if code != want || terminal.err != nil || !terminal.done {
-			t.Fatalf("%q as %q: exit code %d, want %d; %v; a code was shown: %v\n%s%s", args, user, code, want, terminal.err, terminal.done, data.String(), terminal.String())
+		code := execute(t.Context(), terminal.Streams{In: strings.NewReader(""), Out: &data, Err: person, Width: 100}, append([]string{"--config", "fleetmend.yaml"}, args...))
+		if code != want || person.err != nil || !person.done {
+			t.Fatalf("%q as %q: exit code %d, want %d; %v; a code was shown: %v\n%s%s", args, user, code, want, person.err, person.done, data.String(), person.String())
 		}
-		return data.String(), terminal.String()
+		return data.String(), person.String()
 	}
 	reader, lister := simfleet.TenantReader+"@fleet.test", simfleet.TenantLister+"@fleet.test"
 	out, _ := run(0, reader, "keys", "sync", "--from", "entra")

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/bitlocker"
+	"github.com/fleetmend/fleetmend/bitlocker/ad"
 	"github.com/fleetmend/fleetmend/inventory"
 )
 
@@ -129,11 +130,11 @@ func (a *app) findNow(ctx context.Context, d *desk, text string) error {
 	if err != nil {
 		return usage(fmt.Errorf("--now asks for the digits of a key: %w", err), "the recovery screen shows them; keys of a host are found after fleetmend keys sync")
 	}
-	source, err := a.adKeys()
+	sources, err := a.keySources(ctx, "ad")
 	if err != nil {
 		return err
 	}
-	refs, err := source.Find(ctx, prefix, "")
+	refs, err := sources[0].(*ad.Source).Find(ctx, prefix, "")
 	if errors.Is(err, bitlocker.ErrNotStored) { // it may be known from elsewhere
 		a.say("%v", err)
 		return nil
@@ -211,7 +212,7 @@ func (a *app) joinKeys(ctx context.Context, d *desk, matches []bitlocker.Match) 
 		synced[s.Source] = s.Synced
 	}
 	var index machineIndex
-	if a.out.format != "table" && a.out.format != "name" { // those show nothing of the inventory
+	if a.out.Format != "table" && a.out.Format != "name" { // those show nothing of the inventory
 		machines := make([]bitlocker.Machine, len(matches))
 		for i, m := range matches {
 			machines[i] = m.Machine

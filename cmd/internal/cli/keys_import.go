@@ -17,6 +17,7 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/csv"
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/question"
 	"github.com/fleetmend/fleetmend/internal/secret"
 )
 
@@ -158,7 +159,7 @@ func (a *app) exportKeys(ctx context.Context, f snapshotFlags) error {
 	if err != nil {
 		return err
 	}
-	if f.reason, err = a.reasonFor(f.reason); err != nil {
+	if f.reason, err = a.reasonFor(ctx, f.reason); err != nil {
 		return err
 	}
 	if err := a.unlock(ctx, d, f.access); err != nil {
@@ -170,7 +171,7 @@ func (a *app) exportKeys(ctx context.Context, f snapshotFlags) error {
 			return usage(fmt.Errorf("--recipient %q is no public key of age", f.recipient), "it begins with age1; age-keygen -y prints it for an identity file")
 		}
 	} else {
-		text, err := a.newPassphrase(f.passphraseFile)
+		text, err := a.newPassphrase(ctx, f.passphraseFile)
 		if err != nil {
 			return err
 		}
@@ -213,7 +214,7 @@ func (a *app) importSnapshot(ctx context.Context, file string, f snapshotFlags) 
 	if err := a.unlock(ctx, d, f.access); err != nil {
 		return err
 	}
-	identities, err := a.snapshotKeys(f)
+	identities, err := a.snapshotKeys(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -236,7 +237,7 @@ func (a *app) importSnapshot(ctx context.Context, file string, f snapshotFlags) 
 	return nil
 }
 
-func (a *app) snapshotKeys(f snapshotFlags) ([]age.Identity, error) {
+func (a *app) snapshotKeys(ctx context.Context, f snapshotFlags) ([]age.Identity, error) {
 	if f.snapshotIdentity != "" {
 		return readIdentities(f.snapshotIdentity)
 	}
@@ -250,11 +251,11 @@ func (a *app) snapshotKeys(f snapshotFlags) ([]age.Identity, error) {
 	case !a.canAsk():
 		return nil, usage(errors.New("nothing to open the snapshot with, and there is nobody to ask"), "give --snapshot-passphrase-file or --snapshot-identity")
 	default:
-		typed, err := a.streams.askSecret("Passphrase of the snapshot: ")
+		answer, err := a.Ask(ctx, question.Question{ID: "snapshot.passphrase", Kind: question.Secret, Text: "Passphrase of the snapshot"})
 		if err != nil {
 			return nil, err
 		}
-		text = secret.New(typed)
+		text = answer.Secret
 	}
 	identity, err := age.NewScryptIdentity(text.Reveal())
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/question"
 	"github.com/fleetmend/fleetmend/internal/secret"
 )
 
@@ -46,7 +47,7 @@ The passphrase is asked for, or read from the first line of --new-passphrase-fil
 			if recipient != "" {
 				return a.addRecipient(ctx, d, recipient, label)
 			}
-			text, err := a.newPassphrase(file)
+			text, err := a.newPassphrase(cmd.Context(), file)
 			if err != nil {
 				return err
 			}
@@ -81,25 +82,15 @@ func (a *app) addRecipient(ctx context.Context, d *desk, recipient, label string
 }
 
 // newPassphrase reads a passphrase from a file, or twice from a person.
-func (a *app) newPassphrase(file string) (secret.String, error) {
+func (a *app) newPassphrase(ctx context.Context, file string) (secret.String, error) {
 	if file != "" {
 		return a.secretFrom(file, "the file must have the new passphrase in its first line")
 	}
 	if !a.canAsk() {
 		return secret.String{}, usage(errors.New("no new passphrase, and there is nobody to ask"), "give --new-passphrase-file FILE")
 	}
-	first, err := a.streams.askSecret("New passphrase: ")
-	if err != nil {
-		return secret.String{}, err
-	}
-	again, err := a.streams.askSecret("The same again: ")
-	if err != nil {
-		return secret.String{}, err
-	}
-	if first != again {
-		return secret.String{}, errors.New("the two are not the same; nothing was changed")
-	}
-	return secret.New(first), nil
+	answer, err := a.Ask(ctx, question.Question{ID: "vault.new-passphrase", Kind: question.NewSecret, Text: "New passphrase"})
+	return answer.Secret, err
 }
 
 func newKeysStatus(a *app) *cobra.Command {

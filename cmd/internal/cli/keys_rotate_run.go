@@ -14,6 +14,7 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/audit"
 	"github.com/fleetmend/fleetmend/bitlocker/entra"
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
@@ -53,10 +54,10 @@ func (a *app) rotateKeys(cmd *cobra.Command, f *rotateFlags, args []string) erro
 		return errNothingToRotate(rows)
 	}
 	if !f.dryRun {
-		if f.reason, err = a.reasonWhy(f.reason, "Why are they rotated", errors.New("a reason is needed, and nothing was done")); err != nil {
+		if f.reason, err = a.reasonWhy(cmd.Context(), f.reason, "Why are they rotated", "a reason is needed, and nothing was done"); err != nil {
 			return err
 		}
-		if err := a.confirm(f.yes, fmt.Sprintf("%s will get new recovery passwords, and the old ones will open nothing any more.", machinesText(total)), itoa(total)); err != nil {
+		if err := a.confirm(cmd.Context(), f.yes, fmt.Sprintf("%s will get new recovery passwords, and the old ones will open nothing any more.", machinesText(total)), itoa(total)); err != nil {
 			return err
 		}
 	}
@@ -175,11 +176,10 @@ func (a *app) rotateOverWinRM(ctx context.Context, p *plan.Plan, f *rotateFlags,
 			row.Reason = "it has no such recovery password on " + f.volume
 		}
 	}
-	if a.out.format == "table" || a.out.format == "wide" || a.jsonLines {
+	if a.out.Format == "table" || a.out.Format == "wide" || a.jsonLines {
 		err := a.conclude(ctx, j, r.ID, f.carryFlags)
-		var ended *silentError
-		if errors.As(err, &ended) {
-			return ended.code, nil
+		if command.Silent(err) {
+			return exitCode(err), nil
 		}
 		return exitOK, err
 	}
@@ -260,7 +260,7 @@ func (a *app) printRotation(rows []*rotation) error {
 			}
 		}
 		return nil
-	case a.out.format == "table":
+	case a.out.Format == "table":
 		rows = slices.DeleteFunc(slices.Clone(rows), func(r *rotation) bool { return r.Way != wayIntune || r.Outcome == "" })
 		if len(rows) == 0 {
 			return nil
@@ -278,7 +278,7 @@ func (a *app) afterRotation(rows []*rotation, f *rotateFlags) {
 	case f.dryRun:
 		a.say("nothing was changed and Intune was not asked; without --dry-run the machines that are affected get new passwords")
 		return
-	case has(string(journal.Fixed), wayWinRM) && a.out.format != "table": // there the report says it
+	case has(string(journal.Fixed), wayWinRM) && a.out.Format != "table": // there the report says it
 		a.say("next: fleetmend keys sync reads the new keys in; until then fleetmend keys find knows the old ones only, and marks them")
 	}
 	if has("asked", wayIntune) {

@@ -73,7 +73,7 @@ func (a *app) printSheet(cmd *cobra.Command, args []string, f sheetFlags) error 
 	if len(refs) == 0 {
 		return coded(exitNothing, hint.Wrap(fmt.Errorf("the vault holds no password for %s", strings.Join(missing, ", ")), "fleetmend keys sync --passwords brings passwords into the vault; fleetmend keys find shows what is known"))
 	}
-	if f.reason, err = a.reasonFor(f.reason); err != nil {
+	if f.reason, err = a.reasonFor(ctx, f.reason); err != nil {
 		return err
 	}
 	if err := a.unlock(ctx, d, f.access); err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/audit"
 	"github.com/fleetmend/fleetmend/bitlocker/sheet"
+	"github.com/fleetmend/fleetmend/internal/connect"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/inventory/ad"
@@ -17,12 +18,14 @@ import (
 // before it is asked for. What the directory answers for one machine is no reason to print nothing: those without a password
 // are named. A directory that cannot be asked is an error.
 func (a *app) localAdmins(ctx context.Context, d *desk, refs []bitlocker.KeyRef, names map[bitlocker.KeyID]inventory.Machine, reason string) (accounts map[string]*sheet.Account, without []string, err error) {
-	where, _, err := a.directorySettings(nil)
+	front, err := a.Desk()
 	if err != nil {
 		return nil, nil, err
 	}
-	reader := &lapsReader{where: where}
-	a.closers = append(a.closers, reader)
+	reader, err := front.Connect.LAPS(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
 	accounts = map[string]*sheet.Account{}
 	asked := map[string]bool{}
 	for _, ref := range refs {
@@ -38,14 +41,14 @@ func (a *app) localAdmins(ctx context.Context, d *desk, refs []bitlocker.KeyRef,
 			without = append(without, m.Name+": the inventory does not know the machine")
 			continue
 		}
-		if _, err := d.audit.Append(ctx, audit.Entry{Action: audit.LAPS, Machine: m.Name, Source: "ad:" + where.Domain, Reason: reason}); err != nil {
+		if _, err := d.audit.Append(ctx, audit.Entry{Action: audit.LAPS, Machine: m.Name, Source: "ad:" + front.Settings.Directory.Domain, Reason: reason}); err != nil {
 			return nil, nil, err
 		}
-		admin, err := reader.read(ctx, &m)
+		admin, err := reader.Read(ctx, &m)
 		switch {
 		case err == nil:
-			accounts[m.ID] = &sheet.Account{User: accountOf(admin), Password: admin.Password, Expires: admin.Expires}
-		case isAnswer(err):
+			accounts[m.ID] = &sheet.Account{User: connect.AccountOf(admin), Password: admin.Password, Expires: admin.Expires}
+		case connect.IsAnswer(err):
 			without = append(without, m.Name+": "+lapsAnswer(err))
 		default:
 			return nil, nil, fmt.Errorf("read LAPS passwords: %w", err)

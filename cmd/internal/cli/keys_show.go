@@ -69,7 +69,7 @@ func (a *app) showKey(ctx context.Context, text string, f showFlags) error {
 	if matches, err = fromSource(id, matches, f.source); err != nil {
 		return err
 	}
-	if f.reason, err = a.reasonFor(f.reason); err != nil {
+	if f.reason, err = a.reasonFor(ctx, f.reason); err != nil {
 		return err
 	}
 	key, err := a.reveal(ctx, d, id, matches, f)

@@ -2,154 +2,18 @@ package cli
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/bitlocker"
-	"github.com/fleetmend/fleetmend/bitlocker/ad"
 	"github.com/fleetmend/fleetmend/bitlocker/entra"
 	"github.com/fleetmend/fleetmend/bitlocker/mssql"
-	"github.com/fleetmend/fleetmend/internal/hint"
-	"github.com/fleetmend/fleetmend/internal/textfile"
 )
-
-// entraConfig says how the Entra tenant is reached.
-type entraConfig struct {
-	Tenant              string `yaml:"tenant"`    // directory ID or a domain of the tenant
-	ClientID            string `yaml:"client-id"` // of the app registration
-	Cloud               string `yaml:"cloud"`     // public, or the name of another cloud of Microsoft
-	Authority           string `yaml:"authority"` // in place of cloud: where to sign in
-	Graph               string `yaml:"graph"`     // in place of cloud: the endpoint of Graph
-	SecretFile          string `yaml:"secret-file"`
-	Certificate         string `yaml:"certificate"` // with its private key: PEM or PKCS #12
-	CertificatePassword string `yaml:"certificate-password-file"`
-	DeviceCode          bool   `yaml:"device-code"` // a user signs in with a code in a browser
-	CA                  string `yaml:"ca"`          // PEM file of the CAs to trust besides the system's
-}
-
-// sourceKinds are the sources that can be asked, by the word before the colon of their names.
-var sourceKinds = []string{"ad", "entra", "mssql"}
-
-// keySources makes the sources of keys that the settings know: all of them, or the one named ad, entra or mssql.
-func (a *app) keySources(kind string) ([]bitlocker.Source, error) {
-	c, err := a.config()
-	if err != nil {
-		return nil, err
-	}
-	var out []bitlocker.Source
-	if kind == "ad" || kind == "" && c.Directory.Domain != "" {
-		source, err := a.adKeys()
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, source)
-	}
-	if kind == "entra" || kind == "" && c.Entra.Tenant != "" {
-		source, err := a.entraKeys(c.Entra)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, source)
-	}
-	if kind == "mssql" || kind == "" && c.MSSQL.Server != "" {
-		source, err := a.sqlKeys(c.MSSQL)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, source)
-	}
-	if len(out) == 0 {
-		return nil, usage(errors.New("the settings name no directory that keeps keys"), "write a section directory (Active Directory), entra or mssql into fleetmend.yaml, or read a table with fleetmend keys import")
-	}
-	return out, nil
-}
-
-// keySource makes the source of a name such as "ad:fleet.test", to read a password from it now.
-func (a *app) keySource(ctx context.Context, name string) (bitlocker.Source, error) {
-	kind, _, _ := strings.Cut(name, ":")
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if !slices.Contains(sourceKinds, kind) {
-		return nil, hint.Wrapf(fmt.Errorf("%w, and %s cannot be asked for it", bitlocker.ErrNotHeld, name), "bring it in again, with fleetmend keys import FILE or import-snapshot")
-	}
-	sources, err := a.keySources(kind)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", bitlocker.ErrNotHeld, err)
-	}
-	if sources[0].Name() != name {
-		return nil, hint.Wrapf(fmt.Errorf("%w; it is in %s, and the settings name %s", bitlocker.ErrNotHeld, name, sources[0].Name()), "name %s in the settings to read it there", name)
-	}
-	return sources[0], nil
-}
-
-func (a *app) adKeys() (*ad.Source, error) {
-	config, d, err := a.directorySettings(nil)
-	if err != nil {
-		return nil, err
-	}
-	source := ad.New(ad.Options{Directory: config, Bases: d.OUs, Deleted: true, Warn: a.warn})
-	a.closers = append(a.closers, source)
-	return source, nil
-}
-
-func (a *app) warn(text string) { a.say("remark: %s", oneLine(text)) }
-
-func (a *app) entraKeys(c entraConfig) (bitlocker.Source, error) {
-	if c.Tenant == "" {
-		return nil, usage(errors.New("no Entra tenant is configured"), "write a section entra with tenant, client-id and secret-file, certificate or device-code into fleetmend.yaml")
-	}
-	options := entra.Options{Tenant: c.Tenant, ClientID: c.ClientID, Version: version, Warn: a.warn}
-	var err error
-	if options.Cloud, err = entra.CloudByName(c.Cloud); err != nil {
-		return nil, coded(exitUsage, fmt.Errorf("entra.cloud: %w", err))
-	}
-	if c.Authority != "" || c.Graph != "" {
-		options.Cloud = entra.Cloud{Name: "configured", Authority: c.Authority, Graph: c.Graph}
-	}
-	roots, err := trusted(c.CA)
-	if err != nil {
-		return nil, fmt.Errorf("entra.ca: %w", err)
-	}
-	if roots != nil {
-		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
-		options.Client = &http.Client{Transport: transport}
-	}
-	if c.SecretFile != "" {
-		if options.Secret, err = a.secretFrom(c.SecretFile, "entra.secret-file names a file with the secret in its first line"); err != nil {
-			return nil, err
-		}
-	}
-	if c.Certificate != "" {
-		if options.Certificate, err = textfile.Bytes(c.Certificate, maxCA); err != nil {
-			return nil, fmt.Errorf("entra.certificate: %w", err)
-		}
-	}
-	if c.CertificatePassword != "" {
-		if options.Password, err = a.secretFrom(c.CertificatePassword, "entra.certificate-password-file names a file with the password in its first line"); err != nil {
-			return nil, err
-		}
-	}
-	if c.DeviceCode {
-		options.DeviceCode = func(_ context.Context, p entra.Prompt) error {
-			a.say("%s", oneLine(p.Text))
-			return nil
-		}
-	}
-	source, err := entra.New(options)
-	if err != nil {
-		return nil, fmt.Errorf("entra: %w", err)
-	}
-	return source, nil
-}
 
 // keysSyncFlags are the flags of keys sync.
 type keysSyncFlags struct {
@@ -208,14 +72,14 @@ func (a *app) syncKeys(ctx context.Context, f keysSyncFlags) error {
 		return err
 	}
 	if f.passwords {
-		if f.reason, err = a.reasonFor(f.reason); err != nil {
+		if f.reason, err = a.reasonFor(ctx, f.reason); err != nil {
 			return err
 		}
 		if err := a.unlock(ctx, d, f.access); err != nil {
 			return err
 		}
 	}
-	sources, err := a.keySources(f.from)
+	sources, err := a.keySources(ctx, f.from)
 	if err != nil {
 		return err
 	}

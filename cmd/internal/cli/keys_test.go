@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
@@ -117,7 +119,7 @@ func keyDesk(t *testing.T, table string) func(want int, args ...string) string {
 	run := func(want int, args ...string) string {
 		t.Helper()
 		var out bytes.Buffer
-		code := execute(t.Context(), Streams{In: strings.NewReader(""), Out: &out, Err: &out, Width: 100},
+		code := execute(t.Context(), terminal.Streams{In: strings.NewReader(""), Out: &out, Err: &out, Width: 100},
 			append([]string{"--config", "config.yaml", "--state-dir", "state"}, args...))
 		if code != want {
 			t.Fatalf("%q: exit code %d, want %d\n%s", args, code, want, out.String())

@@ -20,7 +20,7 @@ import (
 )
 
 // command is this test binary as fleetmend itself.
-func command(t *testing.T, args ...string) *exec.Cmd {
+func asCommand(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -42,7 +42,7 @@ func simulate(t *testing.T, args ...string) (dir, control string) {
 func simulateProcess(t *testing.T, args ...string) (dir, control string, process *os.Process) {
 	t.Helper()
 	dir = t.TempDir()
-	sim := command(t, append([]string{"sim", "--dir", dir}, args...)...)
+	sim := asCommand(t, append([]string{"sim", "--dir", dir}, args...)...)
 	out, err := sim.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -93,13 +93,13 @@ func TestKilledClient(t *testing.T) {
 	}
 	dir, control := simulate(t, "--machines", "300", "--seed", "11")
 	config := filepath.Join(dir, "fleetmend.yaml")
-	if out, err := command(t, "--config", config, "inventory", "import", filepath.Join(dir, "machines.csv")).CombinedOutput(); err != nil {
+	if out, err := asCommand(t, "--config", config, "inventory", "import", filepath.Join(dir, "machines.csv")).CombinedOutput(); err != nil {
 		t.Fatalf("import: %v\n%s", err, out)
 	}
 	args := []string{"--config", config, "run", "crowdstrike-channel-file-291", "--waves", "1,10,100%", "--yes", "--chase", "--machine-timeout", "90s", "--forks", "20", "--max-fail", "none"}
 	kills := 0
 	for kills < 20 {
-		cmd := command(t, args...)
+		cmd := asCommand(t, args...)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +116,7 @@ func TestKilledClient(t *testing.T) {
 		}
 		args = []string{"--config", config, "runs", "resume", "last"}
 	}
-	out, err := command(t, "--config", config, "runs", "resume", "last").CombinedOutput()
+	out, err := asCommand(t, "--config", config, "runs", "resume", "last").CombinedOutput()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestKilledClient(t *testing.T) {
 // checkOutcomes compares the last run with what the fleet expects of itself and has seen done to it.
 func checkOutcomes(t *testing.T, config, control string, more ...string) {
 	t.Helper()
-	shown, err := command(t, append([]string{"--config", config, "runs", "show", "last", "-o", "json"}, more...)...).Output()
+	shown, err := asCommand(t, append([]string{"--config", config, "runs", "show", "last", "-o", "json"}, more...)...).Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,26 +9,26 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/secret"
 )
 
 // Main runs the command line args and returns the exit code.
 func Main(args []string) int {
-	ctx, stop := interruptible(context.Background())
+	ctx, stop := terminal.Interruptible(context.Background())
 	defer stop()
 	_ = secret.NoDumps() // a system that does not let us runs us all the same
-	return execute(ctx, systemStreams(), args)
+	return execute(ctx, terminal.System(), args)
 }
 
-func execute(ctx context.Context, streams Streams, args []string) int {
+func execute(ctx context.Context, streams terminal.Streams, args []string) int {
 	app := newApp(streams)
 	defer app.close()
 	root := New(app)
@@ -43,11 +43,11 @@ func (a *app) report(err error) int {
 		return exitOK
 	}
 	code := exitCode(err)
-	if quiet := (*silentError)(nil); errors.As(err, &quiet) {
+	if command.Silent(err) {
 		return code
 	}
 	hints := hint.Of(err)
-	if a.out.format == "json" || a.jsonLines {
+	if a.Output.Format == terminal.JSON || a.JSONLines {
 		line, _ := json.Marshal(map[string]any{"v": 1, "type": "error", "exit": code, "error": err.Error(), "hints": hints})
 		fmt.Fprintf(a.streams.Err, "%s\n", line)
 		return code
@@ -85,7 +85,8 @@ Start with the simulated fleet, no Windows needed:
 	root.SetErr(a.streams.Err)
 	root.SetIn(a.streams.In)
 	cobra.MousetrapHelpText = ""
-	a.globalFlags(root)
+	a.GlobalFlags(root)
+	a.prepared(root)
 	root.AddGroup(
 		&cobra.Group{ID: "start", Title: "Start here:"},
 		&cobra.Group{ID: "work", Title: "Repair:"},
@@ -97,58 +98,17 @@ Start with the simulated fleet, no Windows needed:
 		newInventory(a), newPlaybook(a),
 		newPlan(a), newApply(a), newRun(a), newRuns(a), newMedia(a),
 		newKeys(a), newAudit(a),
-		newVersion(a), newExitCodes(a), newCompletion(a),
+		newVersion(a), newExitCodes(), newCompletion(a),
 	)
 	root.SetHelpCommandGroupID("rest")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage(suggestFlag(cmd, err), "see %s --help", cmd.CommandPath())
+		return usage(command.SuggestFlag(cmd, err), "see %s --help", cmd.CommandPath())
 	})
-	styleHelp(root)
+	command.StyleHelp(root)
+	anyFormat(root)
 	return root
 }
 
-// noArgs refuses arguments and, on a command with children, names the nearest one.
-func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	if !cmd.HasSubCommands() {
-		return usage(fmt.Errorf("%s takes no argument, but got %q", cmd.CommandPath(), args[0]), "see %s --help", cmd.CommandPath())
-	}
-	var names []string
-	for _, child := range cmd.Commands() {
-		names = append(names, child.Name())
-	}
-	err := fmt.Errorf("%s knows no command %q", cmd.CommandPath(), args[0])
-	if near := hint.Nearest(args[0], names); near != "" {
-		return usage(err, "did you mean %s %s?", cmd.CommandPath(), near)
-	}
-	return usage(err, "see %s --help", cmd.CommandPath())
-}
-
-func suggestFlag(cmd *cobra.Command, err error) error {
-	word, found := strings.CutPrefix(err.Error(), "unknown flag: --")
-	if !found {
-		return err
-	}
-	var names []string
-	cmd.Flags().VisitAll(func(f *flag) { names = append(names, f.Name) })
-	if near := hint.Nearest(word, names); near != "" {
-		return hint.Wrapf(err, "did you mean --%s?", near)
-	}
-	return err
-}
-
-// exactly is cobra.ExactArgs with the words of the command's use line.
-func exactly(n int, what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == n {
-			return nil
-		}
-		return usage(fmt.Errorf("%s needs %s, but got %d arguments", cmd.CommandPath(), what, len(args)), "see %s --help", cmd.CommandPath())
-	}
-}
-
-func systemStreams() Streams {
-	return Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}.detect()
+func newExitCodes() *cobra.Command {
+	return &cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: command.ExitCodes}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fleetmend/fleetmend/internal/connect"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/remediate/journal"
@@ -264,7 +265,7 @@ func (b *buildFlags) collectorSettings(a *app) (*aboard.Collector, error) {
 	if b.collectorCA == "" || b.collectorToken == "" {
 		return nil, usage(errorf("--collector needs --collector-ca and --collector-token-file"), "see fleetmend media build --help")
 	}
-	ca, err := textfile.Read(b.collectorCA, maxCA)
+	ca, err := textfile.Read(b.collectorCA, connect.MaxCA)
 	if err != nil {
 		return nil, err
 	}

@@ -158,7 +158,7 @@ func (a *app) chooseDisks(ctx context.Context, wanted []string, w writeFlags) ([
 		if len(w.serials) > 0 && !slices.Contains(w.serials, word) {
 			return nil, usage(fmt.Errorf("%s has %q, which is not among --serial %s", d.Path, word, strings.Join(w.serials, ",")), "Look at fleetmend media disks again: is it the right stick?")
 		}
-		if err := a.confirmDisk(d, word, w.yes); err != nil {
+		if err := a.confirmDisk(ctx, d, word, w.yes); err != nil {
 			return nil, err
 		}
 		chosen = append(chosen, d)
@@ -166,7 +166,7 @@ func (a *app) chooseDisks(ctx context.Context, wanted []string, w writeFlags) ([
 	return chosen, nil
 }
 
-func (a *app) confirmDisk(d usb.Disk, word string, yes bool) error {
+func (a *app) confirmDisk(ctx context.Context, d usb.Disk, word string, yes bool) error {
 	if yes {
 		return nil
 	}
@@ -174,7 +174,7 @@ func (a *app) confirmDisk(d usb.Disk, word string, yes bool) error {
 		return usage(errorf("erasing %s needs a confirmation, and there is nobody to ask", d.Path), "add --yes with --serial %s", word)
 	}
 	a.say("%s: %s, %s, holds %s. ALL OF IT WILL BE LOST.", d.Path, oneLine(d.Model), usb.Bytes(d.Size), oneLine(d.Holds()))
-	return a.confirm(false, "", d.Path+" "+word)
+	return a.confirm(ctx, false, "", d.Path+" "+word)
 }
 
 // written says how each stick ended.

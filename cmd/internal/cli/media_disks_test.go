@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/media/usb"
 )
 
@@ -70,7 +71,7 @@ func TestMediaWrite(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out, errs bytes.Buffer
-		app := newApp(Streams{In: strings.NewReader(c.typed), Out: &out, Err: &errs, InTTY: c.typed != "", ErrTTY: c.typed != "", Width: 80})
+		app := newApp(terminal.Streams{In: strings.NewReader(c.typed), Out: &out, Err: &errs, InTTY: c.typed != "", ErrTTY: c.typed != "", Width: 80})
 		app.usb = disks
 		root := New(app)
 		source := filepath.Join(dir, "x.img")

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/question"
 	"github.com/fleetmend/fleetmend/internal/secret"
 	"github.com/fleetmend/fleetmend/remediate/media"
 	"github.com/fleetmend/fleetmend/remediate/media/keybundle"
@@ -36,7 +37,7 @@ func (a *app) buildKeys(ctx context.Context, b buildFlags, s *media.Spec) (err e
 		}
 		source = keyVault{a, b.vault, b.reason}
 	}
-	if s.Passphrase, err = a.passphrase(b.passphraseFile); err != nil {
+	if s.Passphrase, err = a.passphrase(ctx, b.passphraseFile); err != nil {
 		return err
 	}
 	if err := keybundle.CheckPassphrase(s.Passphrase); err != nil { // before a key is revealed
@@ -57,25 +58,15 @@ func (a *app) buildKeys(ctx context.Context, b buildFlags, s *media.Spec) (err e
 	return nil
 }
 
-func (a *app) passphrase(file string) (secret.String, error) {
+func (a *app) passphrase(ctx context.Context, file string) (secret.String, error) {
 	if file != "" {
 		return a.secretFrom(file, "--passphrase-file names a file with the passphrase in its first line")
 	}
 	if !a.canAsk() {
 		return secret.String{}, usage(errors.New("the keys need a passphrase, and there is nobody to ask"), "give --passphrase-file")
 	}
-	first, err := a.streams.askSecret("Passphrase of the keys, to be typed at the machines: ")
-	if err != nil {
-		return secret.String{}, err
-	}
-	again, err := a.streams.askSecret("Once more: ")
-	if err != nil {
-		return secret.String{}, err
-	}
-	if first != again {
-		return secret.String{}, usage(errors.New("the two passphrases differ"), "try again")
-	}
-	return secret.New(first), nil
+	answer, err := a.Ask(ctx, question.Question{ID: "media.passphrase", Kind: question.NewSecret, Text: "Passphrase of the keys, to be typed at the machines"})
+	return answer.Secret, err
 }
 
 // keyFile is a CSV file with a heading: key_id (or KeyID), recovery_password (or RecoveryKey), and machine.

@@ -45,7 +45,7 @@ func (v keyVault) Keys(ctx context.Context, machines []string) ([]keybundle.Key,
 		return nil, coded(exitNothing, hint.Wrap(errorf("the vault holds no password for %s", someOf(missing)),
 			"fleetmend keys sync --passwords brings passwords into the vault; fleetmend keys find shows what is known"))
 	}
-	if v.reason, err = v.a.reasonFor(v.reason); err != nil {
+	if v.reason, err = v.a.reasonFor(ctx, v.reason); err != nil {
 		return nil, err
 	}
 	if err := v.a.unlock(ctx, d, v.access); err != nil {

@@ -121,7 +121,7 @@ func TestMachinesStartOverTheNetwork(t *testing.T) {
 		s.wantEvents(t, "dhcp BIOS is told to start http://10.77.0.10:8080/boot.ipxe?mac="+bootMAC+"&uuid="+bootUUID, "http fetched wimboot", "http fetched boot.wim",
 			"http fetched its own file keys.age", "dhcp BIOS has been started already and is left alone ")
 	})
-	shown := mustRun(t, command(t, "inventory", "show", bootMAC, "--state-dir", n.state))
+	shown := mustRun(t, asCommand(t, "inventory", "show", bootMAC, "--state-dir", n.state))
 	for _, want := range []string{bootMAC, "(pxe, ", bootUUID, "record"} {
 		if !strings.Contains(shown, want) {
 			t.Errorf("inventory show does not say %q:\n%s", want, shown)
@@ -172,8 +172,8 @@ func newNetboot(t *testing.T) *netboot {
 		wimboot = n.wimboot
 	}
 	script("machines/52-54-00-12-34-56/keys.age", "sealed")
-	mustRun(t, command(t, "media", "build", source, "--agent", pe, "-p", "crowdstrike-channel-file-291", "--out", stick, "--state-dir", n.state))
-	mustRun(t, command(t, "media", "bundle", stick, n.bundle, "--add", "/boot/ipxe.efi", "--add", "/usr/lib/ipxe/undionly.kpxe", "--add", wimboot))
+	mustRun(t, asCommand(t, "media", "build", source, "--agent", pe, "-p", "crowdstrike-channel-file-291", "--out", stick, "--state-dir", n.state))
+	mustRun(t, asCommand(t, "media", "bundle", stick, n.bundle, "--add", "/boot/ipxe.efi", "--add", "/usr/lib/ipxe/undionly.kpxe", "--add", wimboot))
 	b, err := os.ReadFile(filepath.Join(n.bundle, "boot.wim"))
 	if err != nil {
 		t.Fatal(err)
@@ -223,7 +223,7 @@ type serving struct {
 func (n *netboot) serve(t *testing.T, args ...string) *serving {
 	t.Helper()
 	s := &serving{done: make(chan struct{}), watch: map[string]chan struct{}{}}
-	s.cmd = command(t, append([]string{"media", "serve", n.bundle, "--address", bootHost, "--json", "--state-dir", n.state}, args...)...)
+	s.cmd = asCommand(t, append([]string{"media", "serve", n.bundle, "--address", bootHost, "--json", "--state-dir", n.state}, args...)...)
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -190,7 +190,7 @@ func (a *app) mediaServe(ctx context.Context, dir string, s serveFlags) error {
 }
 
 func (a *app) showEvent(e pxe.Event) {
-	if a.jsonLines || a.out.format == "json" {
+	if a.jsonLines || a.out.Format == "json" {
 		_ = writeJSONLine(a.streams.Out, e)
 		return
 	}

@@ -6,14 +6,17 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/media/pxe"
 )
 
 func TestServedClientsAreKept(t *testing.T) {
 	var out, errs bytes.Buffer
-	app := newApp(Streams{Out: &out, Err: &errs})
-	app.stateFlag = t.TempDir()
+	app := newApp(terminal.Streams{Out: &out, Err: &errs})
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	t.Setenv("LOCALAPPDATA", t.TempDir())
+	t.Setenv("HOME", t.TempDir())
 	defer app.close()
 	store, err := app.openStore(t.Context())
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/media"
 	"github.com/fleetmend/fleetmend/remediate/media/practice"
 	"github.com/fleetmend/fleetmend/remediate/media/usb"
@@ -52,7 +53,7 @@ func TestMediaVerifyDisk(t *testing.T) {
 	disks := drawer{{Path: stick, Model: "Stick", Serial: "S1", Size: size, Sector: 512, Removable: true, Volumes: []usb.Volume{}}}
 	run := func(args ...string) (int, string, string) {
 		var out, errs bytes.Buffer
-		app := newApp(Streams{In: strings.NewReader(""), Out: &out, Err: &errs, Width: 80})
+		app := newApp(terminal.Streams{In: strings.NewReader(""), Out: &out, Err: &errs, Width: 80})
 		app.usb = disks
 		root := New(app)
 		root.SetArgs(append([]string{"media"}, args...))

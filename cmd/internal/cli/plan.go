@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"io"
-	"os/user"
 	"path/filepath"
 	"strings"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/settings"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/agent"
@@ -84,32 +84,27 @@ func (p *planFlags) rules(cmd *cobra.Command) {
 	f.DurationVar(&p.runTimeout, "run-timeout", 0, "time for the whole run (0: none)")
 }
 
-// defaults takes from the settings what the command line does not say.
-func (p *planFlags) defaults(cmd *cobra.Command, c runConfig) {
+// defaults takes from the settings what the command line does not say. A 0 there is a 0.
+func (p *planFlags) defaults(cmd *cobra.Command, c settings.Run) {
 	text := func(flag string, target *string, value string) {
 		if value != "" && !cmd.Flags().Changed(flag) {
-			*target = value
-		}
-	}
-	count := func(flag string, target *int, value int) {
-		if value != 0 && !cmd.Flags().Changed(flag) {
 			*target = value
 		}
 	}
 	text("waves", &p.waves, c.Waves)
 	text("max-fail", &p.maxFail, c.MaxFail)
 	text("max-unreachable", &p.maxUnreachable, c.MaxUnreachable)
-	count("forks", &p.forks, c.Forks)
-	count("per-site", &p.perSite, c.PerSite)
-	count("per-subnet", &p.perSubnet, c.PerSubnet)
-	if c.Retries != nil {
-		count("retries", &p.retries, *c.Retries)
-	}
-	if c.Soak != 0 && !cmd.Flags().Changed("soak") {
-		p.soak = c.Soak
-	}
-	if c.Timeout != 0 && !cmd.Flags().Changed("machine-timeout") {
-		p.machineTimeout = c.Timeout
+	fromSettings(cmd, "forks", &p.forks, c.Forks)
+	fromSettings(cmd, "per-site", &p.perSite, c.PerSite)
+	fromSettings(cmd, "per-subnet", &p.perSubnet, c.PerSubnet)
+	fromSettings(cmd, "retries", &p.retries, c.Retries)
+	fromSettings(cmd, "soak", &p.soak, c.Soak)
+	fromSettings(cmd, "machine-timeout", &p.machineTimeout, c.Timeout)
+}
+
+func fromSettings[T any](cmd *cobra.Command, flag string, target *T, value *T) {
+	if value != nil && !cmd.Flags().Changed(flag) {
+		*target = *value
 	}
 }
 
@@ -298,13 +293,6 @@ func routeReason(m inventory.Machine) string {
 		return "answered WinRM when probed"
 	}
 	return "was silent when probed; WinRM is tried all the same"
-}
-
-func operator() string {
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return "unknown"
 }
 
 func newPlan(a *app) *cobra.Command {

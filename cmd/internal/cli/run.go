@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fleetmend/fleetmend/internal/question"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
@@ -126,7 +127,7 @@ func (a *app) carryOut(ctx context.Context, p *plan.Plan, c carryFlags) error {
 		if p.Mode == agent.Fix {
 			affected = ", where they are affected"
 		}
-		if err := a.confirm(c.yes, fmt.Sprintf("%s will be changed%s.", machinesText(total), affected), itoa(total)); err != nil {
+		if err := a.confirm(ctx, c.yes, fmt.Sprintf("%s will be changed%s.", machinesText(total), affected), itoa(total)); err != nil {
 			return err
 		}
 	}
@@ -187,10 +188,13 @@ func (a *app) approver() func(context.Context, run.Wave) (bool, error) {
 	if !a.canAsk() {
 		return nil
 	}
-	return func(_ context.Context, w run.Wave) (bool, error) {
-		answer, err := a.streams.ask(fmt.Sprintf("\nwave %d (%s) is over: %s. Go on with %s of wave %d (%s)? Type yes: ",
-			w.Number, w.Name, countsText(w.Counts), machinesText(w.Machines), w.Number+1, w.Next))
-		return answer == "yes", err
+	return func(ctx context.Context, w run.Wave) (bool, error) {
+		_, err := a.Ask(ctx, question.Question{ID: "wave.approve", Kind: question.YesNo, About: w, Text: fmt.Sprintf("wave %d (%s) is over: %s. Go on with %s of wave %d (%s)?",
+			w.Number, w.Name, countsText(w.Counts), machinesText(w.Machines), w.Number+1, w.Next)})
+		if errors.Is(err, question.ErrDeclined) {
+			return false, nil
+		}
+		return err == nil, err
 	}
 }
 
@@ -209,9 +213,9 @@ func (a *app) conclude(ctx context.Context, j *journal.Journal, id string, c car
 	switch {
 	case a.jsonLines:
 		err = writeJSONLine(a.streams.Out, map[string]any{"v": 1, "type": "summary", "run": r})
-	case a.out.format == "json":
+	case a.out.Format == "json":
 		err = rep.WriteJSON(a.streams.Out)
-	case a.out.format == "csv":
+	case a.out.Format == "csv":
 		err = rep.WriteCSV(a.streams.Out)
 	default:
 		err = rep.WriteText(a.streams.Out, a.textOptions())
@@ -273,19 +277,4 @@ func runCode(r *journal.Run, detailed bool) int {
 		return exitChanges
 	}
 	return exitOK
-}
-
-// serviceCode knows the exit codes of typed errors of the services.
-func serviceCode(err error) (int, bool) {
-	var locked *journal.LockedError
-	var unknown *journal.NotFoundError
-	switch {
-	case errors.As(err, &locked):
-		return exitLocked, true
-	case errors.As(err, &unknown):
-		return exitUsage, true
-	case route.ClassOf(err) == route.Auth:
-		return exitAuth, true
-	}
-	return directoryCode(err)
 }

@@ -3,9 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -118,7 +116,7 @@ func newRunsShow(a *app) *cobra.Command {
 				return err
 			}
 			machines = withOutcome(machines, outcomes)
-			if a.out.format == "json" || a.out.format == "yaml" {
+			if a.out.Format == "json" || a.out.Format == "yaml" {
 				return one(a.out, a.streams.Out, map[string]any{"run": r, "machines": machines}, nil)
 			}
 			return list(a.out, a.streams.Out, machines, runMachineColumns)
@@ -366,9 +364,9 @@ func newRunsReport(a *app) *cobra.Command {
 			switch {
 			case written:
 				return nil
-			case a.out.format == "json":
+			case a.out.Format == "json":
 				return rep.WriteJSON(a.streams.Out)
-			case a.out.format == "csv":
+			case a.out.Format == "csv":
 				return rep.WriteCSV(a.streams.Out)
 			}
 			return rep.WriteText(a.streams.Out, a.textOptions())
@@ -400,14 +398,4 @@ func newRunsControl(a *app, control journal.ControlKind, verb, short, said strin
 			return nil
 		},
 	}
-}
-
-func envNoColor() bool { return os.Getenv("NO_COLOR") != "" }
-
-func writeJSONLine(w io.Writer, value any) error {
-	line, err := jsonMarshal(value)
-	if err == nil {
-		_, err = fmt.Fprintf(w, "%s\n", line)
-	}
-	return err
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/secret"
 	"github.com/fleetmend/fleetmend/internal/simfleet"
 )
@@ -24,7 +25,7 @@ func TestPlantedPassword(t *testing.T) {
 	given := givenFiles(t, dir)
 	var printed bytes.Buffer
 	fleetmend := func(args ...string) {
-		code := execute(t.Context(), Streams{In: strings.NewReader(""), Out: &printed, Err: &printed, Width: 80},
+		code := execute(t.Context(), terminal.Streams{In: strings.NewReader(""), Out: &printed, Err: &printed, Width: 80},
 			append([]string{"--config", "fleetmend.yaml", "--log-level", "debug"}, args...))
 		printed.WriteString("exit " + itoa(code) + "\n")
 	}

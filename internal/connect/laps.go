@@ -1,9 +1,10 @@
-package cli
+package connect
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/fleetmend/fleetmend/internal/directory"
@@ -31,31 +32,41 @@ func (o ownAccounts) Do(ctx context.Context, t route.Target, r agent.Request) (a
 	return result, err
 }
 
+// LAPS reads the passwords of local administrators from the directory of the settings.
+func (c *Connector) LAPS(ctx context.Context) (*LAPS, error) {
+	where, err := c.Directory(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	return c.lapsOf(where), nil
+}
+
+func (c *Connector) lapsOf(where directory.Config) *LAPS {
+	reader := &LAPS{where: where, machine: c.Machine}
+	c.own(reader)
+	return reader
+}
+
 // lapsRoute is the route that signs in at every machine with its own local administrator.
-func (a *app) lapsRoute(ctx context.Context, settings winrm.Config) (route.Route, error) {
-	where, _, err := a.directorySettings(nil) // asks for a password now, not in the middle of a run
+func (c *Connector) lapsRoute(ctx context.Context, config winrm.Config) (route.Route, error) {
+	where, err := c.Directory(ctx, nil) // asks for a password now, not in the middle of a run
 	if err != nil {
 		return nil, err
 	}
-	store, err := a.openStore(ctx)
-	if err != nil {
-		return nil, err
-	}
-	reader := &lapsReader{where: where, store: store}
-	a.closers = append(a.closers, reader)
-	settings.Credential = reader.Credential
-	made, err := winrm.New(settings)
+	reader := c.lapsOf(where)
+	config.Credential = reader.Credential
+	made, err := winrm.New(config)
 	if err != nil {
 		return nil, err
 	}
 	return ownAccounts{made}, nil
 }
 
-// lapsReader reads the password of the local administrator of a machine when its turn comes. Nothing is kept: a machine
+// LAPS reads the password of the local administrator of a machine when its turn comes. Nothing is kept: a machine
 // that is asked again is looked up again. It is safe for concurrent use; the directory is asked one machine at a time.
-type lapsReader struct {
-	where directory.Config
-	store *inventory.Store
+type LAPS struct {
+	where   directory.Config
+	machine func(context.Context, string) (inventory.Machine, error)
 
 	mu     sync.Mutex
 	conn   *directory.Conn
@@ -63,19 +74,19 @@ type lapsReader struct {
 }
 
 // Credential is what winrm.Config asks for.
-func (l *lapsReader) Credential(ctx context.Context, t route.Target) (winrm.Credential, error) {
+func (l *LAPS) Credential(ctx context.Context, t route.Target) (winrm.Credential, error) {
 	// The journal keeps the text alone, so the remedy is part of it.
 	refuse := func(class route.Class, err error) (winrm.Credential, error) {
-		if remedy := joined(hint.Of(err)); remedy != "" {
+		if remedy := strings.Join(hint.Of(err), ", "); remedy != "" {
 			err = fmt.Errorf("%w: %s", err, remedy)
 		}
 		return winrm.Credential{}, &route.Error{Class: class, Op: "read the LAPS password", Target: t.Name, Err: err}
 	}
-	m, err := l.store.Machine(ctx, t.ID)
+	m, err := l.machine(ctx, t.ID)
 	if err != nil {
 		return refuse(route.Refused, err)
 	}
-	admin, err := l.read(ctx, &m)
+	admin, err := l.Read(ctx, &m)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
@@ -87,18 +98,19 @@ func (l *lapsReader) Credential(ctx context.Context, t route.Target) (winrm.Cred
 	default:
 		return refuse(route.Denied, err)
 	}
-	return winrm.Credential{User: accountOf(admin), Password: admin.Password}, nil
+	return winrm.Credential{User: AccountOf(admin), Password: admin.Password}, nil
 }
 
-// accountOf names the account: legacy LAPS looks after the built-in one and does not say its name.
-func accountOf(admin ad.LocalAdmin) string {
+// AccountOf names the account: legacy LAPS looks after the built-in one and does not say its name.
+func AccountOf(admin ad.LocalAdmin) string {
 	if admin.Account == "" {
 		return "Administrator"
 	}
 	return admin.Account
 }
 
-func (l *lapsReader) read(ctx context.Context, m *inventory.Machine) (ad.LocalAdmin, error) {
+// Read returns the password of m now.
+func (l *LAPS) Read(ctx context.Context, m *inventory.Machine) (ad.LocalAdmin, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.failed != nil {
@@ -108,7 +120,7 @@ func (l *lapsReader) read(ctx context.Context, m *inventory.Machine) (ad.LocalAd
 	for {
 		if l.conn == nil {
 			conn, err := directory.Dial(ctx, l.where)
-			if code, _ := directoryCode(err); code == exitAuth {
+			if Rejected(err) {
 				l.failed = err
 			}
 			if err != nil {
@@ -117,7 +129,7 @@ func (l *lapsReader) read(ctx context.Context, m *inventory.Machine) (ad.LocalAd
 			l.conn, fresh = conn, true
 		}
 		admin, err := ad.Password(ctx, l.conn, m)
-		if err == nil || isAnswer(err) {
+		if err == nil || IsAnswer(err) {
 			return admin, err
 		}
 		l.drop() // a search that failed may have ended its connection
@@ -128,12 +140,12 @@ func (l *lapsReader) read(ctx context.Context, m *inventory.Machine) (ad.LocalAd
 	}
 }
 
-// isAnswer tells what the directory said from a connection that broke.
-func isAnswer(err error) bool {
+// IsAnswer tells what the directory said from a connection that broke.
+func IsAnswer(err error) bool {
 	return errors.Is(err, ad.ErrEncrypted) || errors.Is(err, ad.ErrNoRight) || errors.Is(err, ad.ErrNoLAPS) || errors.Is(err, ad.ErrNoMachine)
 }
 
-func (l *lapsReader) drop() {
+func (l *LAPS) drop() {
 	if l.conn != nil {
 		_ = l.conn.Close()
 		l.conn = nil
@@ -141,7 +153,7 @@ func (l *lapsReader) drop() {
 }
 
 // Close ends the connection.
-func (l *lapsReader) Close() error {
+func (l *LAPS) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.drop()

@@ -1,10 +1,12 @@
-package cli
+package command
 
 import (
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 )
 
 const usageTemplate = `Usage:{{if .Runnable}}
@@ -30,19 +32,19 @@ EXIT STATUS
 {{.}}{{end}}
 `
 
-// styleHelp gives every command the same help, with examples before flags and its exit codes at the end.
-func styleHelp(root *cobra.Command) {
+// StyleHelp gives every command the same help, with examples before flags and its exit codes at the end.
+func StyleHelp(root *cobra.Command) {
 	root.SetUsageTemplate(usageTemplate)
 	var walk func(*cobra.Command)
 	walk = func(cmd *cobra.Command) {
 		if cmd.HasSubCommands() && cmd.RunE == nil { // without it a mistyped verb would print the help and end with 0
-			cmd.Args, cmd.RunE = noArgs, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+			cmd.Args, cmd.RunE = NoArgs, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 		}
 		if cmd.Annotations == nil {
 			cmd.Annotations = map[string]string{}
 		}
 		if cmd.Runnable() && !cmd.HasSubCommands() && cmd.Annotations["exit"] == "" {
-			exits(cmd)
+			Exits(cmd)
 		}
 		cmd.Example = indent(cmd.Example)
 		for _, child := range cmd.Commands() {
@@ -52,24 +54,25 @@ func styleHelp(root *cobra.Command) {
 	walk(root)
 }
 
-var exitMeaning = map[int]string{
-	exitOK: "all is well", exitError: "an error; the message says which", exitUsage: "the command line is wrong",
-	exitSomeFailed: "some machines failed, could not be reached or are unknown; or some keys or rows were left out", exitAuth: "the credentials were rejected",
-	exitGate: "a gate stopped the run", exitNothing: "the selector matches no machine, or no key fits",
-	exitChanges: "with --detailed-exitcode: there is something to do", exitLocked: "another run holds the journal",
-	exitTimeout: "out of time", exitInterrupted: "interrupted or not confirmed",
+// ExitMeaning says what a code means.
+var ExitMeaning = map[int]string{
+	ExitOK: "all is well", ExitError: "an error; the message says which", ExitUsage: "the command line is wrong",
+	ExitSomeFailed: "some machines failed, could not be reached or are unknown; or some keys or rows were left out", ExitAuth: "the credentials were rejected",
+	ExitGate: "a gate stopped the run", ExitNothing: "the selector matches no machine, or no key fits",
+	ExitChanges: "with --detailed-exitcode: there is something to do", ExitLocked: "another run holds the journal",
+	ExitTimeout: "out of time", ExitInterrupted: "interrupted or not confirmed",
 }
 
-// exits writes the EXIT STATUS section of cmd: 0, 1 and 2 besides the codes given.
-func exits(cmd *cobra.Command, codes ...int) {
+// Exits writes the EXIT STATUS section of cmd: 0, 1 and 2 besides the codes given.
+func Exits(cmd *cobra.Command, codes ...int) {
 	if cmd.Annotations == nil {
 		cmd.Annotations = map[string]string{}
 	}
 	var lines []string
-	codes = append([]int{exitOK, exitError, exitUsage}, codes...)
+	codes = append([]int{ExitOK, ExitError, ExitUsage}, codes...)
 	slices.Sort(codes)
 	for _, code := range codes {
-		lines = append(lines, "  "+pad(itoa(code), 5)+exitMeaning[code])
+		lines = append(lines, "  "+terminal.Pad(terminal.Itoa(code), 5)+ExitMeaning[code])
 	}
 	cmd.Annotations["exit"] = strings.Join(lines, "\n")
 }
@@ -85,11 +88,4 @@ func indent(text string) string {
 		return ""
 	}
 	return strings.Join(lines, "\n")
-}
-
-func pad(text string, width int) string {
-	if len(text) >= width {
-		return text + " "
-	}
-	return text + strings.Repeat(" ", width-len(text))
 }

@@ -1,4 +1,4 @@
-package cli
+package connect
 
 import (
 	"context"
@@ -15,16 +15,8 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker/mssql"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/secret"
+	"github.com/fleetmend/fleetmend/internal/settings"
 )
-
-// mssqlConfig says where Configuration Manager or MBAM keep their keys.
-type mssqlConfig struct {
-	Server       string `yaml:"server"`   // host, host:port or host\instance
-	Database     string `yaml:"database"` // CM_XYZ, or MBAM's
-	User         string `yaml:"user"`     // a login of the server or DOMAIN\user; empty on Windows: who is logged on
-	PasswordFile string `yaml:"password-file"`
-	CA           string `yaml:"ca"` // PEM file of the CA of the server's certificate
-}
 
 // sqlTimeout bounds a connection that nobody answers.
 const sqlTimeout = 15 * time.Second
@@ -38,41 +30,38 @@ type sqlKeys struct {
 	source *mssql.Source
 }
 
-func (a *app) sqlKeys(c mssqlConfig) (bitlocker.Source, error) {
+func sqlSource(ctx context.Context, c *Connector) (bitlocker.Source, error) {
+	m := c.Settings.MSSQL
 	switch {
-	case c.Server == "" || c.Database == "":
-		return nil, usage(errors.New("no key database is configured"), "write a section mssql with server, database, user and password-file into fleetmend.yaml")
-	case c.User == "" && runtime.GOOS != "windows":
-		return nil, usage(errors.New("no user to sign in at the key database with"), "set mssql.user, a login of the server or DOMAIN\\user, and mssql.password-file")
+	case m.Server == "" || m.Database == "":
+		return nil, hint.Mistake(errors.New("no key database is configured"), "write a section mssql with server, database, user and password-file into fleetmend.yaml")
+	case m.User == "" && runtime.GOOS != "windows":
+		return nil, hint.Mistake(errors.New("no user to sign in at the key database with"), "set mssql.user, a login of the server or DOMAIN\\user, and mssql.password-file")
 	}
-	if _, err := os.Stat(c.CA); c.CA != "" && err != nil { // the driver's own words come late and name no setting
+	if _, err := os.Stat(m.CA); m.CA != "" && err != nil { // the driver's own words come late and name no setting
 		return nil, fmt.Errorf("mssql.ca: %w", err)
 	}
 	var password secret.String
-	if c.User != "" {
-		var err error
-		switch {
-		case c.PasswordFile != "":
-			if password, err = a.secretFrom(c.PasswordFile, "mssql.password-file names a file with the password in its first line"); err != nil {
-				return nil, err
-			}
-		case !a.canAsk():
-			return nil, usage(errors.New("no password for the key database, and there is nobody to ask"), "set mssql.password-file")
-		default:
-			typed, err := a.streams.askSecret("Password of " + c.User + " at " + c.Server + ": ")
-			if err != nil {
-				return nil, err
-			}
-			password = secret.New(typed)
+	var err error
+	switch {
+	case m.User == "":
+	case m.PasswordFile != "":
+		if password, err = c.Secret(m.PasswordFile, "mssql.password-file names a file with the password in its first line"); err != nil {
+			return nil, err
+		}
+	default:
+		password, err = c.password(ctx, "mssql.password", "Password of "+m.User+" at "+m.Server, "no password for the key database, and there is nobody to ask", "set mssql.password-file")
+		if err != nil {
+			return nil, err
 		}
 	}
-	s := &sqlKeys{name: "mssql:" + strings.ToLower(c.Server+"/"+c.Database), url: c.url(password)}
-	a.closers = append(a.closers, s)
+	s := &sqlKeys{name: "mssql:" + strings.ToLower(m.Server+"/"+m.Database), url: sqlURL(m, password)}
+	c.own(s)
 	return s, nil
 }
 
-// url is the connection as go-mssqldb takes it. It holds the password, and goes nowhere but there.
-func (c mssqlConfig) url(password secret.String) secret.String {
+// sqlURL is the connection as go-mssqldb takes it. It holds the password, and goes nowhere but there.
+func sqlURL(c settings.MSSQL, password secret.String) secret.String {
 	host, instance, _ := strings.Cut(c.Server, `\`)
 	u := url.URL{Scheme: "sqlserver", Host: host, Path: instance}
 	if c.User != "" {

@@ -1,0 +1,314 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fleetmend/fleetmend/bitlocker"
+	"github.com/fleetmend/fleetmend/bitlocker/audit"
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	"github.com/fleetmend/fleetmend/internal/connect"
+	coredesk "github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/directory"
+	"github.com/fleetmend/fleetmend/internal/secret"
+	"github.com/fleetmend/fleetmend/internal/settings"
+	"github.com/fleetmend/fleetmend/inventory"
+	"github.com/fleetmend/fleetmend/inventory/ad"
+	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/media/usb"
+	"github.com/fleetmend/fleetmend/remediate/route"
+)
+
+// This file holds the names under which the nouns that still live in this package know what command, terminal and desk have.
+// A noun that moves into a package of its own takes its use of them along; the file goes with the last one.
+
+type (
+	output      = terminal.Output
+	config      = settings.Settings
+	winrmConfig = settings.WinRM
+	access      struct {
+		passphraseFile, identity string
+		keyring                  bool
+	}
+)
+
+const (
+	exitOK          = command.ExitOK
+	exitError       = command.ExitError
+	exitUsage       = command.ExitUsage
+	exitSomeFailed  = command.ExitSomeFailed
+	exitAuth        = command.ExitAuth
+	exitGate        = command.ExitGate
+	exitNothing     = command.ExitNothing
+	exitChanges     = command.ExitChanges
+	exitLocked      = command.ExitLocked
+	exitTimeout     = command.ExitTimeout
+	exitInterrupted = command.ExitInterrupted
+)
+
+var (
+	errorf   = fmt.Errorf
+	silently = command.Silently
+	coded    = command.Coded
+	usage    = command.Usage
+	exitCode = command.ExitCode
+	exits    = command.Exits
+	exactly  = command.Exactly
+	noArgs   = command.NoArgs
+	complete = command.Complete
+	first    = command.First
+
+	completing    = command.Completing
+	exitMeaning   = command.ExitMeaning
+	itoa          = terminal.Itoa
+	counted       = terminal.Counted
+	machinesText  = terminal.Machines
+	ago           = terminal.Ago
+	span          = terminal.Span
+	joined        = terminal.Joined
+	wrapped       = terminal.Wrapped
+	pad           = terminal.Pad
+	oneLine       = terminal.OneLine
+	writeJSON     = terminal.WriteJSON
+	writeYAML     = terminal.WriteYAML
+	writeJSONLine = terminal.WriteJSONLine
+	trusted       = connect.Trusted
+
+	readIdentities = coredesk.Identities
+	sourceKinds    = connect.KeyKinds()
+)
+
+// column is terminal.Column, written without its names.
+type column[T any] struct {
+	title string
+	wide  bool
+	cell  func(T) string
+}
+
+func list[T any](o output, w io.Writer, items []T, columns []column[T]) error {
+	named := make([]terminal.Column[T], len(columns))
+	for i, c := range columns {
+		named[i] = terminal.Column[T]{Title: c.title, Wide: c.wide, Cell: c.cell}
+	}
+	return terminal.List(o, w, items, named)
+}
+
+func one(o output, w io.Writer, value any, text func(io.Writer) error) error {
+	return terminal.One(o, w, value, text)
+}
+
+// app is the context of the commands of this package.
+type app struct {
+	*command.Context
+
+	streams   terminal.Streams
+	out       output
+	jsonLines bool
+	quiet     bool
+	noColor   bool
+	logger    *slog.Logger
+	usb       usb.System
+	store     *inventory.Store
+	closers   closers
+}
+
+// closers gives what is to be closed to the context.
+type closers struct{ *command.Context }
+
+func newApp(streams terminal.Streams) *app {
+	a := &app{Context: command.NewContext(streams, version), streams: streams}
+	a.closers = closers{a.Context}
+	return a
+}
+
+// prepared takes over what the global flags say.
+func (a *app) prepared(cmd *cobra.Command) {
+	before := cmd.PersistentPreRunE
+	cmd.PersistentPreRunE = func(cmd *cobra.Command, args []string) error {
+		if a.usb != nil {
+			a.Disks = a.usb
+		}
+		err := before(cmd, args)
+		a.out, a.jsonLines, a.quiet, a.noColor, a.logger, a.streams = a.Output, a.JSONLines, a.Quiet, a.NoColor, a.Logger, a.Streams
+		return err
+	}
+}
+
+func (a *app) close()                         { a.Close() }
+func (a *app) canAsk() bool                   { return a.CanAsk() }
+func (a *app) say(format string, args ...any) { a.Say(format, args...) }
+func (a *app) warn(text string)               { a.Say("remark: %s", oneLine(text)) }
+
+func (a *app) confirm(ctx context.Context, yes bool, text, word string) error {
+	return a.Confirm(ctx, yes, text, word)
+}
+
+func (a *app) config() (config, error) {
+	d, err := a.Desk()
+	if err != nil {
+		return config{}, err
+	}
+	return d.Settings, nil
+}
+
+func (a *app) stateFolder() (string, error) {
+	d, err := a.Desk()
+	if err != nil {
+		return "", err
+	}
+	return d.Folder()
+}
+
+func (a *app) openStore(ctx context.Context) (*inventory.Store, error) {
+	d, err := a.Desk()
+	if err != nil {
+		return nil, err
+	}
+	a.store, err = d.Inventory(ctx)
+	return a.store, err
+}
+
+func (a *app) openJournal(ctx context.Context) (*journal.Journal, error) {
+	d, err := a.Desk()
+	if err != nil {
+		return nil, err
+	}
+	return d.Journal(ctx)
+}
+
+// desk is the vault with its audit.
+type desk struct {
+	*bitlocker.Vault
+	audit *audit.Log
+}
+
+func (a *app) openDesk(ctx context.Context) (*desk, error) {
+	d, err := a.Desk()
+	if err != nil {
+		return nil, err
+	}
+	vault, err := d.Vault(ctx)
+	if err != nil {
+		return nil, err
+	}
+	log, err := d.Audit(ctx)
+	return &desk{vault, log}, err
+}
+
+func (a *app) openAudit(ctx context.Context) (*audit.Log, error) {
+	d, err := a.Desk()
+	if err != nil {
+		return nil, err
+	}
+	return d.Audit(ctx)
+}
+
+func (a *app) operator() (audit.Operator, error) {
+	d, err := a.Desk()
+	if err != nil {
+		return audit.Operator{}, err
+	}
+	return d.Auditor()
+}
+
+func (w *access) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&w.passphraseFile, "passphrase-file", "", "file with the vault's passphrase in its first line (default: you are asked)")
+	cmd.Flags().StringVar(&w.identity, "identity", "", "age identity file that unlocks the vault")
+	cmd.Flags().BoolVar(&w.keyring, "keyring", false, "unlock the vault with your keyring, and with nothing else")
+	cmd.MarkFlagsMutuallyExclusive("passphrase-file", "identity", "keyring")
+}
+
+func (a *app) unlock(ctx context.Context, _ *desk, w access) error {
+	d, err := a.Desk()
+	if err != nil {
+		return err
+	}
+	return d.Unlock(ctx, coredesk.Access{PassphraseFile: w.passphraseFile, Identity: w.identity, Keyring: w.keyring})
+}
+
+func (a *app) reasonFor(ctx context.Context, reason string) (string, error) {
+	return a.reasonWhy(ctx, reason, "Why is the key needed", "a reason is needed before a key leaves the vault, and nothing was shown")
+}
+
+func (a *app) reasonWhy(ctx context.Context, reason, text, missing string) (string, error) {
+	d, err := a.Desk()
+	if err != nil {
+		return "", err
+	}
+	return d.Reason(ctx, reason, text, missing)
+}
+
+func (a *app) keySources(ctx context.Context, kind string) ([]bitlocker.Source, error) {
+	d, err := a.Desk()
+	if err != nil {
+		return nil, err
+	}
+	return d.Connect.KeySources(ctx, kind)
+}
+
+func (a *app) keySource(ctx context.Context, name string) (bitlocker.Source, error) {
+	d, err := a.Desk()
+	if err != nil {
+		return nil, err
+	}
+	return d.Connect.KeySource(ctx, name)
+}
+
+func operator() string { return (*coredesk.Desk)(nil).Operator() }
+
+func onFirstInterrupt(ctx context.Context, announce func(string), stop func()) func() {
+	return terminal.OnFirstInterrupt(ctx, stop, func() {
+		announce("stopping at once: machines in flight go on by themselves, and what became of them is asked when the run is resumed")
+	})
+}
+
+func (a *app) winrmRoute(ctx context.Context, passwordFile string) (route.Route, error) {
+	d, err := a.Desk()
+	if err != nil {
+		return nil, err
+	}
+	return d.Connect.Route(ctx, "winrm", connect.RouteOptions{PasswordFile: passwordFile})
+}
+
+func (a *app) directorySource(ctx context.Context, dcs []string) (*ad.Source, error) {
+	d, err := a.Desk()
+	if err != nil {
+		return nil, err
+	}
+	return d.Connect.Computers(ctx, dcs)
+}
+
+func (a *app) directorySettings(ctx context.Context, dcs []string) (directory.Config, settings.Directory, error) {
+	d, err := a.Desk()
+	if err != nil {
+		return directory.Config{}, settings.Directory{}, err
+	}
+	c, err := d.Connect.Directory(ctx, dcs)
+	return c, d.Settings.Directory, err
+}
+
+func (a *app) secretFrom(file, advice string) (secret.String, error) {
+	d, err := a.Desk()
+	if err != nil {
+		return secret.String{}, err
+	}
+	return d.Connect.Secret(file, advice)
+}
+
+func envNoColor() bool { return os.Getenv("NO_COLOR") != "" }
+
+// anyFormat lets the commands of this package, which do not say yet which formats they have, take every -o.
+func anyFormat(cmd *cobra.Command) {
+	if cmd.Annotations["formats"] == "" {
+		command.Formats(cmd, terminal.Formats...)
+	}
+	for _, child := range cmd.Commands() {
+		anyFormat(child)
+	}
+}

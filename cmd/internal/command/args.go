@@ -1,0 +1,95 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
+)
+
+// NoArgs refuses arguments and, on a command with children, names the nearest one.
+func NoArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if !cmd.HasSubCommands() {
+		return Usage(fmt.Errorf("%s takes no argument, but got %q", cmd.CommandPath(), args[0]), "see %s --help", cmd.CommandPath())
+	}
+	var names []string
+	for _, child := range cmd.Commands() {
+		names = append(names, child.Name())
+	}
+	err := fmt.Errorf("%s knows no command %q", cmd.CommandPath(), args[0])
+	if near := hint.Nearest(args[0], names); near != "" {
+		return Usage(err, "did you mean %s %s?", cmd.CommandPath(), near)
+	}
+	return Usage(err, "see %s --help", cmd.CommandPath())
+}
+
+// Exactly is cobra.ExactArgs with the words of the command's use line.
+func Exactly(n int, what string) cobra.PositionalArgs { return Between(n, n, what) }
+
+// Between wants from least to most arguments.
+func Between(least, most int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= least && len(args) <= most {
+			return nil
+		}
+		return Usage(fmt.Errorf("%s needs %s, but got %d arguments", cmd.CommandPath(), what, len(args)), "see %s --help", cmd.CommandPath())
+	}
+}
+
+// SuggestFlag names the flag that was meant.
+func SuggestFlag(cmd *cobra.Command, err error) error {
+	word, found := strings.CutPrefix(err.Error(), "unknown flag: --")
+	if !found {
+		return err
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *Flag) { names = append(names, f.Name) })
+	if near := hint.Nearest(word, names); near != "" {
+		return hint.Wrapf(err, "did you mean --%s?", near)
+	}
+	return err
+}
+
+// Complete completes a flag with words.
+func Complete(cmd *cobra.Command, flag string, words ...string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// Completer completes an argument or a flag.
+type Completer = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective)
+
+// Completing bounds what a completion may cost; on an error nothing is offered.
+func Completing(offer func(context.Context, string) ([]string, error)) Completer {
+	return func(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
+		defer cancel()
+		words, err := offer(ctx, prefix)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		var fitting []string
+		for _, word := range words {
+			if strings.HasPrefix(strings.ToLower(word), strings.ToLower(prefix)) && len(fitting) < 200 {
+				fitting = append(fitting, word)
+			}
+		}
+		return fitting, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// First completes the first argument only.
+func First(c Completer) Completer {
+	return func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return c(cmd, args, prefix)
+	}
+}

@@ -1,0 +1,44 @@
+// Package terminal is how the command line talks with the person at it: streams, questions, lists, the status line, texts.
+//
+// [New] makes a [Terminal] of three streams. [Terminal.Ask] puts a question and ends with its context, with the terminal as it
+// was; [List] and [One] print data in the format of -o. What goes to Out is data, what goes to Err is talk. The package opens
+// no store, decides nothing, and knows no exit code.
+package terminal
+
+import (
+	"io"
+	"os"
+
+	"golang.org/x/term"
+)
+
+// Streams are the three standard streams with what is known of them. Every decision about how to print asks here.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+	InTTY    bool
+	OutTTY   bool
+	ErrTTY   bool
+	Width    int // columns of the terminal, 80 where there is none
+}
+
+// System are the streams of this process.
+func System() Streams {
+	s := Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+	s.InTTY, s.OutTTY, s.ErrTTY = isTerminal(s.In), isTerminal(s.Out), isTerminal(s.Err)
+	s.Width = 80
+	for _, stream := range []any{s.Err, s.Out} {
+		if f, ok := stream.(*os.File); ok {
+			if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+				s.Width = width
+				break
+			}
+		}
+	}
+	return s
+}
+
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

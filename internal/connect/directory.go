@@ -1,0 +1,87 @@
+package connect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/fleetmend/fleetmend/internal/directory"
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/settings"
+	"github.com/fleetmend/fleetmend/inventory/ad"
+)
+
+// Directory turns the section directory of the settings into what a connection needs. It reads the password file, or asks
+// where a person can be asked. dcs replace those of the settings.
+func (c *Connector) Directory(ctx context.Context, dcs []string) (directory.Config, error) {
+	d := c.Settings.Directory
+	if d.Domain == "" {
+		return directory.Config{}, hint.Mistake(errors.New("no directory is configured"), "write a section directory with domain, user and password-file into fleetmend.yaml; README.md shows one")
+	}
+	if len(dcs) > 0 {
+		d.DC = dcs
+	}
+	out := directory.Config{Domain: d.Domain, Method: directory.Method(d.Bind), Logger: c.Logger}
+	if d.Bind == "sspi" {
+		out.Method, out.Credential.LoggedOn = directory.KerberosLDAPS, true
+	}
+	for _, text := range d.DC {
+		dc, err := directory.ParseDC(text)
+		if err != nil {
+			return out, hint.Mistake(fmt.Errorf("directory.dc: %w", err), "")
+		}
+		out.DCs = append(out.DCs, dc)
+	}
+	var err error
+	if out.RootCAs, err = Trusted(d.CA); err != nil {
+		return out, fmt.Errorf("directory.ca: %w", err)
+	}
+	if out.Credential.LoggedOn {
+		return out, nil
+	}
+	return out, c.directoryCredential(ctx, d, &out.Credential)
+}
+
+func (c *Connector) directoryCredential(ctx context.Context, d settings.Directory, out *directory.Credential) error {
+	out.User, out.Keytab, out.CCache = d.User, d.Keytab, d.CCache
+	if d.Keytab != "" || d.CCache != "" {
+		return nil
+	}
+	if d.User == "" {
+		return hint.Mistake(errors.New("no user to sign in at the directory with"), "set directory.user in the file of settings, e.g. user: reader@%s", d.Domain)
+	}
+	var err error
+	if d.PasswordFile == "" {
+		out.Password, err = c.password(ctx, "directory.password", "Password of "+d.User, "no password for "+d.User, "set directory.password-file, keytab or ccache")
+		return err
+	}
+	out.Password, err = c.Secret(d.PasswordFile, "directory.password-file names a file with the password in its first line")
+	return err
+}
+
+// Computers is the source of machines in the directory of the settings. dcs replace the domain controllers of the settings.
+func (c *Connector) Computers(ctx context.Context, dcs []string) (*ad.Source, error) {
+	config, err := c.Directory(ctx, dcs)
+	if err != nil {
+		return nil, err
+	}
+	d := c.Settings.Directory
+	s := &ad.Source{Config: config, Bases: d.OUs, Groups: d.Groups, Forest: d.Forest}
+	if d.Base != "" {
+		s.Bases = append([]string{d.Base}, s.Bases...)
+	}
+	return s, nil
+}
+
+// Rejected reports whether err is a directory's refusal of the credentials, which are tried no second time.
+func Rejected(err error) bool {
+	var failure *directory.Error
+	if !errors.As(err, &failure) {
+		return false
+	}
+	switch failure.Kind {
+	case directory.WrongPassword, directory.PasswordExpired, directory.Locked, directory.Disabled:
+		return true
+	}
+	return false
+}
