@@ -33,12 +33,13 @@ import (
 // Options say what a desk is made of.
 type Options struct {
 	Settings settings.Settings
-	State    string         // folder of the stores; "": that of the settings, else the usual one
-	Ask      question.Asker // nil: nobody can be asked
-	Tell     func(string)   // a line for whoever waits; nil: dropped
-	Disks    usb.System     // nil: the disks of this computer
-	Logger   *slog.Logger   // nil: none
-	Version  string         // of fleetmend
+	State    string                 // folder of the stores; "": that of the settings
+	Usual    func() (string, error) // the folder where neither says one; nil: there is none
+	Ask      question.Asker         // nil: nobody can be asked
+	Tell     func(string)           // a line for whoever waits; nil: dropped
+	Disks    usb.System             // nil: the disks of this computer
+	Logger   *slog.Logger           // nil: none
+	Version  string                 // of fleetmend
 	Now      func() time.Time
 }
 
@@ -91,7 +92,10 @@ func (d *Desk) Folder() (string, error) {
 	}
 	if dir == "" {
 		var err error
-		if dir, err = settings.StateDir(); err != nil {
+		if d.Usual == nil {
+			return "", hint.Mistake(errors.New("no folder for the inventory and the journal"), "give one with --state-dir")
+		}
+		if dir, err = d.Usual(); err != nil {
 			return "", err
 		}
 	}

@@ -1,6 +1,6 @@
 // Package settings reads fleetmend.yaml, strictly: a key that nobody knows is refused with its line and the nearest known key.
 //
-// [Load] reads a file, or the first one at the usual places; [StateDir] is where the stores live when nothing is said. Paths
+// [Load] reads a file, or the first one at the usual places. Paths
 // come back absolute: they are relative to the file. A number for which 0 means something is a pointer, nil where the file does
 // not say it. The package reads no password and no environment but where the system keeps such files, and it writes nothing.
 package settings

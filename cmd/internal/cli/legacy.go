@@ -143,7 +143,6 @@ func (a *app) prepared(cmd *cobra.Command) {
 func (a *app) close()                         { a.Close() }
 func (a *app) canAsk() bool                   { return a.CanAsk() }
 func (a *app) say(format string, args ...any) { a.Say(format, args...) }
-func (a *app) warn(text string)               { a.Say("remark: %s", oneLine(text)) }
 
 func (a *app) confirm(ctx context.Context, yes bool, text, word string) error {
 	return a.Confirm(ctx, yes, text, word)
@@ -155,14 +154,6 @@ func (a *app) config() (config, error) {
 		return config{}, err
 	}
 	return d.Settings, nil
-}
-
-func (a *app) stateFolder() (string, error) {
-	d, err := a.Desk()
-	if err != nil {
-		return "", err
-	}
-	return d.Folder()
 }
 
 func (a *app) openStore(ctx context.Context) (*inventory.Store, error) {

@@ -154,7 +154,7 @@ func (c *Context) Desk() (*desk.Desk, error) {
 		return nil, err
 	}
 	made, err := desk.New(desk.Options{
-		Settings: s, State: c.stateFlag, Ask: c, Disks: c.Disks, Logger: c.Logger, Version: c.Version,
+		Settings: s, State: c.stateFlag, Usual: stateDir, Ask: c, Disks: c.Disks, Logger: c.Logger, Version: c.Version,
 		Tell: func(text string) { c.Say("%s", text) },
 	})
 	if err != nil {

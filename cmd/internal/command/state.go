@@ -1,4 +1,4 @@
-package settings
+package command
 
 import (
 	"fmt"
@@ -9,8 +9,8 @@ import (
 	"github.com/fleetmend/fleetmend/internal/hint"
 )
 
-// StateDir is where inventory and journal live when nothing is said.
-func StateDir() (string, error) {
+// stateDir is where inventory and journal live when nothing is said.
+func stateDir() (string, error) {
 	dir, err := os.Getenv("XDG_STATE_HOME"), error(nil)
 	switch {
 	case dir != "":
