@@ -1,0 +1,54 @@
+# Hands a request to the agent: bootstrap and all, in a session of its own.
+$script:bootstrapFile = Join-Path (Split-Path $PSScriptRoot -Parent) 'bootstrap.ps1'
+$script:bootstrap = [IO.File]::ReadAllText($script:bootstrapFile)
+$script:agentLines = @([IO.File]::ReadAllLines($Agent))
+$script:shell = (Get-Process -Id $PID).Path
+$script:sessionState = [Management.Automation.Runspaces.InitialSessionState]::CreateDefault2()
+function Get-Envelope([string]$Scratch, $Test, $Step) {
+    $request = @{ run = (Get-Field $Step 'run' 'r-1'); nonce = 'n-1'; mode = $Step.mode; root = (Get-Field $Test 'root' ''); playbook = $Test.playbook }
+    $json = ConvertTo-Json -InputObject $request -Depth 20 -Compress
+    if ($script:onWindows) { $json = Convert-Playbook $Scratch $json }
+    $json = [regex]::Replace($json, '[^\x20-\x7e]', { param($m) '\u{0:x4}' -f [int][char]$m.Value })
+    $parts = @([regex]::Matches($json, '.{1,400}') | ForEach-Object { $_.Value })
+    return @("fleetmend/1 $($script:agentLines.Count) $($parts.Count)") + $script:agentLines + $parts + @('fleetmend/end')
+}
+# What comes before the bootstrap: the stand-ins, the culture, and last the language mode.
+function Get-Prelude([string]$Scratch) {
+    $prelude = ''
+    if ($script:Culture -ne '') {
+        $prelude += "`$culture = [Globalization.CultureInfo]::GetCultureInfo('$($script:Culture)')`n"
+        $prelude += "[Threading.Thread]::CurrentThread.CurrentCulture = `$culture; [Threading.Thread]::CurrentThread.CurrentUICulture = `$culture`n"
+    }
+    if ($script:onWindows) { $prelude += "`$env:ProgramData = '$(Join-Path $Scratch 'ProgramData')'`n" }
+    else { $prelude += ". '$(Join-Path $PSScriptRoot 'windows.ps1')' -Scratch '$Scratch'`n" }
+    if ($script:LanguageMode -eq 'Constrained') { $prelude += "`$ExecutionContext.SessionState.LanguageMode = 'ConstrainedLanguage'`n" }
+    return $prelude
+}
+# @{ output = lines of standard output; code = exit code }
+function Invoke-Agent([string]$Scratch, $Test, $Step, [bool]$Spawned) {
+    $lines = Get-Envelope $Scratch $Test $Step
+    if ($Spawned) {
+        $command = [Convert]::ToBase64String([Text.Encoding]::Unicode.GetBytes((Get-Prelude $Scratch) + $script:bootstrap))
+        $output = @($lines | & $script:shell -NoLogo -NoProfile -NonInteractive -EncodedCommand $command)
+        return @{ output = $output; code = $LASTEXITCODE }
+    }
+    $kept = @{}
+    foreach ($name in 'SystemRoot', 'SystemDrive', 'ProgramData') { $kept[$name] = [Environment]::GetEnvironmentVariable($name) }
+    $session = [Management.Automation.Runspaces.RunspaceFactory]::CreateRunspace($script:sessionState)
+    $session.Open()
+    $one = [Management.Automation.PowerShell]::Create()
+    $one.Runspace = $session
+    try {
+        # A script file that exits ends alone and leaves its code; what it writes to the error stream is nothing a result has.
+        $text = (Get-Prelude $Scratch) + "`$lines | & '$($script:bootstrapFile)'`n`$global:FleetmendCode = `$LASTEXITCODE"
+        $session.SessionStateProxy.SetVariable('lines', $lines)
+        $output = @($one.AddScript($text).Invoke())
+        if ($one.Streams.Error.Count -gt 0) { throw "said on stderr: $($one.Streams.Error[0])" }
+        return @{ output = $output; code = [int]$session.SessionStateProxy.GetVariable('FleetmendCode') }
+    }
+    finally {
+        $one.Dispose()
+        $session.Dispose()
+        foreach ($name in $kept.Keys) { [Environment]::SetEnvironmentVariable($name, $kept[$name]) }
+    }
+}

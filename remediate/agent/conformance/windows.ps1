@@ -1,0 +1,221 @@
+# A Windows for the agent where there is none: a drive C:, a registry, a service controller, WMI and Windows' tools, no kinder than the
+# real ones. Functions win over cmdlets of the same name. Loaded into the agent's session before its language mode is set: they keep Full.
+# All state lies in files beside the folder that is C:, so that a killed agent leaves what it did. remediate/agent/conformance/machine.ps1
+# writes and reads the same files.
+param([Parameter(Mandatory)][string]$Scratch)
+. (Join-Path $PSScriptRoot 'registry.ps1')
+$global:StandIn = @{ Scratch = $Scratch; Plus = (ConvertFrom-Json -InputObject ([IO.File]::ReadAllText("$Scratch.plus"))) }
+[void](New-PSDrive -Name C -PSProvider FileSystem -Root $Scratch -Scope Global)
+$env:SystemRoot = "$Scratch/Windows"
+$env:SystemDrive = 'C:'
+$env:ProgramData = 'C:\ProgramData'
+if ([IO.Directory]::Exists("$Scratch.D")) {
+    [void](New-PSDrive -Name D -PSProvider FileSystem -Root "$Scratch.D" -Scope Global)
+    if ([IO.Directory]::Exists("$Scratch.D/Windows")) {
+        $env:SystemRoot = 'D:\Windows'
+        $env:SystemDrive = 'D:'
+    }
+}
+function Read-StandIn([string]$Kind) {
+    $all = New-Object 'System.Collections.Generic.Dictionary[string,object]' ([StringComparer]::OrdinalIgnoreCase)
+    foreach ($entry in (ConvertFrom-Json -InputObject ([IO.File]::ReadAllText("$($StandIn.Scratch).$Kind"))).PSObject.Properties) {
+        if ($Kind -cne 'registry') {
+            $all[$entry.Name] = $entry.Value
+            continue
+        }
+        $values = New-Object 'System.Collections.Generic.Dictionary[string,string]' ([StringComparer]::OrdinalIgnoreCase)
+        foreach ($value in $entry.Value.PSObject.Properties) { $values[$value.Name] = $value.Value }
+        $all[$entry.Name] = $values
+    }
+    return , $all
+}
+function Save-StandIn([string]$Kind, $All) {
+    [IO.File]::WriteAllText("$($StandIn.Scratch).$Kind", (ConvertTo-Json -InputObject $All -Depth 6 -Compress))
+}
+function Test-Plus([string]$Name) {
+    $property = $StandIn.Plus.PSObject.Properties[$Name]
+    return ($null -ne $property) -and ($property.Value -ne $false)
+}
+
+# --- registry -----------------------------------------------------------------------------------------------------------------------
+function Test-RegistryPath([string]$Path) { return $Path.StartsWith('Registry::', [StringComparison]::OrdinalIgnoreCase) }
+# The values of a key; $null where there is none. The provider takes a slash in a key's name for a backslash (PowerShell issue 5536).
+function Get-StandInKey($All, [string]$Path) {
+    $key = $Path.Substring(10)
+    if ($key.Contains('/') -and (Test-Plus 'slash-is-backslash')) { return $null }
+    $values = $null
+    if ($All.TryGetValue($key, [ref]$values)) { return , $values }
+    return $null
+}
+function Test-Path { [CmdletBinding()] param([string[]]$LiteralPath, $PathType = 'Any')
+    if (-not (Test-RegistryPath $LiteralPath[0])) { return (Microsoft.PowerShell.Management\Test-Path @PSBoundParameters) }
+    return ($null -ne (Get-StandInKey (Read-StandIn 'registry') $LiteralPath[0]))
+}
+function Get-ItemProperty { [CmdletBinding()] param([string]$LiteralPath, [string[]]$Name)
+    if (-not (Test-RegistryPath $LiteralPath)) { return (Microsoft.PowerShell.Management\Get-ItemProperty @PSBoundParameters) }
+    $values = Get-StandInKey (Read-StandIn 'registry') $LiteralPath
+    if ($null -eq $values) {
+        Write-Error "Cannot find path '$LiteralPath' because it does not exist."
+        return
+    }
+    $names = @($values.Keys)
+    if ($null -ne $Name) { $names = @($names | Where-Object { $Name -contains $_ }) }
+    if ($names.Count -eq 0) {
+        if ($null -ne $Name) { Write-Error "Property $Name does not exist at path $LiteralPath." }
+        return
+    }
+    $all = New-Object PSObject
+    # One value that cannot be read spoils them all, unless it is not asked for.
+    foreach ($one in $names) { Add-Member -InputObject $all -MemberType NoteProperty -Name $one -Value (ConvertFrom-Raw $values[$one]) }
+    $all
+}
+function Set-ItemProperty { [CmdletBinding()] param([string]$LiteralPath, [string]$Name, $Value, $Type)
+    if (-not (Test-RegistryPath $LiteralPath)) { return (Microsoft.PowerShell.Management\Set-ItemProperty @PSBoundParameters) }
+    $known = @{ DWord = 'dword'; QWord = 'qword'; String = 'string'; ExpandString = 'expand-string'; MultiString = 'multi-string'; Binary = 'binary'; None = 'none' }
+    $all = Read-StandIn 'registry'
+    $values = Get-StandInKey $all $LiteralPath
+    if ($null -eq $values) {
+        Write-Error "Cannot find path '$LiteralPath' because it does not exist."
+        return
+    }
+    $values[$Name] = ConvertTo-Raw $known[[string]$Type] $Value
+    Save-StandIn 'registry' $all
+}
+function New-ItemProperty { [CmdletBinding()] param([string]$LiteralPath, [string]$Name, $Value, $PropertyType, [switch]$Force)
+    Set-ItemProperty -LiteralPath $LiteralPath -Name $Name -Value $Value -Type $PropertyType
+}
+function Remove-ItemProperty { [CmdletBinding()] param([string]$LiteralPath, [string]$Name)
+    $all = Read-StandIn 'registry'
+    $values = Get-StandInKey $all $LiteralPath
+    # The default value is not found by its name.
+    if ($null -eq $values -or $Name -eq '(default)' -or -not $values.Remove($Name)) {
+        Write-Error "Property $Name does not exist at path $LiteralPath."
+        return
+    }
+    Save-StandIn 'registry' $all
+}
+
+# --- services -----------------------------------------------------------------------------------------------------------------------
+function Get-StandInService([string]$Name) {
+    $all = Read-StandIn 'services'
+    foreach ($one in $all.Keys) { if ($one.Equals($Name, [StringComparison]::OrdinalIgnoreCase)) { return $one } }
+    return ''
+}
+function Set-StandInService([string]$Name, [string]$Status) {
+    $all = Read-StandIn 'services'
+    $all[$Name] = $Status
+    Save-StandIn 'services' $all
+}
+# What depends on a service, and what depends on that.
+function Get-StandInDependent([string]$Name) {
+    $all = Read-StandIn 'dependents'
+    $below = $null
+    if (-not $all.TryGetValue($Name, [ref]$below)) { return }
+    foreach ($one in @($below)) {
+        [string]$one
+        Get-StandInDependent ([string]$one)
+    }
+}
+# The number that the controller read at the last start of the machine, or was told since; the registry's where the case says nothing.
+function Get-ControllerStart([string]$Name) {
+    $start = $null
+    if ((Read-StandIn 'scm').TryGetValue($Name, [ref]$start)) { return [int]$start }
+    $values = Get-StandInKey (Read-StandIn 'registry') "Registry::HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\$Name"
+    if ($null -eq $values -or -not $values.ContainsKey('Start')) { return 3 }
+    return [int](ConvertFrom-Raw $values['Start'])
+}
+function New-ServiceObject([string]$Name) {
+    $words = @{ 0 = 'Boot'; 1 = 'System'; 2 = 'Automatic'; 3 = 'Manual'; 4 = 'Disabled' }
+    $service = New-Object PSObject -Property @{
+        Name = $Name; Status = [string](Read-StandIn 'services')[$Name]; StartType = $words[(Get-ControllerStart $Name)]; DependentServices = @()
+    }
+    $service.DependentServices = @(Get-StandInDependent $Name | ForEach-Object { New-ServiceObject $_ })
+    return $service
+}
+function Get-Service { [CmdletBinding()] param([string[]]$Name, [switch]$DependentServices)
+    foreach ($wanted in $Name) {
+        $found = Get-StandInService ([WildcardPattern]::Unescape($wanted))
+        if ($found -eq '') {
+            Write-Error "Cannot find any service with service name '$wanted'."
+            continue
+        }
+        if (-not $DependentServices) {
+            New-ServiceObject $found
+            continue
+        }
+        foreach ($one in @(Get-StandInDependent $found)) { New-ServiceObject $one }
+    }
+}
+function Stop-Service { [CmdletBinding()] param([string[]]$Name, [switch]$Force, [switch]$NoWait)
+    $found = Get-StandInService ([WildcardPattern]::Unescape($Name[0]))
+    if ($found -eq '') {
+        Write-Error "Cannot find any service with service name '$Name'."
+        return
+    }
+    $all = Read-StandIn 'services'
+    $running = @(Get-StandInDependent $found | Where-Object { $all[$_] -ne 'Stopped' })
+    if ($running.Count -gt 0 -and -not $Force) {
+        Write-Error "Cannot stop service '$found' because it has dependent services. It can only be stopped if the Force flag is set."
+        return
+    }
+    if ($all[$found] -eq 'Stopped') { return }
+    if ($all[$found] -like '*Pending') {
+        Write-Error "Cannot stop service '$found': it is $($all[$found]) and takes no control."
+        return
+    }
+    foreach ($one in $running) { Set-StandInService $one 'Stopped' }
+    $stuck = $StandIn.Plus.PSObject.Properties['never-stops']
+    if ($null -ne $stuck -and $stuck.Value -eq $found) {
+        Set-StandInService $found 'StopPending'
+        # The cmdlet waits without an end.
+        while (-not $NoWait) { Start-Sleep -Seconds 1 }
+        return
+    }
+    Set-StandInService $found 'Stopped'
+}
+function Start-Service { [CmdletBinding()] param([string[]]$Name)
+    $found = Get-StandInService ([WildcardPattern]::Unescape($Name[0]))
+    if ($found -eq '') {
+        Write-Error "Cannot find any service with service name '$Name'."
+        return
+    }
+    if ((Get-ControllerStart $found) -eq 4) {
+        Write-Error "Service '$found' cannot be started: 1058, it is disabled."
+        return
+    }
+    Set-StandInService $found 'Running'
+}
+# ChangeServiceConfig reaches the controller's memory and the registry; a number in the registry alone is read at the next start.
+function Set-Service { [CmdletBinding()] param([string]$Name, [string]$StartupType)
+    $found = Get-StandInService ([WildcardPattern]::Unescape($Name))
+    $number = @{ Automatic = 2; Manual = 3; Disabled = 4 }[$StartupType]
+    if ($found -eq '' -or $null -eq $number) {
+        Write-Error "Cannot change service '$Name' to '$StartupType'."
+        return
+    }
+    Set-ItemProperty -LiteralPath "Registry::HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\$found" -Name 'Start' -Value $number -Type DWord
+    $all = Read-StandIn 'scm'
+    $all[$found] = $number
+    Save-StandIn 'scm' $all
+}
+
+# --- WMI, tools ---------------------------------------------------------------------------------------------------------------------
+if ((Test-Plus 'wmi-hangs') -or [IO.File]::Exists("$Scratch.uptime")) {
+    function Get-CimInstance { [CmdletBinding()] param([string]$ClassName, $OperationTimeoutSec)
+        if (Test-Plus 'wmi-hangs') {
+            while ($null -eq $OperationTimeoutSec) { Start-Sleep -Seconds 1 }
+            Start-Sleep -Seconds ([Math]::Min([int]$OperationTimeoutSec, 3))
+            Write-Error 'The operation timed out.'
+            return
+        }
+        # Local times, as WMI gives them: their difference is an hour off where a clock change lies in between.
+        $now = [DateTime]::UtcNow
+        $booted = $now.AddSeconds(-[long][IO.File]::ReadAllText("$($StandIn.Scratch).uptime"))
+        New-Object PSObject -Property @{ LocalDateTime = $now.ToLocalTime(); LastBootUpTime = $booted.ToLocalTime() }
+    }
+}
+# Tools with exit codes that a process of this system cannot have (1190) are functions by their path.
+foreach ($file in [IO.Directory]::GetFiles($Scratch + '.functions')) {
+    $tool = [IO.Path]::GetFileName($file)
+    [void](New-Item -Path Function: -Name "global:$Scratch/Windows/System32/$tool" -Value ([scriptblock]::Create([IO.File]::ReadAllText($file))))
+}
