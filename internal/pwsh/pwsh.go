@@ -29,7 +29,7 @@ var find = sync.OnceValues(func() (path, why string) {
 			return path, ""
 		}
 	}
-	labs := os.Getenv("FLEETMEND_LABS")
+	labs := os.Getenv("FLEETMEND_LABS") //nolint:forbidigo // test support: there is no command above it
 	if labs == "" {
 		return "", "put pwsh on PATH, or set FLEETMEND_LABS to the laboratory files"
 	}
