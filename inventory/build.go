@@ -64,6 +64,7 @@ func build(id string, recs []*rec, over *overlay, conflicts []string, full bool)
 		if !r.Gone || m.Gone {
 			m.Tags = append(m.Tags, f.Tags...)
 			m.Groups = append(m.Groups, f.Groups...)
+			m.NestedGroups = append(m.NestedGroups, f.NestedGroups...)
 		}
 		for k := range claims {
 			if c := m.Claims.field(k); *c == "" {
@@ -79,6 +80,7 @@ func build(id string, recs []*rec, over *overlay, conflicts []string, full bool)
 	}
 	sortSet(&m.Tags)
 	sortSet(&m.Groups)
+	sortSet(&m.NestedGroups)
 	if done&(1<<recordFieldIndex["priority"]) == 0 {
 		m.Priority = DefaultPriority
 		if m.Class == DomainController {
@@ -99,7 +101,7 @@ func (m *Machine) lay(over *overlay, from map[string]Origin) (set uint64) {
 			continue
 		}
 		if op.field == "groups" {
-			m.Groups = nil
+			m.Groups, m.NestedGroups = nil, nil
 		}
 		if _, err := f.set(m, op.value); err != nil {
 			continue

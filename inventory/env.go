@@ -28,6 +28,7 @@ type env struct {
 	Gone         bool      `expr:"gone"`
 	Tags         []string  `expr:"tags"`
 	Groups       []string  `expr:"groups"`
+	NestedGroups []string  `expr:"nested_groups"`
 	Sources      []string  `expr:"sources"`
 	Health       string    `expr:"health"`
 	HealthReason string    `expr:"health_reason"`
@@ -55,7 +56,7 @@ type probeEnv struct {
 func (e *env) fill(m *Machine) {
 	*e = env{ID: m.ID, Name: m.Name, FQDN: m.FQDN, Address: m.Address, Domain: m.Domain, OU: m.OU, Site: m.Site, Subnet: m.Subnet,
 		Class: string(m.Class), OS: osEnv(m.OS), Serial: m.Serial, Manufacturer: m.Manufacturer, Model: m.Model, Owner: m.Owner,
-		Priority: m.Priority, Enabled: m.Enabled, Gone: m.Gone, Tags: m.Tags, Groups: m.Groups, Sources: m.Sources,
+		Priority: m.Priority, Enabled: m.Enabled, Gone: m.Gone, Tags: m.Tags, Groups: m.Groups, NestedGroups: m.NestedGroups, Sources: m.Sources,
 		Health: string(m.Health), HealthReason: m.HealthReason, LastSeen: m.LastSeen, Installed: m.Installed, Encrypted: m.Encrypted, Conflicts: len(m.Conflicts)}
 	if p := m.Probe; p != nil {
 		e.Probe = probeEnv{true, p.Open, p.WinRM, p.At, p.Auth}
@@ -92,7 +93,8 @@ func Fields() []Field {
 		{"enabled", "yes/no", "the account is enabled", nil},
 		{"gone", "yes/no", "no source lists the machine any more", nil},
 		{"tags", "list", "tags: \"canary\" in tags", nil},
-		{"groups", "list", "groups: \"CN=Tills,DC=fleet,DC=test\" in groups", nil},
+		{"groups", "list", "groups: \"CN=Tills,DC=fleet,DC=test\" in groups; those it is in itself", nil},
+		{"nested_groups", "list", "groups that its groups are in, at any depth", nil},
 		{"sources", "list", "sources that know the machine", nil},
 		{"health", "text", "present opinion", strs(Healths())},
 		{"health_reason", "text", "why", nil},

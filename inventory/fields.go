@@ -120,6 +120,10 @@ var recordFields = [...]recordField{
 	}, func(to, from *Machine) { to.Enabled = from.Enabled }, true},
 	{"tags", func(m *Machine, v string) (bool, error) { m.Tags = list(v); return len(m.Tags) > 0, nil }, nil, false},
 	{"groups", func(m *Machine, v string) (bool, error) { m.Groups = groupList(v); return len(m.Groups) > 0, nil }, nil, true},
+	{"nested_groups", func(m *Machine, v string) (bool, error) {
+		m.NestedGroups = groupList(v)
+		return len(m.NestedGroups) > 0, nil
+	}, nil, false},
 	{"health", func(m *Machine, v string) (bool, error) {
 		h, err := oneOf(v, Healths())
 		m.Health = h
@@ -283,10 +287,9 @@ func (m *Machine) Field(name string) (value string, ok bool) {
 	case "macs":
 		return strings.Join(m.MACs, ","), true
 	case "groups":
-		if len(m.Groups) == 1 && strings.Contains(m.Groups[0], ",") {
-			return m.Groups[0] + ";", true
-		}
-		return strings.Join(m.Groups, ";"), true
+		return groupText(m.Groups), true
+	case "nested_groups":
+		return groupText(m.NestedGroups), true
 	}
 	value, ok = map[string]string{"name": m.Name, "fqdn": m.FQDN, "address": m.Address, "domain": m.Domain, "ou": m.OU, "site": m.Site,
 		"subnet": m.Subnet, "class": string(m.Class), "os.name": m.OS.Name, "os.version": m.OS.Version, "serial": m.Serial,

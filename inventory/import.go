@@ -25,6 +25,8 @@ type ImportReport struct {
 	Unchanged int    `json:"unchanged"` // records that say what they said before
 	Stale     int    `json:"stale"`     // records older than what the store has; left out
 	Gone      int    `json:"gone"`      // records newly marked as gone
+	// Withheld counts records that the source did not list and that were not marked, because they were too many.
+	Withheld int `json:"withheld,omitempty"`
 
 	MachinesBefore int `json:"machines_before"` // machines in the store before and after
 	MachinesAfter  int `json:"machines_after"`
@@ -58,11 +60,6 @@ func (s *Store) Sync(ctx context.Context, source string, records []Record) (Impo
 	return s.change(ctx, source, records, change{full: true})
 }
 
-// MarkGone marks records that an incremental reading reported as deleted. Unknown keys are left out.
-func (s *Store) MarkGone(ctx context.Context, source string, keys []string) (ImportReport, error) {
-	return s.change(ctx, source, nil, change{gone: keys})
-}
-
 type change struct {
 	full bool
 	gone []string
@@ -70,8 +67,8 @@ type change struct {
 
 func (s *Store) change(ctx context.Context, source string, records []Record, how change) (ImportReport, error) {
 	report := ImportReport{Source: source, Given: len(records)}
-	if source == "" || source == Operator {
-		return report, fmt.Errorf("import from %q: no valid name of a source", source)
+	if err := validSource(source); err != nil {
+		return report, err
 	}
 	incoming, err := s.prepare(source, records, &report)
 	if err != nil {
@@ -83,12 +80,28 @@ func (s *Store) change(ctx context.Context, source string, records []Record, how
 			return err
 		}
 		w := &importer{ctx: ctx, tx: tx, c: c, report: &report, entropy: ulid.Monotonic(ulidEntropy(), 0), at: s.now()}
-		return w.run(source, incoming, how)
+		if err := w.run(source, incoming, how); err != nil {
+			return err
+		}
+		now, full := w.at.UnixNano(), int64(0)
+		if how.full {
+			full = now
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO sources (source, read_at, full_at) VALUES (?, ?, ?)
+			ON CONFLICT (source) DO UPDATE SET read_at = excluded.read_at, full_at = max(full_at, excluded.full_at)`, source, now, full)
+		return err
 	})
 	if err != nil {
 		return report, fmt.Errorf("import from %s: %w", source, err)
 	}
 	return report, nil
+}
+
+func validSource(source string) error {
+	if source == "" || source == Operator {
+		return fmt.Errorf("import from %q: no valid name of a source", source)
+	}
+	return nil
 }
 
 // prepare checks the records and keeps the newest of each key.
@@ -168,6 +181,8 @@ type importer struct {
 	entropy *ulid.MonotonicEntropy
 	at      time.Time
 	dirty   map[*rec]write // records to write
+
+	confirmed bool // who calls notes for all records at once that they were seen again
 }
 
 func (w *importer) run(source string, incoming map[string]*rec, how change) error {
@@ -189,16 +204,7 @@ func (w *importer) run(source string, incoming map[string]*rec, how change) erro
 	}
 	sortSet(&w.report.Conflicts)
 	w.report.MachinesAfter = len(groups)
-	if err := w.save(groups, ids, conflicts); err != nil {
-		return err
-	}
-	now, full := w.at.UnixNano(), int64(0)
-	if how.full {
-		full = now
-	}
-	_, err := w.tx.ExecContext(w.ctx, `INSERT INTO sources (source, read_at, full_at) VALUES (?, ?, ?)
-		ON CONFLICT (source) DO UPDATE SET read_at = excluded.read_at, full_at = max(full_at, excluded.full_at)`, source, now, full)
-	return err
+	return w.save(groups, ids, conflicts)
 }
 
 // take brings the incoming records into the contents.
@@ -220,12 +226,12 @@ func (w *importer) take(source string, incoming map[string]*rec, how change) {
 				w.report.Gone++
 			}
 			continue
-		case r.SeenAt.Before(old.SeenAt):
+		case r.SeenAt.Before(old.SeenAt) && !old.SeenAt.After(w.at): // what was noted by a clock that ran ahead bars nothing
 			w.report.Stale++
 		case old.Gone == r.Gone && old.raw == r.raw:
 			w.report.Unchanged++
-			if r.SeenAt.After(old.SeenAt) {
-				old.SeenAt = r.SeenAt
+			if r.SeenAt.After(old.SeenAt) && !w.confirmed || r.Stamp != old.Stamp {
+				old.SeenAt, old.Stamp = r.SeenAt, r.Stamp
 				w.dirty[old] |= touched
 			}
 		default:

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // contents is the whole store in memory.
@@ -14,15 +15,16 @@ type contents struct {
 	machines   map[string][]string // ID -> conflicts
 	overlays   map[string]*overlay
 	aliases    map[string]string
+	groups     map[string][]string // account name of a group, in lower case -> distinguished names
 }
 
 // load reads everything. Within a transaction it is one consistent state.
 func load(ctx context.Context, q querier) (*contents, error) {
-	c := &contents{machines: map[string][]string{}, overlays: map[string]*overlay{}, aliases: map[string]string{}}
+	c := &contents{machines: map[string][]string{}, overlays: map[string]*overlay{}, aliases: map[string]string{}, groups: map[string][]string{}}
 	if err := q.QueryRowContext(ctx, "SELECT n FROM generation").Scan(&c.generation); err != nil {
 		return nil, fmt.Errorf("read inventory: %w", err)
 	}
-	for _, part := range []func(context.Context, querier) error{c.loadMachines, c.loadRecords, c.loadOverlays, c.loadAliases} {
+	for _, part := range []func(context.Context, querier) error{c.loadMachines, c.loadRecords, c.loadOverlays, c.loadAliases, c.loadGroups} {
 		if err := part(ctx, q); err != nil {
 			return nil, fmt.Errorf("read inventory: %w", err)
 		}
@@ -31,8 +33,8 @@ func load(ctx context.Context, q querier) (*contents, error) {
 }
 
 // each runs a query and calls row for each row of its answer.
-func each(ctx context.Context, q querier, query string, row func(scan func(...any) error) error) (err error) {
-	rows, err := q.QueryContext(ctx, query)
+func each(ctx context.Context, q querier, query string, row func(scan func(...any) error) error, args ...any) (err error) {
+	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}
@@ -67,10 +69,10 @@ func (c *contents) loadMachines(ctx context.Context, q querier) error {
 }
 
 func (c *contents) loadRecords(ctx context.Context, q querier) error {
-	return each(ctx, q, "SELECT source, source_key, machine_id, seen_at, gone, fields FROM records", func(scan func(...any) error) error {
+	return each(ctx, q, "SELECT source, source_key, machine_id, seen_at, gone, fields, stamp FROM records", func(scan func(...any) error) error {
 		r := &rec{}
 		var seen int64
-		if err := scan(&r.Source, &r.SourceKey, &r.machine, &seen, &r.Gone, &r.raw); err != nil {
+		if err := scan(&r.Source, &r.SourceKey, &r.machine, &seen, &r.Gone, &r.raw, &r.Stamp); err != nil {
 			return err
 		}
 		r.SeenAt = fromNanos(seen)
@@ -157,6 +159,16 @@ func (c *contents) loadAliases(ctx context.Context, q querier) error {
 		}
 		c.aliases[old] = id
 		return nil
+	})
+}
+
+func (c *contents) loadGroups(ctx context.Context, q querier) error {
+	return each(ctx, q, "SELECT name, dn FROM group_names", func(scan func(...any) error) error {
+		var name, dn string
+		err := scan(&name, &dn)
+		name = strings.ToLower(name)
+		c.groups[name] = append(c.groups[name], dn)
+		return err
 	})
 }
 

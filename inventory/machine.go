@@ -5,27 +5,28 @@ import "time"
 // Machine is one Windows computer, merged from every record that is known of it. Its plain fields are the current
 // values; Provenance says for each of them which record it came from.
 type Machine struct {
-	ID           string            `json:"id"`                     // ULID, ours, stable for the life of the store
-	Name         string            `json:"name"`                   // short host name in upper case, as NetBIOS has it
-	FQDN         string            `json:"fqdn,omitempty"`         // lower case
-	Address      string            `json:"address,omitempty"`      // host or host:port to connect to; empty: FQDN, then Name
-	Domain       string            `json:"domain,omitempty"`       // DNS name of the AD domain, lower case
-	OU           string            `json:"ou,omitempty"`           // distinguished name of the parent
-	Site         string            `json:"site,omitempty"`         //
-	Subnet       string            `json:"subnet,omitempty"`       // CIDR; from the address where the source has none
-	Class        Class             `json:"class,omitempty"`        //
-	OS           OS                `json:"os"`                     //
-	Serial       string            `json:"serial,omitempty"`       //
-	Manufacturer string            `json:"manufacturer,omitempty"` //
-	Model        string            `json:"model,omitempty"`        //
-	Owner        string            `json:"owner,omitempty"`        //
-	MACs         []string          `json:"macs,omitempty"`         // aa:bb:cc:dd:ee:ff
-	Priority     int               `json:"priority"`               // lower goes first inside a wave; see DefaultPriority
-	Enabled      bool              `json:"enabled"`                //
-	Tags         []string          `json:"tags,omitempty"`         // sorted, without repetition
-	Sources      []string          `json:"sources,omitempty"`      // that know the machine now, sorted
-	Groups       []string          `json:"groups,omitempty"`       // sorted, without repetition
-	Health       Health            `json:"health"`                 //
+	ID           string            `json:"id"`                      // ULID, ours, stable for the life of the store
+	Name         string            `json:"name"`                    // short host name in upper case, as NetBIOS has it
+	FQDN         string            `json:"fqdn,omitempty"`          // lower case
+	Address      string            `json:"address,omitempty"`       // host or host:port to connect to; empty: FQDN, then Name
+	Domain       string            `json:"domain,omitempty"`        // DNS name of the AD domain, lower case
+	OU           string            `json:"ou,omitempty"`            // distinguished name of the parent
+	Site         string            `json:"site,omitempty"`          //
+	Subnet       string            `json:"subnet,omitempty"`        // CIDR; from the address where the source has none
+	Class        Class             `json:"class,omitempty"`         //
+	OS           OS                `json:"os"`                      //
+	Serial       string            `json:"serial,omitempty"`        //
+	Manufacturer string            `json:"manufacturer,omitempty"`  //
+	Model        string            `json:"model,omitempty"`         //
+	Owner        string            `json:"owner,omitempty"`         //
+	MACs         []string          `json:"macs,omitempty"`          // aa:bb:cc:dd:ee:ff
+	Priority     int               `json:"priority"`                // lower goes first inside a wave; see DefaultPriority
+	Enabled      bool              `json:"enabled"`                 //
+	Tags         []string          `json:"tags,omitempty"`          // sorted, without repetition
+	Sources      []string          `json:"sources,omitempty"`       // that know the machine now, sorted
+	Groups       []string          `json:"groups,omitempty"`        // that it is in itself; sorted, without repetition
+	NestedGroups []string          `json:"nested_groups,omitempty"` // that those are in, at any depth; sorted, without repetition
+	Health       Health            `json:"health"`                  //
 	HealthReason string            `json:"health_reason,omitempty"`
 	LastSeen     time.Time         `json:"last_seen,omitzero"`  // newest a source or a probe saw it alive; zero: never
 	Installed    time.Time         `json:"installed,omitzero"`  // newest day a source says it was set up; zero: not known
@@ -101,6 +102,8 @@ type Record struct {
 	SeenAt    time.Time         `json:"seen_at"`
 	Fields    map[string]string `json:"fields"` // names as in a selector: name, fqdn, os.build, claims.sid, ...
 	Gone      bool              `json:"gone,omitempty"`
+	// Stamp is the source's own note: another text as soon as the record would be. Empty: it takes none.
+	Stamp string `json:"-"`
 }
 
 // ProbeResult is the answer of a machine to a TCP connect and a WinRM Identify.

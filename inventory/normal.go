@@ -311,7 +311,8 @@ func list(v string) []string {
 	return slices.Compact(out)
 }
 
-// groupList reads groups: by semicolons where there are any, because distinguished names contain commas.
+// groupList reads groups: by semicolons where there are any, because distinguished names contain commas. A semicolon
+// behind a backslash is part of a name (RFC 4514 2.4).
 func groupList(v string) []string {
 	if !strings.Contains(v, ";") {
 		if strings.Contains(strings.ToLower(v), "dc=") {
@@ -320,13 +321,32 @@ func groupList(v string) []string {
 		return list(v)
 	}
 	var out []string
-	for part := range strings.SplitSeq(v, ";") {
+	add := func(part string) {
 		if part = strings.TrimSpace(part); part != "" {
 			out = append(out, part)
 		}
 	}
+	start := 0
+	for i := 0; i < len(v); i++ {
+		switch v[i] {
+		case '\\':
+			i++
+		case ';':
+			add(v[start:i])
+			start = i + 1
+		}
+	}
+	add(v[start:])
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// groupText is the reverse of groupList.
+func groupText(groups []string) string {
+	if len(groups) == 1 && strings.Contains(groups[0], ",") {
+		return groups[0] + ";"
+	}
+	return strings.Join(groups, ";")
 }
 
 func parseBool(v string) (bool, error) {

@@ -14,7 +14,7 @@ import (
 type write uint8
 
 const (
-	touched   write = 1 << iota // only when it was seen
+	touched   write = 1 << iota // only when it was seen, and its stamp
 	rewritten                   // all of a record that is stored
 	added                       // a record that is new
 )
@@ -112,13 +112,13 @@ func (w *importer) saveRecords(groups [][]*rec) (err error) {
 			case do == 0:
 				continue
 			case do&added != 0:
-				err = put.exec(`INSERT INTO records (source, source_key, machine_id, seen_at, gone, fields) VALUES (?, ?, ?, ?, ?, ?)`,
-					r.Source, r.SourceKey, r.machine, nanos(r.SeenAt), r.Gone, r.raw)
+				err = put.exec(`INSERT INTO records (source, source_key, machine_id, seen_at, gone, fields, stamp) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+					r.Source, r.SourceKey, r.machine, nanos(r.SeenAt), r.Gone, r.raw, r.Stamp)
 			case do&rewritten != 0:
-				err = put.exec(`UPDATE records SET machine_id = ?, seen_at = ?, gone = ?, fields = ? WHERE source = ? AND source_key = ?`,
-					r.machine, nanos(r.SeenAt), r.Gone, r.raw, r.Source, r.SourceKey)
+				err = put.exec(`UPDATE records SET machine_id = ?, seen_at = ?, gone = ?, fields = ?, stamp = ? WHERE source = ? AND source_key = ?`,
+					r.machine, nanos(r.SeenAt), r.Gone, r.raw, r.Stamp, r.Source, r.SourceKey)
 			default:
-				err = put.exec(`UPDATE records SET seen_at = ? WHERE source = ? AND source_key = ?`, nanos(r.SeenAt), r.Source, r.SourceKey)
+				err = put.exec(`UPDATE records SET seen_at = ?, stamp = ? WHERE source = ? AND source_key = ?`, nanos(r.SeenAt), r.Stamp, r.Source, r.SourceKey)
 			}
 			if err != nil {
 				return fmt.Errorf("record %s: %w", clip(r.SourceKey), err)

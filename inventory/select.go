@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -108,6 +109,7 @@ func (p *snapshot) match(terms []term) ([]bool, error) {
 	var unknown []string
 	byAddress := map[string][]int{}
 	for _, t := range terms {
+		t.groups = p.groups[strings.ToLower(t.text)]
 		if t.kind != 'n' {
 			for i := range p.machines {
 				picked[i] = picked[i] || t.fits(&p.machines[i])
@@ -147,18 +149,35 @@ func (t term) fits(m *Machine) bool {
 	case 't':
 		return slices.ContainsFunc(m.Tags, func(tag string) bool { return strings.EqualFold(tag, t.text) })
 	case 'r':
-		return slices.ContainsFunc(m.Groups, func(g string) bool { return strings.EqualFold(g, t.text) || strings.EqualFold(commonName(g), t.text) })
+		return slices.ContainsFunc(m.Groups, t.group) || slices.ContainsFunc(m.NestedGroups, t.group)
 	}
 	return glob(t.text, m.Name) || glob(t.text, m.FQDN) || glob(t.text, m.Address)
 }
 
-// commonName gives Tills for CN=Tills,OU=...
+// group reports whether the term names a group: by its distinguished name, its common name or its account name.
+func (t term) group(dn string) bool {
+	return strings.EqualFold(dn, t.text) || strings.EqualFold(commonName(dn), t.text) ||
+		slices.ContainsFunc(t.groups, func(g string) bool { return strings.EqualFold(g, dn) })
+}
+
+// commonName gives "Tills, old" for CN=Tills\, old,OU=... (RFC 4514 2.4)
 func commonName(dn string) string {
-	first, _, _ := strings.Cut(dn, ",")
-	if k, v, ok := strings.Cut(first, "="); ok && strings.EqualFold(k, "cn") {
-		return v
+	if len(dn) < 3 || !strings.EqualFold(dn[:3], "cn=") {
+		return ""
 	}
-	return ""
+	out := make([]byte, 0, len(dn))
+	for i := 3; i < len(dn) && dn[i] != ','; i++ {
+		if dn[i] == '\\' && i+1 < len(dn) {
+			i++
+			if b, err := hex.DecodeString(dn[i:min(i+2, len(dn))]); err == nil && len(b) == 1 {
+				out = append(out, b[0])
+				i++
+				continue
+			}
+		}
+		out = append(out, dn[i])
+	}
+	return string(out)
 }
 
 // glob matches * and ? without regard to case; the pattern is in lower case.

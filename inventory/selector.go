@@ -21,8 +21,9 @@ type Selector struct {
 }
 
 type term struct {
-	kind byte // a: all, n: name, g: glob, t: tag, r: group
-	text string
+	kind   byte // a: all, n: name, g: glob, t: tag, r: group
+	text   string
+	groups []string // distinguished names of the groups whose account is called so; known when machines are picked
 }
 
 // String gives the selector as it was written.
@@ -39,7 +40,8 @@ func (s Selector) String() string {
 //	WS1,ws2.fleet.test,10.1.2.3          names, FQDNs, addresses, IDs
 //	LON-*,PAR-??                         globs over name, FQDN and address
 //	@list.txt   -                        names or globs from a file or from standard input, one in a line, # comments
-//	tag:canary  group:Tills              by tag or group (a group also by its CN)
+//	tag:canary  group:Tills              by tag or group: its distinguished, common or account name; members of members count
+//	group:"Tills (EU), old"              a name with commas, in quotes
 //	os.build < 22631 && site == "LON"    an expression
 //
 // Terms may be mixed, separated by commas; a machine is picked when one of them fits. An expression stands alone.
@@ -74,7 +76,7 @@ func splitTerms(text string) ([]string, bool) {
 		}
 	}
 	var words []string
-	for w := range strings.SplitSeq(text, ",") {
+	for _, w := range cutTerms(text) {
 		if w = strings.TrimSpace(w); w == "" {
 			continue
 		}
@@ -92,6 +94,27 @@ func splitTerms(text string) ([]string, bool) {
 		words = append(words, w)
 	}
 	return words, len(words) > 0
+}
+
+// cutTerms cuts at commas that are not in quotes. In group: and tag: a comma behind a backslash is part of the name.
+func cutTerms(text string) (words []string) {
+	start, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			if lower := strings.ToLower(strings.TrimSpace(text[start:i])); quoted || strings.HasPrefix(lower, "group:") || strings.HasPrefix(lower, "tag:") {
+				i++
+			}
+		case '"':
+			quoted = !quoted
+		case ',':
+			if !quoted {
+				words = append(words, text[start:i])
+				start = i + 1
+			}
+		}
+	}
+	return append(words, text[start:])
 }
 
 func isName(w string) bool {
@@ -119,7 +142,7 @@ func parseTerm(w string, stdin io.Reader) ([]term, error) {
 	lower := strings.ToLower(w)
 	switch {
 	case lower == "all" || w == "*":
-		return []term{{'a', ""}}, nil
+		return []term{{kind: 'a'}}, nil
 	case strings.HasPrefix(lower, "tag:"):
 		return oneTerm('t', w[4:], "tag")
 	case strings.HasPrefix(lower, "group:"):
@@ -144,17 +167,24 @@ func parseTerm(w string, stdin io.Reader) ([]term, error) {
 }
 
 func oneTerm(kind byte, text, what string) ([]term, error) {
-	if text = strings.TrimSpace(text); text == "" {
+	text = strings.TrimSpace(text)
+	if inner, ok := strings.CutPrefix(text, `"`); ok {
+		if text, ok = strings.CutSuffix(inner, `"`); !ok {
+			return nil, hint.Wrap(fmt.Errorf("%s:%s begins with a quote and does not end with one", what, clip(`"`+inner)), `write `+what+`:"a name, with commas"`)
+		}
+		text = strings.ReplaceAll(text, `\"`, `"`)
+	}
+	if text == "" {
 		return nil, fmt.Errorf("%s: without a %s", what, what)
 	}
-	return []term{{kind, text}}, nil
+	return []term{{kind: kind, text: text}}, nil
 }
 
 func nameTerm(w string) term {
 	if strings.ContainsAny(w, "*?") {
-		return term{'g', strings.ToLower(w)}
+		return term{kind: 'g', text: strings.ToLower(w)}
 	}
-	return term{'n', strings.TrimSuffix(w, "$")}
+	return term{kind: 'n', text: strings.TrimSuffix(w, "$")}
 }
 
 // A list of names has bounds.

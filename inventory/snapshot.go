@@ -22,6 +22,7 @@ type snapshot struct {
 	byID       map[string]int
 	byName     map[string][]int // short name in upper case, FQDN in lower case
 	aliases    map[string]string
+	groups     map[string][]string // account name of a group, in lower case -> distinguished names
 }
 
 // snapshot gives the present machines: from memory while nobody, in any process, wrote since.
@@ -51,7 +52,7 @@ func (s *Store) snapshot(ctx context.Context) (*snapshot, error) {
 func newSnapshot(c *contents) *snapshot {
 	n := len(c.machines)
 	snap := &snapshot{generation: c.generation, machines: make([]Machine, 0, n), envs: make([]env, n),
-		byID: make(map[string]int, n), byName: make(map[string][]int, 2*n), aliases: c.aliases}
+		byID: make(map[string]int, n), byName: make(map[string][]int, 2*n), aliases: c.aliases, groups: c.groups}
 	groups := c.byMachine()
 	for id, conflicts := range c.machines {
 		snap.machines = append(snap.machines, snapshotMachine(id, groups[id], c.overlays[id], conflicts))

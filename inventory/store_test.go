@@ -97,7 +97,7 @@ func TestWhatVanishedIsMarked(t *testing.T) {
 	if err != nil || r.Gone != 1 || r.Unchanged != 1 || len(pick(t, s, "gone")) != 1 || pick(t, s, "gone")[0].Name != "WS2" {
 		t.Fatalf("%+v %v", r, err)
 	}
-	if r, err = s.MarkGone(t.Context(), "ad", []string{"1", "unheard of"}); err != nil || r.Gone != 1 {
+	if r, err = s.Take(t.Context(), "ad", Reading{Called: 1, Gone: []string{"1", "unheard of"}}); err != nil || r.Gone != 1 {
 		t.Fatalf("%+v %v", r, err)
 	}
 	m := pick(t, s, "WS1")[0]

@@ -2,6 +2,7 @@ package directory
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"math"
 	"strconv"
@@ -82,6 +83,18 @@ func GUID(b []byte) (string, error) {
 	}
 	return fmt.Sprintf("%08x-%04x-%04x-%x-%x", binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint16(b[4:]),
 		binary.LittleEndian.Uint16(b[6:]), b[8:10], b[10:]), nil
+}
+
+// GUIDBytes is the reverse of [GUID].
+func GUIDBytes(id string) ([]byte, error) {
+	b, err := hex.DecodeString(strings.ReplaceAll(id, "-", ""))
+	if err != nil || len(b) != 16 {
+		return nil, fmt.Errorf("%q is no GUID", clip(id))
+	}
+	for _, swap := range [][2]int{{0, 3}, {1, 2}, {4, 5}, {6, 7}} {
+		b[swap[0]], b[swap[1]] = b[swap[1]], b[swap[0]]
+	}
+	return b, nil
 }
 
 // FilterBytes escapes every byte of a binary value for a search filter, as in (objectGUID=\01\02...).

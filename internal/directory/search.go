@@ -318,6 +318,23 @@ func (c *Conn) EachValue(ctx context.Context, dn, attribute string, emit func([]
 	}
 }
 
+// All gives the values of an attribute of an entry that a search gave: also those that a domain controller keeps back
+// where they are many, which takes further questions. It must not be called within a search.
+func (c *Conn) All(ctx context.Context, e *Entry, attribute string) ([]string, error) {
+	if !e.Partial(attribute) {
+		return e.Texts(attribute), nil
+	}
+	var out []string
+	err := c.EachValue(ctx, e.DN, attribute, func(v []byte) error { out = append(out, string(v)); return nil })
+	return out, err
+}
+
+// Partial reports whether the entry holds a range of the values of an attribute only.
+func (e *Entry) Partial(attribute string) bool {
+	_, _, done := ranged(e, attribute)
+	return !done
+}
+
 // ranged finds attribute or attribute;range=low-high in e. done: these were the last values.
 func ranged(e *Entry, attribute string) (values [][]byte, last int, done bool) {
 	for _, a := range e.attr {

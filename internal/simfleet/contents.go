@@ -26,6 +26,7 @@ func (f *Fleet) contents() (*directory.Tree, error) {
 	build.machines()
 	build.leftovers()
 	build.reinstalled()
+	build.primaryGroups()
 	return t, build.err
 }
 
@@ -165,6 +166,14 @@ func (b *contentsBuilder) machines() {
 	}
 	b.plain(allMachines, group, "Group", directory.Attr("cn", "Fleet Machines"), directory.Attr("sAMAccountName", "Fleet Machines"),
 		directory.Attr("groupType", "-2147483646"), directory.Attr("member", groups...))
+}
+
+// primaryGroups are those that machines are in without being listed as members.
+func (b *contentsBuilder) primaryGroups() {
+	for _, g := range [][2]string{{"515", "Domain Computers"}, {"516", "Domain Controllers"}} {
+		b.plain("CN="+g[1]+",CN=Users,"+directory.DomainDN(dnsDomain), []string{"top", "group"}, "Group", directory.Attr("cn", g[1]), directory.Attr("sAMAccountName", g[1]),
+			directory.Attr("groupType", "-2147483646"), directory.Attr("objectSid", mustSID(domainSID(b.fleet.options.Seed)+"-"+g[0])))
+	}
 }
 
 // leftovers are computer objects without a machine of the fleet behind them: retired and forgotten ones, disabled ones,

@@ -2,12 +2,10 @@ package ad
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/directory"
@@ -62,11 +60,8 @@ func Password(ctx context.Context, c *directory.Conn, m *inventory.Machine) (Loc
 }
 
 func machineFilter(m *inventory.Machine) (string, error) {
-	if b, err := hex.DecodeString(strings.ReplaceAll(m.Claims.ObjectGUID, "-", "")); err == nil && len(b) == 16 {
-		for _, swap := range [][2]int{{0, 3}, {1, 2}, {4, 5}, {6, 7}} {
-			b[swap[0]], b[swap[1]] = b[swap[1]], b[swap[0]]
-		}
-		return "(objectGUID=" + directory.FilterBytes(b) + ")", nil
+	if filter, err := directory.FilterGUID(m.Claims.ObjectGUID); err == nil {
+		return filter, nil
 	}
 	if m.Claims.SID != "" {
 		return "(objectSid=" + directory.FilterText(m.Claims.SID) + ")", nil

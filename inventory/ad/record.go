@@ -1,7 +1,6 @@
 package ad
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -13,8 +12,8 @@ import (
 )
 
 // attributes are what a listing asks for: never all, and never a secret.
-var attributes = []string{"objectGUID", "objectSid", "objectClass", "sAMAccountName", "cn", "dNSHostName", "operatingSystem", "operatingSystemVersion",
-	"userAccountControl", "primaryGroupID", "lastLogonTimestamp", "pwdLastSet", "servicePrincipalName", "memberOf", "whenCreated"}
+var attributes = []string{"objectGUID", "objectSid", "sAMAccountName", "cn", "dNSHostName", "operatingSystem", "operatingSystemVersion",
+	"userAccountControl", "primaryGroupID", "lastLogonTimestamp", "pwdLastSet", "servicePrincipalName", "memberOf", "whenCreated", "uSNChanged"}
 
 // Bits of userAccountControl (MS-ADTS 2.2.16).
 const (
@@ -23,71 +22,13 @@ const (
 	uacRODC     = 0x04000000
 )
 
-// filter picks computers. In an incremental reading everything that changed is wanted, because a machine that no longer
-// fits is gone.
-func (r *reading) filter(c *directory.Conn) string {
-	var f strings.Builder
-	f.WriteString("(&(|(objectCategory=computer)(objectCategory=msDS-GroupManagedServiceAccount)(objectCategory=msDS-ManagedServiceAccount))")
-	if !r.Full {
-		fmt.Fprintf(&f, "(uSNChanged>=%d))", r.since(c))
-		return f.String()
-	}
-	if !r.Disabled {
-		fmt.Fprintf(&f, "(!(userAccountControl:1.2.840.113556.1.4.803:=%d))", uacDisabled)
-	}
-	if r.SeenWithin > 0 {
-		fmt.Fprintf(&f, "(|(!(lastLogonTimestamp=*))(lastLogonTimestamp>=%s))", directory.FormatFiletime(r.at.Add(-r.SeenWithin)))
-	}
-	if len(r.Groups) > 0 {
-		f.WriteString("(|")
-		for _, g := range r.Groups {
-			fmt.Fprintf(&f, "(memberOf:1.2.840.113556.1.4.1941:=%s)", directory.FilterText(g))
-		}
-		f.WriteString(")")
-	}
-	f.WriteString(")")
-	return f.String()
-}
-
-// take makes a record of a computer, or notes why it is none of ours.
-func (r *reading) take(e *directory.Entry) error {
-	key := r.key(e)
-	if r.seen[key] { // OUs may lie within each other
-		return nil
-	}
-	r.seen[key] = true
-	if why := r.leaveOut(e); why != "" {
-		r.LeftOut[why]++
-		if !r.Full {
-			r.Gone = append(r.Gone, key)
-		}
-		return nil
-	}
-	r.Machines++
-	return r.emit(inventory.Record{Source: r.Result.Source, SourceKey: key, SeenAt: r.at, Fields: r.fields(e)})
-}
-
-func (r *reading) key(e *directory.Entry) string {
-	id, err := directory.GUID(e.Bytes("objectGUID"))
-	if err == nil {
-		return id
-	}
-	r.problem("%s: objectGUID: %v; the machine is known by its name", e.DN, err)
-	return strings.ToLower(e.DN)
-}
-
+// leaveOut says why a computer is none of ours; empty where it is.
 func (r *reading) leaveOut(e *directory.Entry) string {
-	classes := e.Texts("objectClass")
-	isClass := func(name string) bool {
-		return slices.ContainsFunc(classes, func(c string) bool { return strings.EqualFold(c, name) })
-	}
 	cluster := func(spn string) bool {
 		return strings.HasPrefix(strings.ToLower(spn), "msclustervirtualserver/")
 	}
 	uac, _ := strconv.ParseInt(e.Text("userAccountControl"), 10, 64)
 	switch {
-	case isClass("msDS-GroupManagedServiceAccount") || isClass("msDS-ManagedServiceAccount"):
-		return "managed service account"
 	case slices.ContainsFunc(e.Texts("servicePrincipalName"), cluster):
 		return "cluster name"
 	case !strings.Contains(strings.ToLower(e.Text("operatingSystem")), "windows") && !isDC(e, uac):
@@ -132,9 +73,6 @@ func (r *reading) fields(e *directory.Entry) map[string]string {
 	put("os.version", e.Text("operatingSystemVersion"))
 	if m := buildNumber.FindStringSubmatch(e.Text("operatingSystemVersion")); m != nil {
 		put("os.build", m[1]+m[2])
-	}
-	if groups := e.Texts("memberOf"); len(groups) > 0 {
-		put("groups", strings.Join(groups, ";"))
 	}
 	r.account(e, f)
 	r.identity(e, put)

@@ -51,7 +51,7 @@ func seed(t *testing.T) map[string]map[string]string {
 func read(t *testing.T, s *ad.Source) (map[string]inventory.Record, ad.Result) {
 	t.Helper()
 	got := map[string]inventory.Record{}
-	res, err := s.Read(t.Context(), "", func(r inventory.Record) error { got[r.Fields["name"]] = r; return nil })
+	res, err := s.Read(t.Context(), inventory.Before{}, func(r inventory.Record) error { got[r.Fields["name"]] = r; return nil })
 	if err != nil {
 		t.Fatal(err, hint.Of(err))
 	}
@@ -130,11 +130,11 @@ func TestScopes(t *testing.T) {
 		t.Errorf("nested group: %v", got)
 	}
 	missing := ad.Source{Config: conf, Groups: []string{"CN=None," + dclab.BaseDN}}
-	if _, err := missing.Read(t.Context(), "", nil); err == nil || !strings.Contains(err.Error(), "no group") {
+	if _, err := missing.Read(t.Context(), inventory.Before{}, nil); err == nil || !strings.Contains(err.Error(), "no group") {
 		t.Error(err)
 	}
 	nowhere := ad.Source{Config: conf, Bases: []string{"OU=None," + dclab.BaseDN}}
-	if _, err := nowhere.Read(t.Context(), "", nil); directory.KindOf(err) != directory.NoSuchBase {
+	if _, err := nowhere.Read(t.Context(), inventory.Before{}, nil); directory.KindOf(err) != directory.NoSuchBase {
 		t.Error(err)
 	}
 }

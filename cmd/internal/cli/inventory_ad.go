@@ -57,7 +57,7 @@ func (a *app) syncSource(ctx context.Context, source *ad.Source, full bool) (syn
 		return syncSummary{}, err
 	}
 	s := syncSummary{
-		Source: source.Name(), DC: joined(read.DCs), Mode: "changes", Why: read.Why, Read: read.Machines, LeftOut: read.LeftOut,
+		Source: source.Name(), DC: joined(read.DCs), Mode: "changes", Why: read.Why, Unseen: read.Unseen, Called: read.Called, Read: read.Machines, LeftOut: read.LeftOut,
 		Referrals: read.Referrals, Remarks: read.Problems, DurationMS: time.Since(began).Milliseconds(),
 	}
 	if read.Full {

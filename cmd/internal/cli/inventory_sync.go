@@ -27,8 +27,11 @@ func newInventorySync(a *app) *cobra.Command {
 		Use:   "sync",
 		Short: "Read the machines from Active Directory: what changed, or all of them",
 		Long: `Read the machines of the directory in the settings and merge them with what is known: SID and object GUID identify a machine,
-so that one that was renamed or installed anew is found again. Only what changed since the last time is read, unless --full
-is given or too much has happened. What has vanished is marked, not deleted. No password and no recovery key is read.
+so that one that was renamed or installed anew is found again. The roll of all machines is called each time, so that what was
+deleted, moved, renamed, or put into a group is seen by every account that may list computers; the rest of a machine is read
+where it changed. Everything is read the first time, with --full, after a week or 20 times, and when too much has happened.
+What has vanished is marked, not deleted; where it is more than a fifth, only with --full: lost rights look the same. No
+password and no recovery key is read.
 
 With --incident-start every machine gets a health with its reason: one that was on during the incident, or in use before it and
 silent now, is suspect, and not taken for one that nobody has used for months. Once a run of a cure has reached it, its outcome
@@ -41,7 +44,7 @@ When no domain controller answers, what was read before stays usable; the messag
 			return a.syncInventory(cmd.Context(), f)
 		},
 	}
-	cmd.Flags().BoolVar(&f.full, "full", false, "read all machines, and mark as gone what is not among them")
+	cmd.Flags().BoolVar(&f.full, "full", false, "read all machines, and mark as gone what is not among them, however much that is")
 	cmd.Flags().StringSliceVar(&f.dcs, "dc", nil, "domain controllers to ask: dc1.corp.example, or dc1.corp.example=10.0.0.5 without DNS")
 	cmd.Flags().StringVar(&f.incidentStart, "incident-start", "", "when the incident began, e.g. 2024-07-19T04:09Z")
 	cmd.Flags().StringVar(&f.incidentEnd, "incident-end", "", "when the faulty update was taken back (default: it goes on)")
@@ -90,11 +93,14 @@ type syncSummary struct {
 	DC         string         `json:"dc"`
 	Mode       string         `json:"mode"` // full, or changes
 	Why        string         `json:"why,omitempty"`
-	Read       int            `json:"read"`
+	Unseen     string         `json:"unseen,omitempty"` // what a reading of changes cannot see
+	Called     int            `json:"called"`           // machines that the directory lists
+	Read       int            `json:"read"`             // of those, read
 	New        int            `json:"new"`
 	Updated    int            `json:"updated"`
 	Unchanged  int            `json:"unchanged"`
 	Gone       int            `json:"gone"`
+	Withheld   int            `json:"withheld,omitempty"` // not listed any more, and too many to be marked as gone
 	LeftOut    map[string]int `json:"left_out,omitempty"` // reason -> objects that are no machine to repair
 	Health     map[string]int `json:"health,omitempty"`
 	DurationMS int64          `json:"duration_ms"`
@@ -108,19 +114,31 @@ func (s *syncSummary) take(r inventory.ImportReport) {
 	s.Updated += r.UpdatedMachines()
 	s.Unchanged += r.Unchanged
 	s.Gone += r.Gone
+	s.Withheld += r.Withheld
 	s.Remarks = append(s.Remarks, r.Problems...)
 	s.Conflicts = append(s.Conflicts, r.Conflicts...)
 }
 
 func writeSyncs(w io.Writer, all []syncSummary) error {
 	for _, s := range all {
-		fmt.Fprintf(w, "%s: %s read from %s in %s (%s), %s new, %d updated, %d unchanged, %d gone\n", s.Source, machinesText(s.Read), s.DC,
+		called := ""
+		if s.Mode == "changes" {
+			called = "the roll of " + machinesText(s.Called) + " was called, "
+		}
+		fmt.Fprintf(w, "%s: %s%s read from %s in %s (%s), %s new, %d updated, %d unchanged, %d gone\n", s.Source, called, machinesText(s.Read), s.DC,
 			span(time.Duration(s.DurationMS)*time.Millisecond), s.Mode, machinesText(s.New), s.Updated, s.Unchanged, s.Gone)
 		if s.Why != "" {
-			fmt.Fprintf(w, "  all were read, because %s\n", oneLine(s.Why))
+			fmt.Fprintf(w, "  all were read: %s\n", oneLine(s.Why))
+		}
+		if s.Withheld > 0 {
+			fmt.Fprintf(w, "  %s not listed any more and NOT marked as gone: that many look like lost rights; if they are gone indeed, sync with --full\n",
+				counted(s.Withheld, "machine is", "machines are"))
 		}
 		if len(s.LeftOut) > 0 {
 			fmt.Fprintf(w, "  left out: %s\n", tally(s.LeftOut))
+		}
+		if s.Unseen != "" {
+			fmt.Fprintf(w, "  not seen: %s\n", oneLine(s.Unseen))
 		}
 		if len(s.Health) > 0 {
 			fmt.Fprintf(w, "  health: %s\n", tally(s.Health))
