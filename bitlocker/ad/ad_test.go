@@ -79,7 +79,7 @@ func TestSambaThreeRights(t *testing.T) {
 	for _, r := range refs {
 		ids[r.ID] = true
 		perMachine[r.Machine.Name]++
-		if r.Created.IsZero() || r.VolumeID == "" || r.SourceKey == "" || r.Source != "ad:fleet.test" || !strings.HasSuffix(r.Machine.DN, "OU=Fleet,DC=fleet,DC=test") {
+		if r.Created.IsZero() || r.VolumeID == "" || r.SourceKey == "" || r.Source != "ad:fleet.test" || len(r.Machine.GUID) != 36 || !strings.HasSuffix(r.Machine.DN, "OU=Fleet,DC=fleet,DC=test") {
 			t.Fatalf("reference %+v", r)
 		}
 	}
@@ -95,7 +95,7 @@ func TestSambaThreeRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	found, err := reader.Find(t.Context(), short, "")
-	if err != nil || len(found) != 1 || found[0].ID != refs[99].ID || found[0].Machine.Name != refs[99].Machine.Name || *trips != 1 {
+	if err != nil || len(found) != 1 || found[0].ID != refs[99].ID || found[0].Machine.Name != refs[99].Machine.Name || found[0].Machine.GUID != refs[99].Machine.GUID || *trips != 2 {
 		t.Errorf("find by 8 digits: %+v, %v, %d round trips", found, err, *trips)
 	}
 
@@ -191,7 +191,7 @@ func TestSambaDeletedComputer(t *testing.T) {
 	digger, trips := open(t, o)
 	short, _ := bitlocker.ParsePrefix(id.Short())
 	found, err := digger.Find(t.Context(), short, "")
-	if err != nil || len(found) != 1 || !found[0].Deleted || found[0].Machine.Name != "GONE-1" || *trips != 1 {
+	if err != nil || len(found) != 1 || !found[0].Deleted || found[0].Machine.Name != "GONE-1" || *trips != 2 {
 		t.Fatalf("with the flag: %+v, %v, %d round trips", found, err, *trips)
 	}
 	if p, err := digger.Password(t.Context(), found[0]); err != nil || p.Reveal() != password {
@@ -268,7 +268,7 @@ func TestFleet(t *testing.T) {
 				t.Fatal(err)
 			}
 			*trips = 0
-			if found, err := reader.Find(t.Context(), prefix, ""); err != nil || len(found) != 1 || found[0].ID != r.ID || *trips != 1 {
+			if found, err := reader.Find(t.Context(), prefix, ""); err != nil || len(found) != 1 || found[0].ID != r.ID || *trips != 2 {
 				t.Fatalf("%d digits: %+v, %v, %d round trips", digits, found, err, *trips)
 			}
 		}
@@ -355,17 +355,25 @@ func TestWrongPasswordInDirectory(t *testing.T) {
 
 func TestListingNeverAsksForPasswords(t *testing.T) {
 	guid, _ := bitlocker.KeyID("4C4B6D8A-1F2E-4D3C-9B8A-0123456789AB").GUID()
+	const named = `CN=2024-01-01T00:00:00\+02:00{4C4B6D8A-1F2E-4D3C-9B8A-0123456789AC},CN=PC2,DC=x`
 	f := &fake{entries: []*directory.Entry{
 		directory.NewEntry(`CN=2024-01-01T00:00:00\+02:00{4C4B6D8A-1F2E-4D3C-9B8A-0123456789AB},CN=PC\, old,OU=A,DC=x`, map[string][]string{
 			attrID: {string(guid[:])}, "objectGUID": {string(guid[:])}, "whenCreated": {"20240101000000.0Z"}}),
-		directory.NewEntry("CN=broken,CN=PC,DC=x", map[string][]string{attrID: {"short"}}),
+		directory.NewEntry(named, map[string][]string{attrID: {"System.Byte[]"}, "objectGUID": {"0123456789abcdef"}}),
+		directory.NewEntry("CN=broken,CN=PC,DC=x", map[string][]string{attrID: {"short"}, "objectGUID": {"0123456789abcdex"}}),
+		directory.NewEntry("CN=hidden,CN=PC,DC=x", map[string][]string{attrID: {string(guid[:])}}),
 	}}
 	s, _ := faked(f)
-	warned := 0
-	s.options.Warn = func(string) { warned++ }
+	var warned []string
+	s.options.Warn = func(text string) { warned = append(warned, text) }
 	refs, err := collect(t, s, time.Time{})
-	if err != nil || len(refs) != 1 || refs[0].Machine.DN != `CN=PC\, old,OU=A,DC=x` || refs[0].Machine.Name != `PC\, OLD` || warned != 1 {
-		t.Errorf("%+v, %v, %d warnings", refs, err, warned)
+	if err != nil || len(refs) != 2 || refs[0].Machine.DN != `CN=PC\, old,OU=A,DC=x` || refs[0].Machine.Name != `PC\, OLD` || refs[1].ID != "4C4B6D8A-1F2E-4D3C-9B8A-0123456789AC" {
+		t.Errorf("%+v, %v", refs, err)
+	}
+	for i, want := range []string{named + ": its key ID is malformed; the one in its name was taken", "CN=broken,CN=PC,DC=x: its key ID has 5 bytes", "CN=hidden,CN=PC,DC=x: its objectGUID cannot be read"} {
+		if i >= len(warned) || !strings.Contains(warned[i], want) {
+			t.Errorf("remark %d is not %q: %q", i, want, warned)
+		}
 	}
 	for _, q := range f.queries {
 		for _, a := range q.Attributes {

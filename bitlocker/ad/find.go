@@ -13,8 +13,8 @@ import (
 )
 
 // Find asks the directory for keys by the digits that a recovery screen shows, all of them or 8 and more. base is the
-// computer or OU to look below, empty for the domain. It is one round trip where something is found; more than one key
-// means that more than one begins so. Nothing found is [bitlocker.ErrNotStored] or [bitlocker.ErrListDenied].
+// computer or OU to look below, empty for the domain. It is two round trips where something is found, the second for the GUID
+// of the computer; more than one key means that more than one begins so. Nothing found is [bitlocker.ErrNotStored] or [bitlocker.ErrListDenied].
 func (s *Source) Find(ctx context.Context, prefix bitlocker.Prefix, base string) ([]bitlocker.KeyRef, error) {
 	clause, err := guidFilter(prefix)
 	if err != nil {
@@ -25,15 +25,18 @@ func (s *Source) Find(ctx context.Context, prefix bitlocker.Prefix, base string)
 	err = s.ask(ctx, func(conn Conn) error {
 		refs = nil
 		_, err := conn.Search(ctx, q, func(e *directory.Entry) error {
-			if ref, err := s.ref(e); err == nil && prefix.Matches(ref.ID) {
+			if ref, _, err := s.ref(e); err == nil && prefix.Matches(ref.ID) {
 				refs = append(refs, ref)
 			}
 			return nil
 		})
-		if err == nil && len(refs) == 0 {
-			err = s.absent(ctx, conn)
+		switch {
+		case err != nil:
+			return err
+		case len(refs) == 0:
+			return s.absent(ctx, conn)
 		}
-		return err
+		return addGUIDs(ctx, conn, refs)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("find key %s in %s: %w", prefix, s.name, err)

@@ -2,7 +2,6 @@ package ad
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -79,81 +78,6 @@ func (s *Source) Close() error {
 	return err
 }
 
-// Keys implements [bitlocker.Source]. It uses a connection of its own, so that questions need not wait for a long reading.
-func (s *Source) Keys(ctx context.Context, since time.Time, emit func(bitlocker.KeyRef) error) error {
-	conn, err := s.dial(ctx)
-	if err != nil {
-		return fmt.Errorf("list keys of %s: %w", s.name, err)
-	}
-	defer func() { _ = conn.Close() }() // nothing was written
-	filter := class
-	if !since.IsZero() {
-		filter = "(&" + class + "(whenChanged>=" + since.Add(-overlap).UTC().Format("20060102150405.0Z") + "))"
-	}
-	l := &listing{source: s, emit: emit, seen: map[string]bool{}}
-	bases := s.options.Bases
-	if len(bases) == 0 {
-		bases = []string{""}
-	}
-	for _, base := range bases {
-		q := directory.Query{Base: base, Filter: filter, Attributes: refAttributes, Deleted: s.options.Deleted && base == ""}
-		if err := l.read(ctx, conn, q); err != nil {
-			return err
-		}
-	}
-	if s.options.Deleted && bases[0] != "" { // what is deleted has left its OU
-		q := directory.Query{Filter: "(&(isDeleted=TRUE)" + filter + ")", Attributes: refAttributes, Deleted: true}
-		if err := l.read(ctx, conn, q); err != nil {
-			return err
-		}
-	}
-	if l.bad > 0 {
-		s.options.Warn(fmt.Sprintf("%s: %d key objects have no GUID and were left out", s.name, l.bad))
-	}
-	if l.count == 0 && l.bad == 0 {
-		if err := s.mayList(ctx, conn, bases); err != nil {
-			return fmt.Errorf("list keys of %s: %w", s.name, err)
-		}
-	}
-	return nil
-}
-
-// listing is one reading over several places.
-type listing struct {
-	source *Source
-	emit   func(bitlocker.KeyRef) error
-	seen   map[string]bool // by object, where places overlap
-	count  int
-	bad    int
-}
-
-func (l *listing) read(ctx context.Context, conn Conn, q directory.Query) error {
-	summary, err := conn.Search(ctx, q, func(e *directory.Entry) error {
-		ref, err := l.source.ref(e)
-		if err != nil {
-			l.bad++
-			return nil
-		}
-		if l.seen[ref.SourceKey] {
-			return nil
-		}
-		if len(l.source.options.Bases) > 1 {
-			l.seen[ref.SourceKey] = true
-		}
-		l.count++
-		return l.emit(ref)
-	})
-	if err != nil {
-		return fmt.Errorf("list keys of %s: %w", l.source.name, err)
-	}
-	for _, r := range summary.Referrals {
-		if !strings.Contains(r, "DnsZones") && !strings.Contains(r, "CN=Configuration") && q.Base != "" {
-			l.source.options.Warn(fmt.Sprintf("%s: keys may also be at %s, which was not asked", l.source.name, r))
-		}
-	}
-	return nil
-}
-
 // mayList tells "none is stored" from "not allowed to see any" when a reading gave nothing: the directory hides objects
 // without a word. Where one key is visible nothing was new; where computers are and no key is, the right is missing, or
 // the fleet has no key at all, which is worth the same alarm.
@@ -183,18 +107,18 @@ func (s *Source) mayList(ctx context.Context, conn Conn, bases []string) error {
 		"listing needs the rights List Contents and Read Property on msFVE-RecoveryInformation objects below the OU; if they are there, no key was ever escrowed to this domain")
 }
 
-// ref reads a key object.
-func (s *Source) ref(e *directory.Entry) (bitlocker.KeyRef, error) {
-	raw := e.Bytes(attrID)
-	if len(raw) != 16 {
-		return bitlocker.KeyRef{}, errors.New("a key object has no GUID")
-	}
+// ref reads a key object. Where the attribute with the key ID is malformed, the object's name still holds it; malformed is
+// set then.
+func (s *Source) ref(e *directory.Entry) (ref bitlocker.KeyRef, malformed bool, err error) {
 	object, err := directory.GUID(e.Bytes("objectGUID"))
 	if err != nil {
-		return bitlocker.KeyRef{}, err
+		return bitlocker.KeyRef{}, false, fmt.Errorf("its objectGUID cannot be read: %w", err)
 	}
-	ref := bitlocker.KeyRef{
-		ID: bitlocker.KeyIDFromGUID([16]byte(raw)), Source: s.name, SourceKey: object, Deleted: strings.EqualFold(e.Text("isDeleted"), "TRUE"),
+	ref = bitlocker.KeyRef{Source: s.name, SourceKey: object, Deleted: strings.EqualFold(e.Text("isDeleted"), "TRUE")}
+	if raw := e.Bytes(attrID); len(raw) == 16 {
+		ref.ID = bitlocker.KeyIDFromGUID([16]byte(raw))
+	} else if ref.ID, malformed = idInName(e.DN); !malformed {
+		return bitlocker.KeyRef{}, false, fmt.Errorf("its key ID has %d bytes instead of 16, and its name holds none", len(raw))
 	}
 	if v := e.Bytes(attrVolume); len(v) == 16 {
 		ref.VolumeID = string(bitlocker.KeyIDFromGUID([16]byte(v)))
@@ -204,7 +128,16 @@ func (s *Source) ref(e *directory.Entry) (bitlocker.KeyRef, error) {
 		ref.Created = t
 	}
 	ref.Machine = machine(e)
-	return ref, nil
+	return ref, malformed, nil
+}
+
+// idInName takes the key ID out of CN=2024-07-19T04:09:00-00:00{4C4B6D8A-...},CN=PC1,...
+func idInName(dn string) (bitlocker.KeyID, bool) {
+	name, _ := split(dn)
+	_, after, ok := strings.Cut(name, "{")
+	text, _, closed := strings.Cut(after, "}")
+	id, err := bitlocker.ParseKeyID(text)
+	return id, ok && closed && err == nil
 }
 
 // machine reads the computer out of the object's place, or out of what a deleted one remembers.

@@ -22,10 +22,12 @@ type Machine struct {
 	FQDN      string
 	Serial    string
 	DN        string    // distinguished name in AD
-	DeviceIDs []string  // Entra device ID, AD object GUID: of all records of the machine
+	DeviceIDs []string  // Entra device IDs, of all records of the machine
+	GUID      string    // objectGUID of its computer object in AD
 	Group     string    // OU or site, as the caller wants the report divided
 	Reimaged  time.Time // when it was last set up, as far as a source says: Windows installed, account created, enrolled
 	NoDrive   bool      // known not to be encrypted: no key is expected
+	LeftOut   string    // why nobody expects a key of it: "gone", "disabled"; it is counted, and its keys are no orphans
 }
 
 // Verdict is the finding about a machine.
@@ -95,14 +97,16 @@ func (s Sum) Covered() float64 {
 type Report struct {
 	At      time.Time         `json:"at"`
 	Total   Sum               `json:"total"`
-	Groups  []Sum             `json:"groups"`  // by name
-	Lines   []Line            `json:"lines"`   // by group, worst first, then by name
-	Orphans []bitlocker.Match `json:"orphans"` // keys of no machine we know: re-imaged, renamed or deleted ones
+	LeftOut map[string]int    `json:"left_out,omitempty"` // reason -> machines that are in no sum
+	Groups  []Sum             `json:"groups"`             // by name
+	Lines   []Line            `json:"lines"`              // by group, worst first, then by name
+	Orphans []bitlocker.Match `json:"orphans"`            // keys of no machine we know: re-imaged, renamed or deleted ones
 }
 
-// Build matches keys with machines and judges each. Keys are matched by device ID, then DN, FQDN, serial number, and by
-// short name only where it is one machine's and nothing else contradicts: a device ID, an FQDN, or a DN of another domain. A key that fits several machines is counted
-// with none.
+// Build matches keys with machines and judges each. Keys are matched by the computer's GUID or a device ID, then DN, FQDN,
+// serial number, and by short name only where it is one machine's and nothing else contradicts: a device ID, an FQDN, or a DN
+// of another domain. A key whose computer has another GUID than a machine is never that machine's. A key that fits several
+// machines is counted with none.
 func Build(at time.Time, machines []Machine, keys []bitlocker.Match) Report {
 	r := Report{At: at, Total: Sum{Group: "all", Counts: map[Verdict]int{}}}
 	index := newIndex(machines)
@@ -116,6 +120,13 @@ func Build(at time.Time, machines []Machine, keys []bitlocker.Match) Report {
 	}
 	sums := map[string]*Sum{}
 	for i, m := range machines {
+		if m.LeftOut != "" {
+			if r.LeftOut == nil {
+				r.LeftOut = map[string]int{}
+			}
+			r.LeftOut[m.LeftOut]++
+			continue
+		}
 		line := judge(m, of[i])
 		r.Lines = append(r.Lines, line)
 		s := sums[m.Group]
@@ -233,7 +244,7 @@ const several = -1
 func newIndex(machines []Machine) index {
 	x := index{map[string]int{}, machines}
 	for i, m := range machines {
-		for _, k := range keysOf(m.DeviceIDs, m.DN, m.FQDN, m.Serial, m.Name) {
+		for _, k := range keysOf(append(slices.Clone(m.DeviceIDs), m.GUID), m.DN, m.FQDN, m.Serial, m.Name) {
 			if j, ok := x.by[k]; ok && j != i {
 				x.by[k] = several
 				continue
@@ -262,8 +273,11 @@ func keysOf(deviceIDs []string, dn, fqdn, serial, name string) []string {
 }
 
 func (x index) find(m bitlocker.Machine) (int, bool) {
-	for _, k := range keysOf([]string{m.DeviceID}, m.DN, m.FQDN, m.Serial, "") {
-		if i, ok := x.by[k]; ok && i != several {
+	another := func(i int) bool {
+		return m.GUID != "" && x.machines[i].GUID != "" && !strings.EqualFold(m.GUID, x.machines[i].GUID)
+	}
+	for _, k := range keysOf([]string{m.GUID, m.DeviceID}, m.DN, m.FQDN, m.Serial, "") {
+		if i, ok := x.by[k]; ok && i != several && !another(i) {
 			return i, true
 		}
 	}
@@ -272,7 +286,7 @@ func (x index) find(m bitlocker.Machine) (int, bool) {
 		return 0, false
 	}
 	i, ok := x.by["name:"+strings.ToLower(strings.TrimSpace(m.Name))]
-	if !ok || i == several || m.DN != "" && x.machines[i].DN != "" && domain(m.DN) != domain(x.machines[i].DN) {
+	if !ok || i == several || another(i) || m.DN != "" && x.machines[i].DN != "" && domain(m.DN) != domain(x.machines[i].DN) {
 		return 0, false
 	}
 	return i, true

@@ -133,3 +133,36 @@ func TestWriters(t *testing.T) {
 		t.Errorf("%v", c)
 	}
 }
+
+// TestRenamedAndAbsentMachines: a key stays with its computer's GUID, whatever the names say; nobody misses a key of a
+// machine that is gone.
+func TestRenamedAndAbsentMachines(t *testing.T) {
+	machines := []coverage.Machine{
+		{Name: "NEW", DN: "CN=NEW,OU=PAR,DC=fleet,DC=test", GUID: "aa"},
+		{Name: "OLD", DN: "CN=OLD,OU=LON,DC=fleet,DC=test", GUID: "bb"}, // took the name and the place of the one that is NEW now
+		{Name: "AWAY", LeftOut: "gone"}, {Name: "OFF-1", LeftOut: "disabled"}, {Name: "OFF-2", LeftOut: "disabled"},
+		{Name: "TABLE"},
+	}
+	r := coverage.Build(t0, machines, []bitlocker.Match{
+		key(1, bitlocker.Machine{Name: "OLD", DN: "CN=OLD,OU=LON,DC=fleet,DC=test", GUID: "AA"}),
+		key(2, bitlocker.Machine{Name: "AWAY"}), key(3, bitlocker.Machine{Name: "TABLE", GUID: "cc"}),
+		key(4, bitlocker.Machine{Name: "NEW", GUID: "dd"}),
+	})
+	got := map[string]coverage.Verdict{}
+	for _, l := range r.Lines {
+		got[l.Machine.Name] = l.Verdict
+	}
+	if got["NEW"] != coverage.OK || got["OLD"] != coverage.None || got["TABLE"] != coverage.OK || len(got) != 3 || r.Total.Total != 3 {
+		t.Errorf("%v, %+v", got, r.Total)
+	}
+	if len(r.Orphans) != 1 || r.Orphans[0].Machine.GUID != "dd" || r.LeftOut["gone"] != 1 || r.LeftOut["disabled"] != 2 {
+		t.Errorf("%+v %v", r.Orphans, r.LeftOut)
+	}
+	var text, page bytes.Buffer
+	if err := errors.Join(r.Text(&text), r.HTML(&page)); err != nil {
+		t.Fatal(err)
+	}
+	if want := "Not counted: 2 disabled, 1 gone."; !strings.Contains(text.String(), want) || !strings.Contains(page.String(), want) {
+		t.Errorf("%s", text.String())
+	}
+}

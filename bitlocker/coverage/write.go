@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -30,6 +32,15 @@ func groupName(s string) string {
 	return s
 }
 
+// leftOut is "12 gone, 3 disabled", empty where nothing was left out.
+func (r Report) leftOut() string {
+	words := make([]string, 0, len(r.LeftOut))
+	for _, why := range slices.Sorted(maps.Keys(r.LeftOut)) {
+		words = append(words, fmt.Sprintf("%d %s", r.LeftOut[why], why))
+	}
+	return strings.Join(words, ", ")
+}
+
 // Text writes the sums and the machines that need attention, for a terminal.
 func (r Report) Text(w io.Writer) error {
 	var t strings.Builder
@@ -51,6 +62,9 @@ func (r Report) Text(w io.Writer) error {
 		if l.Verdict != OK && l.Verdict != Several && l.Verdict != Exempt {
 			fmt.Fprintf(&t, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", l.Machine.Name, groupName(l.Machine.Group), l.Verdict, l.Keys, l.Newest.Short(), day(l.Created), l.Why)
 		}
+	}
+	if out := r.leftOut(); out != "" {
+		fmt.Fprintf(&t, "\nNot counted: %s.\n", out)
 	}
 	if len(r.Orphans) > 0 {
 		fmt.Fprintf(&t, "\n%d keys belong to no machine of the inventory; they are found by `fleetmend keys find` all the same.\n", len(r.Orphans))
@@ -86,14 +100,14 @@ func (r Report) CSV(w io.Writer) error {
 	return nil
 }
 
-var page = template.Must(template.New("coverage").Funcs(template.FuncMap{"day": day, "percent": percent, "group": groupName, "verdicts": Verdicts}).Parse(`<!DOCTYPE html>
+var page = template.Must(template.New("coverage").Funcs(template.FuncMap{"day": day, "percent": percent, "group": groupName, "verdicts": Verdicts, "leftOut": Report.leftOut}).Parse(`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>BitLocker key coverage</title><style>
 body{font:14px sans-serif;margin:2em;color:#222;background:#fff} table{border-collapse:collapse;margin:1em 0}
 td,th{padding:.3em .7em;border-bottom:1px solid #ccc;text-align:left} td.n{text-align:right} td:first-child{white-space:nowrap} .zero{color:#999}
 .none,.invalid{background:#f6d0d0} .unreadable,.stale{background:#f8e6c0} tfoot{font-weight:bold}
 </style></head><body><h1>BitLocker key coverage</h1>
-<p>{{.At.UTC.Format "2006-01-02 15:04"}} UTC. {{.Total.Total}} machines, {{percent .Total}} of those that need a key have a usable one.</p>
+<p>{{.At.UTC.Format "2006-01-02 15:04"}} UTC. {{.Total.Total}} machines, {{percent .Total}} of those that need a key have a usable one.{{with leftOut .}} Not counted: {{.}}.{{end}}</p>
 <table><thead><tr><th>Group</th><th>Machines</th><th>Covered</th>{{range verdicts}}<th>{{.}}</th>{{end}}</tr></thead>
 <tbody>{{range .Groups}}{{$s := .}}<tr><td>{{group .Group}}</td><td class="n">{{.Total}}</td><td class="n">{{percent .}}</td>{{range verdicts}}{{$n := index $s.Counts .}}<td class="n {{if $n}}{{.}}{{else}}zero{{end}}">{{$n}}</td>{{end}}</tr>
 {{end}}</tbody><tfoot>{{with .Total}}{{$s := .}}<tr><td>all</td><td class="n">{{.Total}}</td><td class="n">{{percent .}}</td>{{range verdicts}}{{$n := index $s.Counts .}}<td class="n {{if $n}}{{.}}{{else}}zero{{end}}">{{$n}}</td>{{end}}</tr>{{end}}</tfoot></table>

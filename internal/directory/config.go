@@ -146,6 +146,22 @@ func (c Config) withDefaults() (Config, error) {
 	return c, c.checkCredential()
 }
 
+// refused is the answer to a user name that no domain controller could take: it would call it a wrong password, and count it.
+func refused(name, what, user, domain string) error {
+	return hint.Wrapf(fmt.Errorf("%q is %s; nothing was sent", clip(name), what), `write %s@%s or %s\%s`, clip(user), domain, strings.ToUpper(firstLabel(domain)), clip(user))
+}
+
+func firstLabel(domain string) string {
+	label, _, _ := strings.Cut(domain, ".")
+	return label
+}
+
+// isDN reports whether a user is a distinguished name, which a simple bind may carry as well.
+func isDN(user string) bool {
+	first, _, ok := strings.Cut(user, ",")
+	return ok && strings.Contains(first, "=")
+}
+
 func (c *Config) checkCredential() error {
 	k := &c.Credential
 	switch {
@@ -153,6 +169,11 @@ func (c *Config) checkCredential() error {
 		return hint.Wrap(fmt.Errorf("the logged-on user cannot bind with %s", c.Method), "use the method kerberos-ldaps")
 	case k.LoggedOn:
 		return nil
+	case strings.Contains(k.User, "/") && k.Keytab == "" && !strings.Contains(k.User, `\`) && !isDN(k.User): // in a keytab it may be a service
+		_, user, _ := strings.Cut(k.User, "/")
+		return refused(k.User, "no form of a user that a directory knows", user, c.Domain)
+	case !c.Method.kerberos() && k.User != "" && !strings.ContainsAny(k.User, `@\`) && !isDN(k.User):
+		return refused(k.User, "a user without its domain, which a directory takes for nobody", k.User, c.Domain)
 	case !c.Method.kerberos() && (k.User == "" || k.Password.IsZero()):
 		// An empty password would be an anonymous bind that succeeds (RFC 4513 5.1.2).
 		return hint.Wrap(errors.New("a simple bind needs a user and a password"), "give user@"+c.Domain+" and a password")

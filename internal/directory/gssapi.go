@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jcmturner/gokrb5/v8/client"
 	krbcrypto "github.com/jcmturner/gokrb5/v8/crypto"
@@ -34,6 +35,8 @@ type initiator struct {
 	layer    byte
 	bindings []byte // MD5 of the channel bindings; nil: none
 	session  types.EncryptionKey
+	at       time.Time // of our authenticator, to the second, and the microseconds beside it
+	micro    int
 	tokens   tokens
 	maxSend  int
 }
@@ -75,6 +78,7 @@ func (g *initiator) request(spn string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	g.at, g.micro = auth.CTime.Truncate(time.Second), auth.Cusec
 	want := uint32(gssapi.ContextFlagMutual)
 	if g.layer != layerNone {
 		want |= gssapi.ContextFlagInteg | gssapi.ContextFlagSequence | gssapi.ContextFlagReplay
@@ -123,6 +127,10 @@ func (g *initiator) reply(in []byte) error {
 	var part messages.EncAPRepPart
 	if err := part.Unmarshal(plain); err != nil {
 		return fmt.Errorf("read Kerberos answer: %w", err)
+	}
+	// RFC 4120 3.2.5: it is the time of our own authenticator that proves that this is the answer to it, and no old one.
+	if !part.CTime.Equal(g.at) || part.Cusec != g.micro {
+		return errors.New("the domain controller could not prove who it is: its Kerberos answer belongs to another request")
 	}
 	if len(part.Subkey.KeyValue) > 0 {
 		g.tokens.key, g.tokens.acceptorKey = part.Subkey, true

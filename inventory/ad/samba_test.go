@@ -126,7 +126,8 @@ func TestScopes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got, _ := read(t, &ad.Source{Config: conf, Groups: []string{outer}}); len(got) != 1 || got["HQ-02"].Fields["groups"] != inner {
+	if got, _ := read(t, &ad.Source{Config: conf, Groups: []string{outer}}); len(got) != 1 ||
+		got["HQ-02"].Fields["groups"] != "CN=Domain Computers,CN=Users,"+dclab.BaseDN+";"+inner+";" || got["HQ-02"].Fields["nested_groups"] != outer+";" {
 		t.Errorf("nested group: %v", got)
 	}
 	missing := ad.Source{Config: conf, Groups: []string{"CN=None," + dclab.BaseDN}}

@@ -21,6 +21,7 @@ func newKeysCoverage(a *app) *cobra.Command {
 		Short: "Whose key is missing: machines with one, several, none, stale or wrong ones, by OU or site",
 		Long: `Compare the machines of the inventory with the keys that are known: per OU which machines have a key, none, several, only stale
 ones, one that cannot be right, or one that is not ours to read. Make this report before you need it. It needs no passphrase.
+Machines that no source lists any more, or whose account is disabled, are left out and counted.
 
 Keys of machines outside the selector are listed as keys of no machine; without a selector those are machines that nobody
 knows any more.`,
@@ -90,13 +91,18 @@ func coverageMachine(m inventory.Machine, by string) coverage.Machine {
 	if strings.Contains(strings.ToUpper(m.OU), "DC=") {
 		out.DN = "CN=" + m.Name + "," + m.OU
 	}
+	out.GUID = m.Claims.ObjectGUID
+	switch {
+	case m.Gone:
+		out.LeftOut = "gone"
+	case !m.Enabled:
+		out.LeftOut = "disabled"
+	}
 	if by == "site" {
 		out.Group = m.Site
 	}
-	for _, id := range []string{m.Claims.EntraDeviceID, m.Claims.ObjectGUID} {
-		if id != "" {
-			out.DeviceIDs = append(out.DeviceIDs, id)
-		}
+	if id := m.Claims.EntraDeviceID; id != "" {
+		out.DeviceIDs = []string{id}
 	}
 	return out
 }

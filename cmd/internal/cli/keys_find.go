@@ -194,7 +194,7 @@ func (a *app) machinesOf(ctx context.Context, text string) ([]inventory.Machine,
 
 // keyMachines is what identifies a machine to the key desk. Directories name it by different IDs, so that it may be two.
 func keyMachines(m inventory.Machine) []bitlocker.Machine {
-	out := []bitlocker.Machine{{Name: m.Name, FQDN: m.FQDN, Serial: m.Serial, DeviceID: m.Claims.EntraDeviceID}}
+	out := []bitlocker.Machine{{Name: m.Name, FQDN: m.FQDN, Serial: m.Serial, DeviceID: m.Claims.EntraDeviceID, GUID: m.Claims.ObjectGUID}}
 	if id := m.Claims.ObjectGUID; id != "" && id != m.Claims.EntraDeviceID {
 		out = append(out, bitlocker.Machine{DeviceID: id})
 	}
@@ -245,7 +245,7 @@ func (a *app) indexOf(ctx context.Context, machines []bitlocker.Machine) (machin
 	}
 	var words []string
 	for _, m := range machines {
-		words = append(words, m.DeviceID, m.FQDN, m.Serial, m.Name)
+		words = append(words, m.GUID, m.DeviceID, m.FQDN, m.Serial, m.Name)
 	}
 	known, err := store.Lookup(ctx, words...)
 	if err != nil {
@@ -273,7 +273,7 @@ func indexMachines(machines []inventory.Machine) machineIndex {
 }
 
 func (x machineIndex) find(m bitlocker.Machine) (inventory.Machine, bool) {
-	for _, key := range []string{"id:" + strings.ToLower(m.DeviceID), "fqdn:" + strings.ToLower(m.FQDN), "serial:" + strings.ToLower(m.Serial), "name:" + strings.ToUpper(m.Name)} {
+	for _, key := range []string{"id:" + strings.ToLower(m.GUID), "id:" + strings.ToLower(m.DeviceID), "fqdn:" + strings.ToLower(m.FQDN), "serial:" + strings.ToLower(m.Serial), "name:" + strings.ToUpper(m.Name)} {
 		if known := x.by[key]; known != nil && !strings.HasSuffix(key, ":") {
 			return *known, true
 		}
