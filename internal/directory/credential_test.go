@@ -40,7 +40,10 @@ func TestUserNamesThatNobodyKnowsAreNotSent(t *testing.T) {
 	} {
 		dialled := false
 		conf := Config{Domain: "corp.example", Method: c.method, DCs: []DC{{Host: "dc1.corp.example"}}, Credential: Credential{User: c.user, Password: secret.New("p"), Keytab: c.keytab},
-			DialTCP: func(context.Context, string, string) (net.Conn, error) { dialled = true; return nil, errors.New("no network") }}
+			DialTCP: func(context.Context, string, string) (net.Conn, error) {
+				dialled = true
+				return nil, errors.New("no network")
+			}}
 		_, err := Dial(t.Context(), conf)
 		if refused := c.advice != ""; dialled == refused || refused && (!strings.Contains(err.Error(), c.trouble) || !strings.Contains(strings.Join(hint.Of(err), " "), c.advice)) {
 			t.Errorf("%s as %s: dialled %t, %v, %q", c.method, c.user, dialled, err, hint.Of(err))
