@@ -14,6 +14,7 @@ body{font:14px sans-serif;color:#000;background:#fff;max-width:180mm;margin:10mm
 section{border-top:1px solid #000;padding:4mm 0;break-inside:avoid}
 h1{font-size:20px} h2{font-size:22px;margin:0 0 2mm} code{font:bold 18px monospace}
 .head{display:flex;justify-content:space-between;gap:8mm} .qr{width:44mm;height:44mm;flex:none}
+h1,h2,p,code{overflow-wrap:anywhere} .head>div{min-width:0}
 .groups{display:grid;grid-template-columns:repeat(4,1fr);margin:4mm 0}
 .groups span{font:bold 30px monospace;border:1px solid #000;text-align:center;padding:2mm}
 .bars{width:170mm;height:20mm;margin:0 5mm} footer{font-size:11px;border-top:1px solid #000;padding-top:2mm}

@@ -3,6 +3,7 @@ package sheet
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"codeberg.org/go-pdf/fpdf"
 )
@@ -16,10 +17,12 @@ const (
 	entryStep = 124.0
 	qrSide    = 44.0
 	barHeight = 20.0
+	beside    = width - qrSide - 8 // what text has to the left of the QR code
 )
 
-// PDF prints two keys on each A4 page. Characters outside Windows-1252 are printed as dots, for no font is embedded; the
-// codes and digits are plain. Equal input gives equal bytes.
+// PDF prints two keys on each A4 page. The letters of Latin, Greek and Cyrillic are printed as they are; others stand as
+// their numbers, and [Problems] says so. A long name gets smaller and is cut in its middle; it never reaches the code.
+// Equal input gives equal bytes.
 func PDF(w io.Writer, entries []Entry, o Options) error {
 	if err := check(entries); err != nil {
 		return err
@@ -32,14 +35,14 @@ func PDF(w io.Writer, entries []Entry, o Options) error {
 	p.SetMargins(margin, margin, margin)
 	p.SetTitle(o.title(), true)
 	p.SetCreator("fleetmend", true)
-	text := p.UnicodeTranslatorFromDescriptor("")
+	addFonts(p)
 	pages := (len(entries) + perPage - 1) / perPage
 	for i, e := range entries {
 		if i%perPage == 0 {
 			p.AddPage()
-			frame(p, text, o, i/perPage+1, pages)
+			frame(p, o, i/perPage+1, pages)
 		}
-		if err := draw(p, text, e, o, entryTop+float64(i%perPage)*entryStep); err != nil {
+		if err := draw(p, e, o, entryTop+float64(i%perPage)*entryStep); err != nil {
 			return fmt.Errorf("print sheet: %s: %w", e.name(), err)
 		}
 	}
@@ -49,17 +52,18 @@ func PDF(w io.Writer, entries []Entry, o Options) error {
 	return nil
 }
 
-func frame(p *fpdf.Fpdf, text func(string) string, o Options, page, pages int) {
-	p.SetFont("Helvetica", "B", 15)
+func frame(p *fpdf.Fpdf, o Options, page, pages int) {
+	title := fit(p, fontText, "B", letters(o.title()), 15, 9, width, true)
 	p.SetXY(margin, 14)
-	p.CellFormat(width, 8, text(o.title()), "B", 0, "L", false, 0, "")
-	p.SetFont("Helvetica", "", 8)
+	p.CellFormat(width, 8, title, "B", 0, "L", false, 0, "")
 	p.SetXY(margin, 284)
 	left := "Confidential: opens the disks of these machines. Destroy after use."
 	if o.Operator != "" {
 		left += "   " + o.Operator
 	}
-	p.CellFormat(width-40, 5, text(left), "", 0, "L", false, 0, "")
+	left = fit(p, fontText, "", letters(left), 8, 6, width-42, true)
+	p.CellFormat(width-40, 5, left, "", 0, "L", false, 0, "")
+	p.SetFont(fontText, "", 8)
 	date := ""
 	if !o.Date.IsZero() {
 		date = o.Date.UTC().Format("2006-01-02 15:04") + " UTC   "
@@ -67,27 +71,28 @@ func frame(p *fpdf.Fpdf, text func(string) string, o Options, page, pages int) {
 	p.CellFormat(40, 5, fmt.Sprintf("%s%d/%d", date, page, pages), "", 0, "R", false, 0, "")
 }
 
-func draw(p *fpdf.Fpdf, text func(string) string, e Entry, o Options, top float64) error {
+func draw(p *fpdf.Fpdf, e Entry, o Options, top float64) error {
 	line := func(y, size float64, font, style, s string) {
-		p.SetFont(font, style, size)
-		for p.GetStringWidth(s) > width-qrSide-8 && size > 6 { // a long name gets smaller rather than cut
-			size--
-			p.SetFontSize(size)
-		}
+		s = fit(p, font, style, s, size, min(size, 10)*0.7, beside, true)
 		p.SetXY(margin, top+y)
-		p.CellFormat(width-qrSide-8, 8, s, "", 0, "L", false, 0, "")
+		p.CellFormat(beside, 8, s, "", 0, "L", false, 0, "")
 	}
-	line(0, 18, "Helvetica", "B", text(e.name()))
-	line(8, 9, "Helvetica", "", text(e.about()))
-	line(17, 10, "Helvetica", "", "Key ID: compare with the recovery screen")
+	line(0, 18, fontText, "B", letters(e.name()))
+	line(8, 9, fontText, "", letters(e.about()))
+	line(17, 10, fontText, "", "Key ID: compare with the recovery screen")
 	line(23, 14, "Courier", "B", string(e.Key.ID))
 	if e.LAPS != nil {
 		until := ""
 		if !e.LAPS.Expires.IsZero() {
 			until = " (changes " + e.LAPS.Expires.UTC().Format("2006-01-02") + ")"
 		}
-		line(32, 10, "Helvetica", "", text("Local administrator "+e.LAPS.User+until))
-		line(38, 13, "Courier", "B", text(e.LAPS.Password.Reveal()))
+		line(32, 10, fontText, "", letters("Local administrator "+e.LAPS.User+until))
+		if printed := e.LAPS.printed(p); printed != "" {
+			p.SetXY(margin, top+38)
+			p.CellFormat(beside, 8, printed, "", 0, "L", false, 0, "")
+		} else {
+			line(38, 9, fontText, "", "(its password cannot be printed here; the HTML sheet has it)")
+		}
 	}
 	p.SetFont("Courier", "B", 26)
 	for i, g := range e.Key.Password.Groups() {
@@ -114,8 +119,37 @@ func draw(p *fpdf.Fpdf, text func(string) string, e Entry, o Options, top float6
 	runs(b, func(from, n int) {
 		p.Rect(margin+5+float64(from)*bar, top+82, float64(n)*bar, barHeight, "F")
 	})
-	p.SetFont("Helvetica", "", 8)
+	p.SetFont(fontText, "", 8)
 	p.SetXY(margin, top+103)
 	p.CellFormat(width, 5, o.note(), "", 0, "C", false, 0, "")
 	return p.Error()
+}
+
+// printed sets the font and gives the password as it is, never cut and never with another letter; "" where that cannot be.
+func (a *Account) printed(p *fpdf.Fpdf) string {
+	password := a.Password.Reveal()
+	if len(unprintable(password)) > 0 {
+		return ""
+	}
+	return fit(p, fontMono, "B", password, 13, 5, beside, false)
+}
+
+// Problems says what [PDF] does not print as it is, one sentence for a machine and no secret in any. [HTML] prints
+// everything, with the fonts of the computer that shows it.
+func Problems(entries []Entry, o Options) []string {
+	p := fpdf.New("P", "mm", "A4", "")
+	addFonts(p)
+	var out []string
+	if missing := unprintable(o.title()); len(missing) > 0 {
+		out = append(out, fmt.Sprintf("the title: %s stand as their numbers in the PDF; the HTML sheet prints them", strings.Join(missing, " ")))
+	}
+	for _, e := range entries {
+		if missing := unprintable(e.name()); len(missing) > 0 {
+			out = append(out, fmt.Sprintf("%s: %s stand as their numbers in the PDF (%s); the HTML sheet prints them", e.name(), strings.Join(missing, " "), letters(e.name())))
+		}
+		if e.LAPS != nil && e.LAPS.printed(p) == "" {
+			out = append(out, fmt.Sprintf("%s: the password of %s cannot be printed in the PDF; the HTML sheet has it", e.name(), e.LAPS.User))
+		}
+	}
+	return out
 }

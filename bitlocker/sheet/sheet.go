@@ -28,6 +28,7 @@ type Entry struct {
 	Site   string
 	Serial string
 	LAPS   *Account // optional
+	Note   string   // optional: what the reader has to know of this key, such as that there are two passwords for its ID
 }
 
 // Account is a local administrator, as LAPS manages it.
@@ -146,6 +147,12 @@ func check(entries []Entry) error {
 
 func (e Entry) about() string {
 	var parts []string
+	if e.Note != "" {
+		parts = append(parts, e.Note)
+	}
+	if e.Key.Deleted {
+		parts = append(parts, "DELETED in its source")
+	}
 	if e.Site != "" {
 		parts = append(parts, "Site "+e.Site)
 	}
@@ -160,9 +167,6 @@ func (e Entry) about() string {
 	}
 	if e.Key.Source != "" {
 		parts = append(parts, e.Key.Source)
-	}
-	if e.Key.Deleted {
-		parts = append(parts, "DELETED in its source")
 	}
 	return strings.Join(parts, "   ")
 }

@@ -239,3 +239,92 @@ func TestNarrowAndPhonetic(t *testing.T) {
 		t.Fatal("a sheet without password")
 	}
 }
+
+// Names of any length and script: what the fonts have is printed, the rest stands as numbers and is said, and nothing ever
+// reaches the code.
+func TestPDFPrintsNamesOfAnyKind(t *testing.T) {
+	need(t, "zbarimg", "pdftoppm", "pdftotext")
+	names := []string{"ŁÓDŹ-PC-01", "ΑΘΗΝΑ-7", "МОСКВА-ПК-3", "東京-PC-01", strings.Repeat("WWWWWWWWWW", 15), strings.Repeat("東京", 200) + ".fleet.test", "i"}
+	entries := make([]sheet.Entry, len(names))
+	for i, name := range names {
+		entries[i] = key(i)
+		entries[i].Name, entries[i].Site, entries[i].Serial = name, strings.Repeat("Site ", 60), strings.Repeat("S", 300)
+	}
+	entries[0].LAPS.Password = secret.New("correct horse battery staple Łódź 7!")
+	entries[1].LAPS.Password = secret.New("東京")
+	entries[2].LAPS.Password = secret.New(strings.Repeat("W", 300))
+	o := sheet.Options{Title: strings.Repeat("Zürich ", 60), Operator: strings.Repeat("because ", 100), Date: time.Date(2026, 7, 19, 4, 9, 0, 0, time.UTC)}
+	var b bytes.Buffer
+	if err := sheet.PDF(&b, entries, o); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "sheet.pdf")
+	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("pdftotext", "-layout", file, "-").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(out)
+	for _, want := range []string{names[0], names[1], names[2], "[6771][4EAC]-PC-01", "WWW…WWW", "correct horse battery staple Łódź 7!", "\ni "} {
+		if !strings.Contains(text, want) && !strings.Contains(text, strings.TrimSpace(want)) {
+			t.Errorf("%q is not on the sheet", want)
+		}
+	}
+	if strings.Count(text, "cannot be printed here") != 2 {
+		t.Errorf("passwords that cannot be printed:\n%s", text)
+	}
+	problems := strings.Join(sheet.Problems(entries, o), "\n")
+	for _, want := range []string{"東京-PC-01: U+6771 U+4EAC stand", "ΑΘΗΝΑ-7: the password", "МОСКВА-ПК-3: the password"} {
+		if !strings.Contains(problems, want) {
+			t.Errorf("not said: %s\n%s", want, problems)
+		}
+	}
+	if strings.Contains(problems, "ŁÓDŹ") || strings.Contains(problems, strings.Repeat("W", 200)) {
+		t.Errorf("said without need, or a secret:\n%s", problems)
+	}
+	// No word beside a QR code ends right of where the code begins: 210 - 15 - 44 mm, in points.
+	boxes, err := exec.Command("pdftotext", "-bbox", file, "-").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := regexp.MustCompile(`<word xMin="([0-9.]+)" yMin="([0-9.]+)" xMax="([0-9.]+)" yMax="([0-9.]+)">`).FindAllStringSubmatch(string(boxes), -1)
+	const mm = 72 / 25.4
+	checked := 0
+	for _, w := range words {
+		var box [4]float64
+		for i := range box {
+			if _, err := fmt.Sscan(w[i+1], &box[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, top := range []float64{32, 156} {
+			if box[1] > (top-2)*mm && box[3] < (top+48)*mm {
+				checked++
+				if box[2] > (210-15-44)*mm {
+					t.Errorf("a word ends at %.0f mm, over the code", box[2]/mm)
+				}
+			}
+		}
+	}
+	if checked < 5*len(names) {
+		t.Errorf("only %d words were looked at", checked)
+	}
+	if out, err := exec.Command("pdftoppm", "-r", "200", "-png", file, filepath.Join(dir, "page")).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	pages, _ := filepath.Glob(filepath.Join(dir, "page*.png"))
+	read := map[string]int{}
+	for _, page := range pages {
+		for _, content := range scan(t, page) {
+			read[content]++
+		}
+	}
+	for _, e := range entries {
+		if read[e.Key.Password.Digits()] != 2 {
+			t.Errorf("the codes of %.20s were read %d times", e.Name, read[e.Key.Password.Digits()])
+		}
+	}
+}
