@@ -91,7 +91,7 @@ func (l *LAPS) Credential(ctx context.Context, t route.Target) (winrm.Credential
 	case err == nil:
 	case ctx.Err() != nil:
 		return refuse(route.Stopped, context.Cause(ctx))
-	case errors.Is(err, ad.ErrEncrypted), errors.Is(err, ad.ErrNoRight), errors.Is(err, ad.ErrNoLAPS), errors.Is(err, ad.ErrNoMachine):
+	case ad.IsAnswer(err):
 		return refuse(route.Denied, err)
 	case directory.KindOf(err) == directory.Other, directory.KindOf(err) == directory.Unreachable:
 		return refuse(route.Unreachable, err)
@@ -129,7 +129,7 @@ func (l *LAPS) Read(ctx context.Context, m *inventory.Machine) (ad.LocalAdmin, e
 			l.conn, fresh = conn, true
 		}
 		admin, err := ad.Password(ctx, l.conn, m)
-		if err == nil || IsAnswer(err) {
+		if err == nil || ad.IsAnswer(err) {
 			return admin, err
 		}
 		l.drop() // a search that failed may have ended its connection
@@ -138,11 +138,6 @@ func (l *LAPS) Read(ctx context.Context, m *inventory.Machine) (ad.LocalAdmin, e
 		}
 		// It was idle for too long, or the domain controller restarted: once more on a new connection.
 	}
-}
-
-// IsAnswer tells what the directory said from a connection that broke.
-func IsAnswer(err error) bool {
-	return errors.Is(err, ad.ErrEncrypted) || errors.Is(err, ad.ErrNoRight) || errors.Is(err, ad.ErrNoLAPS) || errors.Is(err, ad.ErrNoMachine)
 }
 
 func (l *LAPS) drop() {

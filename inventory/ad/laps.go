@@ -29,7 +29,20 @@ var (
 	ErrNoRight   = errors.New("the machine has a LAPS password, but this account may not read it")
 	ErrNoLAPS    = errors.New("no LAPS password of the machine is visible")
 	ErrNoMachine = errNoMachine
+	ErrMalformed = errors.New("the stored value is not in the form of Windows LAPS")
+	ErrSeveral   = errors.New("the directory has more than one such machine")
 )
+
+// IsAnswer tells what the directory said of one machine from a directory that cannot be asked: a connection, a sign-in or
+// a search that failed.
+func IsAnswer(err error) bool {
+	for _, answer := range []error{ErrEncrypted, ErrNoRight, ErrNoLAPS, ErrNoMachine, ErrMalformed, ErrSeveral} {
+		if errors.Is(err, answer) {
+			return true
+		}
+	}
+	return false
+}
 
 var lapsAttributes = []string{"msLAPS-Password", "msLAPS-EncryptedPassword", "msLAPS-PasswordExpirationTime", "ms-Mcs-AdmPwd", "ms-Mcs-AdmPwdExpirationTime"}
 
@@ -50,7 +63,7 @@ func Password(ctx context.Context, c *directory.Conn, m *inventory.Machine) (Loc
 	case len(found) == 0:
 		return LocalAdmin{}, hint.Wrap(fmt.Errorf("read LAPS password of %s: %w", m.Name, ErrNoMachine), "ask the domain of the machine; sync the inventory")
 	case len(found) > 1:
-		return LocalAdmin{}, fmt.Errorf("read LAPS password of %s: the directory has more than one such machine", m.Name)
+		return LocalAdmin{}, fmt.Errorf("read LAPS password of %s: %w", m.Name, ErrSeveral)
 	}
 	a, err := localAdmin(found[0])
 	if err != nil {
@@ -95,7 +108,7 @@ func windowsLAPS(text []byte, expires string) (LocalAdmin, error) {
 	var v struct{ N, T, P string }
 	// The decoder's error would quote the text.
 	if len(text) > 64<<10 || json.Unmarshal(text, &v) != nil || v.P == "" {
-		return LocalAdmin{}, errors.New("the stored value is not in the form of Windows LAPS")
+		return LocalAdmin{}, hint.Wrap(ErrMalformed, "look at it with Get-LapsADPassword; the machine writes a new one when its password is changed (Reset-LapsPassword)")
 	}
 	a := LocalAdmin{Account: v.N, Password: secret.New(v.P)}
 	if n, err := strconv.ParseInt(v.T, 16, 64); err == nil && n > 0 {

@@ -48,7 +48,7 @@ func (a *app) localAdmins(ctx context.Context, d *desk, refs []bitlocker.KeyRef,
 		switch {
 		case err == nil:
 			accounts[m.ID] = &sheet.Account{User: connect.AccountOf(admin), Password: admin.Password, Expires: admin.Expires}
-		case connect.IsAnswer(err):
+		case ad.IsAnswer(err):
 			without = append(without, m.Name+": "+lapsAnswer(err))
 		default:
 			return nil, nil, fmt.Errorf("read LAPS passwords: %w", err)
@@ -60,7 +60,7 @@ func (a *app) localAdmins(ctx context.Context, d *desk, refs []bitlocker.KeyRef,
 // lapsAnswer is why there is no password, without the repetition of the machine, with the remedy.
 func lapsAnswer(err error) string {
 	text := err.Error()
-	for _, known := range []error{ad.ErrEncrypted, ad.ErrNoRight, ad.ErrNoLAPS, ad.ErrNoMachine} {
+	for _, known := range []error{ad.ErrEncrypted, ad.ErrNoRight, ad.ErrNoLAPS, ad.ErrNoMachine, ad.ErrMalformed, ad.ErrSeveral} {
 		if errors.Is(err, known) {
 			text = known.Error()
 		}
