@@ -48,12 +48,13 @@ type Desk struct {
 	Options
 	Connect *connect.Connector
 
-	mu      sync.Mutex
-	store   *inventory.Store
-	journal *journal.Journal
-	vault   *bitlocker.Vault
-	audit   *audit.Log
-	owns    []io.Closer
+	mu       sync.Mutex
+	upgraded bool
+	store    *inventory.Store
+	journal  *journal.Journal
+	vault    *bitlocker.Vault
+	audit    *audit.Log
+	owns     []io.Closer
 }
 
 // New makes a desk. It opens nothing.
@@ -106,12 +107,15 @@ func (d *Desk) Folder() (string, error) {
 }
 
 // opened returns *held, or what open makes of the file name in the state folder.
-func opened[T any](d *Desk, held **T, name, what string, open func(path string) (*T, error)) (*T, error) {
+func opened[T any](ctx context.Context, d *Desk, held **T, name, what string, open func(path string) (*T, error)) (*T, error) {
 	if *held != nil {
 		return *held, nil
 	}
 	dir, err := d.Folder()
 	if err != nil {
+		return nil, err
+	}
+	if err := d.ready(ctx, dir); err != nil {
 		return nil, err
 	}
 	made, err := open(filepath.Join(dir, name))
@@ -129,14 +133,14 @@ func opened[T any](d *Desk, held **T, name, what string, open func(path string) 
 func (d *Desk) Inventory(ctx context.Context) (*inventory.Store, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return opened(d, &d.store, "inventory.db", "inventory", func(path string) (*inventory.Store, error) { return inventory.Open(ctx, path) })
+	return opened(ctx, d, &d.store, inventoryFile, "inventory", func(path string) (*inventory.Store, error) { return inventory.Open(ctx, path) })
 }
 
 // Journal opens the record of runs.
 func (d *Desk) Journal(ctx context.Context) (*journal.Journal, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return opened(d, &d.journal, "journal.db", "journal", func(path string) (*journal.Journal, error) { return journal.Open(ctx, path) })
+	return opened(ctx, d, &d.journal, journalFile, "journal", func(path string) (*journal.Journal, error) { return journal.Open(ctx, path) })
 }
 
 // Audit opens the record of who was shown what.
@@ -147,7 +151,7 @@ func (d *Desk) Audit(ctx context.Context) (*audit.Log, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return opened(d, &d.audit, "audit.db", "audit", func(path string) (*audit.Log, error) {
+	return opened(ctx, d, &d.audit, auditFile, "audit", func(path string) (*audit.Log, error) {
 		log, err := audit.Open(ctx, path, operator)
 		if err == nil {
 			log.Tell(func(text string) { d.Tell("remark: " + text) })
@@ -164,7 +168,7 @@ func (d *Desk) Vault(ctx context.Context) (*bitlocker.Vault, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return opened(d, &d.vault, "keys.db", "key vault", func(path string) (*bitlocker.Vault, error) {
+	return opened(ctx, d, &d.vault, vaultFile, "key vault", func(path string) (*bitlocker.Vault, error) {
 		return bitlocker.OpenVault(ctx, path, bitlocker.Options{Audit: log})
 	})
 }

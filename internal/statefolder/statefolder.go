@@ -21,9 +21,10 @@ import (
 
 // File is one SQLite file of the folder.
 type File struct {
-	Name          string // journal.db
-	ApplicationID int    // of SQLite
-	Version       int    // user_version that this program writes
+	Name          string   // journal.db
+	ApplicationID int      // of SQLite
+	Version       int      // user_version that this program writes
+	Beside        []string // plain files that belong to it, kept with it where they are there
 	// Migrate opens the file at a path, which brings it to Version in one transaction for each step, and closes it.
 	Migrate func(ctx context.Context, path string) error
 }
@@ -144,6 +145,15 @@ func keep(ctx context.Context, dir string, files, old []File) (string, error) {
 		}
 		if err := snapshot(ctx, from, filepath.Join(making, f.Name)); err != nil {
 			return "", fmt.Errorf("copy %s: %w", from, err)
+		}
+		for _, name := range f.Beside {
+			data, err := os.ReadFile(filepath.Join(dir, name))
+			if err == nil {
+				err = os.WriteFile(filepath.Join(making, name), data, 0o600)
+			}
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				return "", fmt.Errorf("copy %s: %w", name, err)
+			}
 		}
 	}
 	for _, f := range old {
