@@ -135,16 +135,15 @@ func (h hive) Get(key, name string) (v windows.Value, ok bool, err error) {
 		if err := syscall.RegQueryValueEx(k, wide, nil, &kind, &raw[0], &size); err != nil {
 			return err
 		}
-		var err error
-		v, err = decode(kind, raw[:size])
-		return err
+		v = windows.DecodeValue(kind, raw[:size])
+		return nil
 	}))
 	return v, ok, err
 }
 
 // Set implements [pe.Hive].
 func (h hive) Set(key, name string, v windows.Value) error {
-	kind, raw, err := encode(v)
+	kind, raw, err := v.Encode()
 	if err != nil {
 		return err
 	}

@@ -23,18 +23,39 @@ type Case struct {
 
 // CaseState is a machine, or what is to change about one.
 type CaseState struct {
-	Files    []CaseFile                `json:"files"`
-	Remove   []string                  `json:"remove"`
-	Registry map[string]map[string]any `json:"registry"`
-	Services map[string]string         `json:"services"`
-	BCD      map[string]string         `json:"bcd"`
-	Tools    map[string][]struct {
+	Files      []CaseFile                `json:"files"`
+	Remove     []string                  `json:"remove"`
+	Registry   map[string]map[string]any `json:"registry"`
+	Links      []CaseLink                `json:"links"`
+	Services   map[string]string         `json:"services"`
+	Dependents map[string][]string       `json:"dependents"`
+	SCM        map[string]uint64         `json:"scm"`    // start types that the service controller knows
+	Booted     bool                      `json:"booted"` // the machine has started: the controller reads the registry
+	BCD        map[string]string         `json:"bcd"`
+	OtherBCD   map[string]string         `json:"bcd-other"` // of another Windows, which is {default} then
+	Tools      map[string][]struct {
 		Arguments string   `json:"arguments"`
 		Output    []string `json:"output"`
 		Exit      int      `json:"exit"`
 	} `json:"tools"`
 	Scripts []CaseScript `json:"scripts"`
 	Uptime  *int64       `json:"uptime"`
+	Plus    CasePlus     `json:"plus"`
+}
+
+// CasePlus is trouble that a machine has. The last two are PowerShell's alone: the Go interpreter must do as if there were
+// none.
+type CasePlus struct {
+	NeverStops       string `json:"never-stops"`
+	WMIHangs         bool   `json:"wmi-hangs"`
+	SlashIsBackslash bool   `json:"slash-is-backslash"`
+	NoRegistryTools  bool   `json:"registry-tools-disabled"`
+}
+
+// CaseLink is a link to a folder.
+type CaseLink struct {
+	Path string `json:"path"`
+	To   string `json:"to"`
 }
 
 // CaseFile is a file with its content in hex.
@@ -60,10 +81,13 @@ type CaseStep struct {
 	Run      string                     `json:"run"`
 	Change   CaseState                  `json:"change"`
 	Expect   map[string]any             `json:"expect"`
+	Steps    *[]map[string]any          `json:"steps"` // of the result
 	Files    *[]CaseFile                `json:"files"`
 	Registry *map[string]map[string]any `json:"registry"`
 	Services map[string]string          `json:"services"`
+	SCM      map[string]uint64          `json:"scm"`
 	BCD      map[string]string          `json:"bcd"`
+	OtherBCD map[string]string          `json:"bcd-other"`
 	Called   *[]string                  `json:"called"`
 }
 

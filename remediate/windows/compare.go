@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -13,29 +12,61 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/agent"
 )
 
-func compareResult(t reporter, label string, expect map[string]any, result agent.Result) {
+// The fields of a result, and of its steps, that a case may speak of.
+var (
+	resultFields = strings.Fields("run outcome changed message repeated reboot uptime ps language")
+	doneFields   = strings.Fields("action target changed note")
+)
+
+func compareResult(t reporter, label string, s CaseStep, result agent.Result) {
 	raw, _ := json.Marshal(result)
 	var seen map[string]any
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber() // as in the case
 	_ = decoder.Decode(&seen)
-	for name, want := range expect {
-		if !reflect.DeepEqual(seen[name], want) {
-			t.Errorf("%s: %s is %v, not %v (%s)", label, name, seen[name], want, result.Message)
+	compareFields(t, label, resultFields, seen, s.Expect, result.Message)
+	if s.Steps == nil {
+		return
+	}
+	steps, _ := seen["steps"].([]any)
+	if len(steps) != len(*s.Steps) {
+		t.Errorf("%s: the result has %d steps, not %d", label, len(steps), len(*s.Steps))
+		return
+	}
+	for i, want := range *s.Steps {
+		step, _ := steps[i].(map[string]any)
+		compareFields(t, fmt.Sprintf("%s: step %d of the result", label, i+1), doneFields, step, want, "")
+	}
+}
+
+func compareFields(t reporter, label string, known []string, seen, want map[string]any, message string) {
+	for name, value := range want {
+		switch {
+		case !slices.Contains(known, name):
+			t.Errorf("%s: unknown field '%s'", label, name)
+		case seen[name] == nil && (value == "" || value == json.Number("0") || value == false): // left out: it says nothing
+		case !reflect.DeepEqual(seen[name], value):
+			t.Errorf("%s: %s is %v, not %v (%s)", label, name, seen[name], value, message)
 		}
 	}
 }
 
-var ours = regexp.MustCompile(`(?i)\\fleetmend\\|\\System32\\[a-z-]+\.exe$`)
+// ours reports whether a file is what fleetmend keeps on the machine whose Windows is below root.
+func ours(root, path string) bool {
+	if root == "" {
+		root = "C:"
+	}
+	return strings.HasPrefix(fold(path), fold(strings.TrimRight(root, `\`)+`\ProgramData\fleetmend\`))
+}
 
-func compareMachine(t reporter, label string, s CaseStep, m *Memory, called []string) {
+func compareMachine(t reporter, label, root string, s CaseStep, m *Memory, called []string) {
 	if s.Files != nil {
 		var want, seen []string
 		for _, f := range *s.Files {
 			want = append(want, fmt.Sprintf("%s %s %s", f.Path, strings.ToUpper(f.Hex), f.Modified.UTC().Format(time.RFC3339)))
 		}
 		for _, f := range m.Snapshot() {
-			if !ours.MatchString(f.Path) {
+			if !ours(root, f.Path) {
 				seen = append(seen, fmt.Sprintf("%s %s %s", f.Path, upperHex(f.Content), f.Modified.Format(time.RFC3339)))
 			}
 		}
@@ -50,27 +81,39 @@ func compareMachine(t reporter, label string, s CaseStep, m *Memory, called []st
 			t.Errorf("%s: registry is\n%s\nnot\n%s", label, strings.Join(seen, "\n"), strings.Join(want, "\n"))
 		}
 	}
-	for name, want := range s.Services {
-		if running, ok, _ := m.Running(name); !ok || running != (want == "running") {
-			t.Errorf("%s: service %s is running: %v, not %s", label, name, running, want)
+	for name, word := range s.Services {
+		want, known := serviceWords[word]
+		if state, ok := m.ServiceState(name); !known || !ok || state != want {
+			t.Errorf("%s: service %s is %s, not %s", label, name, state, word)
 		}
 	}
-	for name, want := range s.BCD {
-		if seen := m.BCD()[name]; seen != want {
-			t.Errorf("%s: bcd %s is %q, not %q", label, name, seen, want)
+	for name, want := range s.SCM {
+		if seen := m.ControllerStart(name); seen != want {
+			t.Errorf("%s: the controller has start %d for %s, not %d", label, seen, name, want)
 		}
 	}
+	compareBoot(t, label+": bcd", m.BCD(), s.BCD)
+	compareBoot(t, label+": bcd-other", m.OtherBCD(), s.OtherBCD)
 	if s.Called != nil && !slices.Equal(called, *s.Called) {
 		t.Errorf("%s: called\n%s\nnot\n%s", label, strings.Join(called, "\n"), strings.Join(*s.Called, "\n"))
 	}
 }
 
+func compareBoot(t reporter, label string, seen, want map[string]string) {
+	for name, value := range want {
+		if seen[name] != value {
+			t.Errorf("%s %s is %q, not %q", label, name, seen[name], value)
+		}
+	}
+}
+
+// registryLines are the values of a machine as bytes: names of keys without case, everything else by its characters.
 func registryLines(m *Memory) []string {
 	var lines []string
 	for _, key := range m.Keys() {
 		values, _ := m.Values(key)
 		for name, v := range values {
-			lines = append(lines, fmt.Sprintf("%s %s=%s %v", key, name, v.Type, v.Data))
+			lines = append(lines, registryLine(key, name, v))
 		}
 	}
 	slices.Sort(lines)
@@ -81,10 +124,14 @@ func wantedRegistry(t reporter, want map[string]map[string]any) []string {
 	var lines []string
 	for key, values := range want {
 		for name, v := range values {
-			value := caseValue(t, v)
-			lines = append(lines, fmt.Sprintf("%s %s=%s %v", fold(key), valueName(name), value.Type, value.Data))
+			lines = append(lines, registryLine(fold(key), valueName(name), caseValue(t, v)))
 		}
 	}
 	slices.Sort(lines)
 	return lines
+}
+
+func registryLine(key, name string, v Value) string {
+	kind, raw, err := v.Encode()
+	return fmt.Sprintf("%s %s=%d:%X %v %v", key, name, kind, raw, v.Data, err)
 }

@@ -58,3 +58,28 @@ func TestRehearseNoticesWhatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+// TestWrongCases: each case of testdata/wrong says something untrue, or misspells it.
+func TestWrongCases(t *testing.T) {
+	paths, err := filepath.Glob("../testdata/wrong/*.json")
+	if err != nil || len(paths) < 19 {
+		t.Fatal(paths, err)
+	}
+	for _, path := range paths {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := ParseCase(raw)
+		if err != nil {
+			if !strings.Contains(err.Error(), "unknown field") {
+				t.Errorf("%s: %v", path, err)
+			}
+			continue
+		}
+		problems, _ := Rehearse(t.Context(), c)
+		if len(problems) != 1 {
+			t.Errorf("%s: %d findings, not one: %s", path, len(problems), problems)
+		}
+	}
+}

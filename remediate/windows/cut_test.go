@@ -71,7 +71,7 @@ func (c *cutter) parts() Parts {
 func stateOf(m *Memory) string {
 	var lines []string
 	for _, f := range m.Snapshot() {
-		if !ours.MatchString(f.Path) {
+		if !ours("", f.Path) {
 			lines = append(lines, fmt.Sprint(f.Path, string(f.Content), f.Modified))
 		}
 	}

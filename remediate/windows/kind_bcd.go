@@ -32,10 +32,10 @@ func (r *run) changeBCD(c playbook.BCDChange) error {
 	}
 	u := undoRecord{Action: "bcd", Target: name, Name: name}
 	if now != nil {
-		u.Old = &data{"bcd", guard([]string{*now})}
+		u.Old = &data{Type: "bcd", Data: guard([]string{*now})}
 	}
 	if c.Delete == "" {
-		u.New = &data{"bcd", guard([]string{c.Value})}
+		u.New = &data{Type: "bcd", Data: guard([]string{c.Value})}
 	}
 	if err := r.record(u); err != nil {
 		return err

@@ -83,10 +83,13 @@ func equals(now *data, want any) bool {
 	if !ok {
 		return false
 	}
+	if len(now.Data) == 0 && now.Type != "multi-string" {
+		return false // its bytes do not make a value
+	}
 	switch now.Type {
 	case "dword", "qword":
 		return kind == "number" && now.Data[0][1:] == texts[0]
-	case "string", "expand-string", "binary":
+	default:
 		return kind == "text" && fold(now.Data[0][1:]) == fold(texts[0])
 	case "multi-string":
 		if kind != "list" || len(texts) != len(now.Data) {
@@ -99,5 +102,4 @@ func equals(now *data, want any) bool {
 		}
 		return true
 	}
-	return false
 }

@@ -58,7 +58,7 @@ func (r *run) changeStart(c playbook.StartChange, what string) error {
 	if !there {
 		return fmt.Errorf("no %s '%s'", what, c.Name)
 	}
-	if err := r.toValue(key, "Start", &data{"dword", []string{fmt.Sprintf("=%d", number)}}); err != nil {
+	if err := r.toValue(key, "Start", &data{Type: "dword", Data: []string{fmt.Sprintf("=%d", number)}}); err != nil {
 		return err
 	}
 	if !c.Stop || what != "service" || r.Services == nil { // nothing runs on an offline installation

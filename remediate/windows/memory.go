@@ -21,7 +21,7 @@ import (
 type Base struct {
 	folders  map[string]map[string]*memoryFile // folded folder -> folded name
 	registry map[string]map[string]memoryValue // folded key -> folded name
-	services map[string]bool                   // folded name -> running
+	services map[string]string                 // folded name -> state
 	bcd      []bcdElement
 }
 
@@ -43,7 +43,7 @@ func NewBase(build int) *Base {
 	b := &Base{
 		folders:  map[string]map[string]*memoryFile{},
 		registry: map[string]map[string]memoryValue{},
-		services: map[string]bool{},
+		services: map[string]string{},
 		bcd: []bcdElement{
 			{"identifier", "{11111111-2222-3333-4444-555555555555}"},
 			{"device", "partition=C:"},
@@ -81,8 +81,13 @@ func (b *Base) AddKey(key string) {
 	}
 }
 
-// AddService puts a service's state into the base; its start type is a registry value like any other.
-func (b *Base) AddService(name string, running bool) { b.services[fold(name)] = running }
+// AddService puts a service into the base, stopped or running; its start type is a registry value like any other.
+func (b *Base) AddService(name string, running bool) {
+	b.services[fold(name)] = StateStopped
+	if running {
+		b.services[fold(name)] = StateRunning
+	}
+}
 
 // AddBCD puts an element into the base's boot entry {default}.
 func (b *Base) AddBCD(name, value string) { b.bcd = append(b.bcd, bcdElement{name, value}) }
@@ -99,6 +104,12 @@ type Memory struct {
 	OnTool func(name string, args []string) (output []string, exit int, handled bool)
 	// OnScript runs scripts; without it a script cannot be run.
 	OnScript func(ctx context.Context, shell, body string, args []string) (output string, exit int, err error)
+	// Dependents are the services that depend on one, by its name, and stop with it.
+	Dependents map[string][]string
+	// NeverStops is the name of a service that takes the order to stop and goes on.
+	NeverStops string
+	// SystemDrive is the drive that Windows is on; C: when empty.
+	SystemDrive string
 	// OnRestart is called when shutdown.exe was asked to restart the machine.
 	OnRestart func()
 
@@ -112,8 +123,11 @@ type Memory struct {
 type overlay struct {
 	folders  map[string]map[string]*memoryFile
 	registry map[string]map[string]*memoryValue
-	services map[string]bool
+	services map[string]string
+	start    map[string]uint64 // the controller's memory; nil: it looks into the registry
 	bcd      []bcdElement
+	otherBCD []bcdElement // of another Windows, which is {default} then
+	links    map[string]string
 }
 
 // NewMemory returns a machine on the base.
@@ -136,11 +150,14 @@ func (m *Memory) Restarted() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.Booted, m.due = m.now(), false
+	if m.over.start != nil {
+		m.readStarts()
+	}
 }
 
 // file finds a file; the caller holds mu.
 func (m *Memory) file(path string) *memoryFile {
-	folder, name := splitPath(fold(path))
+	folder, name := splitPath(m.resolve(path))
 	if over, ok := m.over.folders[folder][name]; ok {
 		return over
 	}
@@ -148,7 +165,10 @@ func (m *Memory) file(path string) *memoryFile {
 }
 
 func (m *Memory) setFile(path string, f *memoryFile) {
-	folder, name := splitPath(fold(path))
+	folder, name := splitPath(m.resolve(path))
+	if f != nil {
+		f.path = m.behindLinks(f.path)
+	}
 	if m.over.folders == nil {
 		m.over.folders = map[string]map[string]*memoryFile{}
 	}
@@ -156,6 +176,53 @@ func (m *Memory) setFile(path string, f *memoryFile) {
 		m.over.folders[folder] = map[string]*memoryFile{}
 	}
 	m.over.folders[folder][name] = f
+}
+
+// resolve is where a path lies when its links are followed, folded; the caller holds mu.
+func (m *Memory) resolve(path string) string { return fold(m.behindLinks(path)) }
+
+func (m *Memory) behindLinks(path string) string {
+	for range 8 {
+		before := path
+		for link, to := range m.over.links {
+			if folded := fold(path); folded == link || strings.HasPrefix(folded, link+`\`) {
+				path = to + path[len(link):]
+			}
+		}
+		if path == before {
+			break
+		}
+	}
+	return path
+}
+
+// SetLink puts a link to a folder into the place of what is there: the outside world at work, not a repair.
+func (m *Memory) SetLink(path, to string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, layer := range []map[string]map[string]*memoryFile{m.base.folders, m.over.folders} {
+		for folder, files := range layer {
+			if folder != fold(path) && !strings.HasPrefix(folder, fold(path)+`\`) {
+				continue
+			}
+			for _, f := range files {
+				if f != nil {
+					m.setFile(f.path, nil)
+				}
+			}
+		}
+	}
+	if m.over.links == nil {
+		m.over.links = map[string]string{}
+	}
+	m.over.links[fold(path)] = to
+}
+
+// Linked reports whether a path, or a folder on the way to it, is a link.
+func (m *Memory) Linked(path string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.behindLinks(path) != path
 }
 
 // inFolder returns a folder's files sorted by name; the caller holds mu.
@@ -183,7 +250,7 @@ func (m *Memory) inFolder(folded string) (files []*memoryFile, exists bool) {
 func (m *Memory) List(folder string) ([]FileInfo, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	files, exists := m.inFolder(fold(strings.TrimRight(folder, `\`)))
+	files, exists := m.inFolder(m.resolve(strings.TrimRight(folder, `\`)))
 	if !exists {
 		return nil, &fs.PathError{Op: "list", Path: folder, Err: fs.ErrNotExist}
 	}

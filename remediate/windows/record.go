@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/fleetmend/fleetmend/remediate/agent"
@@ -63,17 +64,19 @@ type undoRecord struct {
 }
 
 // data is a value in a form that every JSON reader gives back unchanged: text, each behind a "=", because PowerShell 7
-// turns a text that looks like a date into one. Numbers are decimal, bytes upper-case hex.
+// turns a text that looks like a date into one. Numbers are decimal, bytes upper-case hex. Raw has the bytes of a value
+// that is [Odd], as a list of one; Data then is what it is read as, and empty where it is read as nothing.
 type data struct {
 	Type string   `json:"type"`
 	Data []string `json:"data"`
+	Raw  []string `json:"raw,omitempty"`
 }
 
 func (d *data) equal(other *data) bool {
 	if d == nil || other == nil {
 		return d == other
 	}
-	return d.Type == other.Type && strings.Join(d.Data, "\x00") == strings.Join(other.Data, "\x00") && len(d.Data) == len(other.Data)
+	return d.Type == other.Type && slices.Equal(d.Data, other.Data) && slices.Equal(d.Raw, other.Raw)
 }
 
 func guard(texts []string) []string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,8 +41,8 @@ func Rehearse(ctx context.Context, c Case) (problems []string, answers []agent.R
 			return append(t.said, fmt.Sprintf("step %d, %s: %v", n+1, s.Mode, err)), answers
 		}
 		label := fmt.Sprintf("step %d, %s", n+1, s.Mode)
-		compareResult(t, label, s.Expect, result)
-		compareMachine(t, label, s, m, called)
+		compareResult(t, label, s, result)
+		compareMachine(t, label, c.Root, s, m, called)
 		answers = append(answers, result)
 	}
 	return t.said, answers
@@ -109,14 +110,53 @@ func apply(t reporter, m *Memory, s CaseState) {
 			m.SetValue(key, valueName(name), caseValue(t, v))
 		}
 	}
-	for name, state := range s.Services {
-		m.SetService(name, state == "running")
+	for _, link := range s.Links {
+		m.SetLink(link.Path, link.To)
 	}
+	applyServices(t, m, s)
 	for name, value := range s.BCD {
 		m.SetBCD(name, value)
 	}
-	if s.Uptime != nil {
+	for name, value := range s.OtherBCD {
+		m.SetOtherBCD(name, value)
+	}
+	if s.Plus.WMIHangs {
+		m.Booted = time.Time{} // nobody can say
+	} else if s.Uptime != nil {
 		m.Booted = time.Now().Add(-time.Duration(*s.Uptime) * time.Second)
+	}
+}
+
+// serviceWords are a case's words for the states of a service: two plain ones, and Windows' own.
+var serviceWords = map[string]string{
+	"stopped": StateStopped, "running": StateRunning, StatePaused: StatePaused, StateStartPending: StateStartPending,
+	StateStopPending: StateStopPending, StateContinuePending: StateContinuePending, StatePausePending: StatePausePending,
+}
+
+func applyServices(t reporter, m *Memory, s CaseState) {
+	for name, word := range s.Services {
+		state, ok := serviceWords[word]
+		if !ok {
+			t.Errorf("unknown state '%s' of service %s", word, name)
+		}
+		m.SetServiceState(name, state)
+	}
+	if s.Dependents != nil {
+		m.Dependents = s.Dependents
+	}
+	for name, number := range s.SCM {
+		m.SetControllerStart(name, number)
+	}
+	if s.Booted {
+		m.ReadStarts()
+	}
+	if s.Plus.NeverStops != "" {
+		m.NeverStops = s.Plus.NeverStops
+	}
+	for _, f := range s.Files {
+		if strings.HasPrefix(fold(f.Path), `D:\WINDOWS\`) {
+			m.SystemDrive = "D:"
+		}
 	}
 }
 
@@ -128,19 +168,22 @@ func valueName(name string) string {
 	return name
 }
 
+// caseValue reads a registry value of a case: a number, a text, a list of texts, {type, value} or {type, hex}.
 func caseValue(t reporter, v any) Value {
-	kind := ""
+	kind, given := "", v
 	if typed, ok := v.(map[string]any); ok {
-		kind, v = fmt.Sprint(typed["type"]), typed["value"]
-	}
-	if kind == "binary" {
-		raw, err := hex.DecodeString(fmt.Sprint(v))
-		if err != nil {
-			t.Errorf("value %v: %v", v, err)
+		kind, given = fmt.Sprint(typed["type"]), typed["value"]
+		text, isBytes := typed["hex"].(string)
+		switch {
+		case len(typed) != 2 || typed["type"] == nil || given == nil && !isBytes:
+			t.Errorf("value %v: must have type, and value or hex", v)
+		case isBytes:
+			return caseBytes(t, kind, text)
+		case !slices.Contains([]string{"string", "expand-string", "multi-string", "dword", "qword"}, kind):
+			return caseBytes(t, kind, fmt.Sprint(given))
 		}
-		return Value{kind, raw}
 	}
-	d, err := newData(kind, v)
+	d, err := newData(kind, given)
 	if err != nil {
 		t.Errorf("value %v: %v", v, err)
 		return Value{}
@@ -151,4 +194,13 @@ func caseValue(t reporter, v any) Value {
 		return Value{}
 	}
 	return value
+}
+
+func caseBytes(t reporter, kind, text string) Value {
+	raw, err := hex.DecodeString(text)
+	number, known := typeNumber(kind)
+	if err != nil || !known {
+		t.Errorf("value of type %s: %q (%v)", kind, text, err)
+	}
+	return DecodeValue(number, raw)
 }

@@ -59,7 +59,11 @@ func (r *run) setValue(key, name string, d *data) error {
 
 func fromValue(v Value) (*data, error) {
 	d := &data{Type: v.Type}
-	switch x := v.Data.(type) {
+	read := v.Data
+	if odd, ok := read.(Odd); ok {
+		d.Raw, read = guard([]string{upperHex(odd.Raw)}), odd.As
+	}
+	switch x := read.(type) {
 	case string:
 		d.Data = guard([]string{x})
 	case uint64:
@@ -68,6 +72,10 @@ func fromValue(v Value) (*data, error) {
 		d.Data = guard(x)
 	case []byte:
 		d.Data = guard([]string{upperHex(x)})
+	case nil:
+		if d.Raw == nil {
+			return nil, fmt.Errorf("registry value of type %s holds nothing", v.Type)
+		}
 	default:
 		return nil, fmt.Errorf("registry value of type %s holds %T", v.Type, v.Data)
 	}
@@ -75,6 +83,14 @@ func fromValue(v Value) (*data, error) {
 }
 
 func (d *data) value() (Value, error) {
+	if d.Raw != nil {
+		raw, err := hex.DecodeString(strings.Join(unguard(d.Raw), ""))
+		kind, known := typeNumber(d.Type)
+		if err != nil || !known {
+			return Value{}, fmt.Errorf("record of a %s cannot be read", d.Type)
+		}
+		return DecodeValue(kind, raw), nil
+	}
 	texts := unguard(d.Data)
 	if d.Type == "multi-string" {
 		return Value{d.Type, texts}, nil
@@ -91,14 +107,15 @@ func (d *data) value() (Value, error) {
 			return Value{}, fmt.Errorf("'%s' is no %s", texts[0], d.Type)
 		}
 		return Value{d.Type, n}, nil
-	case "binary":
-		raw, err := hex.DecodeString(texts[0])
-		if err != nil {
-			return Value{}, fmt.Errorf("record of a binary: %w", err)
-		}
-		return Value{d.Type, raw}, nil
 	}
-	return Value{}, fmt.Errorf("unknown type '%s'", d.Type)
+	if _, known := typeNumber(d.Type); !known {
+		return Value{}, fmt.Errorf("unknown type '%s'", d.Type)
+	}
+	raw, err := hex.DecodeString(texts[0])
+	if err != nil {
+		return Value{}, fmt.Errorf("record of a %s: %w", d.Type, err)
+	}
+	return Value{d.Type, raw}, nil
 }
 
 // wanted reads a value of a playbook, which may come from YAML or from JSON: its kind (number, text, list) and texts.

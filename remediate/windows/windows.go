@@ -45,10 +45,10 @@ type Registry interface {
 	Delete(key, name string) error
 }
 
-// Value is a registry value. Data is string for sz and expand-sz, uint64 for dword and qword, []string for multi-sz and
-// []byte for binary.
+// Value is a registry value. Data is string for sz and expand-sz, uint64 for dword and qword, []string for multi-sz,
+// []byte for binary and every other type, and [Odd] where the bytes do not fit the type. [DecodeValue] makes one of bytes.
 type Value struct {
-	Type string // string, expand-string, dword, qword, multi-string, binary
+	Type string // string, expand-string, dword, qword, multi-string, binary, none, link, ..., type-N
 	Data any
 }
 
