@@ -89,8 +89,6 @@ func equals(now *data, want any) bool {
 	switch now.Type {
 	case "dword", "qword":
 		return kind == "number" && now.Data[0][1:] == texts[0]
-	default:
-		return kind == "text" && fold(now.Data[0][1:]) == fold(texts[0])
 	case "multi-string":
 		if kind != "list" || len(texts) != len(now.Data) {
 			return false
@@ -101,5 +99,7 @@ func equals(now *data, want any) bool {
 			}
 		}
 		return true
+	default:
+		return kind == "text" && fold(now.Data[0][1:]) == fold(texts[0])
 	}
 }
