@@ -40,6 +40,7 @@ type Options struct {
 	Disks    usb.System             // nil: the disks of this computer
 	Logger   *slog.Logger           // nil: none
 	Version  string                 // of fleetmend
+	Same     []string               // global flags to repeat in a command that is proposed: --config FILE
 	Now      func() time.Time
 }
 

@@ -30,6 +30,7 @@ type Input struct {
 	Waves    []Size     // as from ParseWaves; nil: one wave
 	Operator string
 	Selector string
+	Exclude  string        // selector of what was left out
 	Now      time.Time     // the wall clock
 	TTL      time.Duration // 0: DefaultTTL
 }
@@ -60,7 +61,7 @@ func DefaultOptions() Options {
 func New(in Input) (*Plan, error) {
 	p := &Plan{
 		Version: Version, Created: in.Now.UTC().Round(0).Truncate(time.Millisecond),
-		Operator: in.Operator, Selector: in.Selector,
+		Operator: in.Operator, Selector: in.Selector, Exclude: in.Exclude,
 		Mode: in.Mode, Undoes: in.Undoes, RetryOf: in.RetryOf, Incident: in.Incident,
 		Playbook: in.Source.Playbook, Parameters: maps.Clone(in.Source.Parameters), PlaybookDigest: in.Source.Digest, PlaybookFile: in.Source.File,
 		Skipped: slices.Clone(in.Skipped), Options: in.Options,
@@ -87,6 +88,23 @@ func New(in Input) (*Plan, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// Restage returns p with its machines in waves of other sizes, in the order in which they stand, sealed anew.
+func Restage(p *Plan, sizes []Size) (*Plan, error) {
+	var entries []Entry
+	for _, w := range p.Waves {
+		entries = append(entries, w.Entries...)
+	}
+	staged := *p
+	staged.Waves = cut(entries, sizes)
+	if placed := staged.Machines(); placed != len(entries) {
+		return nil, hint.Wrap(fmt.Errorf("make plan: the waves hold %d of %d machines", placed, len(entries)), wavesHint)
+	}
+	if err := staged.Seal(); err != nil {
+		return nil, err
+	}
+	return &staged, nil
 }
 
 // Machines is the number of machines in all waves, without the skipped ones.

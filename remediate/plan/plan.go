@@ -23,6 +23,7 @@ type Plan struct {
 	Expires        time.Time         `json:"expires"`
 	Operator       string            `json:"operator"` // OS user
 	Selector       string            `json:"selector,omitempty"`
+	Exclude        string            `json:"exclude,omitempty"`  // selector of what was left out
 	Mode           agent.Mode        `json:"mode"`               // fix; detect for a dry run; undo
 	Undoes         string            `json:"undoes,omitempty"`   // run ID, with mode undo
 	RetryOf        string            `json:"retry_of,omitempty"` // run ID this one repeats

@@ -68,6 +68,7 @@ func scriptCmds() map[string]func(ts *testscript.TestScript, neg bool, args []st
 	maps.Copy(cmds, directoryCmds)
 	maps.Copy(cmds, keysCmds)
 	maps.Copy(cmds, rotateCmds)
+	maps.Copy(cmds, proposedCmds)
 	maps.Copy(cmds, textCmds)
 	return cmds
 }

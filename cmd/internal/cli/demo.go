@@ -12,16 +12,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/runscmd"
+	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/inventory/csv"
-	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
 	"github.com/fleetmend/fleetmend/remediate/report"
-	"github.com/fleetmend/fleetmend/remediate/route"
-	"github.com/fleetmend/fleetmend/remediate/run"
 )
 
 const (
@@ -167,26 +166,16 @@ func (a *app) demoRun(ctx context.Context, dir string, story tell, began time.Ti
 	}
 	story("   and a gate behind each: %s.", gateText(frozen.Options))
 	story("\n4. The run. Every step is written to the journal before it is taken.")
-	j, err := a.openJournal(ctx)
+	a.Quiet = a.quiet
+	d, err := a.Desk()
 	if err != nil {
 		return err
 	}
-	winrm, err := a.winrmRoute(ctx, "")
+	j, err := d.Journal(ctx)
 	if err != nil {
 		return err
 	}
-	p := a.newProgress(frozen)
-	engine, err := run.New(run.Options{Journal: j, Routes: map[string]route.Route{winrm.Name(): winrm}, Observer: p, Logger: a.logger})
-	if err != nil {
-		return err
-	}
-	release := onFirstInterrupt(ctx, func(text string) { a.say("\n%s", text) }, func() {
-		a.say("\nstopping: those in flight end")
-		engine.Stop()
-	})
-	result, err := engine.Start(ctx, frozen)
-	release()
-	p.close()
+	result, err := a.runs().Drive(ctx, d, frozen, runscmd.CarryFlags{}, func(ctx context.Context, o runs.Options) (*journal.Run, error) { return runs.Start(ctx, d, frozen, o) })
 	if err != nil {
 		return err
 	}
@@ -194,48 +183,22 @@ func (a *app) demoRun(ctx context.Context, dir string, story tell, began time.Ti
 }
 
 func (a *app) demoPlan(ctx context.Context) (*plan.Plan, error) {
-	source, err := playbook.Builtin(demoPlaybook)
+	d, err := a.Desk()
 	if err != nil {
 		return nil, err
 	}
-	bound, err := source.Bind(nil)
-	if err != nil {
-		return nil, err
-	}
-	selector, err := inventory.ParseSelector(demoSelector, nil)
-	if err != nil {
-		return nil, err
-	}
-	machines, err := a.store.Select(ctx, selector)
-	if err != nil {
-		return nil, err
-	}
-	entries, skipped := split(machines, nil)
-	flags := demoFlags()
-	options, err := flags.options()
-	if err != nil {
-		return nil, err
-	}
-	sizes, err := plan.ParseWaves(flags.waves)
-	if err != nil {
-		return nil, err
-	}
-	return plan.New(plan.Input{
-		Entries: entries, Skipped: skipped, Source: plan.Source{Playbook: bound, Digest: source.Digest}, Mode: agent.Fix,
-		Waves: sizes, Options: options, Operator: operator(), Selector: demoSelector, Now: time.Now(), TTL: time.Hour,
-	})
+	frozen, err := runs.Freeze(ctx, d, runs.Request{Playbook: demoPlaybook, On: demoSelector, TTL: time.Hour, Rules: demoRules()}, nil)
+	return frozen.Plan, err
 }
 
-// demoFlags are the rules of the demonstration: patient enough for machines that are up for seconds, and quick otherwise.
-func demoFlags() planFlags {
-	return planFlags{
-		waves: "1,10,10%,100%", forks: 200, maxFail: "20%", maxUnreachable: "none", minSample: 5, retries: 3, chase: true,
-		backoff: 200 * time.Millisecond, machineTimeout: 12 * time.Second, rebootWait: 30 * time.Second,
-	}
+// demoRules are those of the demonstration: patient enough for machines that are up for seconds, and quick otherwise.
+func demoRules() runs.Rules {
+	backoff, machine, reboot := 200*time.Millisecond, 12*time.Second, 30*time.Second
+	return runs.Rules{MaxFail: "20%", Chase: true, Backoff: &backoff, MachineTimeout: &machine, RebootWait: &reboot}
 }
 
 func (a *app) demoEnd(ctx context.Context, j *journal.Journal, id, dir string, story tell, took time.Duration, withMedia bool) error {
-	r, rep, err := buildReport(ctx, j, id)
+	r, rep, err := buildReport(ctx, a, id)
 	if err != nil {
 		return err
 	}
@@ -259,7 +222,7 @@ func (a *app) demoEnd(ctx context.Context, j *journal.Journal, id, dir string, s
 		err = one(a.out, a.streams.Out, summary, summary.write)
 	} else {
 		story("\n5. The result.\n")
-		err = rep.WriteText(a.streams.Out, a.textOptions())
+		err = rep.WriteText(a.Out, report.TextOptions{Width: a.Width, Color: a.Color()})
 		story("\nThe report for others: %s", html)
 		if left > 0 && err == nil && (withMedia || a.wantsMedium(ctx, left)) {
 			_, err = a.demoMedium(ctx, j, r, left, dir, story)

@@ -39,6 +39,9 @@ func endedRun(t *testing.T, dir string) (*journal.Journal, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	j, err := journal.Open(t.Context(), filepath.Join(dir, "journal.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +81,10 @@ func TestDemoAsksForAMedium(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			t.Chdir(dir) // no source checkout: the program for the medium cannot be compiled
-			j, id := endedRun(t, dir)
+			t.Setenv("XDG_STATE_HOME", dir)
+			t.Setenv("LOCALAPPDATA", dir)
+			t.Setenv("HOME", dir)
+			j, id := endedRun(t, filepath.Join(dir, "fleetmend"))
 			var out, errs bytes.Buffer
 			a := newApp(terminal.Streams{In: strings.NewReader(c.typed), Out: &out, Err: &errs, InTTY: c.terminal, OutTTY: false, ErrTTY: c.terminal, Width: 100})
 			defer a.close()

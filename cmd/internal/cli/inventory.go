@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/inventory/csv"
@@ -36,25 +36,14 @@ A SELECTOR picks machines:
 
 // selectMachines returns the machines of a selector, in the order of their names; none at all is exit code 6.
 func (a *app) selectMachines(cmd *cobra.Command, text string) ([]inventory.Machine, error) {
-	if text == "" {
-		text = "all"
-	}
-	selector, err := inventory.ParseSelector(text, a.streams.In)
-	if err != nil {
-		return nil, coded(exitUsage, err)
-	}
-	store, err := a.openStore(cmd.Context())
+	d, err := a.Desk()
 	if err != nil {
 		return nil, err
 	}
-	machines, err := store.Select(cmd.Context(), selector)
-	if err != nil {
+	if _, err := a.openStore(cmd.Context()); err != nil {
 		return nil, err
 	}
-	if len(machines) == 0 {
-		return nil, coded(exitNothing, hint.Wrap(fmt.Errorf("no machine matches %q", text), "fleetmend inventory list shows what is there; fleetmend inventory import brings machines in"))
-	}
-	return machines, nil
+	return machines.Select(cmd.Context(), d, text, a.In)
 }
 
 var machineColumns = []column[inventory.Machine]{

@@ -12,6 +12,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/bitlocker"
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/runscmd"
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	coredesk "github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/plan"
@@ -23,8 +28,9 @@ const rotatePlaybook = "rotate-recovery-password"
 
 // rotateFlags are the flags of keys rotate.
 type rotateFlags struct {
-	planFlags
-	carryFlags
+	runscmd.RuleFlags
+	runscmd.CarryFlags
+	on, exclude                 string
 	reason, via, escrow, volume string
 }
 
@@ -60,8 +66,9 @@ fleetmend keys rotate PF3ABCDE --via winrm --escrow entra --reason "not managed 
 	fs.StringVar(&f.via, "via", "auto", "winrm or intune, instead of what the keys' places say")
 	fs.StringVar(&f.escrow, "escrow", "auto", "ad, entra or both: where the machines escrow, instead of where their keys are now")
 	fs.StringVar(&f.volume, "volume", "C:", "the volume, over WinRM")
-	f.rules(cmd)
-	f.carryFlags.add(cmd)
+	f.RuleFlags.Add(cmd)
+	f.CarryFlags.Add(cmd)
+	command.Formats(cmd, terminal.ListFormats...)
 	complete(cmd, "via", "auto", "winrm", "intune")
 	complete(cmd, "escrow", "auto", "ad", "entra", "both")
 	for _, name := range []string{"on", "exclude"} {
@@ -299,33 +306,34 @@ func appendNew(list []string, text string) []string {
 }
 
 // rotationPlans freezes one plan for each place of escrow, for a plan holds one playbook with its parameters.
-func (f *rotateFlags) rotationPlans(rows []*rotation, named string) ([]*plan.Plan, error) {
+func (f *rotateFlags) rotationPlans(d *coredesk.Desk, rules runs.Rules, rows []*rotation, named string) ([]*plan.Plan, error) {
 	source, err := playbook.Builtin(rotatePlaybook)
 	if err != nil {
 		return nil, err
 	}
-	p := f.planFlags
-	p.on, p.rebootWait, p.ttl = named, time.Minute, plan.DefaultTTL
+	minute := time.Minute
+	request := runs.Request{On: named, DryRun: f.DryRun, Rules: rules}
+	request.RebootWait = &minute
 	var plans []*plan.Plan
 	for _, escrow := range []string{"ad", "both", "entra"} { // in the order of rotationTargets
 		var entries []plan.Entry
 		for _, r := range rows {
 			if r.Way == wayWinRM && r.Escrow == escrow {
-				entries = append(entries, plan.Entry{Target: target(r.machine), Route: "winrm", Reason: r.Why + "; " + routeReason(r.machine)})
+				entries = append(entries, runs.Entry(r.machine, r.Why))
 			}
 		}
 		if len(entries) == 0 {
 			continue
 		}
-		p.set = map[string]string{"volume": f.volume, "escrow": escrow, "protector": "all"}
+		request.Set = map[string]string{"volume": f.volume, "escrow": escrow, "protector": "all"}
 		if key := onlyKey(rows); key != "" {
-			p.set["protector"] = string(key)
+			request.Set["protector"] = string(key)
 		}
-		bound, err := source.Bind(p.set)
+		bound, err := source.Bind(request.Set)
 		if err != nil {
 			return nil, coded(exitUsage, err)
 		}
-		frozen, err := p.frozen(entries, nil, plan.Source{Playbook: bound, Digest: source.Digest, Parameters: p.set})
+		frozen, err := runs.Plan(d, request, entries, nil, plan.Source{Playbook: bound, Digest: source.Digest, Parameters: request.Set})
 		if err != nil {
 			return nil, err
 		}

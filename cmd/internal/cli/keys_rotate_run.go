@@ -15,22 +15,20 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker/audit"
 	"github.com/fleetmend/fleetmend/bitlocker/entra"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
-	"github.com/fleetmend/fleetmend/remediate/report"
-	"github.com/fleetmend/fleetmend/remediate/run"
 )
 
 func (a *app) rotateKeys(cmd *cobra.Command, f *rotateFlags, args []string) error {
 	if err := f.check(cmd, args); err != nil {
 		return err
 	}
-	c, err := a.config()
+	front, err := a.Desk()
 	if err != nil {
 		return err
 	}
-	f.defaults(cmd, c.Run)
 	d, err := a.openDesk(cmd.Context())
 	if err != nil {
 		return err
@@ -39,7 +37,7 @@ func (a *app) rotateKeys(cmd *cobra.Command, f *rotateFlags, args []string) erro
 	if err != nil {
 		return err
 	}
-	plans, err := f.rotationPlans(rows, strings.Join(append(slices.Clone(args), f.on), " "))
+	plans, err := f.rotationPlans(front, f.Rules(cmd), rows, strings.Join(append(slices.Clone(args), f.on), " "))
 	if err != nil {
 		return err
 	}
@@ -53,11 +51,11 @@ func (a *app) rotateKeys(cmd *cobra.Command, f *rotateFlags, args []string) erro
 	if total == 0 {
 		return errNothingToRotate(rows)
 	}
-	if !f.dryRun {
+	if !f.DryRun {
 		if f.reason, err = a.reasonWhy(cmd.Context(), f.reason, "Why are they rotated", "a reason is needed, and nothing was done"); err != nil {
 			return err
 		}
-		if err := a.confirm(cmd.Context(), f.yes, fmt.Sprintf("%s will get new recovery passwords, and the old ones will open nothing any more.", machinesText(total)), itoa(total)); err != nil {
+		if err := a.confirm(cmd.Context(), f.Yes, fmt.Sprintf("%s will get new recovery passwords, and the old ones will open nothing any more.", machinesText(total)), itoa(total)); err != nil {
 			return err
 		}
 	}
@@ -74,7 +72,7 @@ func (a *app) rotateKeys(cmd *cobra.Command, f *rotateFlags, args []string) erro
 
 // showRotation says which way each machine goes and why.
 func (a *app) showRotation(rows []*rotation, plans []*plan.Plan, f *rotateFlags) {
-	if a.jsonLines || a.quiet && f.yes {
+	if a.jsonLines || a.quiet && f.Yes {
 		return
 	}
 	type way struct{ way, escrow, why string }
@@ -115,12 +113,12 @@ var escrowPlaces = map[string]string{"ad": "AD", "entra": "Entra ID", "both": "A
 // rotate carries the plans out, one after the other, and then asks Intune. What stops one part stops what comes after it.
 func (a *app) rotate(ctx context.Context, d *desk, f *rotateFlags, rows []*rotation, plans []*plan.Plan) (code int, err error) {
 	for _, r := range rows {
-		if r.Way != "" && !f.dryRun {
+		if r.Way != "" && !f.DryRun {
 			r.Outcome = string(journal.Held)
 		}
 	}
 	for _, p := range plans {
-		if !f.dryRun {
+		if !f.DryRun {
 			if err := d.planRotation(ctx, p, rows, f.reason); err != nil {
 				return 0, err
 			}
@@ -155,7 +153,15 @@ func (d *desk) planRotation(ctx context.Context, p *plan.Plan, rows []*rotation,
 
 // rotateOverWinRM carries one plan out and takes over what became of its machines.
 func (a *app) rotateOverWinRM(ctx context.Context, p *plan.Plan, f *rotateFlags, rows []*rotation) (code int, err error) {
-	j, r, err := a.drive(ctx, p, f.carryFlags, func(ctx context.Context, e *run.Engine) (*journal.Run, error) { return e.Start(ctx, p) })
+	d, err := a.Desk()
+	if err != nil {
+		return 0, err
+	}
+	j, err := d.Journal(ctx)
+	if err != nil {
+		return 0, err
+	}
+	r, err := a.runs().Drive(ctx, d, p, f.CarryFlags, func(ctx context.Context, o runs.Options) (*journal.Run, error) { return runs.Start(ctx, d, p, o) })
 	if r == nil {
 		return 0, err
 	}
@@ -177,7 +183,7 @@ func (a *app) rotateOverWinRM(ctx context.Context, p *plan.Plan, f *rotateFlags,
 		}
 	}
 	if a.out.Format == "table" || a.out.Format == "wide" || a.jsonLines {
-		err := a.conclude(ctx, j, r.ID, f.carryFlags)
+		err := a.runs().Conclude(ctx, d, r.ID, f.CarryFlags)
 		if command.Silent(err) {
 			return exitCode(err), nil
 		}
@@ -186,7 +192,7 @@ func (a *app) rotateOverWinRM(ctx context.Context, p *plan.Plan, f *rotateFlags,
 	if r, err = j.Run(ctx, r.ID); err != nil {
 		return 0, err
 	}
-	return runCode(r, f.detailed), nil
+	return runCode(r, f.Detailed), nil
 }
 
 // rotator asks somebody to rotate the keys of a device.
@@ -200,7 +206,7 @@ func (a *app) rotateByIntune(ctx context.Context, d *desk, f *rotateFlags, rows 
 		if r.Way != wayIntune {
 			continue
 		}
-		if f.dryRun {
+		if f.DryRun {
 			r.Outcome, r.Reason = string(journal.Affected), "Intune would be asked"
 			continue
 		}
@@ -275,7 +281,7 @@ func (a *app) afterRotation(rows []*rotation, f *rotateFlags) {
 		return slices.ContainsFunc(rows, func(r *rotation) bool { return r.Outcome == outcome && r.Way == way })
 	}
 	switch {
-	case f.dryRun:
+	case f.DryRun:
 		a.say("nothing was changed and Intune was not asked; without --dry-run the machines that are affected get new passwords")
 		return
 	case has(string(journal.Fixed), wayWinRM) && a.out.Format != "table": // there the report says it
@@ -322,7 +328,11 @@ func rotatedKeys(m journal.Machine) (fresh bitlocker.KeyID, removed []bitlocker.
 
 // noteRotations marks in the vault what the machines of a run have removed, and writes what became of each into the audit.
 // It is part of every run of the playbook, also of one that is resumed.
-func (a *app) noteRotations(ctx context.Context, j *journal.Journal, id string, since time.Time) error {
+func (a *app) noteRotations(ctx context.Context, id string) error {
+	j, err := a.openJournal(ctx)
+	if err != nil {
+		return err
+	}
 	r, err := j.Run(ctx, id)
 	if err != nil || r.Playbook != rotatePlaybook || r.Mode != agent.Fix {
 		return err
@@ -337,7 +347,7 @@ func (a *app) noteRotations(ctx context.Context, j *journal.Journal, id string, 
 	}
 	var entries []audit.Entry
 	for _, m := range machines {
-		if m.Ended.Before(since) || m.Outcome == journal.Skipped || m.Outcome == journal.Held {
+		if m.Outcome == journal.Skipped || m.Outcome == journal.Held {
 			continue
 		}
 		fresh, removed := rotatedKeys(m)
@@ -356,15 +366,4 @@ func (a *app) noteRotations(ctx context.Context, j *journal.Journal, id string, 
 	}
 	_, err = d.audit.Append(ctx, entries...)
 	return err
-}
-
-// afterRotate is what to type after a rotation: there is no undo, and nobody should do it to every machine.
-func afterRotate(r *journal.Run, next []report.Command) []report.Command {
-	next = slices.DeleteFunc(next, func(c report.Command) bool {
-		return strings.HasPrefix(c.Line, "fleetmend run ") || strings.HasPrefix(c.Line, "fleetmend runs undo ")
-	})
-	if r.Mode != agent.Fix || r.Counts[journal.Fixed] == 0 {
-		return next
-	}
-	return append([]report.Command{{For: "Read the new keys in", Line: "fleetmend keys sync"}}, next...)
 }

@@ -5,16 +5,17 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/audit"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/runscmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/connect"
 	coredesk "github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/directory"
 	"github.com/fleetmend/fleetmend/internal/secret"
 	"github.com/fleetmend/fleetmend/internal/settings"
@@ -22,7 +23,7 @@ import (
 	"github.com/fleetmend/fleetmend/inventory/ad"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/media/usb"
-	"github.com/fleetmend/fleetmend/remediate/route"
+	"github.com/fleetmend/fleetmend/remediate/report"
 )
 
 // This file holds the names under which the nouns that still live in this package know what command, terminal and desk have.
@@ -64,21 +65,25 @@ var (
 	complete = command.Complete
 	first    = command.First
 
-	completing    = command.Completing
-	exitMeaning   = command.ExitMeaning
-	itoa          = terminal.Itoa
-	counted       = terminal.Counted
-	machinesText  = terminal.Machines
-	ago           = terminal.Ago
-	span          = terminal.Span
-	joined        = terminal.Joined
-	wrapped       = terminal.Wrapped
-	pad           = terminal.Pad
-	oneLine       = terminal.OneLine
-	writeJSON     = terminal.WriteJSON
-	writeYAML     = terminal.WriteYAML
-	writeJSONLine = terminal.WriteJSONLine
-	trusted       = connect.Trusted
+	completing         = command.Completing
+	exitMeaning        = command.ExitMeaning
+	itoa               = terminal.Itoa
+	counted            = terminal.Counted
+	machinesText       = terminal.Machines
+	ago                = terminal.Ago
+	span               = terminal.Span
+	joined             = terminal.Joined
+	wrapped            = terminal.Wrapped
+	pad                = terminal.Pad
+	oneLine            = terminal.OneLine
+	writeJSON          = terminal.WriteJSON
+	writeYAML          = terminal.WriteYAML
+	writeJSONLine      = terminal.WriteJSONLine
+	runCode            = runscmd.Code
+	names              = runscmd.Names
+	gateText           = runscmd.GateText
+	playbookCompletion = command.Playbooks
+	trusted            = connect.Trusted
 
 	readIdentities = coredesk.Identities
 	sourceKinds    = connect.KeyKinds()
@@ -251,20 +256,54 @@ func (a *app) keySource(ctx context.Context, name string) (bitlocker.Source, err
 	return d.Connect.KeySource(ctx, name)
 }
 
-func operator() string { return (*coredesk.Desk)(nil).Operator() }
-
-func onFirstInterrupt(ctx context.Context, announce func(string), stop func()) func() {
-	return terminal.OnFirstInterrupt(ctx, stop, func() {
-		announce("stopping at once: machines in flight go on by themselves, and what became of them is asked when the run is resumed")
-	})
+// runs are the commands around runs, with what a rotation leaves to vault and audit.
+func (a *app) runs() *runscmd.Commands {
+	return &runscmd.Commands{Context: a.Context, Ended: func(ctx context.Context, _ *coredesk.Desk, id string) error { return a.noteRotations(ctx, id) }}
 }
 
-func (a *app) winrmRoute(ctx context.Context, passwordFile string) (route.Route, error) {
+func (a *app) machineNames(ctx context.Context, prefix string) ([]string, error) {
+	return a.MachineNames(ctx, prefix)
+}
+
+func (a *app) selectorWords(ctx context.Context, prefix string) ([]string, error) {
+	return a.SelectorWords(ctx, prefix)
+}
+
+// findRun is the run named by an ID, the beginning of one, or "last".
+func (a *app) findRun(ctx context.Context, name string) (*journal.Journal, *journal.Run, error) {
 	d, err := a.Desk()
 	if err != nil {
+		return nil, nil, err
+	}
+	r, err := runs.Find(ctx, d, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	j, err := d.Journal(ctx)
+	return j, r, err
+}
+
+func buildReport(ctx context.Context, a *app, id string) (*journal.Run, *report.Report, error) {
+	d, err := a.Desk()
+	if err != nil {
+		return nil, nil, err
+	}
+	return runs.Report(ctx, d, id)
+}
+
+func (a *app) excluded(cmd *cobra.Command, selector string) (map[string]bool, error) {
+	if selector == "" {
+		return nil, nil
+	}
+	found, err := a.selectMachines(cmd, selector)
+	if err != nil && exitCode(err) != exitNothing {
 		return nil, err
 	}
-	return d.Connect.Route(ctx, "winrm", connect.RouteOptions{PasswordFile: passwordFile})
+	ids := map[string]bool{}
+	for _, m := range found {
+		ids[m.ID] = true
+	}
+	return ids, nil
 }
 
 func (a *app) directorySource(ctx context.Context, dcs []string) (*ad.Source, error) {
@@ -291,8 +330,6 @@ func (a *app) secretFrom(file, advice string) (secret.String, error) {
 	}
 	return d.Connect.Secret(file, advice)
 }
-
-func envNoColor() bool { return os.Getenv("NO_COLOR") != "" }
 
 // anyFormat lets the commands of this package, which do not say yet which formats they have, take every -o.
 func anyFormat(cmd *cobra.Command) {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/runscmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/secret"
@@ -47,6 +48,9 @@ func (a *app) report(err error) int {
 		return code
 	}
 	hints := hint.Of(err)
+	for i := range hints {
+		hints[i] = a.Program().In(hints[i])
+	}
 	if a.Output.Format == terminal.JSON || a.JSONLines {
 		line, _ := json.Marshal(map[string]any{"v": 1, "type": "error", "exit": code, "error": err.Error(), "hints": hints})
 		fmt.Fprintf(a.streams.Err, "%s\n", line)
@@ -96,10 +100,11 @@ Start with the simulated fleet, no Windows needed:
 	root.AddCommand(
 		newDemo(a), newSim(a), newDoctor(a),
 		newInventory(a), newPlaybook(a),
-		newPlan(a), newApply(a), newRun(a), newRuns(a), newMedia(a),
+		newMedia(a),
 		newKeys(a), newAudit(a),
 		newVersion(a), newExitCodes(), newCompletion(a),
 	)
+	root.AddCommand(runscmd.New(a.runs())...)
 	root.SetHelpCommandGroupID("rest")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(command.SuggestFlag(cmd, err), "see %s --help", cmd.CommandPath())

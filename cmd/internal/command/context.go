@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/question"
@@ -154,7 +155,7 @@ func (c *Context) Desk() (*desk.Desk, error) {
 		return nil, err
 	}
 	made, err := desk.New(desk.Options{
-		Settings: s, State: c.stateFlag, Usual: stateDir, Ask: c, Disks: c.Disks, Logger: c.Logger, Version: c.Version,
+		Settings: s, State: c.stateFlag, Usual: stateDir, Ask: c, Disks: c.Disks, Logger: c.Logger, Version: c.Version, Same: c.Same(),
 		Tell: func(text string) { c.Say("%s", text) },
 	})
 	if err != nil {
@@ -175,6 +176,14 @@ func (c *Context) Same() []string {
 	}
 	return same
 }
+
+// Say prints a line of talk; commands that it proposes work on the same settings and state as this one.
+func (c *Context) Say(format string, args ...any) {
+	c.Terminal.Say("%s", c.Program().In(fmt.Sprintf(format, args...)))
+}
+
+// Program is how this process was called.
+func (c *Context) Program() commandline.Program { return commandline.Program{Same: c.Same()} }
 
 // Confirm asks for the word that stands for what is about to happen; yes skips the question.
 func (c *Context) Confirm(ctx context.Context, yes bool, text, word string) error {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/fleetmend/fleetmend/internal/desk/machines"
+	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/directory"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/question"
@@ -72,9 +74,12 @@ func ExitCode(err error) int {
 		return code
 	}
 	var needed *question.NeededError
+	var none *machines.NoMachineError
 	switch {
 	case errors.As(err, &needed), hint.IsMistake(err):
 		return ExitUsage
+	case errors.As(err, &none), errors.Is(err, runs.ErrNone):
+		return ExitNothing
 	case errors.Is(err, question.ErrDeclined):
 		return ExitInterrupted
 	case errors.Is(err, context.DeadlineExceeded):

@@ -1,13 +1,15 @@
-package cli
+package runscmd
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/run"
@@ -32,18 +34,18 @@ type face interface {
 	end(run.Snapshot)
 }
 
-func (a *app) newProgress(frozen *plan.Plan) *progress {
+func newProgress(c *command.Context, frozen *plan.Plan) *progress {
 	p := &progress{fold: run.NewProgress(frozen), events: make(chan journal.Event, 4096), done: make(chan struct{}), quit: make(chan struct{})}
 	interval := 10 * time.Second
 	switch {
-	case a.jsonLines:
-		p.face = &jsonFace{w: a.streams.Out}
-	case a.quiet:
+	case c.JSONLines:
+		p.face = &jsonFace{w: c.Out}
+	case c.Quiet:
 		p.face = silentFace{}
-	case a.streams.ErrTTY:
-		p.face, interval = &lineFace{w: a.streams.Err, width: a.streams.Width}, 200*time.Millisecond
+	case c.ErrTTY:
+		p.face, interval = &lineFace{c.Terminal}, 200*time.Millisecond
 	default:
-		p.face = &plainFace{w: a.streams.Err}
+		p.face = &plainFace{w: c.Err}
 	}
 	go p.show(interval)
 	return p
@@ -105,14 +107,11 @@ func (silentFace) end(run.Snapshot)    {}
 type jsonFace struct{ w io.Writer }
 
 func (f *jsonFace) event(e journal.Event) {
-	line, err := json.Marshal(struct {
+	_ = terminal.WriteJSONLine(f.w, struct {
 		V    int    `json:"v"`
 		Type string `json:"type"`
 		journal.Event
 	}{1, "event", e})
-	if err == nil {
-		fmt.Fprintf(f.w, "%s\n", line)
-	}
 }
 func (f *jsonFace) tick(run.Snapshot) {}
 func (f *jsonFace) end(run.Snapshot)  {}
@@ -129,62 +128,39 @@ func (f *plainFace) tick(g run.Snapshot) { fmt.Fprintln(f.w, figuresLine(g)) }
 func (f *plainFace) end(run.Snapshot)    {}
 
 // lineFace redraws one status line below the lines that stay.
-type lineFace struct {
-	w     io.Writer
-	width int
-	drawn bool
-}
+type lineFace struct{ *terminal.Terminal }
 
 func (f *lineFace) event(e journal.Event) {
 	if e.Machine != "" && (e.Outcome == "" || e.Outcome == journal.Clean || e.Outcome == journal.Fixed || e.Outcome == journal.Held || e.Outcome == journal.Undone) {
 		return
 	}
-	line := eventLine(e)
-	if line == "" {
-		return
-	}
-	f.clear()
-	fmt.Fprintln(f.w, line)
-}
-
-func (f *lineFace) tick(g run.Snapshot) {
-	f.clear()
-	line := figuresLine(g)
-	if runes := []rune(line); len(runes) >= f.width {
-		line = string(runes[:max(f.width-1, 0)])
-	}
-	fmt.Fprint(f.w, line)
-	f.drawn = true
-}
-
-func (f *lineFace) end(run.Snapshot) { f.clear() }
-
-func (f *lineFace) clear() {
-	if f.drawn {
-		fmt.Fprint(f.w, "\r"+strings.Repeat(" ", max(f.width-1, 0))+"\r")
-		f.drawn = false
+	if line := eventLine(e); line != "" {
+		f.Say("%s", line)
 	}
 }
+
+func (f *lineFace) tick(g run.Snapshot) { f.Status(figuresLine(g)) }
+func (f *lineFace) end(run.Snapshot)    { f.Status("") }
 
 // eventLine is the plain line of an event; empty for those that are steps on the way.
 func eventLine(e journal.Event) string {
 	if e.Machine == "" {
-		return oneLine(e.Text)
+		return terminal.OneLine(e.Text)
 	}
 	if e.Outcome == "" || e.Outcome == journal.Held {
 		return ""
 	}
-	line := pad(e.Machine, 15) + string(e.Outcome)
+	line := terminal.Pad(e.Machine, 15) + string(e.Outcome)
 	if e.Text != "" {
 		line += ": " + e.Text
 	}
-	return oneLine(line)
+	return terminal.OneLine(line)
 }
 
 // figuresLine is "wave 2/4  87/200  fixed 40  clean 45  failed 2  12.3/s  3 min left".
 func figuresLine(g run.Snapshot) string {
 	parts := []string{fmt.Sprintf("wave %d/%d", g.Wave, len(g.Waves)), fmt.Sprintf("%d/%d", g.Done, g.Machines)}
-	for _, outcome := range outcomeOrder {
+	for _, outcome := range runs.Outcomes {
 		if n := g.Outcomes[outcome]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%s %d", outcome, n))
 		}
@@ -199,11 +175,7 @@ func figuresLine(g run.Snapshot) string {
 		parts = append(parts, fmt.Sprintf("%.1f/s", g.Rate))
 	}
 	if g.ETA > 0 {
-		parts = append(parts, span(g.ETA)+" left")
+		parts = append(parts, terminal.Span(g.ETA)+" left")
 	}
 	return strings.Join(parts, "  ")
-}
-
-var outcomeOrder = []journal.Outcome{
-	journal.Fixed, journal.Undone, journal.Clean, journal.Affected, journal.Failed, journal.Unreachable, journal.Unknown, journal.Held, journal.Skipped,
 }

@@ -1,0 +1,58 @@
+package command
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fleetmend/fleetmend/internal/desk/machines"
+	"github.com/fleetmend/fleetmend/internal/desk/runs"
+	"github.com/fleetmend/fleetmend/inventory"
+	"github.com/fleetmend/fleetmend/remediate/playbook"
+)
+
+// MachineNames completes the name of a machine.
+func (c *Context) MachineNames(ctx context.Context, _ string) ([]string, error) {
+	d, err := c.Desk()
+	if err != nil {
+		return nil, err
+	}
+	return machines.Names(ctx, d)
+}
+
+// SelectorWords completes a selector: the beginnings of the other forms, then machine names after the last comma.
+func (c *Context) SelectorWords(ctx context.Context, prefix string) ([]string, error) {
+	names, err := c.MachineNames(ctx, prefix)
+	if i := strings.LastIndexByte(prefix, ','); i >= 0 {
+		for j, name := range names {
+			names[j] = prefix[:i+1] + name
+		}
+		return names, err
+	}
+	for _, field := range inventory.Fields() {
+		names = append(names, field.Name)
+	}
+	return append(names, "all", "@", "tag:", "group:"), err
+}
+
+// RunIDs completes a run.
+func (c *Context) RunIDs(ctx context.Context, _ string) ([]string, error) {
+	d, err := c.Desk()
+	if err != nil {
+		return nil, err
+	}
+	return runs.IDs(ctx, d)
+}
+
+// Playbooks completes a playbook: the built-in ones, and files are left to the shell.
+func Playbooks(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	words, _ := First(Completing(func(context.Context, string) ([]string, error) {
+		var names []string
+		for _, p := range playbook.Builtins() {
+			names = append(names, p.Playbook.Name+"\t"+p.Playbook.Summary)
+		}
+		return names, nil
+	}))(cmd, args, prefix)
+	return words, cobra.ShellCompDirectiveDefault
+}

@@ -1,0 +1,236 @@
+// Package runscmd are the commands around runs: plan, apply, run, and the noun runs.
+//
+// [New] makes them all. Each reads flags into a [runs.Request] or names a run, asks for what must be agreed to, lets the desk do it,
+// and shows progress and report. [Carry] is what other commands use that end in a run. No use case lives here.
+package runscmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/desk/runs"
+	"github.com/fleetmend/fleetmend/internal/textfile"
+	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/plan"
+	"github.com/fleetmend/fleetmend/remediate/report"
+)
+
+// Formats are those that the end of a run can be printed in.
+var Formats = []string{terminal.Table, terminal.JSON, terminal.YAML, terminal.CSV}
+
+// Commands adds what has to happen after a run and is no part of it.
+type Commands struct {
+	*command.Context
+	Ended func(ctx context.Context, d *desk.Desk, id string) error // may be nil
+}
+
+// New makes the commands.
+func New(c *Commands) []*cobra.Command {
+	return []*cobra.Command{newPlan(c), newApply(c), newRun(c), newRuns(c)}
+}
+
+func newRun(c *Commands) *cobra.Command {
+	var p planFlags
+	var f CarryFlags
+	cmd := &cobra.Command{
+		Use:     "run PLAYBOOK",
+		Short:   "Plan, confirm and carry out a playbook",
+		GroupID: "work",
+		Long: `Run a playbook on the machines of a selector, in waves, behind gates.
+
+Ctrl-C once: no further machine is started, those in flight end, the run can be resumed.
+Ctrl-C twice: everything ends at once; what became of the machines in flight is asked when the run is resumed.`,
+		Example: `fleetmend run crowdstrike-channel-file-291 --dry-run
+fleetmend run crowdstrike-channel-file-291 --on 'site == "LON"' --waves 1,10,100% --max-fail 10%
+fleetmend run disable-service --set service=BadAgent --on @machines.txt --yes
+fleetmend run --script fix.ps1 --on 'WS0*' --waves 1,100%`,
+		Args: command.Between(0, 1, "one playbook"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			d, frozen, err := c.freeze(cmd, p.asked(cmd, args))
+			if err != nil {
+				return err
+			}
+			return c.carryOut(cmd.Context(), d, frozen, f)
+		},
+	}
+	p.add(c.Context, cmd)
+	f.Add(cmd)
+	return cmd
+}
+
+// freeze makes the plan and says what lint has found.
+func (c *Commands) freeze(cmd *cobra.Command, r runs.Request) (*desk.Desk, *plan.Plan, error) {
+	d, err := c.Desk()
+	if err != nil {
+		return nil, nil, err
+	}
+	frozen, err := runs.Freeze(cmd.Context(), d, r, c.In)
+	findings := frozen.Findings
+	if lint := (*runs.LintError)(nil); errors.As(err, &lint) {
+		findings = lint.Findings
+	}
+	for _, finding := range findings {
+		c.Say("%s", finding)
+	}
+	return d, frozen.Plan, err
+}
+
+func newApply(c *Commands) *cobra.Command {
+	var f CarryFlags
+	cmd := &cobra.Command{
+		Use:     "apply PLAN",
+		Short:   "Carry out a plan file, exactly as it was frozen",
+		GroupID: "work",
+		Example: "fleetmend apply london.plan\nfleetmend apply london.plan --yes --html london.html",
+		Args:    command.Exactly(1, "the file of a plan"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			d, err := c.Desk()
+			if err != nil {
+				return err
+			}
+			frozen, err := plan.Load(args[0], d.Now())
+			if err != nil {
+				return err
+			}
+			remark, err := runs.Unchanged(frozen)
+			if err != nil {
+				return err
+			}
+			if remark != "" {
+				c.Say("%s", remark)
+			}
+			return c.carryOut(cmd.Context(), d, frozen, f)
+		},
+	}
+	f.Add(cmd)
+	return cmd
+}
+
+// carryOut shows the plan, asks, runs it and says how it ended.
+func (c *Commands) carryOut(ctx context.Context, d *desk.Desk, p *plan.Plan, f CarryFlags) error {
+	if !c.Quiet && !c.JSONLines {
+		if err := showPlan(c.Err, p, c.Width); err != nil {
+			return err
+		}
+	}
+	if runs.Fixing(p) {
+		affected := ""
+		if p.Mode == agent.Fix {
+			affected = ", where they are affected"
+		}
+		text := fmt.Sprintf("%s will be changed%s.", terminal.Machines(p.Machines()), affected)
+		if err := c.Confirm(ctx, f.Yes, text, terminal.Itoa(p.Machines())); err != nil {
+			return err
+		}
+	}
+	return c.carry(ctx, d, p, f, func(ctx context.Context, o runs.Options) (*journal.Run, error) { return runs.Start(ctx, d, p, o) })
+}
+
+// carry lets start run an engine, and reports.
+func (c *Commands) carry(ctx context.Context, d *desk.Desk, p *plan.Plan, f CarryFlags, start func(context.Context, runs.Options) (*journal.Run, error)) error {
+	r, err := c.Drive(ctx, d, p, f, start)
+	if r == nil {
+		return err
+	}
+	concluded := c.Conclude(context.WithoutCancel(ctx), d, r.ID, f)
+	if err != nil && !errors.Is(err, context.Canceled) { // the journal could not be written, say: that is said last
+		return err
+	}
+	return concluded
+}
+
+// Drive lets start run an engine, and shows how it goes. Without a run there is an error; with one there may be.
+func (c *Commands) Drive(ctx context.Context, d *desk.Desk, p *plan.Plan, f CarryFlags, start func(context.Context, runs.Options) (*journal.Run, error)) (*journal.Run, error) {
+	shown := newProgress(c.Context, p)
+	release := func() {}
+	options := runs.Options{PasswordFile: f.PasswordFile, Observer: shown, Approve: c.CanAsk(), Begins: func(stop func()) {
+		release = terminal.OnFirstInterrupt(ctx, func() {
+			c.Say("stopping: no further machine is started, those in flight end. Ctrl-C again ends at once.")
+			stop()
+		}, func() {
+			c.Say("stopping at once: machines in flight go on by themselves, and what became of them is asked when the run is resumed")
+		})
+	}}
+	r, err := start(ctx, options)
+	release()
+	if dropped := shown.close(); dropped > 0 {
+		c.Say("%s not shown; the journal has them all", terminal.Counted(dropped, "event was", "events were"))
+	}
+	if r == nil {
+		return nil, err
+	}
+	if c.Ended != nil {
+		if noted := c.Ended(context.WithoutCancel(ctx), d, r.ID); noted != nil {
+			c.Say("what follows from the run could not be noted elsewhere; the journal has it: %v", noted)
+		}
+	}
+	return r, err
+}
+
+// Conclude prints the summary of a run, writes its HTML report where asked, and returns its exit code.
+func (c *Commands) Conclude(ctx context.Context, d *desk.Desk, id string, f CarryFlags) error {
+	r, rep, err := runs.Report(ctx, d, id)
+	if err != nil {
+		return err
+	}
+	if f.HTML != "" {
+		if err := textfile.Write(f.HTML, textfile.Shared, rep.WriteHTML); err != nil {
+			return err
+		}
+		c.Say("report written to %s", f.HTML)
+	}
+	if c.JSONLines {
+		err = terminal.WriteJSONLine(c.Out, map[string]any{"v": 1, "type": "summary", "run": r})
+	} else {
+		err = c.writeReport(rep)
+	}
+	if err != nil {
+		return err
+	}
+	return command.Silently(Code(r, f.Detailed))
+}
+
+// writeReport prints a report in the format of -o.
+func (c *Commands) writeReport(rep *report.Report) error {
+	switch c.Output.Format {
+	case terminal.JSON:
+		return rep.WriteJSON(c.Out)
+	case terminal.YAML:
+		return terminal.WriteYAML(c.Out, rep)
+	case terminal.CSV:
+		return rep.WriteCSV(c.Out)
+	}
+	return rep.WriteText(c.Out, report.TextOptions{Width: c.Width, Color: c.Color()})
+}
+
+// Code is the exit code of a run that has ended.
+func Code(r *journal.Run, detailed bool) int {
+	switch r.Status {
+	case journal.RunAuth:
+		return command.ExitAuth
+	case journal.RunGated:
+		return command.ExitGate
+	case journal.RunInterrupted, journal.RunCancelled, journal.RunRunning, journal.RunPaused, journal.RunWaiting:
+		return command.ExitInterrupted
+	}
+	switch {
+	case r.Counts[journal.Failed]+r.Counts[journal.Unreachable]+r.Counts[journal.Unknown]+r.Counts[journal.Held] > 0:
+		return command.ExitSomeFailed
+	case detailed && r.Counts[journal.Affected] > 0:
+		return command.ExitChanges
+	}
+	return command.ExitOK
+}
+
+// first lines of a text with a margin for what follows.
+func hanging(text string, width int) string {
+	return strings.ReplaceAll(terminal.Wrapped(text, width-2), "\n", "\n  ")
+}

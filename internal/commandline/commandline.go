@@ -1,0 +1,79 @@
+// Package commandline writes commands of fleetmend so that they can be typed as they stand: quoted for the shell of the platform,
+// with the global flags that say which settings and which state they work on.
+//
+// [Line] quotes the words of a command; [Program.In] puts the global flags into every command that a text proposes. The package
+// runs nothing and knows no flag of any command.
+package commandline
+
+import (
+	"regexp"
+	"runtime"
+	"strings"
+)
+
+// Name is what the program is called in a proposed command.
+const Name = "fleetmend"
+
+// Line is the command of args, without the name of the program in them, quoted for the shell that people use on this system:
+// PowerShell on Windows, a POSIX shell elsewhere.
+func Line(args ...string) string { return LineFor(runtime.GOOS, args...) }
+
+// LineFor is [Line] for the system goos.
+func LineFor(goos string, args ...string) string {
+	words := make([]string, 0, len(args)+1)
+	words = append(words, Name)
+	for _, arg := range args {
+		if goos == "windows" {
+			words = append(words, powershell(arg))
+		} else {
+			words = append(words, posix(arg))
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// plain are words that mean the same in every shell. A percent sign is plain to both; a comma, @ or # is not to PowerShell.
+var plain = regexp.MustCompile(`^[A-Za-z0-9_./:=%+-]+$`)
+
+// posix quotes a word as POSIX.1 2.2.2 has it: nothing within single quotes means anything, and a single quote ends them.
+func posix(word string) string {
+	if plain.MatchString(word) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// powershell quotes a word so that Windows PowerShell 5.1 and PowerShell 7 hand it to a program unchanged. Within single quotes
+// only a single quote has to be doubled, of which PowerShell knows five; a double quote inside is lost by 5.1 and kept by 7.3
+// unless it is escaped for the one and not for the other, so that expressions with texts are written with single-quoted texts.
+func powershell(word string) string {
+	if plain.MatchString(word) || windowsPath.MatchString(word) {
+		return word
+	}
+	if strings.ContainsRune(word, '"') && !strings.ContainsRune(word, '\'') {
+		word = strings.ReplaceAll(word, `"`, `'`)
+	}
+	for _, quote := range []string{"'", "\u2018", "\u2019", "\u201a", "\u201b"} {
+		word = strings.ReplaceAll(word, quote, quote+quote)
+	}
+	return "'" + word + "'"
+}
+
+var windowsPath = regexp.MustCompile(`^[A-Za-z0-9_./:\\=+-]+$`)
+
+// Program is how this process was called: the global flags to repeat, such as --config FILE.
+type Program struct{ Same []string }
+
+// proposed is a command within a text: the name of the program and the word of a command after it.
+var proposed = regexp.MustCompile(`\bfleetmend (run|runs|plan|apply|incident|inventory|keys|media|playbook|audit|doctor|worker)\b`)
+
+// In returns text with the global flags in every command that it proposes.
+func (p Program) In(text string) string {
+	if len(p.Same) == 0 {
+		return text
+	}
+	name := Line(p.Same...)
+	return proposed.ReplaceAllStringFunc(text, func(found string) string {
+		return name + strings.TrimPrefix(found, Name)
+	})
+}

@@ -1,0 +1,231 @@
+package runs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/desk/machines"
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/textfile"
+	"github.com/fleetmend/fleetmend/inventory"
+	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/plan"
+	"github.com/fleetmend/fleetmend/remediate/playbook"
+)
+
+// Frozen is a plan with what lint has to say of its playbook.
+type Frozen struct {
+	Plan     *plan.Plan
+	Findings []playbook.Finding
+}
+
+// LintError says that lint finds errors in the playbook; Force goes on all the same. The findings are in it.
+type LintError struct {
+	File     string
+	Findings []playbook.Finding
+	Errors   int
+}
+
+func (e *LintError) Error() string {
+	if e.Errors == 1 {
+		return e.File + ": lint finds 1 error"
+	}
+	return fmt.Sprintf("%s: lint finds %d errors", e.File, e.Errors)
+}
+
+// Freeze makes the plan of a request. Nothing is done to any machine. Errors are *LintError, *machines.NoMachineError, a
+// [hint.MistakeError] for what cannot be, and those of the stores. stdin is read for the selector "-".
+func Freeze(ctx context.Context, d *desk.Desk, r Request, stdin io.Reader) (Frozen, error) {
+	source, err := r.source()
+	if err != nil {
+		return Frozen{}, err
+	}
+	bound, err := source.Bind(r.Set)
+	if err != nil {
+		return Frozen{}, &hint.MistakeError{Err: err}
+	}
+	if err := checkReboot(r.Reboot); err != nil {
+		return Frozen{}, err
+	}
+	if r.Reboot != "" {
+		bound.Reboot = playbook.Reboot(r.Reboot)
+	}
+	findings, err := checked(source, bound, r.Force)
+	if err != nil {
+		return Frozen{}, err
+	}
+	selected, err := machines.Select(ctx, d, r.On, stdin)
+	if err != nil {
+		return Frozen{}, err
+	}
+	excluded, err := excluded(ctx, d, r.Exclude, stdin)
+	if err != nil {
+		return Frozen{}, err
+	}
+	entries, skipped := split(selected, excluded)
+	made, err := Plan(d, r, entries, skipped, plan.Source{Playbook: bound, File: playbookFile(r.Playbook), Digest: source.Digest, Parameters: r.Set})
+	return Frozen{made, findings}, err
+}
+
+// Plan freezes entries that are chosen already, by the rules of r.
+func Plan(d *desk.Desk, r Request, entries []plan.Entry, skipped []plan.Skip, source plan.Source) (*plan.Plan, error) {
+	rules := r.Rules.with(d.Settings.Run)
+	if r.DryRun && r.Waves == "" {
+		rules.Waves = "100%" // nothing is staged by looking
+	}
+	options, err := rules.options()
+	if err != nil {
+		return nil, err
+	}
+	sizes, err := plan.ParseWaves(rules.Waves)
+	if err != nil {
+		return nil, hint.Mistake(fmt.Errorf("--waves: %w", err), "give counts, or percentages of all reached by then: 1,10,10%%,100%%")
+	}
+	mode := agent.Fix
+	if r.DryRun {
+		mode = agent.Detect
+	}
+	on := r.On
+	if on == "" {
+		on = "all"
+	}
+	return plan.New(plan.Input{
+		Entries: entries, Skipped: skipped, Source: source, Mode: mode, Waves: sizes, Options: options, Incident: r.Incident,
+		Operator: d.Operator(), Selector: on, Exclude: r.Exclude, Now: d.Now(), TTL: r.TTL,
+	})
+}
+
+// source is the playbook asked for: by name or file, or one made of a script or a command.
+func (r Request) source() (*playbook.Source, error) {
+	given := 0
+	for _, text := range []string{r.Playbook, r.Script, r.Command} {
+		if text != "" {
+			given++
+		}
+	}
+	switch {
+	case given != 1:
+		return nil, hint.Mistake(errors.New("give one of: a playbook, --script or --command"), "fleetmend playbook list shows the built-in ones")
+	case r.Command != "":
+		return playbook.FromCommand(r.Command)
+	case r.Script != "":
+		body, err := textfile.Bytes(r.Script, 16<<20)
+		if err != nil {
+			return nil, fmt.Errorf("read the script: %w", err)
+		}
+		return playbook.FromScriptFile(r.Script, body)
+	}
+	source, err := playbook.Find(r.Playbook)
+	if err != nil && (errors.Is(err, fs.ErrNotExist) || !playbook.IsPath(r.Playbook)) {
+		err = &hint.MistakeError{Err: err}
+	}
+	return source, err
+}
+
+// playbookFile is the absolute path of the playbook named, empty for a built-in one.
+func playbookFile(name string) string {
+	if name == "" || !playbook.IsPath(name) {
+		return ""
+	}
+	path, err := filepath.Abs(name)
+	if err != nil {
+		return name
+	}
+	return path
+}
+
+// checked refuses a playbook in which lint finds errors, unless forced.
+func checked(source *playbook.Source, bound playbook.Playbook, force bool) ([]playbook.Finding, error) {
+	findings, worst := playbook.LintBound(source, bound), 0
+	for _, f := range findings {
+		if f.Severity == playbook.SeverityError {
+			worst++
+		}
+	}
+	if worst > 0 && !force {
+		return findings, hint.Wrap(&LintError{source.File, findings, worst}, "mend the playbook, or add --force if you know better")
+	}
+	return findings, nil
+}
+
+func excluded(ctx context.Context, d *desk.Desk, selector string, stdin io.Reader) (map[string]bool, error) {
+	if selector == "" {
+		return nil, nil
+	}
+	found, err := machines.Select(ctx, d, selector, stdin)
+	if none := (*machines.NoMachineError)(nil); err != nil && !errors.As(err, &none) {
+		return nil, err
+	}
+	ids := map[string]bool{}
+	for _, m := range found {
+		ids[m.ID] = true
+	}
+	return ids, nil
+}
+
+// split sorts machines into those with a route and those that are left out, each with its reason.
+func split(all []inventory.Machine, excluded map[string]bool) (entries []plan.Entry, skipped []plan.Skip) {
+	for _, m := range all {
+		switch {
+		case excluded[m.ID]:
+			skipped = append(skipped, plan.Skip{ID: m.ID, Name: m.Name, Reason: "excluded by --exclude"})
+		case !m.Enabled:
+			skipped = append(skipped, plan.Skip{ID: m.ID, Name: m.Name, Reason: "disabled in its directory"})
+		default:
+			entries = append(entries, Entry(m, ""))
+		}
+	}
+	return entries, skipped
+}
+
+// Entry is a machine on the route to a running Windows; why, where there is one, stands before what is known of the route.
+func Entry(m inventory.Machine, why string) plan.Entry {
+	reason := routeReason(m)
+	if why != "" {
+		reason = why + "; " + reason
+	}
+	return plan.Entry{Target: machines.Target(m), Route: "winrm", Reason: reason}
+}
+
+func routeReason(m inventory.Machine) string {
+	switch {
+	case m.Probe == nil:
+		return "not probed; WinRM is tried"
+	case m.Probe.WinRM:
+		return "answered WinRM when probed"
+	}
+	return "was silent when probed; WinRM is tried all the same"
+}
+
+// Unchanged refuses a plan whose playbook is not the one any more that was looked at. A file that is gone changes nothing: the
+// plan holds the whole playbook, and remark says so.
+func Unchanged(p *plan.Plan) (remark string, err error) {
+	name := p.PlaybookFile
+	if name == "" {
+		name = p.Playbook.Name
+	}
+	source, err := playbook.Find(name)
+	switch {
+	case err == nil:
+		return "", p.Check(source.Digest)
+	case errors.Is(err, fs.ErrNotExist):
+		return name + " is gone; the playbook is applied as it stands in the plan", nil
+	case p.PlaybookFile == "": // made of a script or a command
+		return "", nil
+	}
+	return "", err
+}
+
+// Again is the request that asks the same as a plan did, with nothing said that the plan took from settings or defaults.
+func Again(p *plan.Plan) Request {
+	r := Request{Playbook: p.Playbook.Name, Set: p.Parameters, On: p.Selector, Exclude: p.Exclude, Incident: p.Incident, DryRun: p.Mode == agent.Detect}
+	if p.PlaybookFile != "" {
+		r.Playbook = p.PlaybookFile
+	}
+	return r
+}

@@ -1,0 +1,222 @@
+package runs
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/settings"
+	"github.com/fleetmend/fleetmend/remediate/plan"
+	"github.com/fleetmend/fleetmend/remediate/playbook"
+)
+
+// Request says what a plan is to hold. One of Playbook, Script and Command is given.
+type Request struct {
+	Playbook string // name of a built-in one, or a file
+	Script   string // file
+	Command  string // PowerShell
+	Set      map[string]string
+	On       string // selector; "": all
+	Exclude  string // selector; "": none
+	Reboot   string // never, if-fixed or always; "": as the playbook says
+	DryRun   bool
+	Force    bool // although lint finds errors
+	Incident string
+	TTL      time.Duration // 0: plan.DefaultTTL
+	Rules
+}
+
+// Rules say how a run goes, whatever it does. What is nil or "" comes from the settings, else from [Default]; a 0 is a 0.
+type Rules struct {
+	Waves          string // "1,10,10%,100%"
+	MaxFail        string // "10%", "5" or "none"
+	MaxUnreachable string
+	Forks          *int
+	PerSite        *int
+	PerSubnet      *int
+	MinSample      *int
+	Retries        *int
+	Soak           *time.Duration
+	Backoff        *time.Duration
+	MachineTimeout *time.Duration
+	RebootWait     *time.Duration
+	RunTimeout     *time.Duration
+	Approval       bool
+	Chase          bool
+}
+
+// Default are the rules where neither the request nor the settings say one.
+func Default() Rules {
+	of := func(n int) *int { return &n }
+	lasts := func(d time.Duration) *time.Duration { return &d }
+	return Rules{
+		Waves: "1,10,10%,100%", MaxFail: "10%", MaxUnreachable: "none", Forks: of(200), PerSite: of(0), PerSubnet: of(0), MinSample: of(5),
+		Retries: of(3), Soak: lasts(0), Backoff: lasts(2 * time.Second), MachineTimeout: lasts(10 * time.Minute), RebootWait: lasts(15 * time.Minute),
+		RunTimeout: lasts(0),
+	}
+}
+
+// with fills what r does not say from the settings and from the defaults.
+func (r Rules) with(s settings.Run) Rules {
+	d := Default()
+	text := func(values ...string) string {
+		for _, v := range values {
+			if v != "" {
+				return v
+			}
+		}
+		return ""
+	}
+	r.Waves = text(r.Waves, s.Waves, d.Waves)
+	r.MaxFail = text(r.MaxFail, s.MaxFail, d.MaxFail)
+	r.MaxUnreachable = text(r.MaxUnreachable, s.MaxUnreachable, d.MaxUnreachable)
+	r.Forks = said(r.Forks, s.Forks, d.Forks)
+	r.PerSite = said(r.PerSite, s.PerSite, d.PerSite)
+	r.PerSubnet = said(r.PerSubnet, s.PerSubnet, d.PerSubnet)
+	r.MinSample = said(r.MinSample, d.MinSample)
+	r.Retries = said(r.Retries, s.Retries, d.Retries)
+	r.Soak = said(r.Soak, s.Soak, d.Soak)
+	r.Backoff = said(r.Backoff, d.Backoff)
+	r.MachineTimeout = said(r.MachineTimeout, s.Timeout, d.MachineTimeout)
+	r.RebootWait = said(r.RebootWait, d.RebootWait)
+	r.RunTimeout = said(r.RunTimeout, d.RunTimeout)
+	return r
+}
+
+// said is the first value that somebody said.
+func said[T any](values ...*T) *T {
+	for _, v := range values {
+		if v != nil {
+			return v
+		}
+	}
+	return nil
+}
+
+// options are the rules as a plan has them; r is complete.
+func (r Rules) options() (plan.Options, error) {
+	o := plan.Options{
+		Forks: *r.Forks, PerSite: *r.PerSite, PerSubnet: *r.PerSubnet, Timeout: *r.MachineTimeout, RebootWait: *r.RebootWait,
+		Retries: *r.Retries, Backoff: *r.Backoff, Soak: *r.Soak, Approval: r.Approval, Chase: r.Chase, MinSample: *r.MinSample,
+		RunTimeout: *r.RunTimeout,
+	}
+	for _, count := range []struct {
+		flag  string
+		value int
+		least int
+	}{{"forks", o.Forks, 1}, {"per-site", o.PerSite, 0}, {"per-subnet", o.PerSubnet, 0}, {"min-sample", o.MinSample, 0}, {"retries", o.Retries, 0}} {
+		if count.value < count.least {
+			return o, hint.Mistake(fmt.Errorf("--%s is %d, and must be at least %d", count.flag, count.value, count.least), "leave it out for what is usual")
+		}
+	}
+	for _, lasting := range []struct {
+		flag  string
+		value time.Duration
+		least time.Duration
+	}{{"soak", o.Soak, 0}, {"backoff", o.Backoff, 0}, {"machine-timeout", o.Timeout, 1}, {"reboot-wait", o.RebootWait, 0}, {"run-timeout", o.RunTimeout, 0}} {
+		if lasting.value < lasting.least {
+			return o, hint.Mistake(fmt.Errorf("--%s is %s, which is too little", lasting.flag, lasting.value), "leave it out for what is usual")
+		}
+	}
+	for _, limit := range []struct {
+		flag, text string
+		target     *plan.Limit
+	}{{"max-fail", r.MaxFail, &o.MaxFail}, {"max-unreachable", r.MaxUnreachable, &o.MaxUnreach}} {
+		if limit.text == "none" {
+			continue
+		}
+		var err error
+		if *limit.target, err = plan.ParseLimit(limit.text); err != nil {
+			return o, hint.Mistake(fmt.Errorf("--%s: %w", limit.flag, err), "give a count like 5, a percentage like 10%%, or none")
+		}
+	}
+	return o, nil
+}
+
+func checkReboot(text string) error {
+	switch playbook.Reboot(text) {
+	case "", playbook.RebootNever, playbook.RebootIfFixed, playbook.RebootAlways:
+		return nil
+	}
+	return hint.Mistake(fmt.Errorf("--reboot %q is none of never, if-fixed, always", text), "take one of them")
+}
+
+// Args are the words of the command that asks the same, without the name of the program: `run PLAYBOOK --on ... --waves ...`. The
+// command line reads them back into an equal request.
+func (r Request) Args() []string {
+	words := []string{"run"}
+	if r.Playbook != "" {
+		words = append(words, r.Playbook)
+	}
+	add := func(flag, value string) {
+		if value != "" {
+			words = append(words, "--"+flag, value)
+		}
+	}
+	add("script", r.Script)
+	add("command", r.Command)
+	for _, name := range slices.Sorted(maps.Keys(r.Set)) {
+		add("set", pair(name, r.Set[name]))
+	}
+	if r.On != "all" {
+		add("on", r.On)
+	}
+	add("exclude", r.Exclude)
+	add("incident", r.Incident)
+	add("reboot", r.Reboot)
+	for _, is := range []struct {
+		flag string
+		set  bool
+	}{{"dry-run", r.DryRun}, {"force", r.Force}} {
+		if is.set {
+			words = append(words, "--"+is.flag)
+		}
+	}
+	return append(words, r.Rules.Args()...)
+}
+
+// pair is name=value as the flag --set reads it: one with more than one = is a line of CSV.
+func pair(name, value string) string {
+	text := name + "=" + value
+	if strings.Contains(value, "=") {
+		text = `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
+	}
+	return text
+}
+
+// Args are the flags of the rules that are said.
+func (r Rules) Args() []string {
+	var words []string
+	for _, text := range []struct{ flag, value string }{{"waves", r.Waves}, {"max-fail", r.MaxFail}, {"max-unreachable", r.MaxUnreachable}} {
+		if text.value != "" {
+			words = append(words, "--"+text.flag, text.value)
+		}
+	}
+	for _, count := range []struct {
+		flag  string
+		value *int
+	}{{"forks", r.Forks}, {"per-site", r.PerSite}, {"per-subnet", r.PerSubnet}, {"min-sample", r.MinSample}, {"retries", r.Retries}} {
+		if count.value != nil {
+			words = append(words, "--"+count.flag, strconv.Itoa(*count.value))
+		}
+	}
+	for _, lasting := range []struct {
+		flag  string
+		value *time.Duration
+	}{{"soak", r.Soak}, {"backoff", r.Backoff}, {"machine-timeout", r.MachineTimeout}, {"reboot-wait", r.RebootWait}, {"run-timeout", r.RunTimeout}} {
+		if lasting.value != nil {
+			words = append(words, "--"+lasting.flag, lasting.value.String())
+		}
+	}
+	if r.Approval {
+		words = append(words, "--approve")
+	}
+	if r.Chase {
+		words = append(words, "--chase")
+	}
+	return words
+}

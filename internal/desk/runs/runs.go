@@ -1,0 +1,59 @@
+// Package runs are the use cases around runs: freeze a plan, carry it out, go on, do again, take back, report.
+//
+// [Freeze] makes a plan of a [Request], [Start] carries it out, [Resume], [Retry] and [Undo] come after. What a person has to agree
+// to is asked before, by the face; what turns up in the middle (a password, the approval of a wave) goes through the desk's asker.
+// The package prints nothing and knows no exit code. A request can be said as a command line: [Request.Args].
+package runs
+
+import (
+	"context"
+	"errors"
+
+	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/remediate/journal"
+)
+
+// Last is the name of the newest run.
+const Last = "last"
+
+// ErrNone says that there is no run yet.
+var ErrNone = errors.New("there is no run yet")
+
+// Find is the run named by an ID, the beginning of one, or [Last]. An unknown name is a *journal.NotFoundError, no run at all
+// [ErrNone].
+func Find(ctx context.Context, d *desk.Desk, name string) (*journal.Run, error) {
+	j, err := d.Journal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if name == Last {
+		all, err := j.Runs(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if len(all) == 0 {
+			return nil, hint.Wrap(ErrNone, "fleetmend run starts one")
+		}
+		return &all[0], nil
+	}
+	id, err := j.Resolve(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return j.Run(ctx, id)
+}
+
+// IDs are the runs for completion: the ID, a tab, what it was.
+func IDs(ctx context.Context, d *desk.Desk) ([]string, error) {
+	j, err := d.Journal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := j.Runs(ctx)
+	ids := make([]string, 0, len(all))
+	for _, r := range all {
+		ids = append(ids, r.ID+"\t"+r.Playbook+", "+string(r.Status))
+	}
+	return ids, err
+}
