@@ -112,7 +112,7 @@ func TestRefusals(t *testing.T) {
 	if !errors.As(err, &large) || large.Path != "install.wim" || len(hint.Of(err)) == 0 {
 		t.Error(err)
 	}
-	open := func() (io.ReadCloser, error) { return nil, errors.New("not opened by a plan") }
+	open := func(context.Context) (io.ReadCloser, error) { return nil, errors.New("not opened by a plan") }
 	if _, err := fat.NewPlan(fat.Options{}, []content.Entry{{Path: "install.wim", Size: fat.MaxFile, Open: open}}); err != nil {
 		t.Error(err)
 	}
@@ -143,7 +143,7 @@ func TestRefusals(t *testing.T) {
 
 // The size that an error asks for is enough, whatever the files and the cluster size that goes with the volume.
 func TestAskedSizeIsEnough(t *testing.T) {
-	open := func() (io.ReadCloser, error) { return nil, errors.New("not opened by a plan") }
+	open := func(context.Context) (io.ReadCloser, error) { return nil, errors.New("not opened by a plan") }
 	for _, tt := range []struct {
 		files int
 		each  int64

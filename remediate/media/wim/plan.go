@@ -34,6 +34,7 @@ type Plan struct {
 	f      *File
 	report Report
 	keep   int64     // bytes of the source copied, header included
+	copied []*blob   // what the copy refers to in them
 	add    []content // stored in this order
 	tail   []byte    // metadata, table of resources, XML
 	sumEnd int64     // the integrity table covers [headerSize, sumEnd)
@@ -197,6 +198,7 @@ func (b *planner) place() (meta *blob) {
 		}
 		if e.off >= 0 {
 			p.keep, live = max(p.keep, e.end()), live+e.stored
+			p.copied = append(p.copied, e)
 		}
 	}
 	p.report.Abandoned = p.keep - headerSize - live

@@ -242,32 +242,4 @@ func TestWrongReferenceCountsLoseNothing(t *testing.T) {
 	}
 }
 
-func TestPlanStreams(t *testing.T) {
-	w := small(t)
-	f, err := wim.Open(bytes.NewReader(w), int64(len(w)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := f.Plan(context.Background(), wim.Options{}, []wim.Change{wim.PutBytes("x", make([]byte, 1<<20))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b bytes.Buffer
-	if err := p.WriteTo(context.Background(), &b); err != nil {
-		t.Fatal(err)
-	}
-	r := p.Open(context.Background())
-	got, err := io.ReadAll(r)
-	if err != nil || !bytes.Equal(got, b.Bytes()) || r.Close() != nil {
-		t.Errorf("%d of %d bytes, %v", len(got), b.Len(), err)
-	}
-	r = p.Open(context.Background()) // given up in the middle: Close returns, nothing is left running
-	if _, err := io.ReadFull(r, make([]byte, 300)); err != nil {
-		t.Error(err)
-	}
-	if err := r.Close(); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestMain(m *testing.M) { leaktest.Main(m) }
