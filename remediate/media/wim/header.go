@@ -140,7 +140,7 @@ func readHeader(r io.ReaderAt, size int64) (*header, error) {
 	default:
 		return nil, unsupported(Codec, "unknown compression (flags %#x)", flags)
 	}
-	if c := le.Uint32(h.raw[20:]); h.codec != codecNone && c != chunkSize {
+	if c := le.Uint32(h.raw[20:]); c != chunkSize && (h.codec != codecNone || c != 0) {
 		return nil, unsupported(ChunkSize, "its chunks are %d bytes, not %d", c, chunkSize)
 	}
 	h.images, h.boot = int(le.Uint32(h.raw[44:])), int(le.Uint32(h.raw[120:]))

@@ -281,6 +281,7 @@ func (b *planner) finishHeader(o Options, meta, table, xml resource) {
 	guid := sum.Sum(nil)[:16]
 	guid[7], guid[8] = guid[7]&0x0f|0x80, guid[8]&0x3f|0x80 // version 8, little-endian
 	copy(p.header[24:40], guid)
+	clear(p.header[124:148])
 	if f.header.integrity.stored > 0 {
 		n := integritySize(p.sumEnd)
 		resource{stored: n, flags: resMetadata, off: p.report.NewSize, size: n}.put(p.header[124:])

@@ -163,7 +163,10 @@ func (p *proof) finish(err error) error {
 			p.fail(e, err)
 		}
 	}
-	return errors.Join(p.failed(), p.ctx.Err())
+	if err := p.failed(); err != nil {
+		return err
+	}
+	return p.ctx.Err()
 }
 
 // pieces reads what was written piece by piece.
