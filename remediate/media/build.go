@@ -71,6 +71,7 @@ func Build(ctx context.Context, spec Spec, out string) (r Report, err error) {
 		return Report{}, err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
+	textfile.Sweep(filepath.Dir(out)) // half an image of a build that was killed
 	if err := checkSpace(filepath.Dir(out), p.Size()); err != nil {
 		return Report{}, fmt.Errorf("write %s: %w", out, err)
 	}

@@ -3,6 +3,7 @@ package fat_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -67,6 +68,21 @@ func small(t testing.TB, o fat.Options) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
+}
+
+// TestHiddenSectors: the volume knows how many sectors of its disk lie before it; boot code and Windows add them to every
+// address (FAT specification 1.03, BPB_HiddSec), and fsck does not look.
+func TestHiddenSectors(t *testing.T) {
+	for _, kind := range []fat.Type{fat.FAT12, fat.FAT16, fat.FAT32} {
+		size := map[fat.Type]int64{fat.FAT12: 200 << 10, fat.FAT16: 20 << 20, fat.FAT32: 40 << 20}[kind]
+		b := small(t, fat.Options{Type: kind, Size: size, Hidden: 0x12345678})
+		if got := binary.LittleEndian.Uint32(b[28:]); got != 0x12345678 {
+			t.Errorf("%v: %#x", kind, got)
+		}
+		if kind == fat.FAT32 && !bytes.Equal(b[:512], b[6*512:7*512]) {
+			t.Error("the copy of the boot sector differs")
+		}
+	}
 }
 
 func TestFSRules(t *testing.T) {

@@ -114,6 +114,9 @@ type header struct {
 func readHeader(r io.ReaderAt, size int64) (*header, error) {
 	h := &header{}
 	n, err := r.ReadAt(h.raw[:], 0)
+	if n >= 8 && string(h.raw[:8]) == "WLPWM\x00\x00\x00" {
+		return nil, unsupported(Pipable, "it is laid out to be piped, as wimlib-imagex does with --pipable")
+	}
 	if n >= 8 && string(h.raw[:8]) != "MSWIM\x00\x00\x00" || n < 8 && size < 8 {
 		return nil, ErrNotWIM
 	}

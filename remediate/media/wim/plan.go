@@ -67,11 +67,9 @@ type content struct {
 	blob   *blob
 }
 
-// Plan applies the changes, in order, to one image in memory. It reads every new content once. The source is only read.
+// Plan applies the changes, in order, to one image in memory. It reads every new content once. The source is only read, also
+// where it is marked read-only; the copy does not carry that mark.
 func (f *File) Plan(ctx context.Context, o Options, changes []Change) (*Plan, error) {
-	if le.Uint32(f.header.raw[16:])&flagReadOnly != 0 {
-		return nil, unsupported(ReadOnly, "it is marked read-only")
-	}
 	image, err := f.imageFor(o)
 	if err != nil {
 		return nil, err
@@ -153,6 +151,7 @@ func (b *planner) count() counts {
 func (b *planner) layout(o Options, before counts) error {
 	p, f := b.p, b.f
 	p.header = f.header.raw
+	le.PutUint32(p.header[16:], le.Uint32(p.header[16:])&^flagReadOnly)
 	if err := b.rescue(); err != nil {
 		return err
 	}

@@ -39,6 +39,7 @@ func TestRefusesWhatWimlibMakesOtherwise(t *testing.T) {
 	refused(capture(t, dir, "--solid"), wim.Solid)
 	refused(capture(t, dir, "--compress=LZMS"), wim.Solid)
 	refused(capture(t, dir, "--compress=LZX", "--chunk-size=64K"), wim.ChunkSize)
+	refused(capture(t, dir, "--pipable"), wim.Pipable)
 	whole := capture(t, dir, "--compress=none")
 	parts := filepath.Join(t.TempDir(), "part.swm")
 	wimlib(t, "split", whole, parts, "1")
