@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/playbookcmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/runscmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/hint"
@@ -99,7 +100,7 @@ Start with the simulated fleet, no Windows needed:
 	)
 	root.AddCommand(
 		newDemo(a), newSim(a), newDoctor(a),
-		newInventory(a), newPlaybook(a),
+		newInventory(a), playbookcmd.New(a.Context),
 		newMedia(a),
 		newKeys(a), newAudit(a),
 		newVersion(a), newExitCodes(), newCompletion(a),

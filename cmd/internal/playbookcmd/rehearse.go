@@ -1,4 +1,4 @@
-package cli
+package playbookcmd
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/remediate/agent"
@@ -24,7 +26,7 @@ type rehearsed struct {
 	Answers  []agent.Result `json:"answers"`
 }
 
-func newPlaybookTest(a *app) *cobra.Command {
+func newTest(c *command.Context) *cobra.Command {
 	var cases []string
 	var set map[string]string
 	cmd := &cobra.Command{
@@ -36,30 +38,30 @@ describes the form; the cases in remediate/testdata/conformance are examples.
 
 The playbook that stands in the case is left aside: yours is run in its place.`,
 		Example:           "fleetmend playbook test mine.yaml --case affected.json --case clean.json\nfleetmend playbook test disable-service --set service=BadAgent --case service.json -o json",
-		Args:              exactly(1, "a playbook"),
-		ValidArgsFunction: playbookCompletion,
+		Args:              command.Exactly(1, "a playbook"),
+		ValidArgsFunction: command.Playbooks,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			source, err := playbook.Find(args[0])
+			source, err := find(args[0])
 			if err != nil {
 				return err
 			}
 			bound, err := source.Bind(set)
 			if err != nil {
-				return coded(exitUsage, err)
+				return &hint.MistakeError{Err: err}
 			}
 			if len(cases) == 0 {
-				return usage(errorf("no case to test %s with", args[0]), "name one with --case; docs/playbooks-cases.md shows how to write it")
+				return command.Usage(fmt.Errorf("no case to test %s with", args[0]), "name one with --case; docs/playbooks-cases.md shows how to write it")
 			}
-			return a.rehearse(cmd.Context(), bound, cases)
+			return rehearse(cmd.Context(), c, bound, cases)
 		},
 	}
 	cmd.Flags().StringArrayVar(&cases, "case", nil, "case file; may be given several times")
 	cmd.Flags().StringToStringVar(&set, "set", nil, "name=value for a parameter of the playbook")
-	exits(cmd, exitSomeFailed)
-	return cmd
+	command.Exits(cmd, command.ExitSomeFailed)
+	return command.Formats(cmd, terminal.OneFormats...)
 }
 
-func (a *app) rehearse(ctx context.Context, p playbook.Playbook, files []string) error {
+func rehearse(ctx context.Context, c *command.Context, p playbook.Playbook, files []string) error {
 	var all []rehearsed
 	failed := 0
 	for _, file := range files {
@@ -67,19 +69,19 @@ func (a *app) rehearse(ctx context.Context, p playbook.Playbook, files []string)
 		if err != nil {
 			return err
 		}
-		c, err := windows.ParseCase([]byte(data.Content))
+		parsed, err := windows.ParseCase([]byte(data.Content))
 		if err != nil {
 			return hint.Wrap(fmt.Errorf("%s: %w", file, err), "docs/playbooks-cases.md describes the form of a case")
 		}
-		c.Playbook = p
-		problems, answers := windows.Rehearse(ctx, c)
+		parsed.Playbook = p
+		problems, answers := windows.Rehearse(ctx, parsed)
 		r := rehearsed{strings.TrimSuffix(filepath.Base(file), ".json"), len(problems) == 0, problems, answers}
 		if !r.OK {
 			failed++
 		}
 		all = append(all, r)
 	}
-	err := one(a.out, a.streams.Out, all, func(w io.Writer) error {
+	err := c.One(all, func(w io.Writer) error {
 		for _, r := range all {
 			word := "ok  "
 			if !r.OK {
@@ -94,7 +96,7 @@ func (a *app) rehearse(ctx context.Context, p playbook.Playbook, files []string)
 		return err
 	})
 	if err == nil && failed > 0 {
-		err = silently(exitSomeFailed)
+		err = command.Silently(command.ExitSomeFailed)
 	}
 	return err
 }

@@ -1,0 +1,161 @@
+// Package playbookcmd is the noun playbook of the command line: list, show, write, check and rehearse the repairs.
+//
+// [New] makes the command. It touches no machine and no store.
+package playbookcmd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/remediate/playbook"
+)
+
+// New makes the command playbook.
+func New(c *command.Context) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "playbook", Short: "The repairs: list, show, write, check", GroupID: "work", Args: command.NoArgs,
+		Long: "A playbook says in YAML how to detect a trouble, fix it and verify the cure. docs/playbooks.md explains how to write one.",
+	}
+	cmd.AddCommand(newList(c), newShow(c), newFile(c), newLint(c), newTest(c))
+	return cmd
+}
+
+func newList(c *command.Context) *cobra.Command {
+	return command.Formats(&cobra.Command{
+		Use: "list", Short: "List the built-in playbooks", Args: command.NoArgs,
+		Example: "fleetmend playbook list",
+		RunE: func(*cobra.Command, []string) error {
+			return command.List(c, playbook.Builtins(), []terminal.Column[*playbook.Source]{
+				terminal.Col("name", func(s *playbook.Source) string { return s.Playbook.Name }),
+				terminal.Col("summary", func(s *playbook.Source) string { return s.Playbook.Summary }),
+				terminal.Col("parameters", func(s *playbook.Source) string { return strings.Join(paramNames(s.Playbook), ",") }),
+				terminal.WideCol("digest", func(s *playbook.Source) string { return s.Digest }),
+			})
+		},
+	}, terminal.ListFormats...)
+}
+
+func paramNames(p playbook.Playbook) []string {
+	return slices.Sorted(maps.Keys(p.Params))
+}
+
+func newShow(c *command.Context) *cobra.Command {
+	return command.Formats(&cobra.Command{
+		Use: "show PLAYBOOK", Short: "Show a playbook, and what it does in plain words",
+		Example:           "fleetmend playbook show crowdstrike-channel-file-291\nfleetmend playbook show ./mine.yaml -o json",
+		Args:              command.Exactly(1, "a playbook"),
+		ValidArgsFunction: command.Playbooks,
+		RunE: func(_ *cobra.Command, args []string) error {
+			source, err := find(args[0])
+			if err != nil {
+				return err
+			}
+			return c.One(source.Playbook, func(w io.Writer) error {
+				for _, line := range playbook.Describe(source.Playbook) {
+					fmt.Fprintln(w, "# "+line)
+				}
+				text, err := source.Render()
+				if err == nil {
+					_, err = w.Write(text)
+				}
+				return err
+			})
+		},
+	}, terminal.OneFormats...)
+}
+
+func newFile(c *command.Context) *cobra.Command {
+	return &cobra.Command{
+		Use: "new FILE.yaml", Short: "Write the beginnings of a playbook, with comments",
+		Example: "fleetmend playbook new remove-bad-driver.yaml",
+		Args:    command.Exactly(1, "the name of the new file"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			name := strings.TrimSuffix(strings.TrimSuffix(lastPart(args[0]), ".yaml"), ".yml")
+			file, err := os.OpenFile(args[0], os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+			if os.IsExist(err) {
+				return hint.Wrap(fmt.Errorf("%s is there already", args[0]), "choose another name; nothing is overwritten")
+			}
+			if err != nil {
+				return err
+			}
+			if _, err = file.Write(playbook.Template(name)); err == nil {
+				err = file.Close()
+			}
+			if err != nil {
+				return fmt.Errorf("write %s: %w", args[0], err)
+			}
+			c.Say("%s written; edit it, then: fleetmend playbook lint %s", args[0], args[0])
+			return nil
+		},
+	}
+}
+
+func lastPart(path string) string {
+	if i := strings.LastIndexAny(path, `/\`); i >= 0 {
+		return path[i+1:]
+	}
+	return path
+}
+
+func newLint(c *command.Context) *cobra.Command {
+	var strict bool
+	cmd := &cobra.Command{
+		Use: "lint PLAYBOOK...", Short: "Find what is wrong or dangerous in playbooks",
+		Example:           "fleetmend playbook lint remove-bad-driver.yaml\nfleetmend playbook lint *.yaml --strict",
+		Args:              command.Between(1, 10_000, "at least one playbook"),
+		ValidArgsFunction: command.Playbooks,
+		RunE: func(_ *cobra.Command, args []string) error {
+			var all []playbook.Finding
+			bad := 0
+			for _, arg := range args {
+				source, err := find(arg)
+				if err != nil {
+					return err
+				}
+				findings := playbook.Lint(source)
+				for _, f := range findings {
+					if strict || f.Severity == playbook.SeverityError {
+						bad++
+					}
+				}
+				all = append(all, findings...)
+			}
+			err := command.List(c, all, []terminal.Column[playbook.Finding]{
+				terminal.Col("place", func(f playbook.Finding) string { return f.Place() }),
+				terminal.Col("severity", func(f playbook.Finding) string { return string(f.Severity) }),
+				terminal.Col("rule", func(f playbook.Finding) string { return f.Rule }),
+				terminal.Col("finding", func(f playbook.Finding) string { return f.Text }),
+			})
+			if err != nil {
+				return err
+			}
+			if bad > 0 {
+				return command.Silently(command.ExitError)
+			}
+			c.Say("%s checked, %s", terminal.Counted(len(args), "playbook", "playbooks"), terminal.Counted(len(all), "remark", "remarks"))
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&strict, "strict", false, "a warning is an error")
+	return command.Formats(cmd, terminal.ListFormats...)
+}
+
+// find is playbook.Find, where a name that is no built-in playbook and no file is a mistake on the line.
+func find(name string) (*playbook.Source, error) {
+	source, err := playbook.Find(name)
+	if err != nil && (errors.Is(err, fs.ErrNotExist) || !playbook.IsPath(name)) {
+		err = &hint.MistakeError{Err: err}
+	}
+	return source, err
+}
