@@ -159,3 +159,21 @@ func shorten(s string) string {
 	}
 	return s
 }
+
+// unknownID begins what stands for the key ID of a key that came without one.
+const unknownID = "UNKNOWN-"
+
+// UnknownID stands for the key ID of a machine's key where the source gives none: "UNKNOWN-LON-WS-00001". It is what a
+// person reads; no recovery screen shows it, and no [Prefix] fits it.
+func UnknownID(m Machine) KeyID {
+	m = m.normal()
+	for _, s := range []string{m.Name, m.FQDN, m.Serial, m.DeviceID, m.DN} {
+		if s != "" {
+			return KeyID(unknownID + strings.ToUpper(s))
+		}
+	}
+	return ""
+}
+
+// Known reports whether this is the ID of a protector, rather than one of [UnknownID].
+func (id KeyID) Known() bool { return id != "" && !strings.HasPrefix(string(id), unknownID) }

@@ -23,16 +23,15 @@ type recordField struct {
 
 var recordFields = [...]recordField{
 	{"name", func(m *Machine, v string) (bool, error) {
-		n := normalName(v)
+		if _, err := netip.ParseAddr(v); err == nil {
+			return false, fmt.Errorf("is an address, not a name")
+		}
+		n, fqdn, _ := HostName(v)
 		if err := checkHost(n); err != nil {
 			return false, err
 		}
-		if m.Name = n; m.FQDN == "" && strings.Contains(v, ".") && checkHost(normalDNS(v)) == nil {
-			if _, err := netip.ParseAddr(v); err == nil {
-				m.Name = ""
-				return false, fmt.Errorf("is an address, not a name")
-			}
-			m.FQDN = normalDNS(v)
+		if m.Name = n; m.FQDN == "" && checkHost(fqdn) == nil {
+			m.FQDN = fqdn
 		}
 		return true, nil
 	}, func(to, from *Machine) { to.Name = from.Name }, true},
@@ -131,14 +130,14 @@ var recordFields = [...]recordField{
 	}, func(to, from *Machine) { to.Health = from.Health }, true},
 	text("health_reason", func(m *Machine) *string { return &m.HealthReason }),
 	{"last_seen", func(m *Machine, v string) (bool, error) {
-		t, err := parseTime(v)
+		t, says, err := parseTime(v)
 		m.LastSeen = t
-		return err == nil, err
+		return says, err
 	}, nil, false},
 	{"installed", func(m *Machine, v string) (bool, error) {
-		t, err := parseTime(v)
+		t, says, err := parseTime(v)
 		m.Installed = t
-		return err == nil, err
+		return says, err
 	}, nil, true},
 	{"encrypted", func(m *Machine, v string) (bool, error) {
 		word, err := encryptedWord(v)

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fleetmend/fleetmend/internal/table"
 )
 
 // claim numbers the strong keys.
@@ -140,6 +142,10 @@ func (f *facts) derive() {
 		m.Name = host
 		f.add("name")
 	}
+	if m.Name == "" && m.FQDN == "" && m.Address != "" { // a table that has nothing else
+		m.Name = strings.ToUpper(strings.Trim(hostOf(m.Address), "[]"))
+		f.add("name")
+	}
 	if m.FQDN != "" {
 		f.add("fqdn")
 	}
@@ -152,12 +158,10 @@ func (f *facts) derive() {
 			f.add("os.build")
 		}
 	}
-	if m.Class == "" && strings.Contains(strings.ToLower(m.OS.Name), "windows") {
-		m.Class = Workstation
-		if strings.Contains(strings.ToLower(m.OS.Name), "server") {
-			m.Class = Server
+	if m.Class == "" {
+		if m.Class = classOf(m.OS.Name); m.Class != "" {
+			f.add("class")
 		}
-		f.add("class")
 	}
 	if m.Subnet == "" {
 		if m.Subnet = subnetOf(m.Address); m.Subnet != "" {
@@ -209,14 +213,20 @@ func hostOf(address string) string {
 	return address
 }
 
-// normalName gives the short host name in upper case; a trailing $ (account name) and a DNS suffix are cut off.
-func normalName(v string) string {
-	v = strings.TrimSuffix(strings.TrimPrefix(v, `\\`), "$")
-	if i := strings.LastIndexByte(v, '\\'); i >= 0 { // DOMAIN\WS1
-		v = v[i+1:]
+// HostName takes a host name apart, in whichever form it stands: WS1, WS1$, \\WS1, CORP\WS1$, ws1.corp.example. (with or
+// without the last dot). The name is in upper case and not cut to the 15 characters of NetBIOS; fqdn is empty where there
+// is no domain in DNS form, domain where there is none in NetBIOS form. Nothing is checked; see [CheckField].
+func HostName(v string) (name, fqdn, domain string) {
+	v = strings.TrimPrefix(strings.TrimSpace(v), `\\`)
+	if i := strings.LastIndexByte(v, '\\'); i >= 0 {
+		domain, v = strings.ToUpper(strings.TrimSpace(v[:i])), v[i+1:]
 	}
-	v, _, _ = strings.Cut(v, ".")
-	return strings.ToUpper(strings.TrimSpace(v))
+	v = strings.TrimSuffix(strings.TrimSpace(v), "$")
+	name, _, _ = strings.Cut(v, ".")
+	if dns := normalDNS(v); strings.Contains(dns, ".") {
+		fqdn = dns
+	}
+	return strings.ToUpper(strings.TrimSpace(name)), fqdn, domain
 }
 
 func normalDNS(v string) string { return strings.ToLower(strings.Trim(v, ". ")) }
@@ -380,25 +390,10 @@ func encryptedWord(v string) (string, error) {
 	}
 }
 
-// timeLayouts are the forms of a time that sources and spreadsheets write; without a zone they are taken as UTC.
-var timeLayouts = []string{
-	time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02",
-	"02.01.2006 15:04:05", "02.01.2006 15:04", "02.01.2006", "2006/01/02 15:04:05", "2006/01/02",
-	"1/2/2006 3:04:05 PM", "1/2/2006 3:04 PM",
-}
-
-func parseTime(v string) (time.Time, error) {
-	for _, layout := range timeLayouts {
-		if t, err := time.Parse(layout, v); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	// A Windows FILETIME, as raw directory attributes have it: 100 ns since 1601.
-	if n, err := strconv.ParseInt(v, 10, 64); err == nil && len(v) == 18 {
-		const epoch = 116444736000000000
-		return time.Unix((n-epoch)/1e7, (n-epoch)%1e7*100).UTC(), nil
-	}
-	return time.Time{}, fmt.Errorf("is no time (write 2024-07-19 or 2024-07-19T04:09:00Z)")
+// parseTime reads a time; one that means "never" says nothing.
+func parseTime(v string) (t time.Time, says bool, err error) {
+	t, err = new(table.Dates).Parse(v)
+	return t, err == nil && !t.IsZero(), err
 }
 
 func clip(v string) string {

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -162,22 +161,16 @@ func (l *Log) ExportJSONL(ctx context.Context, w io.Writer, f Filter) error {
 
 // ExportCSV writes a table with a header. Cells that a spreadsheet would take for a formula get an apostrophe in front.
 func (l *Log) ExportCSV(ctx context.Context, w io.Writer, f Filter) error {
-	out := csv.NewWriter(w)
-	if err := out.Write([]string{"seq", "time", "action", "os_user", "identity", "host", "machine", "key_id", "source", "reason", "detail", "previous", "hash", "run"}); err != nil {
-		return fmt.Errorf("export audit: %w", err)
-	}
+	out := table.NewWriter(w)
+	out.Write("seq", "time", "action", "os_user", "identity", "host", "machine", "key_id", "source", "reason", "detail", "previous", "hash", "run")
 	err := l.export(ctx, f, func(e Entry) error {
-		cells := []string{strconv.FormatInt(e.Seq, 10), e.Time.Format(time.RFC3339Nano), string(e.Action), e.OSUser, e.Identity, e.Host, e.Machine, e.KeyID, e.Source, e.Reason, e.Detail, e.Previous, e.Hash, e.Run}
-		for i := range cells {
-			cells[i] = table.Escape(cells[i])
-		}
-		return out.Write(cells)
+		out.Write(strconv.FormatInt(e.Seq, 10), e.Time.Format(time.RFC3339Nano), string(e.Action), e.OSUser, e.Identity, e.Host, e.Machine, e.KeyID, e.Source, e.Reason, e.Detail, e.Previous, e.Hash, e.Run)
+		return nil
 	})
 	if err != nil {
 		return err
 	}
-	out.Flush()
-	if err := out.Error(); err != nil {
+	if err := out.Flush(); err != nil {
 		return fmt.Errorf("export audit: %w", err)
 	}
 	return nil

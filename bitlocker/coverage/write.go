@@ -1,7 +1,6 @@
 package coverage
 
 import (
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"html/template"
@@ -79,22 +78,13 @@ func (r Report) Text(w io.Writer) error {
 
 // CSV writes one row per machine, all of them. Cells that a spreadsheet would take for a formula get an apostrophe in front.
 func (r Report) CSV(w io.Writer) error {
-	out := csv.NewWriter(w)
-	rows := [][]string{{"machine", "fqdn", "serial", "group", "verdict", "keys", "usable", "newest_key_id", "escrowed", "reimaged", "sources", "why"}}
+	out := table.NewWriter(w)
+	out.Write("machine", "fqdn", "serial", "group", "verdict", "keys", "usable", "newest_key_id", "escrowed", "reimaged", "sources", "why")
 	for _, l := range r.Lines {
-		rows = append(rows, []string{l.Machine.Name, l.Machine.FQDN, l.Machine.Serial, l.Machine.Group, string(l.Verdict), strconv.Itoa(l.Keys), strconv.Itoa(l.Usable),
-			string(l.Newest), day(l.Created), day(l.Machine.Reimaged), strings.Join(l.Sources, " "), l.Why})
+		out.Write(l.Machine.Name, l.Machine.FQDN, l.Machine.Serial, l.Machine.Group, string(l.Verdict), strconv.Itoa(l.Keys), strconv.Itoa(l.Usable),
+			string(l.Newest), day(l.Created), day(l.Machine.Reimaged), strings.Join(l.Sources, " "), l.Why)
 	}
-	for _, row := range rows {
-		for i := range row {
-			row[i] = table.Escape(row[i])
-		}
-		if err := out.Write(row); err != nil {
-			return fmt.Errorf("write coverage: %w", err)
-		}
-	}
-	out.Flush()
-	if err := out.Error(); err != nil {
+	if err := out.Flush(); err != nil {
 		return fmt.Errorf("write coverage: %w", err)
 	}
 	return nil

@@ -1,88 +1,71 @@
-// Package csv takes recovery keys from tables: CrowdStrike's KeyID,RecoveryKey, exports of Active Directory, MBAM,
-// Configuration Manager and the Entra portal, and what administrators made of them in Excel.
+// Package csv takes recovery keys from files: tables (CrowdStrike's KeyID,RecoveryKey, exports of Active Directory, MBAM,
+// Configuration Manager, Entra and Fleet, and what administrators made of them in Excel), JSON of the same, and texts
+// (the files that Windows saves a recovery key in, and what manage-bde prints, in any language).
 //
-// [Read] gives a [Source] for the vault and a report of what it could not use; the vault's Sync and Fetch do the rest.
-// Delimiter, encoding and the meaning of columns are guessed and reported. A bad row is named with its line and the rest
-// is read. The package never repeats a password in a report or an error, and never writes one.
+// [Read] gives a [Source] for the vault from one file, [ReadFolder] from thousands, both with a report of what they could
+// not use; the vault's Sync and Fetch do the rest. Encoding, delimiter and the meaning of columns are found out and
+// reported, or told. A bad row is named with its line and the rest is read. A key without a key ID is kept under its
+// machine's name, see [bitlocker.UnknownID]. The package never repeats a password in a report or an error, and never
+// writes one.
 package csv
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/fleetmend/fleetmend/bitlocker"
-	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/table"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 )
-
-// columnNames are the headers that are understood. Case, spaces and punctuation do not matter. Earlier ones win where a
-// table has several of one field.
-var columnNames = map[string][]string{
-	"key": {"KeyID", "RecoveryKeyID", "BitLockerKeyID", "RecoveryGuid", "msFVE-RecoveryGuid", "PasswordID", "RecoveryPasswordID", "KeyProtectorID", "ProtectorID",
-		"BitLockerRecoveryKeyID", "Schlüssel-ID", "Wiederherstellungsschlüssel-ID", "ID"},
-	"password": {"RecoveryPassword", "msFVE-RecoveryPassword", "RecoveryKey", "BitLockerRecoveryKey", "BitLockerKey", "BitLockerRecoveryPassword", "NumericalPassword",
-		"Key", "Password", "Wiederherstellungsschlüssel", "Wiederherstellungskennwort"},
-	"name": {"Computer", "ComputerName", "Hostname", "Host", "Machine", "MachineName", "Device", "DeviceName", "DisplayName", "DeviceDisplayName", "Rechnername",
-		"Gerätename", "NetBIOSName", "PSComputerName", "Name"},
-	"fqdn":     {"FQDN", "DNSHostName", "DNSName"},
-	"serial":   {"Serial", "SerialNumber", "Seriennummer", "ServiceTag"},
-	"device":   {"DeviceID", "AzureADDeviceID", "EntraDeviceID", "AADDeviceID", "ObjectGUID"},
-	"dn":       {"DistinguishedName", "DN", "ComputerDN"},
-	"created":  {"Created", "WhenCreated", "CreatedDateTime", "CreationDate", "LastUpdateTime", "BackupDate", "BackedUp", "BackupTime", "Date", "Erstellt"},
-	"volume":   {"Volume", "VolumeType", "DriveType", "Drive", "VolumeTypeID", "Laufwerkstyp"},
-	"volumeid": {"VolumeID", "VolumeGuid", "msFVE-VolumeGuid"},
-}
-
-var fieldOfHeader = func() map[string]string {
-	m := map[string]string{}
-	for field, headers := range columnNames {
-		for _, h := range headers {
-			m[plain(h)] = field
-		}
-	}
-	return m
-}()
-
-func plain(header string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsLetter(r) || unicode.IsDigit(r) {
-			return unicode.ToLower(r)
-		}
-		return -1
-	}, header)
-}
 
 // Options say how to read.
 type Options struct {
-	Source string            // name of the source, "csv:keys.csv"
-	Map    map[string]string // header -> field (key, password, name, fqdn, serial, device, dn, created, volume, volumeid), above the guesses; "-" leaves a column out
+	Source    string            // name of the source, "csv:keys.csv"
+	File      string            // name of the file or its path below a folder; a text may be a key of the machine it is called after
+	Map       map[string]string // header -> field (key, password, name, fqdn, serial, device, guid, dn, created, volume, volumeid), above the guesses; "-" leaves a column out
+	Encoding  string            // one of [table.Encodings]; empty: found out
+	Delimiter rune              // 0: found out
+	DateOrder table.Order       // of dates such as 3/4/2026
 }
 
 // Report says how a table was understood and what of it was not used. Lines count from 1, the header included.
 type Report struct {
+	ReadAs    string            `json:"read_as"` // form, encoding, delimiter and order of dates in one line
 	Encoding  string            `json:"encoding"`
-	Delimiter string            `json:"delimiter"`
-	Columns   map[string]string `json:"columns"` // field -> header
+	Delimiter string            `json:"delimiter,omitempty"`
+	Columns   map[string]string `json:"columns,omitempty"` // field -> header
 	Ignored   []string          `json:"ignored,omitempty"`
-	Rows      int               `json:"rows"` // rows with something in them, without the header
-	Keys      int               `json:"keys"` // taken, with a password that can be right
+	Files     int               `json:"files,omitempty"` // of a folder
+	Rows      int               `json:"rows"`            // rows with something in them, without the header
+	Keys      int               `json:"keys"`            // taken, with a password that can be right
+	NoID      int               `json:"no_id,omitempty"` // of them, without a key ID
 	BadRows   []BadRow          `json:"bad_rows,omitempty"`
 	Problems  []BadRow          `json:"problems,omitempty"` // rows that were used, with something left out
+	Remarks   []string          `json:"remarks,omitempty"`  // on cells, each with its lines
 }
 
 // BadRow is a row that was left out, or whose password was.
 type BadRow struct {
-	Line   int    `json:"line"`
-	Reason string `json:"reason"`
+	File    string `json:"file,omitempty"`    // below the folder
+	Line    int    `json:"line,omitempty"`    // 0 for a whole file
+	Machine string `json:"machine,omitempty"` // whose key it is, where that could be read
+	Reason  string `json:"reason"`
 }
 
-func (b BadRow) String() string { return fmt.Sprintf("line %d: %s", b.Line, b.Reason) }
+func (b BadRow) String() string {
+	switch {
+	case b.Line == 0:
+		return b.Reason
+	case b.File == "":
+		return fmt.Sprintf("line %d: %s", b.Line, b.Reason)
+	}
+	return fmt.Sprintf("%s: line %d: %s", b.File, b.Line, b.Reason)
+}
 
 // Source holds the keys of one table in memory. It is a [bitlocker.Source].
 type Source struct {
@@ -129,156 +112,253 @@ func (s *Source) Refs() []bitlocker.KeyRef {
 	return out
 }
 
-// Read reads a table with a header. An error means that nothing could be used: no text, or no column with key IDs. A row
-// with a key ID and a mistyped password is taken without the password, so that the coverage report knows of it.
+// maxTable bounds a file of keys; 100,000 keys are some 20 MB.
+const maxTable = 512 << 20
+
+// Read reads a table with a header, or a text with recovery passwords. An error means that nothing could be used: no
+// text, or no column with key IDs or machines. A row with a key ID and a mistyped password is taken without the password,
+// so that the coverage report knows of it.
 func Read(r io.Reader, o Options) (*Source, Report, error) {
-	in, err := table.Open(r, func(h string) bool { return o.field(h) != "" })
-	report := Report{Encoding: in.Encoding, Delimiter: string(in.Delimiter), Columns: map[string]string{}}
+	data, err := textfile.ReadAll(r, maxTable)
 	if err != nil {
-		return nil, report, fmt.Errorf("read keys: %w", err)
+		return nil, Report{}, fmt.Errorf("read keys: %w", err)
 	}
+	f := newReading(o)
+	if err := f.read(data); err != nil {
+		return nil, f.report, fmt.Errorf("read keys: %w", err)
+	}
+	f.report.Remarks = f.findings.List()
+	return f.source, f.report, nil
+}
+
+// reading takes in one file, or several one after the other.
+type reading struct {
+	o        Options
+	source   *Source
+	report   Report
+	dates    table.Dates
+	findings table.Findings
+	headers  []string
+	at       places
+	label    string // the machine of the row at hand
+}
+
+func newReading(o Options) *reading {
 	s := &Source{name: o.Source, at: map[string]int{}}
 	if s.name == "" {
 		s.name = "csv"
 	}
-	var columns map[string]int
-	for row := range in.Rows() {
-		if columns == nil {
-			if row.Err == nil {
-				columns, err = o.columns(row.Cells, &report)
-			}
-			if err = errors.Join(row.Err, err); err != nil {
-				return nil, report, fmt.Errorf("read keys: header in line %d: %w", row.Line, err)
-			}
-			continue
-		}
-		report.Rows++
-		if row.Err == nil {
-			row.Err = s.take(row, columns, &report)
-		}
-		if row.Err != nil {
-			report.BadRows = append(report.BadRows, BadRow{row.Line, row.Err.Error()})
-		}
-	}
-	return s, report, nil
+	return &reading{o: o, source: s, dates: table.Dates{Order: o.DateOrder}, report: Report{Columns: map[string]string{}}}
 }
 
-func (o Options) field(header string) string {
-	for h, f := range o.Map {
-		if plain(h) == plain(header) {
-			return f
-		}
+// read takes in a file, whichever form it has.
+func (f *reading) read(data []byte) error {
+	if text, encoding := f.asText(data); text != "" && isDump(text) {
+		f.report.Encoding, f.report.ReadAs = encoding, "text with recovery passwords in "+encoding
+		return f.dump(text)
 	}
-	return fieldOfHeader[plain(header)]
-}
-
-// columns finds for each field its place. A header that is itself a password, as in a table without header, is not
-// repeated.
-func (o Options) columns(headers []string, report *Report) (map[string]int, error) {
-	rank := map[string]int{}
-	at := map[string]int{}
-	for i, h := range headers {
-		field := o.field(h)
-		if _, known := columnNames[field]; !known {
-			if h = strings.TrimSpace(h); h != "" && len(h) < 40 && strings.IndexFunc(h, unicode.IsLetter) >= 0 {
-				report.Ignored = append(report.Ignored, h)
-			}
-			continue
-		}
-		place := slices.IndexFunc(columnNames[field], func(n string) bool { return plain(n) == plain(h) })
-		if _, taken := at[field]; !taken || place < rank[field] {
-			at[field], rank[field] = i, place
-			report.Columns[field] = h
-		}
-	}
-	if _, ok := at["key"]; !ok {
-		if _, ok := at["dn"]; !ok { // the DN of a recovery object holds the key ID
-			return nil, hint.Wrap(errors.New("no column with key IDs is known by its name"),
-				"the table needs a header such as KeyID,RecoveryKey; name other headers with --map HEADER=key")
-		}
-	}
-	return at, nil
-}
-
-func (s *Source) take(row table.Row, columns map[string]int, report *Report) error {
-	cell := func(field string) string {
-		i, ok := columns[field]
-		if !ok || i >= len(row.Cells) {
-			return ""
-		}
-		return strings.TrimSpace(table.Unescape(row.Cells[i]))
-	}
-	problem := func(format string, args ...any) {
-		report.Problems = append(report.Problems, BadRow{row.Line, fmt.Sprintf(format, args...)})
-	}
-	k := key{ref: bitlocker.KeyRef{Source: s.name, Machine: bitlocker.Machine{
-		Name: cell("name"), FQDN: cell("fqdn"), Serial: cell("serial"), DeviceID: cell("device"), DN: cell("dn")}}}
-	text := cell("key")
-	if own, parent, ok := recoveryObject(k.ref.Machine.DN); ok {
-		k.ref.Machine.DN = parent
-		if text == "" {
-			text = own
-		}
-	}
-	if strings.Contains(k.ref.Machine.Name, "{") { // Get-ADObject: the Name of the recovery object, not of the computer
-		if text == "" {
-			_, text, _ = strings.Cut(k.ref.Machine.Name, "{")
-		}
-		k.ref.Machine.Name = ""
-	}
-	if text == "" {
-		return errors.New("no key ID")
-	}
-	id, err := bitlocker.ParseKeyID(text)
+	in, err := table.Open(bytes.NewReader(data), table.Options{Encoding: f.o.Encoding, Delimiter: f.o.Delimiter,
+		Known: func(h string) bool { return f.o.field(h) != "" }})
+	f.report.Encoding = in.Encoding
 	if err != nil {
 		return err
 	}
-	k.ref.ID = id
-	k.ref.Volume = volume(cell("volume"))
-	if v := cell("volumeid"); v != "" {
-		if guid, err := bitlocker.ParseKeyID(v); err == nil {
-			k.ref.VolumeID = string(guid)
-		} else {
-			problem("the volume ID is no GUID and was left out")
+	if in.Delimiter != 0 {
+		f.report.Delimiter = string(in.Delimiter)
+	}
+	f.headers, f.at = nil, nil
+	for row := range in.Rows() {
+		if f.at == nil {
+			if err = row.Err; err == nil {
+				f.headers = row.Cells
+				f.at, err = f.o.columns(row.Cells, &f.report)
+			}
+			if err != nil {
+				return fmt.Errorf("header in line %d: %w", row.Line, err)
+			}
+			continue
+		}
+		f.report.Rows++
+		f.label = ""
+		if row.Err == nil {
+			row.Err = f.take(row)
+		}
+		if row.Err != nil {
+			f.bad(row.Line, f.label, row.Err.Error())
 		}
 	}
-	if c := cell("created"); c != "" {
-		if k.ref.Created, err = parseTime(c); err != nil {
-			problem("%v; it was left out", err)
-		}
+	f.report.ReadAs = in.ReadAs()
+	if dates := f.dates.Said(); dates != "" {
+		f.report.ReadAs += ", " + dates
 	}
-	if p := cell("password"); p == "" {
-		k.err = bitlocker.ErrNotStored
-		problem("no recovery password for key %s", id.Short())
-	} else if k.password, k.err = bitlocker.ParsePassword(p); k.err != nil {
-		report.BadRows = append(report.BadRows, BadRow{row.Line, fmt.Sprintf("key %s: %v", id, k.err)})
-	}
-	s.add(k, row.Line, report)
 	return nil
 }
 
-// add keeps rows of one key ID that differ, for nobody here can say which is right.
-func (s *Source) add(k key, line int, report *Report) {
-	k.ref.SourceKey = string(k.ref.ID)
+func (f *reading) bad(line int, machine, reason string) {
+	f.report.BadRows = append(f.report.BadRows, BadRow{f.inFolder(), line, machine, reason})
+}
+
+func (f *reading) problem(line int, format string, args ...any) {
+	f.report.Problems = append(f.report.Problems, BadRow{f.inFolder(), line, "", fmt.Sprintf(format, args...)})
+}
+
+// inFolder is the file where there are several.
+func (f *reading) inFolder() string {
+	if f.report.Files == 0 {
+		return ""
+	}
+	return f.o.File
+}
+
+// cell gives what the columns of a field say: the first that says something and fits.
+func (f *reading) cell(row table.Row, field string, fits func(string) bool) string {
+	for _, i := range f.at[field] {
+		if i >= len(row.Cells) {
+			continue
+		}
+		value, damage := table.Value(row.Cells[i])
+		if damage == "" && field != "password" {
+			damage = table.Rounded(value)
+		}
+		if damage != "" {
+			f.findings.Add(row.Line, strings.TrimSpace(f.headers[i]), "holds "+string(damage))
+			continue
+		}
+		if value != "" && (fits == nil || fits(value)) {
+			return value
+		}
+	}
+	return ""
+}
+
+func (f *reading) take(row table.Row) error {
+	anything := func(string) bool { return true }
+	k := key{ref: bitlocker.KeyRef{Source: f.source.name, Machine: bitlocker.Machine{Serial: f.cell(row, "serial", nil),
+		DeviceID: f.cell(row, "device", nil), GUID: f.cell(row, "guid", nil), DN: f.cell(row, "dn", nil), FQDN: f.cell(row, "fqdn", nil)}}}
+	m := &k.ref.Machine
+	m.Name, m.FQDN = hostName(f.cell(row, "name", func(v string) bool { return !strings.Contains(v, "{") }), m.FQDN)
+	f.label = m.Name
+	object := f.cell(row, "name", func(v string) bool { return strings.Contains(v, "{") }) // Get-ADObject: the recovery object's name, not the computer's
+	own, parent, isObject := recoveryObject(m.DN)
+	if isObject {
+		m.DN = parent
+	}
+	if isObject || object != "" { // ObjectGUID is that of the recovery object
+		m.GUID = ""
+	}
+	text := f.cell(row, "key", nil)
+	id, err := bitlocker.ParseKeyID(text)
+	if err != nil {
+		_, inName, _ := strings.Cut(object, "{")
+		for _, other := range []string{own, "{" + inName} {
+			if found, wrong := bitlocker.ParseKeyID(other); wrong == nil {
+				id, err = found, nil
+				break
+			}
+		}
+	}
+	if err != nil && text != "" && !f.counts(row, text) {
+		return err
+	}
+	k.ref.ID = id
+	k.ref.Volume = volume(f.cell(row, "volume", anything))
+	if v := f.cell(row, "volumeid", nil); v != "" {
+		if guid, err := bitlocker.ParseKeyID(v); err == nil {
+			k.ref.VolumeID = string(guid)
+		} else {
+			f.problem(row.Line, "the volume ID is no GUID and was left out")
+		}
+	}
+	if c := f.cell(row, "created", nil); c != "" {
+		if k.ref.Created, err = f.dates.Read(c); err != nil {
+			f.problem(row.Line, "the date %v; it was left out", err)
+		}
+	}
+	return f.password(&k, f.cell(row, "password", anything), row.Line)
+}
+
+// counts reports whether what stands in the column of the key ID is the number of a row, as Fleet's column "id" has it,
+// in a table where another column names the machine.
+func (f *reading) counts(row table.Row, text string) bool {
+	if len(text) > 8 || strings.Trim(text, "0123456789") != "" || plain(f.report.Columns["key"]) != "id" {
+		return false
+	}
+	return f.cell(row, "name", nil) != "" || f.cell(row, "fqdn", nil) != ""
+}
+
+// password completes a key with what stands where the password should.
+func (f *reading) password(k *key, text string, line int) error {
+	known := k.ref.ID != ""
+	switch {
+	case !known && text == "":
+		return errors.New("no key ID")
+	case !known && k.ref.Machine == (bitlocker.Machine{}):
+		return errors.New("no key ID, and no machine that the password belongs to")
+	case text == "":
+		k.err = bitlocker.ErrNotStored
+		f.problem(line, "no recovery password for key %s", k.ref.ID.Short())
+	default:
+		if damage := table.Rounded(text); damage != "" {
+			return errors.New("the recovery password is a number that Excel rounded; take it from the source again, and import the column as text")
+		}
+		if k.password, k.err = bitlocker.ParsePassword(text); k.err != nil && !known {
+			return fmt.Errorf("of %s: %w", k.ref.Machine.Label(), k.err)
+		}
+		if k.err != nil {
+			f.bad(line, f.label, fmt.Sprintf("key %s: %v", k.ref.ID, k.err))
+		}
+	}
+	f.add(*k, line)
+	return nil
+}
+
+// add keeps rows of one key ID that differ, for nobody here can say which is right. Keys without an ID are told apart by
+// machine and password.
+func (f *reading) add(k key, line int) {
+	s, base := f.source, string(k.ref.ID)
+	unknown := k.ref.ID == ""
+	if unknown {
+		base = string(bitlocker.UnknownID(k.ref.Machine))
+	}
+	k.ref.SourceKey = base
 	for n := 2; ; n++ {
 		i, taken := s.at[k.ref.SourceKey]
 		if !taken {
 			break
 		}
 		if other := s.keys[i]; other.password.Equal(k.password) && strings.EqualFold(other.ref.Machine.Label(), k.ref.Machine.Label()) {
-			report.Problems = append(report.Problems, BadRow{line, fmt.Sprintf("key %s stands in the table already; the first was taken", k.ref.ID)})
+			f.problem(line, "key %s stands in the table already; the first was taken", base)
 			return
 		}
-		k.ref.SourceKey = fmt.Sprintf("%s#%d", k.ref.ID, n)
+		k.ref.SourceKey = fmt.Sprintf("%s#%d", base, n)
 	}
-	if strings.Contains(k.ref.SourceKey, "#") {
-		report.Problems = append(report.Problems, BadRow{line, fmt.Sprintf("key %s stands in the table with another machine or password; both are kept", k.ref.ID)})
+	switch {
+	case unknown:
+		k.ref.ID = bitlocker.KeyID(strings.ReplaceAll(k.ref.SourceKey, "#", "-"))
+		if k.err == nil {
+			f.report.NoID++
+		}
+	case k.ref.SourceKey != base:
+		f.problem(line, "key %s stands in the table with another machine or password; both are kept", k.ref.ID)
 	}
 	s.at[k.ref.SourceKey] = len(s.keys)
 	s.keys = append(s.keys, k)
 	if k.err == nil {
-		report.Keys++
+		f.report.Keys++
 	}
+}
+
+// hostName takes a name apart: DOMAIN\NAME, NAME$, name.domain. An FQDN that is known already stays.
+func hostName(v, fqdn string) (name, dns string) {
+	if i := strings.LastIndexByte(v, '\\'); i >= 0 {
+		v = v[i+1:]
+	}
+	v = strings.TrimSuffix(strings.TrimSuffix(strings.TrimSpace(v), "$"), ".")
+	name, _, dotted := strings.Cut(v, ".")
+	if dotted && fqdn == "" {
+		fqdn = v
+	}
+	return name, fqdn
 }
 
 // recoveryObject splits the DN of an msFVE-RecoveryInformation, CN=<time>{<GUID>},<DN of the computer>.
@@ -288,42 +368,4 @@ func recoveryObject(dn string) (id, parent string, ok bool) {
 		return "", "", false
 	}
 	return dn[from : to+1], dn[to+2:], true
-}
-
-// volume knows the words of the exports: Graph's names and numbers, MBAM's, a drive letter.
-func volume(s string) bitlocker.Volume {
-	switch w := plain(s); {
-	case w == "1", strings.Contains(w, "operatingsystem"), strings.HasPrefix(w, "os"), w == "c", strings.Contains(w, "betriebssystem"):
-		return bitlocker.VolumeOS
-	case w == "2", strings.Contains(w, "fixed"), strings.Contains(w, "data"):
-		return bitlocker.VolumeFixed
-	case w == "3", strings.Contains(w, "removable"):
-		return bitlocker.VolumeRemovable
-	}
-	return bitlocker.VolumeUnknown
-}
-
-// parseTime reads what cannot be misread. 03/04/2026 is two dates, and taken for none.
-func parseTime(s string) (time.Time, error) {
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02", "20060102150405.0Z",
-		"2.1.2006 15:04:05", "2.1.2006 15:04", "2.1.2006"} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	var found []time.Time
-	for _, date := range []string{"1/2/2006", "2/1/2006"} {
-		for _, clock := range []string{"", " 3:04:05 PM", " 3:04 PM", " 15:04:05", " 15:04"} {
-			if t, err := time.Parse(date+clock, s); err == nil {
-				found = append(found, t)
-			}
-		}
-	}
-	switch {
-	case len(found) == 0:
-		return time.Time{}, errors.New("the date is in no known form")
-	case !found[0].Equal(found[len(found)-1]):
-		return time.Time{}, errors.New("the date can be read with the day or the month first")
-	}
-	return found[0].UTC(), nil
 }

@@ -1,44 +1,133 @@
+// Package table reads and writes the tables that administrators keep: CSV as Excel, PowerShell and portals write it in any
+// locale, and JSON as PowerShell, Graph and other programs give it.
+//
+// [Open] finds out encoding, delimiter and form, or takes them from its options, and [Table.Rows] gives the rows, bad ones
+// with their error. [Value] takes a cell for what it says and names what a program made of it on the way; [Dates] reads
+// times. [NewWriter] writes what a spreadsheet opens with its umlauts and without running it. The package knows nothing
+// of what columns mean and never guesses in silence: [Table.ReadAs] says it all in one line.
 package table
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/fleetmend/fleetmend/internal/textfile"
 )
+
+// maxSize bounds a table; 50,000 machines are some 10 MB.
+const maxSize = 512 << 20
+
+// Options say how to read a table. The zero value finds everything out.
+type Options struct {
+	Encoding  string                   // one of [Encodings]; empty: found out
+	Delimiter rune                     // 0: found out
+	Known     func(header string) bool // which headers mean something; the delimiter that gives the most of them wins
+}
 
 // Table is a table as it was found.
 type Table struct {
-	Encoding  string // "UTF-8", "UTF-16 LE", "UTF-16 BE", "Windows-1252"
-	Delimiter rune
+	Encoding  string // "UTF-8", "UTF-16 LE", "Windows-1252", ...
+	Guess     string // where the encoding is a guess: a piece of text to judge it by
+	Delimiter rune   // 0 for JSON
 	text      string
 	line      int // of the header
+	rows      []Row
 }
 
 // ErrEmpty is returned for a table without any text.
 var ErrEmpty = errors.New("it is empty")
 
-// Open reads everything, up to 512 MB. The delimiter that cuts the first row into the most known headers wins. Also with
-// an error the Table says what was found out so far.
-func Open(r io.Reader, known func(header string) bool) (Table, error) {
-	text, how, err := ReadText(r)
+// Open reads everything, up to 512 MB. Also with an error the Table says what was found out so far.
+func Open(r io.Reader, o Options) (Table, error) {
+	data, err := textfile.ReadAll(r, maxSize)
 	if err != nil {
 		return Table{}, err
 	}
-	t := Table{Encoding: how}
-	t.text, t.Delimiter, t.line = preamble(text)
+	t, err := decode(data, o.Encoding)
+	if err == nil {
+		err = t.open(o)
+	}
+	return t, err
+}
+
+func (t *Table) open(o Options) (err error) {
+	if IsJSON(t.text) {
+		t.rows, err = flatten(t.text)
+		t.text = ""
+		return err
+	}
+	t.text, t.Delimiter, t.line = preamble(t.text)
 	if strings.TrimSpace(t.text) == "" {
-		return t, ErrEmpty
+		return ErrEmpty
+	}
+	if o.Delimiter != 0 {
+		t.Delimiter = o.Delimiter
 	}
 	if t.Delimiter == 0 {
-		t.Delimiter = guessDelimiter(t.text, known)
+		t.Delimiter = guessDelimiter(t.text, o.Known)
 	}
-	return t, nil
+	return nil
+}
+
+// Form is "CSV" or "JSON".
+func (t Table) Form() string {
+	if t.rows != nil {
+		return "JSON"
+	}
+	return "CSV"
+}
+
+// ReadAs says in one line how the table was understood.
+func (t Table) ReadAs() string {
+	how := t.Form() + " in " + t.Encoding
+	if t.Guess != "" {
+		how += fmt.Sprintf(" (a guess: %s; if that is garbled, say --encoding)", t.Guess)
+	}
+	if t.rows == nil {
+		how += fmt.Sprintf(", cells parted by %s", delimiterWord(t.Delimiter))
+	}
+	return how
+}
+
+func delimiterWord(d rune) string {
+	switch d {
+	case ',':
+		return "commas"
+	case ';':
+		return "semicolons"
+	case '\t':
+		return "tabs"
+	case '|':
+		return "bars"
+	}
+	return fmt.Sprintf("%q", d)
+}
+
+// ParseDelimiter reads what a person writes for one: the character itself, or its name.
+func ParseDelimiter(s string) (rune, error) {
+	for _, d := range []rune{',', ';', '\t', '|'} {
+		if s == string(d) || strings.EqualFold(s, delimiterWord(d)) || strings.EqualFold(s+"s", delimiterWord(d)) {
+			return d, nil
+		}
+	}
+	switch r := []rune(s); {
+	case s == `\t`:
+		return '\t', nil
+	case len(r) == 1 && r[0] < 0x80 && r[0] > ' ' && r[0] != '"':
+		return r[0], nil
+	}
+	return 0, fmt.Errorf("%q is no delimiter: write comma, semicolon, tab, bar or one character", s)
 }
 
 // Rows gives the rows that have something in them, the header first. One that is not well formed carries an error, and
 // reading goes on in the next line.
 func (t Table) Rows() func(yield func(Row) bool) {
+	if t.rows != nil {
+		return slices.Values(t.rows)
+	}
 	return func(yield func(Row) bool) {
 		for r := range Rows(t.text, t.Delimiter, t.line) {
 			if r.Err == nil && Blank(r.Cells) {
@@ -78,7 +167,7 @@ func guessDelimiter(text string, known func(header string) bool) rune {
 		}
 		score := len(cells)
 		for _, c := range cells {
-			if known(c) {
+			if known != nil && known(c) {
 				score += 1000
 			}
 		}
@@ -92,23 +181,4 @@ func guessDelimiter(text string, known func(header string) bool) rune {
 // Blank reports whether there is nothing in a row.
 func Blank(cells []string) bool {
 	return !slices.ContainsFunc(cells, func(c string) bool { return strings.TrimSpace(c) != "" })
-}
-
-// formula are the characters with which a spreadsheet begins to calculate (OWASP, CSV injection).
-const formula = "=+-@\t\r"
-
-// Escape puts an apostrophe before a cell that a spreadsheet would take for a formula.
-func Escape(cell string) string {
-	if cell != "" && (strings.ContainsRune(formula, rune(cell[0])) || cell[0] == '\'' && len(cell) > 1 && strings.ContainsRune(formula+"'", rune(cell[1]))) {
-		return "'" + cell
-	}
-	return cell
-}
-
-// Unescape takes off the apostrophe of [Escape].
-func Unescape(cell string) string {
-	if len(cell) > 1 && cell[0] == '\'' && strings.ContainsRune(formula+"'", rune(cell[1])) {
-		return cell[1:]
-	}
-	return cell
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/inventory"
@@ -14,42 +15,63 @@ import (
 var columnNames = map[string][]string{
 	"name": {"Name", "Computer", "ComputerName", "Hostname", "Host", "Machine", "MachineName", "Device", "DeviceName", "DisplayName",
 		"NetBIOSName", "CN", "sAMAccountName", "Server", "ServerName", "Rechnername", "Rechner", "Gerätename", "Gerät", "Computernaam",
-		"Nom", "NomOrdinateur", "Nombre", "NombreEquipo", "PSComputerName", "VMName"},
-	"fqdn":          {"FQDN", "DNSHostName", "DNSName", "FullyQualifiedDomainName", "HostFQDN"},
-	"address":       {"Address", "IP", "IPAddress", "IPv4Address", "IPv4", "Adresse", "IPAdresse", "LocalIP", "PrivateIP", "AnsibleHost"},
-	"domain":        {"Domain", "DNSDomain", "DomainName", "Domäne", "MachineDomain"},
+		"Nom", "NomOrdinateur", "Nombre", "NombreEquipo", "PSComputerName", "VMName", "DeviceDisplayName", "ManagedDeviceName", "NetbiosName0", "Name0"},
+	"fqdn":          {"FQDN", "DNSHostName", "DNSName", "FullyQualifiedDomainName", "HostFQDN", "FullyQualifiedHostName"},
+	"address":       {"Address", "IP", "IPAddress", "IPv4Address", "IPv4", "Adresse", "IPAdresse", "LocalIP", "PrivateIP", "AnsibleHost", "PrimaryIP", "WiFiIPv4Address", "IPAddresses", "IPAddresses0", "LocalIPAddress"},
+	"domain":        {"Domain", "DNSDomain", "DomainName", "Domäne", "MachineDomain", "FullDomainName0", "ResourceDomainORWorkgr0"},
 	"ou":            {"OU", "OrganizationalUnit", "Organisationseinheit"},
 	"dn":            {"DistinguishedName", "DN"},
-	"site":          {"Site", "Standort", "Location", "Office", "Branch", "Filiale", "SiteName"},
+	"site":          {"Site", "Standort", "Location", "Office", "Branch", "Filiale", "SiteName", "ADSiteName", "ADSiteName0", "Site0"},
 	"subnet":        {"Subnet", "Subnetz", "Network", "Netz"},
-	"class":         {"Class", "Klasse", "MachineClass"},
-	"os.name":       {"OS", "OperatingSystem", "Betriebssystem", "OSName", "Platform"},
+	"class":         {"Class", "Klasse", "MachineClass", "Type", "ProductTypeDesc", "ProductType"},
+	"os.name":       {"OS", "OperatingSystem", "Betriebssystem", "OSName", "Platform", "OSPlatform", "DeviceOS", "OperatingSystemNameandVersion", "OperatingSystemNameand0", "Caption"},
 	"os.version":    {"OperatingSystemVersion", "OSVersion", "Version"},
-	"os.build":      {"Build", "OSBuild", "BuildNumber"},
-	"serial":        {"Serial", "SerialNumber", "Seriennummer", "ServiceTag", "SN"},
-	"manufacturer":  {"Manufacturer", "Hersteller", "Vendor", "Make", "SystemManufacturer"},
-	"model":         {"Model", "Modell", "SystemProductName", "ComputerModel"},
-	"owner":         {"Owner", "Besitzer", "User", "PrimaryUser", "Benutzer", "ManagedBy", "UserPrincipalName", "PrimaryUserUPN"},
-	"macs":          {"MAC", "MACs", "MACAddress", "MACAdresse", "WiFiMAC", "EthernetMAC"},
+	"os.build":      {"Build", "OSBuild", "BuildNumber", "OSBuildNumber", "DeviceOSBuild", "Build01", "Build0"},
+	"serial":        {"Serial", "SerialNumber", "Seriennummer", "ServiceTag", "SN", "HardwareSerial", "SerialNumber0", "BIOSSerialNumber"},
+	"manufacturer":  {"Manufacturer", "Hersteller", "Vendor", "Make", "SystemManufacturer", "HardwareVendor", "Manufacturer0"},
+	"model":         {"Model", "Modell", "SystemProductName", "ComputerModel", "HardwareModel", "Model0"},
+	"owner":         {"Owner", "Besitzer", "User", "PrimaryUser", "Benutzer", "ManagedBy", "UserPrincipalName", "PrimaryUserUPN", "PrimaryUserS", "RegisteredOwners", "UserName", "UserName0", "LastLogonUser"},
+	"macs":          {"MAC", "MACs", "MACAddress", "MACAdresse", "WiFiMAC", "EthernetMAC", "PrimaryMAC", "MACAddresses", "MACAddresses0", "HardwareAddress"},
 	"priority":      {"Priority", "Priorität"},
 	"enabled":       {"Enabled", "Aktiviert", "AccountEnabled", "Active", "Aktiv"},
 	"tags":          {"Tags", "Tag", "Labels"},
 	"groups":        {"Groups", "Group", "Gruppe", "Gruppen", "MemberOf"},
 	"health":        {"Health"},
 	"health_reason": {"HealthReason"},
-	"last_seen":     {"LastSeen", "LastLogonDate", "LastLogonTimestamp", "LastLogon", "LastCheckIn", "ZuletztGesehen", "ApproximateLastSignInDateTime", "LastSyncDateTime"},
+	"last_seen":     {"LastSeen", "LastLogonDate", "LastLogonTimestamp", "LastLogon", "LastCheckIn", "ZuletztGesehen", "ApproximateLastSignInDateTime", "LastSyncDateTime", "SeenTime", "LastActiveTime", "LastLogonTimestamp0", "LastLogonTime", "LastContact", "LastActivity"},
 	"installed": {"InstallDate", "OSInstallDate", "Installationsdatum", "InstalledOn", "ImagedOn", "ReimagedOn", "WhenCreated", "RegistrationDateTime", "RegisteredDateTime",
-		"EnrolledDateTime", "EnrollmentDate", "FirstSeen"},
-	"encrypted":              {"IsEncrypted", "Encryption", "EncryptionStatus", "EncryptionState", "BitLocker", "BitLockerStatus", "Verschlüsselt"},
-	"claims.sid":             {"SID", "ObjectSID"},
+		"EnrolledDateTime", "EnrollmentDate", "FirstSeen", "LastEnrolledAt", "InstallDate0", "RegistrationTime"},
+	"encrypted":              {"IsEncrypted", "Encryption", "EncryptionStatus", "EncryptionState", "BitLocker", "BitLockerStatus", "Verschlüsselt", "Encrypted", "DiskEncryptionEnabled"},
+	"claims.sid":             {"SID", "ObjectSID", "SID0"},
 	"claims.object_guid":     {"ObjectGUID", "GUID"},
-	"claims.entra_device_id": {"EntraDeviceID", "AzureADDeviceID", "DeviceID"},
+	"claims.entra_device_id": {"EntraDeviceID", "AzureADDeviceID", "DeviceID", "MicrosoftEntraDeviceID", "AADDeviceID"},
 	"claims.intune_id":       {"IntuneID", "IntuneDeviceID"},
 	"claims.arm_id":          {"ARMID", "AzureResourceID", "ResourceID"},
 	"claims.vm_id":           {"VMID"},
 	"claims.falcon_aid":      {"FalconAID", "AID", "AgentID", "HostID"},
-	"claims.smbios":          {"SMBIOS", "UUID", "SMBIOSUUID", "SystemUUID"},
+	"claims.smbios":          {"SMBIOS", "UUID", "SMBIOSUUID", "SystemUUID", "SMBIOSGUID", "SMBIOSGUID0", "SystemEnclosureSMBIOSUUID"},
 }
+
+// softHeaders are columns of other things as well: a value that does not fit is left alone.
+var softHeaders = map[string]func(value string) bool{
+	"type":        isClassWord,
+	"producttype": isClassWord,
+	"resourceid":  func(v string) bool { return strings.HasPrefix(v, "/") },      // a number in Configuration Manager
+	"managedby":   func(v string) bool { return strings.ContainsAny(v, `=\\@`) }, // "Intune" in Intune, a person in AD
+	"version":     func(v string) bool { return strings.ContainsFunc(v, unicode.IsDigit) },
+	"username":    func(v string) bool { return strings.ContainsAny(v, `\\@`) },
+	"platform":    func(v string) bool { return strings.ContainsFunc(v, unicode.IsLetter) && !strings.HasPrefix(v, "x") },
+	"vmid":        isGUID,
+	"deviceid":    isGUID,
+	"guid":        isGUID,
+	"uuid":        isGUID,
+}
+
+func isClassWord(v string) bool {
+	return slices.Contains(inventory.Classes(), inventory.Class(classWord(v)))
+}
+
+func isGUID(v string) bool { return inventory.CheckField("claims.smbios", v) == nil }
 
 // dnField is the column of a whole distinguished name, of which the parent is the OU.
 const dnField = "dn"
@@ -94,8 +116,9 @@ func NameColumns() []string {
 
 // Column is a column of a table and the field it was taken for; the field is empty for a column that is ignored.
 type Column struct {
-	Header string `json:"header"`
-	Field  string `json:"field,omitempty"`
+	Header string                  `json:"header"`
+	Field  string                  `json:"field,omitempty"`
+	soft   func(value string) bool // whether a value fits, for a column of other things as well
 }
 
 // WrongColumnsError is a table without a column that names machines.
@@ -114,7 +137,7 @@ func columns(headers []string, mapping map[string]string) ([]Column, error) {
 	out := make([]Column, len(headers))
 	for i, h := range headers {
 		h = strings.TrimSpace(h)
-		out[i] = Column{Header: h, Field: fieldOfHeader[plain(h)]}
+		out[i] = Column{Header: h, Field: fieldOfHeader[plain(h)], soft: softHeaders[plain(h)]}
 		for from, to := range mapping {
 			if plain(from) != plain(h) {
 				continue
@@ -127,7 +150,7 @@ func columns(headers []string, mapping map[string]string) ([]Column, error) {
 				}
 				return nil, hint.Wrapf(err, "fields: %s", strings.Join(valid, ", "))
 			}
-			if out[i].Field = to; to == ignoreField {
+			if out[i].Field, out[i].soft = to, nil; to == ignoreField {
 				out[i].Field = ""
 			}
 		}
@@ -137,6 +160,11 @@ func columns(headers []string, mapping map[string]string) ([]Column, error) {
 			err := fmt.Errorf("there is no column %q", from)
 			return nil, hint.Wrapf(err, "columns found: %s", strings.Join(headers, ", "))
 		}
+	}
+	// Intune calls its own ID "Device ID", and Entra's "Azure AD Device ID".
+	if own := slices.IndexFunc(out, func(c Column) bool { return plain(c.Header) == "deviceid" && c.soft != nil }); own >= 0 &&
+		slices.ContainsFunc(out, func(c Column) bool { return c.Field == "claims.entra_device_id" && plain(c.Header) != "deviceid" }) {
+		out[own].Field = "claims.intune_id"
 	}
 	if !slices.ContainsFunc(out, func(c Column) bool { return c.Field == "name" || c.Field == "fqdn" }) {
 		return nil, hint.Wrapf(&WrongColumnsError{Found: headers},

@@ -10,33 +10,47 @@ import (
 
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/table"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/inventory"
 )
 
 // JSONError is a place in a JSON text that cannot be read.
-type JSONError struct {
-	Line, Column int // from 1
-	Err          error
-}
+type JSONError = table.JSONError
 
-func (e *JSONError) Error() string {
-	return fmt.Sprintf("line %d, column %d: %v", e.Line, e.Column, e.Err)
+// isOwn reports whether a JSON text is in the form that [ReadJSON] reads: its first object has a name of ours as key.
+func isOwn(text string) bool {
+	if !table.IsJSON(text) {
+		return false
+	}
+	own := false
+	done := errors.New("the first decides")
+	err := table.Elements(text, func(_ int, raw json.RawMessage) error {
+		var keys map[string]json.RawMessage
+		if json.Unmarshal(raw, &keys) == nil {
+			own = keys["name"] != nil || keys["fqdn"] != nil || keys["fields"] != nil
+		}
+		return done
+	})
+	return own || err != nil && !errors.Is(err, done) // what is broken gets its place
 }
-
-func (e *JSONError) Unwrap() error { return e.Err }
 
 // ReadJSON reads machines, as [WriteJSON] writes them, or records: one JSON array, or one object after the other as in
 // JSON lines. It is strict: an unknown key or a wrong type is a [*JSONError], and nothing is read. A machine becomes
 // one record of the options' source with the machine's present values; the source of records is set likewise.
 func ReadJSON(r io.Reader, o Options) ([]inventory.Record, Report, error) {
-	text, how, err := table.ReadText(r)
+	text, err := textfile.ReadFrom(r, maxTable)
 	if err != nil {
 		return nil, Report{}, fmt.Errorf("read JSON: %w", err)
 	}
-	report := Report{Encoding: how}
+	return readOwn(text, o)
+}
+
+func readOwn(file textfile.Text, o Options) ([]inventory.Record, Report, error) {
+	text := file.Content
+	report := Report{Encoding: file.Encoding, ReadAs: "fleetmend's own JSON in " + file.Encoding}
 	var out []inventory.Record
 	keys := map[string]int{}
-	err = elements(text, func(at int, raw json.RawMessage) error {
+	err := table.Elements(text, func(at int, raw json.RawMessage) error {
 		report.Rows++
 		record, err := element(raw, o)
 		if err != nil {
@@ -60,58 +74,13 @@ func ReadJSON(r io.Reader, o Options) ([]inventory.Record, Report, error) {
 	return out, report, nil
 }
 
-// elements calls do for each object with its place in the text.
-func elements(text string, do func(at int, raw json.RawMessage) error) error {
-	dec := json.NewDecoder(strings.NewReader(text))
-	array := strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), "[")
-	if array {
-		if _, err := dec.Token(); err != nil {
-			return place(text, 0, err)
-		}
-	}
-	for {
-		if array && !dec.More() {
-			if _, err := dec.Token(); err != nil {
-				return place(text, int(dec.InputOffset()), err)
-			}
-			if rest := strings.TrimSpace(text[dec.InputOffset():]); rest != "" {
-				return place(text, int(dec.InputOffset()), errors.New("text after the end of the list"))
-			}
-			return nil
-		}
-		var raw json.RawMessage
-		if err := dec.Decode(&raw); errors.Is(err, io.EOF) && !array {
-			return nil
-		} else if err != nil {
-			return place(text, faultAfter(text, int(dec.InputOffset())), err)
-		}
-		if err := do(int(dec.InputOffset())-len(raw), raw); err != nil {
-			return err
-		}
-	}
-}
-
-// faultAfter finds the fault in the element that begins at or after the place; the decoder does not count what lies
-// between elements.
-func faultAfter(text string, at int) int {
-	at += len(text[at:]) - len(strings.TrimLeft(text[at:], ", \t\r\n"))
-	var raw json.RawMessage
-	var syntax *json.SyntaxError
-	if errors.As(json.Unmarshal([]byte(text[at:]), &raw), &syntax) {
-		at += max(0, int(syntax.Offset)-1)
-	}
-	return at
-}
-
 // place says where in the text an error is; errors of an element know how far into it.
 func place(text string, at int, err error) error {
 	var inside *inElement
 	if errors.As(err, &inside) {
 		at, err = at+inside.offset, inside.err
 	}
-	at = max(0, min(at, len(text)))
-	line := strings.Count(text[:at], "\n") + 1
-	return &JSONError{Line: line, Column: at - strings.LastIndexByte(text[:at], '\n'), Err: err}
+	return table.Place(text, at, err)
 }
 
 type inElement struct {

@@ -1,34 +1,40 @@
 package csv
 
 import (
+	"bytes"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/table"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/inventory"
 )
 
 // Options say how to read.
 type Options struct {
-	Source string            // name of the source, "csv:machines.csv"
-	SeenAt time.Time         // when the table was written; zero: now
-	Map    map[string]string // header -> field, above the guesses; "-" leaves a column out
+	Source    string            // name of the source, "csv:machines.csv"
+	SeenAt    time.Time         // when the table was written; zero: now
+	Map       map[string]string // header -> field, above the guesses; "-" leaves a column out
+	Encoding  string            // one of [table.Encodings]; empty: found out
+	Delimiter rune              // 0: found out
+	DateOrder table.Order       // of dates such as 3/4/2026
 }
 
 // Report says how a table was understood and what of it was not used. Each finding is one sentence with its line.
 type Report struct {
-	Encoding   string   `json:"encoding"`
-	Delimiter  string   `json:"delimiter,omitempty"`
-	Columns    []Column `json:"columns,omitempty"`
-	Ignored    []string `json:"ignored,omitempty"` // headers that mean nothing to us
-	Rows       int      `json:"rows"`              // rows with something in them, without the header
-	BadRows    []BadRow `json:"bad_rows,omitempty"`
-	Problems   []string `json:"problems,omitempty"`   // values that could not be read; their rows were used
-	Duplicates []string `json:"duplicates,omitempty"` // rows that speak of the same machine
+	ReadAs     string         `json:"read_as"` // form, encoding, delimiter and order of dates in one line
+	Encoding   string         `json:"encoding"`
+	Delimiter  string         `json:"delimiter,omitempty"`
+	Columns    []Column       `json:"columns,omitempty"`
+	Ignored    []string       `json:"ignored,omitempty"` // headers that mean nothing to us
+	Rows       int            `json:"rows"`              // rows with something in them, without the header
+	BadRows    []BadRow       `json:"bad_rows,omitempty"`
+	Problems   []string       `json:"problems,omitempty"`   // values that could not be read; their rows were used
+	Duplicates []string       `json:"duplicates,omitempty"` // rows that speak of the same machine
+	Other      []string       `json:"other,omitempty"`      // machines that run no Windows; they were left out
+	Systems    map[string]int `json:"systems,omitempty"`    // how many of them run which system
 }
 
 // BadRow is a row that was left out.
@@ -39,19 +45,33 @@ type BadRow struct {
 
 func (b BadRow) String() string { return fmt.Sprintf("line %d: %s", b.Line, b.Reason) }
 
-// Read reads a table with a header. An error means that nothing could be used: no text, no column that names machines
-// ([*WrongColumnsError]), or a wrong mapping.
+// maxTable bounds what is read into memory; a machine takes some 300 bytes, so this is about a million of them.
+const maxTable = 512 << 20
+
+// Read reads a table with a header, or JSON: what [WriteJSON] wrote, strictly (see [ReadJSON]), and what PowerShell, Graph
+// and other programs write, as a table of its keys. An error means that nothing could be used: no text, no column that
+// names machines ([*WrongColumnsError]), or a wrong mapping.
 func Read(r io.Reader, o Options) ([]inventory.Record, Report, error) {
 	if o.SeenAt.IsZero() {
 		o.SeenAt = time.Now().UTC()
 	}
-	in, err := table.Open(r, func(header string) bool { return fieldOfHeader[plain(header)] != "" })
+	data, err := textfile.ReadAll(r, maxTable)
+	if err != nil {
+		return nil, Report{}, fmt.Errorf("read table: %w", err)
+	}
+	if text, err := textfile.Decode(data); err == nil && o.Encoding == "" && isOwn(text.Content) {
+		return readOwn(text, o)
+	}
+	in, err := table.Open(bytes.NewReader(data), table.Options{Encoding: o.Encoding, Delimiter: o.Delimiter,
+		Known: func(header string) bool { return fieldOfHeader[plain(header)] != "" }})
 	report := Report{Encoding: in.Encoding}
 	if err != nil {
 		return nil, report, fmt.Errorf("read table: %w", err)
 	}
-	report.Delimiter = string(in.Delimiter)
-	t := reading{o: o, report: &report}
+	if in.Delimiter != 0 {
+		report.Delimiter = string(in.Delimiter)
+	}
+	t := reading{o: o, report: &report, dates: table.Dates{Order: o.DateOrder}, byName: map[string][]*entry{}}
 	for row := range in.Rows() {
 		if t.columns == nil {
 			if row.Err != nil {
@@ -60,6 +80,7 @@ func Read(r io.Reader, o Options) ([]inventory.Record, Report, error) {
 			if t.columns, err = columns(row.Cells, o.Map); err != nil {
 				return nil, report, fmt.Errorf("read table: %w", err)
 			}
+			t.used = make([]bool, len(t.columns))
 			continue
 		}
 		report.Rows++
@@ -70,136 +91,63 @@ func Read(r io.Reader, o Options) ([]inventory.Record, Report, error) {
 			report.BadRows = append(report.BadRows, BadRow{row.Line, row.Err.Error()})
 		}
 	}
-	report.Columns = t.columns
-	for _, c := range t.columns {
-		if c.Field == "" && c.Header != "" {
-			report.Ignored = append(report.Ignored, c.Header)
-		}
+	records := t.finish()
+	report.ReadAs = in.ReadAs()
+	if dates := t.dates.Said(); dates != "" {
+		report.ReadAs += ", " + dates
 	}
-	return t.finish(), report, nil
+	return records, report, nil
 }
 
-// reading collects rows, those of one name together.
-type reading struct {
-	o       Options
-	report  *Report
-	columns []Column
-	entries []*entry
-	byName  map[string][]*entry
-}
-
-type entry struct {
-	line   int
-	name   string // FQDN or name, lower case
-	fields map[string]string
-}
-
-func (t *reading) take(r table.Row) error {
-	if len(r.Cells) > len(t.columns) && !table.Blank(r.Cells[len(t.columns):]) {
-		return fmt.Errorf("%d cells, but the header has %d", len(r.Cells), len(t.columns))
-	}
-	e := &entry{line: r.Line, fields: map[string]string{}}
-	for i, c := range r.Cells[:min(len(r.Cells), len(t.columns))] {
-		field := t.columns[i].Field
-		if c = strings.TrimSpace(table.Unescape(c)); c == "" || field == "" {
-			continue
-		}
-		if field == dnField {
-			if _, parent, ok := cutRDN(c); ok {
-				field, c = "ou", parent
-			}
-		}
-		if e.fields[field] != "" { // a second column of the same meaning fills gaps only
-			continue
-		}
-		if err := inventory.CheckField(field, c); err != nil {
-			if field == "name" || field == "fqdn" {
-				return err
-			}
-			t.report.Problems = append(t.report.Problems, fmt.Sprintf("line %d: %v", r.Line, err))
-			continue
-		}
-		e.fields[field] = c
-	}
-	e.name = strings.ToLower(strings.TrimSuffix(e.fields["fqdn"], "."))
-	if e.name == "" {
-		e.name = strings.ToLower(strings.TrimSuffix(e.fields["name"], "$"))
-	}
-	if e.name == "" {
-		return fmt.Errorf("no name")
-	}
-	t.add(e)
-	return nil
-}
-
-// add notes an entry, unless the same machine stands there already.
-func (t *reading) add(e *entry) {
-	if t.byName == nil {
-		t.byName = map[string][]*entry{}
-	}
-	for _, other := range t.byName[e.name] {
-		if apart(other.fields, e.fields) {
-			continue
-		}
-		what := "say the same"
-		if diff := difference(other.fields, e.fields); diff != "" {
-			what = "differ in " + diff
-		}
-		t.report.Duplicates = append(t.report.Duplicates,
-			fmt.Sprintf("%s stands in lines %d and %d, which %s; line %d was taken", e.name, other.line, e.line, what, other.line))
-		return
-	}
-	if others := t.byName[e.name]; len(others) > 0 {
-		t.report.Duplicates = append(t.report.Duplicates,
-			fmt.Sprintf("%s stands in lines %d and %d with different keys; they are taken for two machines", e.name, others[0].line, e.line))
-	}
-	t.byName[e.name] = append(t.byName[e.name], e)
-	t.entries = append(t.entries, e)
-}
-
-// identity are the fields that tell two machines of one name apart.
-var identity = append([]string{"serial"}, slices.DeleteFunc(inventory.RecordFields(), func(f string) bool { return !strings.HasPrefix(f, "claims.") })...)
-
-func apart(a, b map[string]string) bool {
-	return slices.ContainsFunc(identity, func(f string) bool { return a[f] != "" && b[f] != "" && !strings.EqualFold(a[f], b[f]) })
-}
-
-func difference(a, b map[string]string) string {
-	var out []string
-	for _, f := range inventory.RecordFields() {
-		if a[f] != b[f] {
-			out = append(out, f)
-		}
-	}
-	return strings.Join(out, ", ")
-}
-
-// finish makes records. A name that several machines have is told apart by their keys, whatever their order.
+// finish makes records and says what is left to say. A name that several machines have is told apart by their keys,
+// whatever their order.
 func (t *reading) finish() []inventory.Record {
+	for i, c := range t.columns {
+		if c.Header != "" && (c.Field == "" || c.soft != nil && !t.used[i]) {
+			t.report.Ignored = append(t.report.Ignored, c.Header)
+			t.columns[i].Field = ""
+		}
+	}
+	t.report.Columns = t.columns
+	t.lostZeros()
+	t.report.Problems = t.findings.List()
 	out := make([]inventory.Record, 0, len(t.entries))
 	for _, e := range t.entries {
-		key := e.name
+		key := e.key()
 		if len(t.byName[e.name]) > 1 {
-			for _, f := range identity {
-				if e.fields[f] != "" {
-					key += "|" + strings.TrimPrefix(f, "claims.") + "=" + strings.ToLower(e.fields[f])
-				}
-			}
+			key = t.keyAmong(e)
 		}
-		out = append(out, inventory.Record{Source: t.o.Source, SourceKey: key, SeenAt: t.o.SeenAt, Fields: maps.Clone(e.fields)})
+		out = append(out, inventory.Record{Source: t.o.Source, SourceKey: key, SeenAt: t.o.SeenAt, Fields: e.fields})
 	}
 	return out
 }
 
-// cutRDN takes the first part off a distinguished name (RFC 4514); a comma after a backslash belongs to the name.
-func cutRDN(dn string) (first, parent string, ok bool) {
-	for i := 0; i < len(dn); i++ {
-		switch dn[i] {
-		case '\\':
-			i++
-		case ',':
-			return dn[:i], strings.TrimSpace(dn[i+1:]), true
+// lostZeros remarks on serial numbers that lack digits which all others have: Excel takes off zeros at the front.
+func (t *reading) lostZeros() {
+	column := slices.IndexFunc(t.columns, func(c Column) bool { return c.Field == "serial" })
+	count := map[int]int{}
+	digits := 0
+	for _, e := range t.entries {
+		if s := e.fields["serial"]; s != "" && onlyDigits(s) {
+			if s[0] == '0' {
+				return
+			}
+			count[len(s)]++
+			digits++
 		}
 	}
-	return dn, "", false
+	for length, n := range count {
+		if n == digits || n < 5 || n*10 < digits*8 {
+			continue
+		}
+		for _, e := range t.entries {
+			if s := e.fields["serial"]; s != "" && onlyDigits(s) && len(s) < length {
+				t.findings.Add(e.line, t.columns[column].Header, fmt.Sprintf("holds %s, where others have %d digits; Excel may have taken off zeros at the front", s, length))
+			}
+		}
+	}
+}
+
+func onlyDigits(s string) bool {
+	return !slices.ContainsFunc([]byte(s), func(b byte) bool { return b < '0' || b > '9' })
 }

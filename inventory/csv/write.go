@@ -1,7 +1,6 @@
 package csv
 
 import (
-	"encoding/csv"
 	"fmt"
 	"io"
 	"strings"
@@ -15,7 +14,7 @@ import (
 func DefaultColumns() []string { return inventory.RecordFields() }
 
 // Write writes machines as CSV with commas, in UTF-8, with a header of field names. Cells that a spreadsheet would take
-// for a formula get an apostrophe in front, which [Read] takes off again.
+// for a formula get an apostrophe in front, which [Read] takes off again. Files begin with [table.Mark], for Excel.
 func Write(w io.Writer, machines []inventory.Machine, columns []string) error {
 	if len(columns) == 0 {
 		columns = DefaultColumns()
@@ -29,22 +28,16 @@ func Write(w io.Writer, machines []inventory.Machine, columns []string) error {
 			return hint.Wrapf(err, "columns: %s", strings.Join(inventory.RecordFields(), ", "))
 		}
 	}
-	out := csv.NewWriter(w)
-	if err := out.Write(columns); err != nil {
-		return fmt.Errorf("write table: %w", err)
-	}
+	out := table.NewWriter(w)
+	out.Write(columns...)
 	cells := make([]string, len(columns))
 	for i := range machines {
 		for j, c := range columns {
-			v, _ := machines[i].Field(c)
-			cells[j] = table.Escape(v)
+			cells[j], _ = machines[i].Field(c)
 		}
-		if err := out.Write(cells); err != nil {
-			return fmt.Errorf("write table: %w", err)
-		}
+		out.Write(cells...)
 	}
-	out.Flush()
-	if err := out.Error(); err != nil {
+	if err := out.Flush(); err != nil {
 		return fmt.Errorf("write table: %w", err)
 	}
 	return nil

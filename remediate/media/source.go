@@ -148,14 +148,7 @@ func (s *source) pick(ctx context.Context, spec Spec) error {
 	if err != nil {
 		return fmt.Errorf("unpack winre.wim: %w", err)
 	}
-	gone := os.Remove(temp.Name()) == nil // so that a build that is killed leaves nothing; Windows keeps it while it is open
-	s.cleanup = append(s.cleanup, func() error {
-		err := temp.Close()
-		if !gone {
-			err = errors.Join(err, os.Remove(temp.Name()))
-		}
-		return err
-	})
+	s.cleanup = append(s.cleanup, func() error { return errors.Join(temp.Close(), os.Remove(temp.Name())) })
 	if _, err := s.wim.ExtractWinRE(ctx, image.Index, temp); err != nil {
 		return fmt.Errorf("unpack winre.wim: %w", err)
 	}

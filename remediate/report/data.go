@@ -5,8 +5,9 @@ import (
 	"encoding/json"
 	"io"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/fleetmend/fleetmend/internal/table"
 )
 
 // WriteJSON writes the whole report as one indented JSON object; its "v" is [Version]. Times are RFC 3339 in UTC,
@@ -36,7 +37,7 @@ func (r *Report) WriteCSV(w io.Writer) error { return r.WriteCSVFor(w, CSVOption
 // WriteCSVFor is [Report.WriteCSV] with options.
 func (r *Report) WriteCSVFor(w io.Writer, o CSVOptions) error {
 	if o.BOM {
-		if _, err := io.WriteString(w, "\ufeff"); err != nil {
+		if _, err := io.WriteString(w, table.Mark); err != nil {
 			return err
 		}
 	}
@@ -68,15 +69,8 @@ func (r *Report) WriteCSVFor(w io.Writer, o CSVOptions) error {
 	return c.Error()
 }
 
-// plain makes a cell that no spreadsheet evaluates: on one line, and with an apostrophe where it would begin like a
-// formula (also in the full-width forms that East Asian versions accept).
-func plain(s string) string {
-	s = oneLine(s)
-	if s != "" && strings.ContainsAny(string([]rune(s)[0]), "=+-@|%＝＋－＠") {
-		return "'" + s
-	}
-	return s
-}
+// plain makes a cell on one line that no spreadsheet evaluates.
+func plain(s string) string { return table.Escape(oneLine(s)) }
 
 func stamp(t time.Time) string {
 	if t.IsZero() {

@@ -260,7 +260,7 @@ func TestNextCommands(t *testing.T) {
 }
 
 func TestCSVCannotCarryFormulas(t *testing.T) {
-	bad := []string{"=HYPERLINK(\"x\")", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "\r\n=1", "＝1", "|calc", "%0A=1", "\ufeff=1"}
+	bad := []string{"=HYPERLINK(\"x\")", "+1", "-1-1", "@SUM(A1)", "\t=1", " =1", "\r\n=1", "＝1", "|calc", "%0A=1", "\ufeff=1"}
 	var list []journal.Machine
 	for i, text := range bad {
 		m := one("N", journal.Failed, text)

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/bitlocker/audit"
+	"github.com/fleetmend/fleetmend/internal/table"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
@@ -187,13 +188,15 @@ func newAuditExport(a *app) *cobra.Command {
 				return err
 			}
 			write := func(w io.Writer) error { return log.ExportJSONL(cmd.Context(), w, filter) }
+			inFile := write
 			if a.out.Format == "csv" || strings.HasSuffix(strings.ToLower(out), ".csv") {
 				write = func(w io.Writer) error { return log.ExportCSV(cmd.Context(), w, filter) }
+				inFile = table.Marked(write)
 			}
 			if out == "" {
 				return write(a.streams.Out)
 			}
-			if err := textfile.Write(out, textfile.Private, write); err != nil {
+			if err := textfile.Write(out, textfile.Private, inFile); err != nil {
 				return err
 			}
 			a.say("written to %s", out)

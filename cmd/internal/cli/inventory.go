@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/internal/desk/machines"
+	"github.com/fleetmend/fleetmend/internal/table"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/inventory/csv"
@@ -233,13 +234,15 @@ func newInventoryExport(a *app) *cobra.Command {
 				return err
 			}
 			write := func(w io.Writer) error { return csv.Write(w, machines, nil) }
+			inFile := table.Marked(write)
 			if a.out.Format == "json" {
 				write = func(w io.Writer) error { return csv.WriteJSON(w, machines) }
+				inFile = write
 			}
 			if file == "" {
 				return write(a.streams.Out)
 			}
-			if err := textfile.Write(file, textfile.Shared, write); err != nil {
+			if err := textfile.Write(file, textfile.Shared, inFile); err != nil {
 				return err
 			}
 			a.say("%s written to %s", machinesText(len(machines)), file)

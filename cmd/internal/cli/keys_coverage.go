@@ -10,12 +10,13 @@ import (
 
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/coverage"
+	"github.com/fleetmend/fleetmend/internal/table"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/inventory"
 )
 
 func newKeysCoverage(a *app) *cobra.Command {
-	var html, table, by string
+	var html, csvFile, by string
 	cmd := &cobra.Command{
 		Use:   "coverage [SELECTOR]",
 		Short: "Whose key is missing: machines with one, several, none, stale or wrong ones, by OU or site",
@@ -39,7 +40,7 @@ knows any more.`,
 			for _, file := range []struct {
 				name  string
 				write func(io.Writer) error
-			}{{html, report.HTML}, {table, report.CSV}} {
+			}{{html, report.HTML}, {csvFile, table.Marked(report.CSV)}} {
 				if file.name == "" {
 					continue
 				}
@@ -55,7 +56,7 @@ knows any more.`,
 		},
 	}
 	cmd.Flags().StringVar(&html, "html", "", "write a page that stands alone into this file")
-	cmd.Flags().StringVar(&table, "csv", "", "write a row per machine into this file")
+	cmd.Flags().StringVar(&csvFile, "csv", "", "write a row per machine into this file")
 	cmd.Flags().StringVar(&by, "by", "ou", "divide by ou or site")
 	complete(cmd, "by", "ou", "site")
 	exits(cmd, exitNothing)

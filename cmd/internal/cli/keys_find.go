@@ -13,6 +13,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/ad"
+	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/inventory"
 )
 
@@ -298,8 +299,19 @@ func (a *app) warnCollision(text string, keys []foundKey) {
 	}
 }
 
-// oneKey finds the only key whose ID begins with the digits.
+// oneKey finds the only key whose ID begins with the digits, or the one that came without an ID, by what stands for it.
 func (a *app) oneKey(ctx context.Context, d *desk, text string) (bitlocker.KeyID, []bitlocker.Match, error) {
+	if id := bitlocker.KeyID(strings.ToUpper(strings.TrimSpace(text))); id != "" && !id.Known() {
+		found, err := d.Find(ctx, bitlocker.Query{KeyID: id.Prefix()})
+		if err != nil {
+			return "", nil, notFound(err)
+		}
+		matches := slices.DeleteFunc(found.Matches, func(m bitlocker.Match) bool { return m.ID != id })
+		if len(matches) == 0 {
+			return "", nil, coded(exitNothing, hint.Wrap(fmt.Errorf("no key is known as %s", id), "fleetmend keys find HOST lists the keys of a machine"))
+		}
+		return id, matches, nil
+	}
 	prefix, err := bitlocker.ParsePrefix(text)
 	if err != nil {
 		return "", nil, usage(err, "the recovery screen shows the key ID; fleetmend keys find HOST lists the keys of a machine")

@@ -24,22 +24,27 @@ import (
 // keysImportFlags are the flags of keys import.
 type keysImportFlags struct {
 	access
+	tableFlags
 	source, reason string
-	mapping        map[string]string
 }
 
 func newKeysImport(a *app) *cobra.Command {
 	var f keysImportFlags
 	cmd := &cobra.Command{
-		Use:   "import FILE",
-		Short: "Read keys with their passwords from a table: CrowdStrike, Microsoft, MBAM, Excel",
-		Long: `Read recovery keys from a CSV file and seal their passwords in the vault; - reads stdin. Delimiter, encoding and the meaning of
-columns are guessed: CrowdStrike's KeyID,RecoveryKey, exports of Active Directory, the Entra portal, MBAM and Configuration
-Manager. A bad row is named with its line, a mistyped password with the group that is wrong, and the rest is imported.
+		Use:   "import FILE-OR-FOLDER",
+		Short: "Read keys with their passwords from tables, Windows' own key files, manage-bde",
+		Long: `Read recovery keys from a file and seal their passwords in the vault; - reads stdin. It may be a table or JSON (CrowdStrike's
+KeyID,RecoveryKey, exports of Active Directory, Entra, MBAM, Configuration Manager, Fleet), a file that Windows saved
+("BitLocker Recovery Key ....TXT") or what manage-bde -protectors -get printed, in any language. Of a folder every *.txt, *.csv, *.json
+and *.log is read, also in the folders in it. docs/tables.md lists what is known.
+
+Encoding, delimiter and the meaning of columns are found out and said; flags set them. A bad row is named with its line, a
+mistyped password with the group that is wrong, and the rest is imported. A key that comes without a key ID is kept under
+its machine's name, as UNKNOWN-NAME.
 
 The exit code is 3 where some rows were left out. The file itself still holds the passwords in clear: destroy it.`,
-		Example: "fleetmend keys import keys.csv\nfleetmend keys import export.csv --map Kennwort=password --map Rechner=name",
-		Args:    exactly(1, "a file"),
+		Example: "fleetmend keys import keys.csv\nfleetmend keys import //server/keys\nfleetmend keys import export.csv --map Kennwort=password --map Rechner=name",
+		Args:    exactly(1, "a file or folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.importKeys(cmd.Context(), args[0], f)
 		},
@@ -47,7 +52,7 @@ The exit code is 3 where some rows were left out. The file itself still holds th
 	f.access.flags(cmd)
 	cmd.Flags().StringVar(&f.source, "source", "", "name of the source (default: csv: and the file's name)")
 	cmd.Flags().StringVar(&f.reason, "reason", "", "a word for the audit (default: that the file was imported)")
-	cmd.Flags().StringToStringVar(&f.mapping, "map", nil, "column=field, where the header is not understood: key, password, name, fqdn, serial, device, dn, created, volume, volumeid; column=- leaves one out")
+	f.tableFlags.flags(cmd, "column=field, where the header is not understood: key, password, name, fqdn, serial, device, guid, dn, created, volume, volumeid; column=- leaves one out")
 	exits(cmd, exitSomeFailed)
 	return cmd
 }
@@ -55,10 +60,13 @@ The exit code is 3 where some rows were left out. The file itself still holds th
 // keysImportSummary is what a table gave.
 type keysImportSummary struct {
 	Source  string            `json:"source"`
+	ReadAs  string            `json:"read_as"`
+	Files   int               `json:"files,omitempty"`
 	Rows    int               `json:"rows"`
 	New     int               `json:"new"`
 	Changed int               `json:"changed"`
 	Sealed  int               `json:"sealed"`
+	NoID    int               `json:"no_id"` // keys without a key ID
 	Columns map[string]string `json:"columns"`
 	Ignored []string          `json:"ignored"`
 	BadRows []string          `json:"bad_rows"`
@@ -66,15 +74,15 @@ type keysImportSummary struct {
 }
 
 func (a *app) importKeys(ctx context.Context, file string, f keysImportFlags) error {
+	delimiter, order, err := f.parse()
+	if err != nil {
+		return err
+	}
 	d, err := a.openDesk(ctx)
 	if err != nil {
 		return err
 	}
 	if err := a.unlock(ctx, d, f.access); err != nil {
-		return err
-	}
-	data, err := readInput(a.streams.In, file)
-	if err != nil {
 		return err
 	}
 	if f.source == "" {
@@ -83,24 +91,30 @@ func (a *app) importKeys(ctx context.Context, file string, f keysImportFlags) er
 	if f.reason == "" {
 		f.reason = "imported from " + filepath.Base(file)
 	}
-	sum := sha256.Sum256(data)
-	source, report, err := csv.Read(bytes.NewReader(data), csv.Options{Source: f.source, Map: f.mapping})
+	o := csv.Options{Source: f.source, File: file, Map: f.mapping, Encoding: f.encoding, Delimiter: delimiter, DateOrder: order}
+	source, report, origin, err := readKeys(ctx, a.streams.In, o)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", file, err)
+		return err
 	}
-	taken, err := d.Take(ctx, source, f.reason, fmt.Sprintf("%s, SHA-256 of the file %x", counted(report.Keys, "password", "passwords"), sum))
+	taken, err := d.Take(ctx, source, f.reason, fmt.Sprintf("%s, %s", counted(report.Keys, "password", "passwords"), origin))
 	if err != nil {
 		return err
 	}
 	summary := keysImportSummary{
-		Source: f.source, Rows: report.Rows, New: taken.Added, Changed: taken.Changed, Sealed: taken.Sealed,
-		Columns: report.Columns, Ignored: report.Ignored,
+		Source: f.source, ReadAs: report.ReadAs, Files: report.Files, Rows: report.Rows, New: taken.Added, Changed: taken.Changed, Sealed: taken.Sealed,
+		NoID: report.NoID, Columns: report.Columns, Ignored: report.Ignored, Remarks: report.Remarks,
+	}
+	place := func(r csv.BadRow) string {
+		if report.Files > 0 {
+			return r.String()
+		}
+		return fmt.Sprintf("%s:%d: %s", file, r.Line, r.Reason)
 	}
 	for _, bad := range report.BadRows {
-		summary.BadRows = append(summary.BadRows, fmt.Sprintf("%s:%d: %s", file, bad.Line, bad.Reason))
+		summary.BadRows = append(summary.BadRows, place(bad))
 	}
 	for _, remark := range report.Problems {
-		summary.Remarks = append(summary.Remarks, fmt.Sprintf("%s:%d: %s", file, remark.Line, remark.Reason))
+		summary.Remarks = append(summary.Remarks, place(remark))
 	}
 	if len(report.Ignored) > 0 {
 		summary.Remarks = append(summary.Remarks, "columns that mean nothing here: "+strings.Join(report.Ignored, ", "))
@@ -114,8 +128,31 @@ func (a *app) importKeys(ctx context.Context, file string, f keysImportFlags) er
 	return nil
 }
 
+// readKeys reads a file, stdin or a folder. The origin tells the audit what was read.
+func readKeys(ctx context.Context, stdin io.Reader, o csv.Options) (source *csv.Source, report csv.Report, origin string, err error) {
+	if info, wrong := os.Stat(o.File); wrong == nil && info.IsDir() {
+		source, report, err = csv.ReadFolder(ctx, o.File, o)
+		return source, report, counted(report.Files, "file", "files") + " of a folder", err
+	}
+	data, err := readInput(stdin, o.File)
+	if err != nil {
+		return nil, report, "", err
+	}
+	if source, report, err = csv.Read(bytes.NewReader(data), o); err != nil {
+		return nil, report, "", fmt.Errorf("read %s: %w", o.File, err)
+	}
+	return source, report, fmt.Sprintf("SHA-256 of the file %x", sha256.Sum256(data)), nil
+}
+
 func (s keysImportSummary) write(w io.Writer) error {
 	fmt.Fprintf(w, "%s: %s read, %s new, %d changed, %s sealed\n", oneLine(s.Source), counted(s.Rows, "row", "rows"), counted(s.New, "key", "keys"), s.Changed, counted(s.Sealed, "password", "passwords"))
+	fmt.Fprintf(w, "  read as %s\n", oneLine(s.ReadAs))
+	if s.NoID > 0 {
+		fmt.Fprintf(w, "  %s no key ID and %s kept as UNKNOWN- with the machine's name; keys verify and media try them by machine\n", counted(s.NoID, "key has", "keys have"), map[bool]string{true: "is", false: "are"}[s.NoID == 1])
+	}
+	if n := len(s.BadRows); n > 0 {
+		fmt.Fprintf(w, "  %s left out, or their passwords\n", counted(n, "row was", "rows were"))
+	}
 	writeLines(w, "left out", s.BadRows)
 	writeLines(w, "remark", s.Remarks)
 	return nil

@@ -85,7 +85,11 @@ func (a *app) showKey(ctx context.Context, text string, f showFlags) error {
 		})
 	})
 	if err == nil && matches[0].Rotated.IsZero() {
-		a.say("This key is known to somebody now. When the machine runs again, replace it: fleetmend keys rotate %s --reason \"...\"", id.Short())
+		what := id.Short()
+		if !id.Known() {
+			what = oneLine(key.Machine.Name)
+		}
+		a.say("This key is known to somebody now. When the machine runs again, replace it: fleetmend keys rotate %s --reason \"...\"", what)
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -152,6 +153,14 @@ func (a *app) tryStored(ctx context.Context, d *desk, r *verifiedVolume, f verif
 		r.Known = append(r.Known, string(id))
 		refs = append(refs, sealed(found.Matches)...)
 	}
+	nameless, err := withoutID(ctx, d, r.Volume)
+	if err != nil {
+		return err
+	}
+	for _, ref := range nameless {
+		r.Known = append(r.Known, string(ref.ID))
+		refs = append(refs, ref)
+	}
 	if len(r.Known) == 0 {
 		return errors.Join(lookups...)
 	}
@@ -166,7 +175,11 @@ func (a *app) tryStored(ctx context.Context, d *desk, r *verifiedVolume, f verif
 		return err
 	}
 	for _, key := range keys {
-		opened, err := r.Volume.TryPassword(ctx, key.ID, key.Password)
+		id := key.ID
+		if !id.Known() {
+			id = "" // on every protector
+		}
+		opened, err := r.Volume.TryPassword(ctx, id, key.Password)
 		if err == nil {
 			r.OpenedBy = &opened
 			return nil
@@ -176,6 +189,20 @@ func (a *app) tryStored(ctx context.Context, d *desk, r *verifiedVolume, f verif
 		}
 	}
 	return fmt.Errorf("the vault holds a key with the right ID, but %w", fve.ErrWrongKey)
+}
+
+// withoutID finds the keys that came without a key ID and belong to the computer that encrypted the volume: Windows writes
+// its name first into the description.
+func withoutID(ctx context.Context, d *desk, v *fve.Volume) ([]bitlocker.KeyRef, error) {
+	host, _, _ := strings.Cut(v.Description, " ")
+	if host == "" {
+		return nil, nil
+	}
+	found, err := d.Find(ctx, bitlocker.Query{Host: host})
+	if err != nil && !errors.Is(err, bitlocker.ErrNotStored) {
+		return nil, err
+	}
+	return slices.DeleteFunc(sealed(found.Matches), func(ref bitlocker.KeyRef) bool { return ref.ID.Known() }), nil
 }
 
 func writeVolumes(w io.Writer, results []verifiedVolume) error {

@@ -1,18 +1,19 @@
 package cli
 
 import (
+	"bytes"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strings"
+	"path/filepath"
 	"time"
 
+	"github.com/fleetmend/fleetmend/bitlocker"
+	"github.com/fleetmend/fleetmend/bitlocker/csv"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/question"
 	"github.com/fleetmend/fleetmend/internal/secret"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/remediate/media"
 	"github.com/fleetmend/fleetmend/remediate/media/keybundle"
 )
@@ -69,65 +70,52 @@ func (a *app) passphrase(ctx context.Context, file string) (secret.String, error
 	return answer.Secret, err
 }
 
-// keyFile is a CSV file with a heading: key_id (or KeyID), recovery_password (or RecoveryKey), and machine.
+// keyFile is a table or text with recovery keys, in any form that keys import takes.
 type keyFile string
 
-// Keys reads the keys of the machines. A row that is malformed is an error that names its line, never its digits.
-func (name keyFile) Keys(_ context.Context, machines []string) ([]keybundle.Key, error) {
-	f, err := os.Open(string(name))
+// Keys reads the keys of the machines. A row of theirs that cannot be used is an error that names its line, never its
+// digits.
+func (name keyFile) Keys(ctx context.Context, machines []string) ([]keybundle.Key, error) {
+	data, err := textfile.Bytes(string(name), maxImport)
 	if err != nil {
 		return nil, fmt.Errorf("read keys: %w", err)
 	}
-	defer f.Close()
-	r := csv.NewReader(f)
-	r.FieldsPerRecord = -1
-	head, err := r.Read()
+	source, report, err := csv.Read(bytes.NewReader(data), csv.Options{Source: "csv:" + filepath.Base(string(name)), File: string(name)})
 	if err != nil {
-		return nil, fmt.Errorf("read keys of %s: the file is empty or no CSV", string(name))
+		return nil, fmt.Errorf("read keys of %s: %w", string(name), err)
 	}
-	at := keyColumns(head)
-	if at["id"] < 0 || at["password"] < 0 || at["machine"] < 0 && len(machines) > 0 {
-		return nil, hint.Wrap(fmt.Errorf("read keys of %s: its heading names no key_id, recovery_password or machine", string(name)),
-			"the first line must be: machine,key_id,recovery_password")
+	if len(machines) > 0 && report.Columns["name"]+report.Columns["fqdn"] == "" && len(report.Columns) > 0 {
+		return nil, hint.Wrap(fmt.Errorf("read keys of %s: no column names the machine, so that the keys of %s cannot be picked", string(name), someOf(machines)),
+			"add a column machine to the table")
+	}
+	for _, bad := range report.BadRows {
+		if len(machines) == 0 || bad.Machine == "" || containsFold(machines, bad.Machine) {
+			return nil, hint.Wrap(fmt.Errorf("read keys of %s, %s", string(name), bad), "correct or remove the line")
+		}
 	}
 	var keys []keybundle.Key
-	for {
-		row, err := r.Read()
-		if err == io.EOF {
-			return keys, nil
-		}
-		line, _ := r.FieldPos(0)
-		if err != nil {
-			return nil, fmt.Errorf("read keys of %s, line %d: not a row of CSV", string(name), line)
-		}
-		cell := func(column string) string {
-			if i := at[column]; i >= 0 && i < len(row) {
-				return row[i]
-			}
-			return ""
-		}
-		k := keybundle.Key{Machine: cell("machine"), ID: cell("id"), Password: secret.New(cell("password"))}.Normal()
-		if len(machines) > 0 && !containsFold(machines, k.Machine) {
+	for _, ref := range source.Refs() {
+		machine := ref.Machine.Name
+		if len(machines) > 0 && !containsFold(machines, machine) {
 			continue
 		}
+		password, err := source.Password(ctx, ref)
+		if err != nil {
+			return nil, hint.Wrap(fmt.Errorf("read keys of %s: key %s of %s: %w", string(name), ref.ID, ref.Machine.Label(), err), "correct or remove the line")
+		}
+		k := keybundle.Key{Machine: machine, ID: bundleID(ref.ID), Password: secret.New(password.Reveal())}.Normal()
 		if err := k.Check(); err != nil {
-			return nil, hint.Wrap(fmt.Errorf("read keys of %s, line %d: %w", string(name), line, err), "correct or remove the line")
+			return nil, fmt.Errorf("read keys of %s: %w", string(name), err)
 		}
 		keys = append(keys, k)
 	}
+	return keys, nil
 }
 
-func keyColumns(head []string) map[string]int {
-	at := map[string]int{"id": -1, "password": -1, "machine": -1}
-	for i, h := range head {
-		switch strings.ToLower(strings.Trim(strings.TrimPrefix(h, "\ufeff"), " _")) {
-		case "key_id", "keyid", "id", "protector_id":
-			at["id"] = i
-		case "recovery_password", "recoverypassword", "recoverykey", "recovery_key", "password":
-			at["password"] = i
-		case "machine", "name", "computer", "computername", "hostname":
-			at["machine"] = i
-		}
+// bundleID is the key ID that stands on a medium: empty where it is not known, so that the key is tried everywhere.
+func bundleID(id bitlocker.KeyID) string {
+	if !id.Known() {
+		return ""
 	}
-	return at
+	return string(id)
 }

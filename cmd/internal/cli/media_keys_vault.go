@@ -60,7 +60,7 @@ func (v keyVault) Keys(ctx context.Context, machines []string) ([]keybundle.Key,
 	}
 	keys := make([]keybundle.Key, len(revealed))
 	for i, k := range revealed {
-		keys[i] = keybundle.Key{Machine: names[i], ID: string(k.ID), Password: secret.New(k.Password.Reveal())}.Normal()
+		keys[i] = keybundle.Key{Machine: names[i], ID: bundleID(k.ID), Password: secret.New(k.Password.Reveal())}.Normal()
 	}
 	return distinct(keys), nil
 }

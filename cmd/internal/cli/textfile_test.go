@@ -8,7 +8,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-var textCmds = map[string]func(ts *testscript.TestScript, neg bool, args []string){"encode": encodeFile}
+var textCmds = map[string]func(ts *testscript.TestScript, neg bool, args []string){
+	"encode": encodeFile,
+	"mark": func(ts *testscript.TestScript, neg bool, args []string) { // `mark FILE`: it begins with a byte order mark
+		if text := ts.ReadFile(args[0]); strings.HasPrefix(text, "\ufeff") == neg {
+			ts.Fatalf("%s begins with %q", args[0], text[:min(len(text), 10)])
+		}
+	},
+}
 
 // encodeFile is the script command `encode FROM TO FORM`: the text of FROM, written as other programs write it. FORM is
 // utf16le, utf16be or utf8bom, with CR LF as line ends; blank, with cmd's blank before CR LF; or cp1252.

@@ -10,6 +10,7 @@ import (
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
+	"github.com/fleetmend/fleetmend/internal/table"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 )
@@ -99,7 +100,7 @@ func newReport(c *Commands) *cobra.Command {
 		for _, out := range []struct {
 			file  string
 			write func(io.Writer) error
-		}{{html, rep.WriteHTML}, {csvFile, rep.WriteCSV}, {junit, rep.WriteJUnit}, {jsonFile, rep.WriteJSON}} {
+		}{{html, rep.WriteHTML}, {csvFile, table.Marked(rep.WriteCSV)}, {junit, rep.WriteJUnit}, {jsonFile, rep.WriteJSON}} {
 			if out.file == "" {
 				continue
 			}

@@ -1,7 +1,6 @@
 package terminal
 
 import (
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,6 +8,8 @@ import (
 	"text/tabwriter"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/fleetmend/fleetmend/internal/table"
 )
 
 // The formats of -o.
@@ -72,7 +73,7 @@ func List[T any](o Output, w io.Writer, items []T, columns []Column[T]) error {
 }
 
 func listTable[T any](w io.Writer, items []T, columns []Column[T], wide bool) error {
-	table := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	aligned := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	row := func(cell func(Column[T]) string) {
 		var cells []string
 		for _, c := range columns {
@@ -80,43 +81,29 @@ func listTable[T any](w io.Writer, items []T, columns []Column[T], wide bool) er
 				cells = append(cells, OneLine(cell(c)))
 			}
 		}
-		fmt.Fprintln(table, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+		fmt.Fprintln(aligned, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
 	}
 	row(func(c Column[T]) string { return strings.ToUpper(c.Title) })
 	for _, item := range items {
 		row(func(c Column[T]) string { return c.Cell(item) })
 	}
-	return table.Flush()
+	return aligned.Flush()
 }
 
 func listCSV[T any](w io.Writer, items []T, columns []Column[T]) error {
-	out := csv.NewWriter(w)
-	head := make([]string, len(columns))
+	out := table.NewWriter(w)
+	row := make([]string, len(columns))
 	for i, c := range columns {
-		head[i] = strings.ReplaceAll(c.Title, " ", "_")
+		row[i] = strings.ReplaceAll(c.Title, " ", "_")
 	}
-	if err := out.Write(head); err != nil {
-		return err
-	}
+	out.Write(row...)
 	for _, item := range items {
-		row := make([]string, len(columns))
 		for i, c := range columns {
-			row[i] = guardFormula(c.Cell(item))
+			row[i] = c.Cell(item)
 		}
-		if err := out.Write(row); err != nil {
-			return err
-		}
+		out.Write(row...)
 	}
-	out.Flush()
-	return out.Error()
-}
-
-// guardFormula keeps a spreadsheet from taking a cell for a formula.
-func guardFormula(cell string) string {
-	if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
-		return "'" + cell
-	}
-	return cell
+	return out.Flush()
 }
 
 // WriteJSON writes value as indented JSON.

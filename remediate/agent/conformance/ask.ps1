@@ -20,9 +20,7 @@ function Get-Prelude([string]$Scratch) {
         $prelude += "[Threading.Thread]::CurrentThread.CurrentCulture = `$culture; [Threading.Thread]::CurrentThread.CurrentUICulture = `$culture`n"
     }
     if ($script:onWindows) { $prelude += "`$env:ProgramData = '$(Join-Path $Scratch 'ProgramData')'`n" }
-    else {
-        $prelude += ". '$(Join-Path $PSScriptRoot 'windows.ps1')' -Scratch '$Scratch' -Constrained:`$$($script:LanguageMode -eq 'Constrained')`n"
-    }
+    else { $prelude += ". '$(Join-Path $PSScriptRoot 'windows.ps1')' -Scratch '$Scratch'`n" }
     if ($script:LanguageMode -eq 'Constrained') { $prelude += "`$ExecutionContext.SessionState.LanguageMode = 'ConstrainedLanguage'`n" }
     return $prelude
 }

@@ -26,7 +26,7 @@ import (
 // Key is the recovery key of one volume.
 type Key struct {
 	Machine  string        // name, upper case; empty where it is not known
-	ID       string        // of the protector: a GUID in upper case, without braces
+	ID       string        // of the protector: a GUID in upper case, without braces; empty where the source of the key did not say
 	Password secret.String // 48 digits in eight groups with hyphens
 }
 
@@ -157,7 +157,7 @@ func (k Key) Normal() Key {
 // Check refuses a key that no volume can have: every group of a recovery password is a multiple of 11 below 720,896.
 // The error names the key by its ID and never shows digits.
 func (k Key) Check() error {
-	if !guidPattern.MatchString(k.ID) {
+	if k.ID != "" && !guidPattern.MatchString(k.ID) {
 		return fmt.Errorf("key %.40q of machine %q: its ID is no GUID", k.ID, k.Machine)
 	}
 	if !passwordPattern.MatchString(k.Password.Reveal()) {

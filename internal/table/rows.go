@@ -1,72 +1,9 @@
-// Package table reads the tables that administrators keep: CSV as Excel, PowerShell and portals write it in any locale.
-//
-// [Open] guesses encoding and delimiter, [Table.Rows] gives the rows, bad ones with their error. [Escape] and [Unescape]
-// keep spreadsheets from running cells. The package knows nothing of what columns mean.
 package table
 
 import (
-	"bytes"
 	"fmt"
-	"io"
 	"strings"
-	"unicode/utf8"
-
-	"golang.org/x/text/encoding"
-	"golang.org/x/text/encoding/charmap"
-	"golang.org/x/text/encoding/unicode"
 )
-
-// maxSize bounds a table; 50,000 machines are some 10 MB.
-const maxSize = 512 << 20
-
-// ReadText reads everything as UTF-8 and says how it was written: UTF-8 and UTF-16 with or without byte order mark, or
-// else Windows-1252.
-func ReadText(r io.Reader) (text, how string, err error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxSize+1))
-	if err != nil {
-		return "", "", err
-	}
-	if len(data) > maxSize {
-		return "", "", fmt.Errorf("larger than %d MB", maxSize>>20)
-	}
-	var e encoding.Encoding
-	switch {
-	case bytes.HasPrefix(data, []byte("\xef\xbb\xbf")):
-		data, how = data[3:], "UTF-8"
-	case bytes.HasPrefix(data, []byte{0xff, 0xfe}), zeros(data, 1):
-		e, how = unicode.UTF16(unicode.LittleEndian, unicode.UseBOM), "UTF-16 LE"
-	case bytes.HasPrefix(data, []byte{0xfe, 0xff}), zeros(data, 0):
-		e, how = unicode.UTF16(unicode.BigEndian, unicode.UseBOM), "UTF-16 BE"
-	case utf8.Valid(data):
-		how = "UTF-8"
-	default:
-		e, how = charmap.Windows1252, "Windows-1252"
-	}
-	if e != nil {
-		if data, err = e.NewDecoder().Bytes(data); err != nil {
-			return "", "", fmt.Errorf("decode %s: %w", how, err)
-		}
-	}
-	if bytes.IndexByte(data, 0) >= 0 {
-		return "", "", fmt.Errorf("no text (it contains zero bytes)")
-	}
-	return strings.ToValidUTF8(string(data), "\ufffd"), how, nil
-}
-
-// zeros reports whether most of the bytes at even (0) or odd (1) places are zero, as in UTF-16 without a mark.
-func zeros(data []byte, place int) bool {
-	n, hits, other := 0, 0, 0
-	for i := 0; i+1 < len(data) && i < 200; i += 2 {
-		n++
-		if data[i+place] == 0 {
-			hits++
-		}
-		if data[i+1-place] == 0 {
-			other++
-		}
-	}
-	return n > 0 && hits*10 > n*7 && other == 0
-}
 
 // maxField bounds a quoted cell, so that one stray quotation mark cannot swallow a file.
 const maxField = 64 << 10

@@ -1,0 +1,92 @@
+package table
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// Damage is what a program made of a value on its way into a cell; empty for none. It completes the sentence "the cell
+// holds ...".
+type Damage string
+
+var (
+	typeName   = regexp.MustCompile(`^(?:Selected\.|Deserialized\.)*(?:System|Microsoft|Windows)(?:\.[A-Z_][A-Za-z0-9_+]*(?:` + "`" + `[0-9]+)?)+(?:\[.*\])?$`)
+	scientific = regexp.MustCompile(`^[+-]?[0-9](?:[.,][0-9]+)?E[+-]?[0-9]{1,3}$`)
+	narrow     = regexp.MustCompile(`^#{2,}$`)
+	errorValue = regexp.MustCompile(`^#(?:N/A|NAME\?|VALUE!|REF!|DIV/0!|NUM!|NULL!|NV|WERT!|BEZUG!|ZAHL!)$`)
+	formula    = regexp.MustCompile(`^="((?:[^"]|"")*)"$`)
+)
+
+// Value gives what a cell says: blanks around it, Excel's ="..." and the apostrophe of [NewWriter] are taken off. A cell
+// that holds the name of a type (PowerShell), a picture of too narrow a column or an error (Excel) says nothing, and
+// damage says why.
+func Value(cell string) (value string, damage Damage) {
+	value = strings.TrimSpace(cell)
+	if plain := Unescape(value); plain != value {
+		return strings.TrimSpace(plain), ""
+	}
+	if m := formula.FindStringSubmatch(value); m != nil {
+		return strings.TrimSpace(strings.ReplaceAll(m[1], `""`, `"`)), ""
+	}
+	switch {
+	case value == "":
+		return "", ""
+	case typeName.MatchString(value):
+		return "", Damage(fmt.Sprintf("the name of a type (%s) in place of a value, as PowerShell writes lists and objects; select the value itself before Export-Csv", clip(value)))
+	case strings.HasPrefix(value, "@{") && strings.HasSuffix(value, "}"):
+		return "", "a whole object (@{...}) in place of a value, as PowerShell writes it; select the value itself before Export-Csv"
+	case narrow.MatchString(value):
+		return "", "only ###, as Excel shows a column that is too narrow; save the file from Excel with wider columns"
+	case errorValue.MatchString(value):
+		return "", Damage("Excel's error " + value + " in place of a value")
+	}
+	return value, ""
+}
+
+// Rounded says of a value that should be an identity that Excel made a rounded number of it, as 1.23457E+11.
+func Rounded(value string) Damage {
+	if scientific.MatchString(value) {
+		return Damage(fmt.Sprintf("%s, a number that Excel rounded; take the value from the source again, and import the column as text", value))
+	}
+	return ""
+}
+
+// run are the characters with which a spreadsheet begins to calculate (OWASP, CSV injection), also in their wide forms.
+const run = "=+-@|%\t\r＝＋－＠"
+
+var (
+	number = regexp.MustCompile(`^-?[0-9]+(?:[.,][0-9]+)?$`)
+	// Excel of another locale parts cells at other characters than were meant, and within what was a cell.
+	inner    = regexp.MustCompile(`([;,\t\r\n|]["' ]*)([=+\-@＝＋－＠])`)
+	innerOff = regexp.MustCompile(`([;,\t\r\n|]["' ]*)'([=+\-@＝＋－＠])`)
+)
+
+// Escape puts an apostrophe before what a spreadsheet of any locale would take for a formula. A number is left alone.
+func Escape(cell string) string {
+	if cell == "" || number.MatchString(cell) {
+		return cell
+	}
+	first := []rune(cell)[:min(2, len([]rune(cell)))]
+	begins := strings.ContainsRune(run, first[0]) || first[0] == '\'' && len(first) > 1 && strings.ContainsRune(run+"'", first[1])
+	cell = inner.ReplaceAllString(cell, "$1'$2")
+	if begins {
+		return "'" + cell
+	}
+	return cell
+}
+
+// Unescape takes off the apostrophes of [Escape].
+func Unescape(cell string) string {
+	if r := []rune(cell[:min(len(cell), 8)]); len(r) > 1 && r[0] == '\'' && strings.ContainsRune(run+"'", r[1]) {
+		cell = cell[1:]
+	}
+	return innerOff.ReplaceAllString(cell, "$1$2")
+}
+
+func clip(s string) string {
+	if r := []rune(s); len(r) > 60 {
+		return string(r[:60]) + "..."
+	}
+	return s
+}

@@ -1,0 +1,47 @@
+package table
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Findings collects what is to be said of cells, each thing once with the lines it was found in. The zero value is empty.
+type Findings struct {
+	order []string
+	lines map[string][]int
+}
+
+// Add notes something about the column in a line, such as "holds ...".
+func (f *Findings) Add(line int, column, what string) {
+	if column != "" {
+		what = fmt.Sprintf("column %q %s", column, what)
+	}
+	if f.lines == nil {
+		f.lines = map[string][]int{}
+	}
+	if _, known := f.lines[what]; !known {
+		f.order = append(f.order, what)
+	}
+	f.lines[what] = append(f.lines[what], line)
+}
+
+// List gives one sentence for each finding.
+func (f *Findings) List() []string {
+	var out []string
+	for _, what := range f.order {
+		lines := f.lines[what]
+		words, word := make([]string, 0, 4), "line"
+		for _, n := range lines[:min(len(lines), 3)] {
+			words = append(words, fmt.Sprint(n))
+		}
+		if len(lines) > 1 {
+			word = "lines"
+		}
+		text := strings.Join(words, ", ")
+		if more := len(lines) - len(words); more > 0 {
+			text += fmt.Sprintf(" and %d more", more)
+		}
+		out = append(out, fmt.Sprintf("%s %s: %s", word, text, what))
+	}
+	return out
+}
