@@ -145,8 +145,8 @@ func (a *app) demoInventory(ctx context.Context, dir string, incident inventory.
 	if err != nil {
 		return err
 	}
-	story("\n2. The machines are read from Active Directory, over LDAP: %s. A table adds addresses and serial numbers:", machinesText(read.New))
-	story("   %s new, %s. By their last sign-in %d are suspect: they were on when it happened.", machinesText(report.NewMachines),
+	story("\n2. The machines are read from Active Directory, over LDAP: %s, %d of them of the fleet; the others were retired long ago and are still listed there.", machinesText(read.New), len(records))
+	story("   A table of the fleet's %d adds addresses and serial numbers: %s that the directory had not, %s. By their last sign-in %d are suspect: they were on when it happened.", len(records), machinesText(report.NewMachines),
 		counted(len(report.Conflicts), "conflict", "conflicts"), health[string(inventory.HealthSuspect)])
 	return nil
 }
@@ -227,6 +227,7 @@ func (a *app) demoEnd(ctx context.Context, j *journal.Journal, id, dir string, s
 		if left > 0 && err == nil && (withMedia || a.wantsMedium(ctx, left)) {
 			_, err = a.demoMedium(ctx, j, r, left, dir, story)
 		}
+		story("The simulated machines end with this program. The commands above that only look work as they stand; those that reach machines need a fleet that runs.")
 		story("Rehearse with the commands themselves: fleetmend sim --dir drill --machines 200 serves a fleet in one terminal; fleetmend sim --help says what to type in the other.")
 	}
 	return errors.Join(err, silently(demoCode(r)))

@@ -35,8 +35,7 @@ func execute(ctx context.Context, streams terminal.Streams, args []string) int {
 	defer app.close()
 	root := New(app)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
-	return app.report(err)
+	return app.report(app.InTime(root.ExecuteContext(ctx)))
 }
 
 // report prints err for a person (or as JSON where JSON was asked for) and returns the exit code it stands for.
