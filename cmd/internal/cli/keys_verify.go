@@ -211,13 +211,13 @@ func writeVolumes(w io.Writer, results []verifiedVolume) error {
 			fmt.Fprintln(w)
 		}
 		if r.Partition.Number > 0 {
-			fmt.Fprintf(w, "partition  %d, at byte %d\n", r.Partition.Number, r.Partition.Start)
+			fmt.Fprintf(w, "partition  %d, %d bytes at byte %d\n", r.Partition.Number, r.Partition.Size, r.Partition.Start)
 		}
-		if v := r.Volume; v != nil {
-			fmt.Fprintf(w, "volume     %s\nstate      %s, %s\n", oneLine(v.Description), v.State, v.Method)
-			for _, p := range v.Protectors {
-				fmt.Fprintf(w, "protector  %s  %s %s\n", p.ID, p.Kind, oneLine(p.Name))
-			}
+		if r.Volume != nil {
+			writeVolume(w, r.Volume, r.Partition.Size)
+		}
+		for _, id := range r.Known {
+			fmt.Fprintf(w, "known      %s\n", id)
 		}
 		switch {
 		case r.OpenedBy != nil:
@@ -225,11 +225,49 @@ func writeVolumes(w io.Writer, results []verifiedVolume) error {
 			if !r.OpenedBy.Genuine {
 				fmt.Fprintln(w, "remark     the metadata could not be confirmed as Windows wrote them")
 			}
+		case r.needsNone && r.Volume.Suspended():
+			fmt.Fprintln(w, "It needs no key: protection is suspended.")
 		case r.needsNone:
-			fmt.Fprintln(w, "It needs no key: protection is suspended, or nothing is encrypted.")
+			fmt.Fprintln(w, "It needs no key: nothing is encrypted.")
 		default:
 			fmt.Fprintf(w, "not opened %s\n", oneLine(r.Error))
 		}
 	}
 	return nil
+}
+
+// writeVolume says of a volume what its JSON knows.
+func writeVolume(w io.Writer, v *fve.Volume, size int64) {
+	fmt.Fprintf(w, "volume     %s\nmetadata   %s, %s", oneLine(v.Description), v.ID, v.Layout)
+	if !v.Created.IsZero() {
+		fmt.Fprintf(w, ", made %s", v.Created.UTC().Format("2006-01-02 15:04 UTC"))
+	}
+	fmt.Fprintf(w, "\nstate      %s, %s\n", v.State, v.Method)
+	if v.State.Converting() {
+		fmt.Fprintf(w, "converted  up to byte %d of %d\n", v.Converted, size)
+	}
+	if v.Suspended() {
+		fmt.Fprintln(w, "protection SUSPENDED: the key of what is encrypted lies open on the volume")
+	}
+	for _, p := range v.Protectors {
+		words := []string{string(p.Kind)}
+		if p.Kind == fve.Unknown {
+			words = append(words, fmt.Sprintf("(flags %#04x)", p.Flags))
+		}
+		if p.Name != "" {
+			words = append(words, oneLine(p.Name))
+		}
+		if !p.Changed.IsZero() {
+			words = append(words, "of "+p.Changed.UTC().Format("2006-01-02 15:04 UTC"))
+		}
+		fmt.Fprintf(w, "protector  %s  %s\n", p.ID, strings.Join(words, " "))
+	}
+	for i, c := range v.Copies {
+		switch {
+		case c.Damage != "":
+			fmt.Fprintf(w, "DAMAGED    copy %d of %d of the metadata, at byte %d: %s\n", i+1, len(v.Copies), c.Offset, oneLine(c.Damage))
+		case !c.Checked:
+			fmt.Fprintf(w, "remark     copy %d of %d of the metadata, at byte %d, has no checksum\n", i+1, len(v.Copies), c.Offset)
+		}
+	}
 }
