@@ -45,6 +45,7 @@ func Create(name string, mode fs.FileMode) (*Aside, error) {
 	if err != nil {
 		return nil, err
 	}
+	hold(f)
 	return &Aside{File: f, name: name}, nil
 }
 
@@ -74,7 +75,7 @@ func (a *Aside) Discard() {
 }
 
 // Write writes a file whole or not at all: aside, to disk, and then under its name. A process that is killed meanwhile
-// leaves a file .fleetmend-*.tmp in the folder, never half of the file.
+// leaves a file .fleetmend-*.tmp in the folder, never half of the file; [Sweep] removes it.
 func Write(name string, mode fs.FileMode, write func(io.Writer) error) error {
 	a, err := Create(name, mode)
 	if err == nil {

@@ -1,13 +1,13 @@
 # Runs case files through bootstrap.ps1 and agent.ps1: by default all in this process, each request in a session of its own, which takes a tenth
 # of a second; with -Spawn N every N-th case as a route does, with a new PowerShell for every request, -EncodedCommand, lines on stdin.
 # Windows PowerShell 5.1 and PowerShell 7, no modules.
-#   conformance.ps1 [-Path FOLDER] [-Case NAME] [-LanguageMode Full|Constrained] [-Culture th-TH] [-Part I/N] [-Spawn N] [-Agent FILE]
+#   conformance.ps1 [-Path FOLDER] [-Case NAME,NAME] [-LanguageMode Full|Constrained] [-Culture th-TH] [-Part I/N] [-Spawn N] [-Agent FILE]
 # One line per case, "N passed, N failed" at the end, exit code = cases failed. The case format: docs/playbooks-cases.md.
 # Off Windows a drive C:, a registry, services, the uptime and Windows' tools are stood in for; the agent itself is untouched.
 # On Windows files and registry are real ones, inside a scratch folder and a scratch key; a case that needs more is skipped and says why.
 param(
     [string]$Path = (Join-Path (Split-Path $PSScriptRoot -Parent) 'testdata/conformance'),
-    [string[]]$Case = @('*'),
+    [string]$Case = '*',
     [ValidateSet('Full', 'Constrained')][string]$LanguageMode = 'Full',
     [string]$Culture = '',
     [ValidatePattern('^[0-9]+/[1-9][0-9]*$')][string]$Part = '0/1',
@@ -85,7 +85,7 @@ $at, $of = $Part -split '/'
 foreach ($file in @(Get-ChildItem -LiteralPath $Path -Filter '*.json' | Sort-Object Name)) {
     $number++
     if ($number % [int]$of -ne [int]$at) { continue }
-    if (@($Case | Where-Object { $file.BaseName -like $_ }).Count -eq 0) { continue }
+    if (@($Case -split ',' | Where-Object { $file.BaseName -like $_ }).Count -eq 0) { continue }
     try {
         $test = Read-Json ([IO.File]::ReadAllText($file.FullName))
         $reason = Get-SkipReason $test

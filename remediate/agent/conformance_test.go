@@ -28,7 +28,7 @@ func runCases(t *testing.T, args ...string) (output string, err error) {
 // TestConformance runs a dozen cases through the real agent in the mode that allows it least.
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	output, err := runCases(t, "-LanguageMode", "Constrained", "-Case", aDozen)
+	output, err := runCases(t, "-LanguageMode", "Constrained", "-Case", "'"+aDozen+"'")
 	if err != nil || !strings.Contains(output, "12 passed, 0 failed") {
 		t.Errorf("%v\n%s", err, output)
 	}

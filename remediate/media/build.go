@@ -71,6 +71,7 @@ func Build(ctx context.Context, spec Spec, out string) (r Report, err error) {
 		return Report{}, err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
+	textfile.Sweep(filepath.Dir(out)) // half an image of a build that was killed
 	if err := checkSpace(filepath.Dir(out), p.Size()); err != nil {
 		return Report{}, fmt.Errorf("write %s: %w", out, err)
 	}
@@ -177,7 +178,7 @@ func (p *Plan) layOut(ctx context.Context, spec Spec, agent program, boot *bootS
 	}
 	entries := append(boot.entries, in.outside...)
 	entries = append(entries, content.Entry{Path: "sources/boot.wim", Size: image.Size(),
-		Open: func() (io.ReadCloser, error) { return image.Open(ctx), nil }})
+		Open: func(ctx context.Context) (io.ReadCloser, error) { return content.Stream(ctx, image.WriteTo), nil }})
 	if spec.Format == ISO {
 		efisys, err := p.efisys(boot, spec)
 		if err != nil {
@@ -273,10 +274,8 @@ func (p *Plan) efisys(boot *bootSet, spec Spec) (content.Entry, error) {
 	if err != nil {
 		return content.Entry{}, fmt.Errorf("lay out the boot volume of the disc: %w", err)
 	}
-	return content.Entry{Path: efisysPath, Size: volume.Size(), Open: func() (io.ReadCloser, error) {
-		r, w := io.Pipe()
-		go func() { w.CloseWithError(volume.WriteTo(context.Background(), w)) }()
-		return r, nil
+	return content.Entry{Path: efisysPath, Size: volume.Size(), Open: func(ctx context.Context) (io.ReadCloser, error) {
+		return content.Stream(ctx, volume.WriteTo), nil
 	}}, nil
 }
 

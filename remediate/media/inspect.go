@@ -72,8 +72,18 @@ func Inspect(ctx context.Context, name string) (*Inspection, error) {
 // Inspect is [Inspect] of a medium that is open.
 func (m *Medium) Inspect(ctx context.Context) (*Inspection, error) {
 	in := &Inspection{Kind: m.Kind, Loaders: []Loader{}, Images: []Image{}, Problems: []string{}}
-	for _, n := range []string{"EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/BOOTAA64.EFI", "EFI/BOOT/BOOTIA32.EFI"} {
-		in.loader(m.FS, n, n)
+	if m.wim != nil {
+		err := in.wim(m.wim, "the WIM")
+		if err == nil {
+			err = m.wim.Verify(ctx)
+		}
+		if err != nil {
+			in.problem(err.Error())
+		}
+		return in, ctx.Err()
+	}
+	for _, arch := range processors {
+		in.loader(m.FS, loaderName(arch), loaderName(arch), arch)
 	}
 	if m.disc != nil {
 		in.bootEntries(m.disc)
@@ -106,7 +116,7 @@ func (m *Medium) Inspect(ctx context.Context) (*Inspection, error) {
 func (in *Inspection) problem(text string) { in.Problems = append(in.Problems, text) }
 
 // loader adds a boot file, if it is there.
-func (in *Inspection) loader(root fs.FS, name, shown string) {
+func (in *Inspection) loader(root fs.FS, name, shown, arch string) {
 	raw, err := readAll(root, name, maxBootFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
@@ -132,8 +142,14 @@ func (in *Inspection) loader(root fs.FS, name, shown string) {
 		}
 		l.Signers = append(l.Signers, one)
 	}
+	if l.Arch != arch {
+		in.problem(fmt.Sprintf("%s is for %s: only machines with %s look for a file of that name, and they do not start it", shown, l.Arch, arch))
+	}
 	in.Loaders = append(in.Loaders, l)
 }
+
+// processors that a medium may have a boot file for.
+var processors = []string{"amd64", "arm64", "x86"}
 
 // bootEntries looks into the volumes of a disc that firmware starts.
 func (in *Inspection) bootEntries(disc *iso.FS) {
@@ -150,8 +166,8 @@ func (in *Inspection) bootEntries(disc *iso.FS) {
 				in.problem(fmt.Sprintf("the UEFI boot volume of the disc cannot be read: %v", err))
 				continue
 			}
-			for _, n := range []string{"EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/BOOTAA64.EFI", "EFI/BOOT/BOOTIA32.EFI"} {
-				in.loader(v, n, n+" in the boot volume of the disc")
+			for _, arch := range processors {
+				in.loader(v, loaderName(arch), loaderName(arch)+" in the boot volume of the disc", arch)
 			}
 		}
 	}
@@ -178,7 +194,7 @@ func (in *Inspection) images(ctx context.Context, root fs.FS) error {
 			if !ascii(name) {
 				in.problem(fmt.Sprintf("the boot manager cannot start %s: it reads names with English letters only", name))
 			}
-			if err := in.wim(root, name); err != nil {
+			if err := in.wimOf(ctx, root, name); err != nil {
 				in.problem(fmt.Sprintf("%s: %v", name, err))
 			}
 		}
@@ -186,10 +202,10 @@ func (in *Inspection) images(ctx context.Context, root fs.FS) error {
 	if len(in.Images) == 0 {
 		in.problem("it has no Windows image (sources\\boot.wim)")
 	}
-	return nil
+	return ctx.Err()
 }
 
-func (in *Inspection) wim(root fs.FS, name string) error {
+func (in *Inspection) wimOf(ctx context.Context, root fs.FS, name string) error {
 	f, err := root.Open(name)
 	if err != nil {
 		return err
@@ -207,6 +223,17 @@ func (in *Inspection) wim(root fs.FS, name string) error {
 	if err != nil {
 		return err
 	}
+	if w.BootIndex() == 0 && strings.EqualFold(path.Base(name), "boot.wim") {
+		in.problem(name + " has no image that is marked to start")
+	}
+	if err := in.wim(w, name); err != nil || w.BootIndex() == 0 {
+		return err
+	}
+	return w.Verify(ctx) // one that is damaged somewhere may start, and fail later
+}
+
+// wim adds the images of a WIM.
+func (in *Inspection) wim(w *wim.File, name string) error {
 	for _, im := range w.Images() {
 		one := Image{File: name, Index: im.Index, Name: im.Name, Arch: im.Architecture, Version: im.Version, Boots: im.Boot}
 		files, err := w.FS(im.Index)
@@ -219,9 +246,6 @@ func (in *Inspection) wim(root fs.FS, name string) error {
 		if im.Boot {
 			in.match(im)
 		}
-	}
-	if w.BootIndex() == 0 && strings.EqualFold(path.Base(name), "boot.wim") {
-		in.problem(name + " has no image that is marked to start")
 	}
 	return nil
 }

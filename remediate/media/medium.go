@@ -11,13 +11,16 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/media/fat"
 	"github.com/fleetmend/fleetmend/remediate/media/gpt"
 	"github.com/fleetmend/fleetmend/remediate/media/iso"
+	"github.com/fleetmend/fleetmend/remediate/media/wim"
 )
 
-// Medium is a medium opened for reading: an image of a stick or disc, a device, or a folder such as a mounted stick.
+// Medium is a medium opened for reading: an image of a stick or disc, a device, a folder such as a mounted stick, or a WIM,
+// which is what media are made from.
 type Medium struct {
-	Kind string // "USB image", "FAT volume", "ISO", "folder"
-	FS   fs.FS  // its root; names are found without regard to case
+	Kind string // "USB image", "FAT volume", "ISO", "folder", "WIM"
+	FS   fs.FS  // its root; names are found without regard to case; empty for a WIM
 	disc *iso.FS
+	wim  *wim.File
 	file io.Closer // nil: none to be given back
 }
 
@@ -56,6 +59,13 @@ func OpenMedium(name string) (*Medium, error) {
 }
 
 func openImage(f io.ReaderAt, size int64) (*Medium, error) {
+	w, err := wim.Open(f, size)
+	if err == nil {
+		return &Medium{Kind: "WIM", FS: empty{}, wim: w}, nil
+	}
+	if !errors.Is(err, wim.ErrNotWIM) {
+		return nil, err
+	}
 	disc, err := iso.Open(f, size)
 	if err == nil {
 		return &Medium{Kind: "ISO", FS: disc, disc: disc}, nil
@@ -87,7 +97,7 @@ func openImage(f io.ReaderAt, size int64) (*Medium, error) {
 	if err == nil {
 		return &Medium{Kind: "FAT volume", FS: v}, nil
 	}
-	return nil, hint.Wrap(errors.New("it is no image of a stick or disc"), "give an image, a device, or the folder where the stick is mounted")
+	return nil, hint.Wrap(errors.New("it is no image of a stick or disc, and no WIM"), "give an image, a WIM, a device, or the folder where the stick is mounted")
 }
 
 // mbrPartition finds the first FAT partition of a stick partitioned in the old way, as other tools make them.
@@ -107,4 +117,12 @@ func mbrPartition(r io.ReaderAt, size int64) (at, n int64, ok bool) {
 		}
 	}
 	return 0, 0, false
+}
+
+// empty is a root without a file.
+type empty struct{}
+
+// Open implements fs.FS.
+func (empty) Open(name string) (fs.File, error) {
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 }

@@ -148,7 +148,14 @@ func (s *source) pick(ctx context.Context, spec Spec) error {
 	if err != nil {
 		return fmt.Errorf("unpack winre.wim: %w", err)
 	}
-	s.cleanup = append(s.cleanup, func() error { return errors.Join(temp.Close(), os.Remove(temp.Name())) })
+	gone := os.Remove(temp.Name()) == nil // so that a build that is killed leaves nothing; Windows keeps it while it is open
+	s.cleanup = append(s.cleanup, func() error {
+		err := temp.Close()
+		if !gone {
+			err = errors.Join(err, os.Remove(temp.Name()))
+		}
+		return err
+	})
 	if _, err := s.wim.ExtractWinRE(ctx, image.Index, temp); err != nil {
 		return fmt.Errorf("unpack winre.wim: %w", err)
 	}

@@ -1,7 +1,7 @@
 package media
 
 import (
-	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -40,11 +40,11 @@ func (s *sums) watch(e content.Entry) content.Entry {
 	}
 	s.paths = append(s.paths, e.Path)
 	open := e.Open
-	e.Open = func() (io.ReadCloser, error) {
+	e.Open = func(ctx context.Context) (io.ReadCloser, error) {
 		if open == nil {
-			open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(nil)), nil }
+			open = content.Bytes(e.Path, nil).Open
 		}
-		r, err := open()
+		r, err := open(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -68,7 +68,7 @@ func (s *sums) entry() content.Entry {
 	for _, p := range s.paths {
 		size += int64(2*sha256.Size + 2 + len(p) + 1)
 	}
-	return content.Entry{Path: aboard.SumsFile, Size: size, Open: func() (io.ReadCloser, error) {
+	return content.Entry{Path: aboard.SumsFile, Size: size, Open: func(context.Context) (io.ReadCloser, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		var b strings.Builder

@@ -46,10 +46,11 @@ type CaseState struct {
 // CasePlus is trouble that a machine has. The last two are PowerShell's alone: the Go interpreter must do as if there were
 // none.
 type CasePlus struct {
-	NeverStops       string `json:"never-stops"`
-	WMIHangs         bool   `json:"wmi-hangs"`
-	SlashIsBackslash bool   `json:"slash-is-backslash"`
-	NoRegistryTools  bool   `json:"registry-tools-disabled"`
+	NeverStops       string   `json:"never-stops"`
+	InUse            []string `json:"in-use"` // files that a program holds open without sharing
+	WMIHangs         bool     `json:"wmi-hangs"`
+	SlashIsBackslash bool     `json:"slash-is-backslash"`
+	NoRegistryTools  bool     `json:"registry-tools-disabled"`
 }
 
 // CaseLink is a link to a folder.

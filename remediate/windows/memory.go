@@ -108,6 +108,8 @@ type Memory struct {
 	Dependents map[string][]string
 	// NeverStops is the name of a service that takes the order to stop and goes on.
 	NeverStops string
+	// InUse are files that a program holds open without sharing: they can be read, and not moved.
+	InUse []string
 	// SystemDrive is the drive that Windows is on; C: when empty.
 	SystemDrive string
 	// OnRestart is called when shutdown.exe was asked to restart the machine.
@@ -294,6 +296,8 @@ func (m *Memory) Move(from, to string) error {
 		return &fs.PathError{Op: "move", Path: from, Err: fs.ErrNotExist}
 	case m.file(to) != nil:
 		return &fs.PathError{Op: "move", Path: to, Err: fs.ErrExist}
+	case slices.ContainsFunc(m.InUse, func(held string) bool { return strings.EqualFold(held, from) }):
+		return &fs.PathError{Op: "move", Path: from, Err: errInUse}
 	}
 	m.setFile(from, nil)
 	m.setFile(to, &memoryFile{to, f.content, f.modified})
@@ -350,6 +354,9 @@ func splitPath(path string) (folder, name string) {
 	}
 	return path[:at], path[at+1:]
 }
+
+// errInUse is what Windows says of a file that another process holds open without sharing.
+var errInUse = errors.New("the process cannot access the file because it is being used by another process")
 
 var errNoScript = errors.New("this machine runs no scripts")
 

@@ -153,6 +153,9 @@ func applyServices(t reporter, m *Memory, s CaseState) {
 	if s.Plus.NeverStops != "" {
 		m.NeverStops = s.Plus.NeverStops
 	}
+	if s.Plus.InUse != nil {
+		m.InUse = s.Plus.InUse
+	}
 	for _, f := range s.Files {
 		if strings.HasPrefix(fold(f.Path), `D:\WINDOWS\`) {
 			m.SystemDrive = "D:"

@@ -14,7 +14,7 @@ trap 'rm -rf "$out"' EXIT
 run() {
   local name=$1; shift
   "$pwsh" -NoLogo -NoProfile -NonInteractive -Command \
-    "& remediate/agent/conformance.ps1 -Case '${cases// /\',\'}' $*; exit \$LASTEXITCODE" >"$out/$name" 2>&1 &
+    "& remediate/agent/conformance.ps1 -Case '${cases// /,}' $*; exit \$LASTEXITCODE" >"$out/$name" 2>&1 &
   running+=("$name:$!")
 }
 bad=0

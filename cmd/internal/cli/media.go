@@ -27,8 +27,11 @@ func newMediaInspect(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "inspect MEDIUM", Short: "Say which machines a medium starts, what it can do and what is on it",
 		Long: `Read an image, a disk or the folder of a mounted stick, made by fleetmend or by others, and say which machines start it
-under Secure Boot, what its Windows PE can do, and which playbooks, drivers and keys are aboard.`,
-		Example: "fleetmend media inspect fleetmend.img\nfleetmend media inspect Win11.iso\nfleetmend media inspect /media/stick -o json",
+under Secure Boot, what its Windows PE can do, and which playbooks, drivers and keys are aboard. The image that starts is read
+whole and compared with its hashes. A WIM (winre.wim, boot.wim) is looked at likewise before a medium is built from it.
+
+The exit code is 1 where there is a problem.`,
+		Example: "fleetmend media inspect fleetmend.img\nfleetmend media inspect Win11.iso\nfleetmend media inspect winre.wim\nfleetmend media inspect /media/stick -o json",
 		Args:    exactly(1, "an image, a disk or a folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			m, err := a.openMedium(cmd.Context(), args[0])
@@ -39,7 +42,11 @@ under Secure Boot, what its Windows PE can do, and which playbooks, drivers and 
 			if err = errors.Join(err, m.Close()); err != nil {
 				return err
 			}
-			return one(a.out, a.streams.Out, in, func(w io.Writer) error { return showInspection(w, in) })
+			err = one(a.out, a.streams.Out, in, func(w io.Writer) error { return showInspection(w, in) })
+			if err == nil && len(in.Problems) > 0 {
+				return coded(exitError, fmt.Errorf("%s: %s", in.Kind, counted(len(in.Problems), "problem", "problems")))
+			}
+			return err
 		},
 	}
 }
@@ -101,6 +108,9 @@ func showInspection(w io.Writer, in *media.Inspection) error {
 
 func showAboard(w io.Writer, in *media.Inspection) {
 	m := in.Medium
+	if in.Kind == "WIM" {
+		return
+	}
 	if m == nil {
 		fmt.Fprintln(w, "\nnot made by fleetmend")
 		return

@@ -20,7 +20,9 @@ function Get-Prelude([string]$Scratch) {
         $prelude += "[Threading.Thread]::CurrentThread.CurrentCulture = `$culture; [Threading.Thread]::CurrentThread.CurrentUICulture = `$culture`n"
     }
     if ($script:onWindows) { $prelude += "`$env:ProgramData = '$(Join-Path $Scratch 'ProgramData')'`n" }
-    else { $prelude += ". '$(Join-Path $PSScriptRoot 'windows.ps1')' -Scratch '$Scratch'`n" }
+    else {
+        $prelude += ". '$(Join-Path $PSScriptRoot 'windows.ps1')' -Scratch '$Scratch' -Constrained:`$$($script:LanguageMode -eq 'Constrained')`n"
+    }
     if ($script:LanguageMode -eq 'Constrained') { $prelude += "`$ExecutionContext.SessionState.LanguageMode = 'ConstrainedLanguage'`n" }
     return $prelude
 }

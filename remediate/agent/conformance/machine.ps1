@@ -2,7 +2,7 @@
 # Beside the folder SCRATCH, which is C:, lie SCRATCH.registry ({key: {name: "TYPE:HEX"}}), .services, .dependents, .scm, .plus, .bcd,
 # .bcd-other, .uptime, .called, .functions (tools that are functions), SCRATCH.D (which is D:).
 $script:stateFields = @('files', 'remove', 'links', 'registry', 'services', 'dependents', 'scm', 'booted', 'bcd', 'bcd-other', 'tools', 'scripts', 'uptime', 'plus')
-$script:plusFields = @('never-stops', 'wmi-hangs', 'slash-is-backslash', 'registry-tools-disabled')
+$script:plusFields = @('never-stops', 'in-use', 'wmi-hangs', 'slash-is-backslash', 'registry-tools-disabled')
 $script:serviceWords = @{
     'stopped' = 'Stopped'; 'running' = 'Running'; 'Paused' = 'Paused'; 'StartPending' = 'StartPending'; 'StopPending' = 'StopPending'
     'ContinuePending' = 'ContinuePending'; 'PausePending' = 'PausePending'
@@ -49,56 +49,13 @@ function Set-Tool([string]$Scratch, [string]$Name, [string]$Text) {
 function Set-ToolFunction([string]$Scratch, [string]$Name, [string]$Text) {
     [IO.File]::WriteAllText("$Scratch.functions/$Name", $Text)
 }
-# bcdedit.exe with a memory. It takes on, off and the like for a yes or no, and shows Yes and No. {default} is the other Windows of the boot
-# menu where the case has one.
-$script:bcdTool = @'
-#!/bin/sh
-echo "bcdedit.exe $*" >> '@SCRATCH@.called'
-all='@SCRATCH@.bcd'
-[ "$2" = '{default}' ] && [ -e '@SCRATCH@.bcd-other' ] && all='@SCRATCH@.bcd-other'
-case "$2" in '{current}'|'{default}') ;; *) echo 'The boot configuration data store could not be opened.'; exit 1 ;; esac
-value=$4
-case "$(printf '%s' "$3" | tr 'A-Z' 'a-z')" in
-  testsigning|nointegritychecks|recoveryenabled|debug|ems|bootlog|bootdebug|safebootalternateshell|quietboot|sos|advancedoptions|optionsedit|disabledynamictick)
-    case "$(printf '%s' "$4" | tr 'A-Z' 'a-z')" in
-      on|yes|true|1) value=Yes ;; off|no|false|0) value=No ;;
-      *) [ "$1" = /set ] && { echo 'The integer data is not valid as specified.'; exit 1; } ;;
-    esac ;;
-esac
-case "$1" in
-  /enum) printf '\nWindows Boot Loader\n-------------------\n'; cat "$all" ;;
-  /set) grep -iv "^$3 " "$all" > "$all.new"; printf '%s %s\n' "$3" "$value" >> "$all.new"; mv "$all.new" "$all" ;;
-  /deletevalue) grep -iq "^$3 " "$all" || { echo 'Element not found.'; exit 1; }; grep -iv "^$3 " "$all" > "$all.new"; mv "$all.new" "$all" ;;
-  *) echo 'The parameter is incorrect.'; exit 1 ;;
-esac
-exit 0
-'@
-# reg.exe as the agent reads types and deletes default values with it; it is how, not what, so its calls are not written down.
-$script:regTool = @'
-if (Test-Plus 'registry-tools-disabled') { 'ERROR: Registry editing has been disabled by your administrator.'; $global:LASTEXITCODE = 1; return }
-$all = Read-StandIn 'registry'
-$values = $null
-$global:LASTEXITCODE = 1
-if (-not $all.TryGetValue([string]$args[1], [ref]$values)) { 'ERROR: The system was unable to find the specified registry key or value.'; return }
-$name = '(default)'
-if ($args[2] -eq '/v') { $name = [string]$args[3] }
-if (-not $values.ContainsKey($name)) { 'ERROR: The system was unable to find the specified registry key or value.'; return }
-$global:LASTEXITCODE = 0
-if ($args[0] -eq 'delete') { [void]$values.Remove($name); Save-StandIn 'registry' $all; return }
-$words = @{ '0' = 'REG_NONE'; '1' = 'REG_SZ'; '2' = 'REG_EXPAND_SZ'; '3' = 'REG_BINARY'; '4' = 'REG_DWORD'; '7' = 'REG_MULTI_SZ'; '11' = 'REG_QWORD' }
-$type, $hex = $values[$name] -split ':'
-$shown = $hex
-if ($type -eq '1' -or $type -eq '2') { $shown = ConvertFrom-TextBytes (ConvertFrom-HexText $hex) }
-''; [string]$args[1]; "    $name    $($words[$type])    $shown"; ''
-'@
-
 # --- written ------------------------------------------------------------------------------------------------------------------------
 function New-Machine([string]$Scratch, $Before) {
     [void][IO.Directory]::CreateDirectory((Join-Path $Scratch 'ProgramData'))
     [void][IO.Directory]::CreateDirectory("$Scratch.functions")
     foreach ($kind in 'registry', 'services', 'dependents', 'scm', 'plus') { [IO.File]::WriteAllText("$Scratch.$kind", '{}') }
     Set-Tool $Scratch 'reg.exe' '#!/bin/sh'
-    Set-ToolFunction $Scratch 'reg.exe' $script:regTool
+    Set-ToolFunction $Scratch 'reg.exe' ([IO.File]::ReadAllText((Join-Path $PSScriptRoot 'tools/reg.exe.ps1')))
     Set-State $Scratch $Before
 }
 function Write-CaseFile([string]$Scratch, $File) {
@@ -119,7 +76,7 @@ function Set-State([string]$Scratch, $State) {
         if ($null -eq (Get-Field $State $kind $null)) { continue }
         $lines = @(@(Get-Properties $State $kind) | Where-Object { $_.Value -ne '' } | ForEach-Object { "$($_.Name) $($_.Value)`n" })
         [IO.File]::WriteAllText("$Scratch.$kind", (-join $lines))
-        Set-Tool $Scratch 'bcdedit.exe' $script:bcdTool
+        Set-Tool $Scratch 'bcdedit.exe' ([IO.File]::ReadAllText((Join-Path $PSScriptRoot 'tools/bcdedit.exe')))
     }
     foreach ($tool in @(Get-Properties $State 'tools')) { New-Tool $Scratch $tool.Name $tool.Value }
     foreach ($script in @(Get-Field $State 'scripts' @())) { Assert-Fields $script 'a script' @('body', 'output', 'exit', 'hangs', 'ends', 'files', 'remove') }

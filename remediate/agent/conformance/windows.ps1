@@ -2,9 +2,9 @@
 # real ones. Functions win over cmdlets of the same name. Loaded into the agent's session before its language mode is set: they keep Full.
 # All state lies in files beside the folder that is C:, so that a killed agent leaves what it did. remediate/agent/conformance/machine.ps1
 # writes and reads the same files.
-param([Parameter(Mandatory)][string]$Scratch)
+param([Parameter(Mandatory)][string]$Scratch, [switch]$Constrained)
 . (Join-Path $PSScriptRoot 'registry.ps1')
-$global:StandIn = @{ Scratch = $Scratch; Plus = (ConvertFrom-Json -InputObject ([IO.File]::ReadAllText("$Scratch.plus"))) }
+$global:StandIn = @{ Scratch = $Scratch; Constrained = [bool]$Constrained; Plus = (ConvertFrom-Json -InputObject ([IO.File]::ReadAllText("$Scratch.plus"))) }
 [void](New-PSDrive -Name C -PSProvider FileSystem -Root $Scratch -Scope Global)
 $env:SystemRoot = "$Scratch/Windows"
 $env:SystemDrive = 'C:'
@@ -59,15 +59,46 @@ function Get-ItemProperty { [CmdletBinding()] param([string]$LiteralPath, [strin
         return
     }
     $names = @($values.Keys)
-    if ($null -ne $Name) { $names = @($names | Where-Object { $Name -contains $_ }) }
+    $Name = @($Name | ForEach-Object { [WildcardPattern]::Unescape($_) })
+    if ($PSBoundParameters.ContainsKey('Name')) { $names = @($names | Where-Object { $Name -contains $_ }) }
     if ($names.Count -eq 0) {
-        if ($null -ne $Name) { Write-Error "Property $Name does not exist at path $LiteralPath." }
+        if ($PSBoundParameters.ContainsKey('Name')) { Write-Error "Property $Name does not exist at path $LiteralPath." }
         return
     }
     $all = New-Object PSObject
     # One value that cannot be read spoils them all, unless it is not asked for.
     foreach ($one in $names) { Add-Member -InputObject $all -MemberType NoteProperty -Name $one -Value (ConvertFrom-Raw $values[$one]) }
     $all
+}
+# A key with the two methods of .NET's that tell a type, which Constrained Language Mode does not let anybody call.
+function Get-Item { [CmdletBinding()] param([string]$LiteralPath, [switch]$Force)
+    if (-not (Test-RegistryPath $LiteralPath)) { return (Microsoft.PowerShell.Management\Get-Item @PSBoundParameters) }
+    $values = Get-StandInKey (Read-StandIn 'registry') $LiteralPath
+    if ($null -eq $values) {
+        Write-Error "Cannot find path '$LiteralPath' because it does not exist."
+        return
+    }
+    $key = New-Object PSObject -Property @{ Name = $LiteralPath.Substring(10); Property = @($values.Keys); Values = $values }
+    Add-Member -InputObject $key -MemberType ScriptMethod -Name GetValueKind -Value { param($Name)
+        $kinds = @{ '0' = 'None'; '1' = 'String'; '2' = 'ExpandString'; '3' = 'Binary'; '4' = 'DWord'; '7' = 'MultiString'; '11' = 'QWord' }
+        $kind = $kinds[(Get-StandInValue $this $Name).Split([char]':')[0]]
+        if ($null -eq $kind) { return 'Unknown' }
+        return $kind
+    }
+    Add-Member -InputObject $key -MemberType ScriptMethod -Name GetValue -Value { param($Name, $Default, $Options)
+        $raw = Get-StandInValue $this $Name
+        if ($raw.StartsWith('2:', [StringComparison]::Ordinal) -and [string]$Options -eq 'DoNotExpandEnvironmentNames') {
+            return (ConvertFrom-TextBytes (ConvertFrom-HexText $raw.Substring(2)))
+        }
+        return (ConvertFrom-Raw $raw)
+    }
+    return $key
+}
+function Get-StandInValue($Key, [string]$Name) {
+    if ($StandIn.Constrained) { throw 'Cannot invoke method. Method invocation is supported only on core types in this language mode.' }
+    if ($Name -eq '') { $Name = '(default)' }
+    if (-not $Key.Values.ContainsKey($Name)) { throw 'The specified registry key does not exist.' }
+    return $Key.Values[$Name]
 }
 function Set-ItemProperty { [CmdletBinding()] param([string]$LiteralPath, [string]$Name, $Value, $Type)
     if (-not (Test-RegistryPath $LiteralPath)) { return (Microsoft.PowerShell.Management\Set-ItemProperty @PSBoundParameters) }
@@ -88,11 +119,54 @@ function Remove-ItemProperty { [CmdletBinding()] param([string]$LiteralPath, [st
     $all = Read-StandIn 'registry'
     $values = Get-StandInKey $all $LiteralPath
     # The default value is not found by its name.
-    if ($null -eq $values -or $Name -eq '(default)' -or -not $values.Remove($Name)) {
+    if ($null -eq $values -or $Name -eq '(default)' -or -not $values.Remove([WildcardPattern]::Unescape($Name))) {
         Write-Error "Property $Name does not exist at path $LiteralPath."
         return
     }
     Save-StandIn 'registry' $all
+}
+
+function New-Item { [CmdletBinding()] param([string]$Path, [string]$Name, [string]$ItemType, $Value, [switch]$Force)
+    if (-not (Test-RegistryPath $Path)) { return (Microsoft.PowerShell.Management\New-Item @PSBoundParameters) }
+    $all = Read-StandIn 'registry'
+    if ($null -ne (Get-StandInKey $all $Path)) {
+        Write-Error 'A key in this path already exists.'
+        return
+    }
+    $all[$Path.Substring(10)] = @{}
+    Save-StandIn 'registry' $all
+}
+# A key goes only when no key is below it; a file that a program holds open can be read, not moved or removed.
+function Remove-Item { [CmdletBinding()] param([string[]]$LiteralPath, [switch]$Force, [switch]$Recurse)
+    if (-not (Test-RegistryPath $LiteralPath[0])) {
+        foreach ($one in $LiteralPath) { Assert-NotInUse $one }
+        return (Microsoft.PowerShell.Management\Remove-Item @PSBoundParameters)
+    }
+    $all = Read-StandIn 'registry'
+    $key = $LiteralPath[0].Substring(10)
+    if (@($all.Keys | Where-Object { $_.StartsWith("$key\", [StringComparison]::OrdinalIgnoreCase) }).Count -gt 0 -and -not $Recurse) {
+        Write-Error "The key $key has keys below it."
+        return
+    }
+    if (-not $all.Remove($key)) {
+        Write-Error "Cannot find path '$($LiteralPath[0])' because it does not exist."
+        return
+    }
+    Save-StandIn 'registry' $all
+}
+function Move-Item { [CmdletBinding()] param([string]$LiteralPath, [string]$Destination, [switch]$Force)
+    Assert-NotInUse $LiteralPath
+    Microsoft.PowerShell.Management\Move-Item @PSBoundParameters
+}
+function Assert-NotInUse([string]$Place) {
+    if (-not (Test-Plus 'in-use') -or $Place -notmatch '^([A-Z]:|/)') { return }
+    $asked = $ExecutionContext.SessionState.Path.GetUnresolvedProviderPathFromPSPath($Place)
+    foreach ($name in @($StandIn.Plus.'in-use')) {
+        $held = "$($StandIn.Scratch)/$($name.Substring(3).Replace('\', '/'))"
+        if ($held.Equals($asked, [StringComparison]::OrdinalIgnoreCase)) {
+            throw 'The process cannot access the file because it is being used by another process.'
+        }
+    }
 }
 
 # --- services -----------------------------------------------------------------------------------------------------------------------
@@ -217,5 +291,5 @@ if ((Test-Plus 'wmi-hangs') -or [IO.File]::Exists("$Scratch.uptime")) {
 # Tools with exit codes that a process of this system cannot have (1190) are functions by their path.
 foreach ($file in [IO.Directory]::GetFiles($Scratch + '.functions')) {
     $tool = [IO.Path]::GetFileName($file)
-    [void](New-Item -Path Function: -Name "global:$Scratch/Windows/System32/$tool" -Value ([scriptblock]::Create([IO.File]::ReadAllText($file))))
+    [void](Microsoft.PowerShell.Management\New-Item -Path Function: -Name "global:$Scratch/Windows/System32/$tool" -Value ([scriptblock]::Create([IO.File]::ReadAllText($file))))
 }

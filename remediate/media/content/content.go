@@ -22,14 +22,15 @@ import (
 type Entry struct {
 	Path    string // with slashes, relative to the root of the medium
 	Dir     bool
-	Size    int64                         // of a file: exactly what Open gives
-	Open    func() (io.ReadCloser, error) // called once for every writing; may be nil for an empty file
-	ModTime time.Time                     // zero: that of the whole image
+	Size    int64     // of a file: exactly what Open gives
+	ModTime time.Time // zero: that of the whole image
+	// Open is called once for every writing, with the context of that writing; it may be nil for an empty file.
+	Open func(context.Context) (io.ReadCloser, error)
 }
 
 // Bytes is a file with content in memory.
 func Bytes(path string, b []byte) Entry {
-	return Entry{Path: path, Size: int64(len(b)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }}
+	return Entry{Path: path, Size: int64(len(b)), Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }}
 }
 
 // File is a file of this machine. Its time is not taken over, so that copies of the same file give the same image.
@@ -41,7 +42,7 @@ func File(path, name string) (Entry, error) {
 	if !st.Mode().IsRegular() {
 		return Entry{}, fmt.Errorf("%q is not a regular file", name)
 	}
-	return Entry{Path: path, Size: st.Size(), Open: func() (io.ReadCloser, error) { return os.Open(name) }}, nil
+	return Entry{Path: path, Size: st.Size(), Open: func(context.Context) (io.ReadCloser, error) { return os.Open(name) }}, nil
 }
 
 // FromFS is a file of a file system, for example one out of a WIM or an ISO.
@@ -53,7 +54,7 @@ func FromFS(path string, fsys fs.FS, name string) (Entry, error) {
 	if !st.Mode().IsRegular() {
 		return Entry{}, fmt.Errorf("%q is not a regular file", name)
 	}
-	return Entry{Path: path, Size: st.Size(), Open: func() (io.ReadCloser, error) { return fsys.Open(name) }}, nil
+	return Entry{Path: path, Size: st.Size(), Open: func(context.Context) (io.ReadCloser, error) { return fsys.Open(name) }}, nil
 }
 
 // Writer writes an image from its beginning to its end and keeps the first error, so that a layout reads as a list.
@@ -102,7 +103,7 @@ func (b *Writer) Content(ctx context.Context, e Entry) {
 }
 
 func (b *Writer) content(ctx context.Context, e Entry) error {
-	r, err := e.Open()
+	r, err := e.Open(ctx)
 	if err != nil {
 		return fmt.Errorf("open content of %q: %w", e.Path, err)
 	}

@@ -63,7 +63,10 @@ func (f *full) Write(p []byte) (int, error) {
 func TestFirstErrorStays(t *testing.T) {
 	w := content.NewWriter(&full{3 << 20})
 	opened := 0
-	e := content.Entry{Path: "x", Size: 1, Open: func() (io.ReadCloser, error) { opened++; return io.NopCloser(strings.NewReader("x")), nil }}
+	e := content.Entry{Path: "x", Size: 1, Open: func(context.Context) (io.ReadCloser, error) {
+		opened++
+		return io.NopCloser(strings.NewReader("x")), nil
+	}}
 	w.Zeros(10 << 20)
 	w.Content(context.Background(), e)
 	if err := w.Close(); err == nil || err.Error() != "disk full" || opened != 0 {
@@ -72,8 +75,8 @@ func TestFirstErrorStays(t *testing.T) {
 	for _, e := range []content.Entry{
 		{Path: "bad.bin", Size: 2, Open: e.Open},
 		{Path: "bad.bin", Size: 0, Open: e.Open},
-		{Path: "bad.bin", Size: 1, Open: func() (io.ReadCloser, error) { return nil, os.ErrPermission }},
-		{Path: "bad.bin", Size: 1, Open: func() (io.ReadCloser, error) { return io.NopCloser(fail{}), nil }},
+		{Path: "bad.bin", Size: 1, Open: func(context.Context) (io.ReadCloser, error) { return nil, os.ErrPermission }},
+		{Path: "bad.bin", Size: 1, Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(fail{}), nil }},
 	} {
 		w := content.NewWriter(io.Discard)
 		w.Content(context.Background(), e)
@@ -86,3 +89,39 @@ func TestFirstErrorStays(t *testing.T) {
 type fail struct{}
 
 func (fail) Read([]byte) (int, error) { return 0, errors.New("read error") }
+
+// TestStream: the writer behind a stream is ended and waited for, also when nobody reads to the end.
+func TestStream(t *testing.T) {
+	ended := false
+	write := func(ctx context.Context, w io.Writer) error {
+		defer func() { ended = true }()
+		for range 3 {
+			if _, err := w.Write([]byte("abc")); err != nil {
+				<-ctx.Done() // tells apart a Close that only ends the pipe
+				return err
+			}
+		}
+		return nil
+	}
+	r := content.Stream(context.Background(), write)
+	got, err := io.ReadAll(r)
+	if err != nil || string(got) != "abcabcabc" || r.Close() != nil || !ended {
+		t.Errorf("%q, %v, ended %v", got, err, ended)
+	}
+	ended = false
+	r = content.Stream(context.Background(), write)
+	if _, err := r.Read(make([]byte, 2)); err != nil || r.Close() != nil || !ended {
+		t.Errorf("given up: %v, ended %v", err, ended)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r = content.Stream(ctx, func(ctx context.Context, _ io.Writer) error { <-ctx.Done(); return ctx.Err() })
+	cancel()
+	if _, err := io.ReadAll(r); !errors.Is(err, context.Canceled) || r.Close() != nil {
+		t.Errorf("cancelled: %v", err)
+	}
+	broken := errors.New("broken")
+	r = content.Stream(context.Background(), func(context.Context, io.Writer) error { return broken })
+	if _, err := io.ReadAll(r); !errors.Is(err, broken) || r.Close() != nil {
+		t.Errorf("a failure: %v", err)
+	}
+}

@@ -3,6 +3,7 @@ package fat_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -69,6 +70,21 @@ func small(t testing.TB, o fat.Options) []byte {
 	return b.Bytes()
 }
 
+// TestHiddenSectors: the volume knows how many sectors of its disk lie before it; boot code and Windows add them to every
+// address (FAT specification 1.03, BPB_HiddSec), and fsck does not look.
+func TestHiddenSectors(t *testing.T) {
+	for _, kind := range []fat.Type{fat.FAT12, fat.FAT16, fat.FAT32} {
+		size := map[fat.Type]int64{fat.FAT12: 200 << 10, fat.FAT16: 20 << 20, fat.FAT32: 40 << 20}[kind]
+		b := small(t, fat.Options{Type: kind, Size: size, Hidden: 0x12345678})
+		if got := binary.LittleEndian.Uint32(b[28:]); got != 0x12345678 {
+			t.Errorf("%v: %#x", kind, got)
+		}
+		if kind == fat.FAT32 && !bytes.Equal(b[:512], b[6*512:7*512]) {
+			t.Error("the copy of the boot sector differs")
+		}
+	}
+}
+
 func TestFSRules(t *testing.T) {
 	b := small(t, fat.Options{Type: fat.FAT12, Size: 200 << 10})
 	v, err := fat.Open(bytes.NewReader(b), int64(len(b)))
@@ -112,7 +128,7 @@ func TestRefusals(t *testing.T) {
 	if !errors.As(err, &large) || large.Path != "install.wim" || len(hint.Of(err)) == 0 {
 		t.Error(err)
 	}
-	open := func() (io.ReadCloser, error) { return nil, errors.New("not opened by a plan") }
+	open := func(context.Context) (io.ReadCloser, error) { return nil, errors.New("not opened by a plan") }
 	if _, err := fat.NewPlan(fat.Options{}, []content.Entry{{Path: "install.wim", Size: fat.MaxFile, Open: open}}); err != nil {
 		t.Error(err)
 	}
@@ -143,7 +159,7 @@ func TestRefusals(t *testing.T) {
 
 // The size that an error asks for is enough, whatever the files and the cluster size that goes with the volume.
 func TestAskedSizeIsEnough(t *testing.T) {
-	open := func() (io.ReadCloser, error) { return nil, errors.New("not opened by a plan") }
+	open := func(context.Context) (io.ReadCloser, error) { return nil, errors.New("not opened by a plan") }
 	for _, tt := range []struct {
 		files int
 		each  int64

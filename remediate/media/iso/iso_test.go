@@ -192,7 +192,7 @@ func TestSameInputSameBytes(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	open := func() (io.ReadCloser, error) { return nil, errors.New("not opened by a plan") }
+	open := func(context.Context) (io.ReadCloser, error) { return nil, errors.New("not opened by a plan") }
 	var large *iso.FileTooLargeError
 	_, err := iso.NewPlan(iso.Options{}, []content.Entry{{Path: "install.wim", Size: 1 << 32, Open: open}})
 	if !errors.As(err, &large) || len(hint.Of(err)) == 0 {

@@ -55,7 +55,7 @@ func TestFromDiscToStick(t *testing.T) {
 		t.Fatal(err)
 	}
 	volume, err := fat.NewPlan(fat.Options{Time: when}, []content.Entry{{Path: "sources/boot.wim", Size: plan.Size(),
-		Open: func() (io.ReadCloser, error) { return plan.Open(ctx), nil }}})
+		Open: func(ctx context.Context) (io.ReadCloser, error) { return content.Stream(ctx, plan.WriteTo), nil }}})
 	if err != nil {
 		t.Fatal(err)
 	}

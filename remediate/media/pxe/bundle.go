@@ -42,6 +42,9 @@ type Bundled struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
+// errEmpty is what an interrupted download leaves: firmware would load it and say nothing of use.
+var errEmpty = hint.Wrap(errors.New("it is empty"), "Download or copy the file again and compare its hash.")
+
 // Bundle makes the folder. It is complete or, after an error, gone again.
 func Bundle(ctx context.Context, o BundleOptions) (b Bundled, err error) {
 	entries, closer, err := collect(o)
@@ -53,6 +56,9 @@ func Bundle(ctx context.Context, o BundleOptions) (b Bundled, err error) {
 		e, err := content.File(filepath.Base(name), name)
 		if err != nil {
 			return b, fmt.Errorf("take %q along: %w", name, err)
+		}
+		if e.Size == 0 {
+			return b, fmt.Errorf("take %q along: %w", name, errEmpty)
 		}
 		entries = append(entries, e)
 	}

@@ -108,9 +108,12 @@ func (f folder) loaders(chosen map[string]string) (map[string]string, error) {
 			names = []string{c}
 		}
 		for _, n := range names {
-			file, _, name, err := f.open(n)
+			file, st, name, err := f.open(n)
 			if err == nil {
 				file.Close()
+				if st.Size() == 0 {
+					return nil, fmt.Errorf("loader %s for %s: %w", name, kind, errEmpty)
+				}
 				found[kind] = name
 				break
 			}

@@ -99,7 +99,7 @@ func TestHTTPSWithCurl(t *testing.T) {
 	pair, ca := certificate(t)
 	wim := make([]byte, 1<<20+3)
 	rand.Read(wim)
-	s, _ := served(t, Config{Dir: fill(t, map[string][]byte{"boot.wim": wim, "wimboot": nil}), TLS: &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12},
+	s, _ := served(t, Config{Dir: fill(t, map[string][]byte{"boot.wim": wim, "wimboot": []byte("wimboot")}), TLS: &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12},
 		Machine: func(context.Context, Client) ([]File, error) { return []File{{"keys.age", []byte("sealed")}}, nil }})
 	if !strings.HasPrefix(s.Base(), "https://127.0.0.1:") {
 		t.Fatal(s.Base())

@@ -90,6 +90,11 @@ func New(ctx context.Context, c Config) (_ *Server, err error) {
 		return nil, hint.Wrap(fmt.Errorf("there is no boot.wim in %q: %w", c.Dir, err), "Make the folder with fleetmend media bundle.")
 	}
 	f.Close()
+	if f, st, name, err := s.folder.open("wimboot"); err == nil {
+		if f.Close(); st.Size() == 0 {
+			return nil, fmt.Errorf("%s: %w", name, errEmpty)
+		}
+	}
 	if err := s.listen(ctx); err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ const (
 	Solid           Kind = "solid"             // ESD: LZMS or packed resources
 	Split           Kind = "split"             // part of a .swm set
 	WriteInProgress Kind = "write-in-progress" // an interrupted write
-	ReadOnly        Kind = "read-only"         // marked read-only; may be read, not changed
+	Pipable         Kind = "pipable"           // wimlib's own layout, which Windows does not read
 	ChunkSize       Kind = "chunk-size"        // not 32 KiB
 	Codec           Kind = "codec"             // an unknown compression
 )
@@ -44,7 +44,7 @@ var remedies = map[Kind]string{
 		"or: dism /Export-Image with /SWMFile",
 	WriteInProgress: "Something was interrupted while it wrote this file, or is still writing it. Take the original again " +
 		"(from the Windows ISO or the ADK), or repair it with: wimlib-imagex optimize FILE",
-	ReadOnly:  "The file carries the read-only mark. Export a copy without it: wimlib-imagex export FILE all copy.wim, or dism /Export-Image",
+	Pipable:   "Windows does not read such a file. Copy it, and bring the copy into the usual layout: wimlib-imagex optimize COPY.wim --not-pipable",
 	ChunkSize: "The Windows boot manager reads only 32 KiB chunks. Export a copy: wimlib-imagex export FILE all copy.wim --compress=LZX --chunk-size=32768",
 	Codec:     "Export a copy with LZX compression: wimlib-imagex export FILE all copy.wim --compress=LZX",
 }

@@ -182,20 +182,21 @@ func (f *File) fileSize(n *node) (int64, error) {
 	return e.size, nil
 }
 
-// Verify reads the whole file and compares it with its integrity table, if it has one, and every resource with its
-// SHA-1. It returns the first error; all of them joined would repeat one damaged sector many times.
+// Verify reads the whole file once and compares it with its integrity table, if it has one, and every resource with its
+// SHA-1. It returns the first error, by the name of the file that is damaged; all of them joined would repeat one damaged
+// sector many times.
 func (f *File) Verify(ctx context.Context) error {
-	if err := f.checkIntegrity(ctx, headerSize); err != nil {
+	all := f.newProof(ctx, f.blobs)
+	steps, err := f.newIntegrity(all, f.header.table.end())
+	if err == nil {
+		src := io.NewSectionReader(f.r, headerSize, f.size-headerSize)
+		_, err = io.CopyBuffer(onlyWriter{steps}, contextReader{ctx, onlyReader{src}}, make([]byte, 1<<20))
+	}
+	if err = all.finish(err); err != nil {
 		return err
 	}
-	for _, e := range f.blobs {
-		s, err := openResource(f.r, e.resource, f.header.codec, fmt.Sprintf("resource %x at %d", e.hash, e.off), &e.hash)
-		if err != nil {
-			return err
-		}
-		if _, err := io.Copy(io.Discard, contextReader{ctx, s}); err != nil {
-			return err
-		}
+	if err := f.checkIntegrity(ctx, f.header.table.end()); err != nil { // the last step, which is not whole
+		return err
 	}
 	for i := range f.metas {
 		m, err := f.tree(i + 1)

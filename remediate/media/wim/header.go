@@ -114,6 +114,9 @@ type header struct {
 func readHeader(r io.ReaderAt, size int64) (*header, error) {
 	h := &header{}
 	n, err := r.ReadAt(h.raw[:], 0)
+	if n >= 8 && string(h.raw[:8]) == "WLPWM\x00\x00\x00" {
+		return nil, unsupported(Pipable, "it is laid out to be piped, as wimlib-imagex does with --pipable")
+	}
 	if n >= 8 && string(h.raw[:8]) != "MSWIM\x00\x00\x00" || n < 8 && size < 8 {
 		return nil, ErrNotWIM
 	}
@@ -140,7 +143,7 @@ func readHeader(r io.ReaderAt, size int64) (*header, error) {
 	default:
 		return nil, unsupported(Codec, "unknown compression (flags %#x)", flags)
 	}
-	if c := le.Uint32(h.raw[20:]); h.codec != codecNone && c != chunkSize {
+	if c := le.Uint32(h.raw[20:]); c != chunkSize && (h.codec != codecNone || c != 0) {
 		return nil, unsupported(ChunkSize, "its chunks are %d bytes, not %d", c, chunkSize)
 	}
 	h.images, h.boot = int(le.Uint32(h.raw[44:])), int(le.Uint32(h.raw[120:]))

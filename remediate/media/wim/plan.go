@@ -34,6 +34,7 @@ type Plan struct {
 	f      *File
 	report Report
 	keep   int64     // bytes of the source copied, header included
+	copied []*blob   // what the copy refers to in them
 	add    []content // stored in this order
 	tail   []byte    // metadata, table of resources, XML
 	sumEnd int64     // the integrity table covers [headerSize, sumEnd)
@@ -66,11 +67,9 @@ type content struct {
 	blob   *blob
 }
 
-// Plan applies the changes, in order, to one image in memory. It reads every new content once. The source is only read.
+// Plan applies the changes, in order, to one image in memory. It reads every new content once. The source is only read, also
+// where it is marked read-only; the copy does not carry that mark.
 func (f *File) Plan(ctx context.Context, o Options, changes []Change) (*Plan, error) {
-	if le.Uint32(f.header.raw[16:])&flagReadOnly != 0 {
-		return nil, unsupported(ReadOnly, "it is marked read-only")
-	}
 	image, err := f.imageFor(o)
 	if err != nil {
 		return nil, err
@@ -152,6 +151,7 @@ func (b *planner) count() counts {
 func (b *planner) layout(o Options, before counts) error {
 	p, f := b.p, b.f
 	p.header = f.header.raw
+	le.PutUint32(p.header[16:], le.Uint32(p.header[16:])&^flagReadOnly)
 	if err := b.rescue(); err != nil {
 		return err
 	}
@@ -197,6 +197,7 @@ func (b *planner) place() (meta *blob) {
 		}
 		if e.off >= 0 {
 			p.keep, live = max(p.keep, e.end()), live+e.stored
+			p.copied = append(p.copied, e)
 		}
 	}
 	p.report.Abandoned = p.keep - headerSize - live
@@ -279,6 +280,7 @@ func (b *planner) finishHeader(o Options, meta, table, xml resource) {
 	guid := sum.Sum(nil)[:16]
 	guid[7], guid[8] = guid[7]&0x0f|0x80, guid[8]&0x3f|0x80 // version 8, little-endian
 	copy(p.header[24:40], guid)
+	clear(p.header[124:148])
 	if f.header.integrity.stored > 0 {
 		n := integritySize(p.sumEnd)
 		resource{stored: n, flags: resMetadata, off: p.report.NewSize, size: n}.put(p.header[124:])

@@ -40,24 +40,32 @@ type stream struct {
 
 // OpenResource returns a reader over a checked resource; want is nil where the format has no hash.
 func openResource(r io.ReaderAt, res resource, c codec, what string, want *[sha1.Size]byte) (*stream, error) {
-	s := &stream{what: what, left: res.size}
+	s, table, err := newStream(res, c, what, want)
+	if err != nil {
+		return nil, err
+	}
+	s.table = bufio.NewReader(io.NewSectionReader(r, res.off, table))
+	s.data = bufio.NewReaderSize(io.NewSectionReader(r, res.off+table, res.stored-table), 64<<10)
+	return s, nil
+}
+
+// newStream is a stream that lacks its readers, and the length of its table of chunks.
+func newStream(res resource, c codec, what string, want *[sha1.Size]byte) (s *stream, table int64, err error) {
+	s = &stream{what: what, left: res.size}
 	if want != nil {
 		s.sum, s.want = sha1.New(), *want
 	}
 	if res.flags&resCompressed == 0 {
-		s.data = bufio.NewReaderSize(io.NewSectionReader(r, res.off, res.stored), 64<<10)
-		return s, nil
+		return s, 0, nil
 	}
 	if c == codecNone {
-		return nil, corrupt(what, "compressed data in a WIM without compression")
+		return nil, 0, corrupt(what, "compressed data in a WIM without compression")
 	}
 	s.codec, s.entry = c, res.entry()
-	table := max(res.chunks()-1, 0) * s.entry
+	table = max(res.chunks()-1, 0) * s.entry
 	s.body = res.stored - table
-	s.table = bufio.NewReader(io.NewSectionReader(r, res.off, table))
-	s.data = bufio.NewReaderSize(io.NewSectionReader(r, res.off+table, s.body), 64<<10)
 	s.buf, s.in = make([]byte, chunkSize), make([]byte, chunkSize)
-	return s, nil
+	return s, table, nil
 }
 
 func (s *stream) Read(p []byte) (int, error) {

@@ -109,7 +109,8 @@ func TestRefusals(t *testing.T) {
 		{"lzms", put(16, 0x80002), wim.Solid, "Export"},
 		{"split", put(40, 1|2<<16), wim.Split, "Join"},
 		{"writing", put(16, 0x40), wim.WriteInProgress, "original"},
-		{"read-only", put(16, 0x4), wim.ReadOnly, "copy"},
+		{"pipable", func(b []byte) []byte { copy(b, "WLPWM"); return b }, wim.Pipable, "--not-pipable"},
+		{"chunks of what is not compressed", put(20, 0x1300), wim.ChunkSize, "32768"},
 		{"chunks", func(b []byte) []byte { put(16, 0x40002)(b); return put(20, 65536)(b) }, wim.ChunkSize, "32768"},
 		{"codec", put(16, 0x200002), wim.Codec, "LZX"},
 	}
@@ -125,6 +126,16 @@ func TestRefusals(t *testing.T) {
 	}
 	if _, err := wim.Open(strings.NewReader("MZ this is no WIM at all"), 24); !errors.Is(err, wim.ErrNotWIM) {
 		t.Error(err)
+	}
+}
+
+// TestReadOnlyMark: the mark protects the source, which is only read; the copy is for somebody else.
+func TestReadOnlyMark(t *testing.T) {
+	w := small(t)
+	w[16] |= 4
+	copied := inject(t, w, wim.Options{}, wim.Mkdir("x"))
+	if f, err := wim.Open(bytes.NewReader(copied), int64(len(copied))); err != nil || f.Verify(context.Background()) != nil || copied[16]&4 != 0 || w[16]&4 == 0 {
+		t.Errorf("%v, flags %#x", err, copied[16])
 	}
 }
 
@@ -238,34 +249,6 @@ func TestWrongReferenceCountsLoseNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := f.Verify(context.Background()); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestPlanStreams(t *testing.T) {
-	w := small(t)
-	f, err := wim.Open(bytes.NewReader(w), int64(len(w)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := f.Plan(context.Background(), wim.Options{}, []wim.Change{wim.PutBytes("x", make([]byte, 1<<20))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b bytes.Buffer
-	if err := p.WriteTo(context.Background(), &b); err != nil {
-		t.Fatal(err)
-	}
-	r := p.Open(context.Background())
-	got, err := io.ReadAll(r)
-	if err != nil || !bytes.Equal(got, b.Bytes()) || r.Close() != nil {
-		t.Errorf("%d of %d bytes, %v", len(got), b.Len(), err)
-	}
-	r = p.Open(context.Background()) // given up in the middle: Close returns, nothing is left running
-	if _, err := io.ReadFull(r, make([]byte, 300)); err != nil {
-		t.Error(err)
-	}
-	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
 }

@@ -12,39 +12,14 @@ import (
 	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
-// WriteTo writes the whole copy in order, [Plan.Size] bytes, in one pass. If it fails, what was written is no WIM worth
-// keeping. To write a file whose header comes last, use [InjectFile].
+// WriteTo writes the whole copy in order, [Plan.Size] bytes, in one pass, and compares every resource that it copies with its
+// SHA-1: a [*CorruptError] names the file inside that is damaged. If it fails, what was written is no WIM worth keeping. To
+// write a file whose header comes last, use [InjectFile].
 func (p *Plan) WriteTo(ctx context.Context, w io.Writer) error {
 	if _, err := w.Write(p.header[:]); err != nil {
 		return fmt.Errorf("write WIM header: %w", err)
 	}
 	return p.writeBody(ctx, w)
-}
-
-// Open returns a reader over the whole copy, so that it can go straight into an image: the content of an OpPut, of a
-// FAT volume or of an ISO. Close it also when it was not read to its end; it waits for the writing goroutine.
-func (p *Plan) Open(ctx context.Context) io.ReadCloser {
-	ctx, cancel := context.WithCancel(ctx)
-	r, w := io.Pipe()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		w.CloseWithError(p.WriteTo(ctx, w))
-	}()
-	return &planReader{r, cancel, done}
-}
-
-type planReader struct {
-	*io.PipeReader
-	cancel context.CancelFunc
-	done   chan struct{}
-}
-
-func (r *planReader) Close() error {
-	r.cancel()
-	err := r.PipeReader.Close()
-	<-r.done
-	return err
 }
 
 // WriteBody writes everything behind the header.
@@ -59,10 +34,10 @@ func (p *Plan) writeBody(ctx context.Context, w io.Writer) error {
 	}
 	buf := make([]byte, 1<<20)
 	src := io.NewSectionReader(p.f.r, headerSize, p.keep-headerSize)
-	if n, err := io.CopyBuffer(onlyWriter{body}, contextReader{ctx, onlyReader{src}}, buf); err != nil {
+	copied := p.f.newProof(ctx, p.copied)
+	_, err = io.CopyBuffer(io.MultiWriter(body, copied), contextReader{ctx, onlyReader{src}}, buf)
+	if err = copied.finish(err); err != nil {
 		return fmt.Errorf("copy WIM: %w", err)
-	} else if n != src.Size() {
-		return truncated("the copied part", headerSize, p.keep, headerSize+n)
 	}
 	if err := p.f.checkIntegrity(ctx, p.keep); err != nil {
 		return err
