@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -332,9 +333,13 @@ func (a *app) secretFrom(file, advice string) (secret.String, error) {
 
 // anyFormat lets the commands of this package, which do not say yet which formats they have, take every -o.
 func anyFormat(cmd *cobra.Command) {
+	if moved := []string{"apply", "completion", "exit-codes", "version", "playbook", "plan", "run", "runs"}; cmd.Parent() != nil && cmd.Parent().Parent() == nil && slices.Contains(moved, cmd.Name()) {
+		return
+	}
 	if cmd.Annotations["formats"] == "" {
 		command.Formats(cmd, terminal.Formats...)
 	}
+	cmd.Annotations["legacy"] = "yes"
 	for _, child := range cmd.Commands() {
 		anyFormat(child)
 	}

@@ -115,5 +115,6 @@ Start with the simulated fleet, no Windows needed:
 }
 
 func newExitCodes() *cobra.Command {
-	return &cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: command.ExitCodes}
+	return &cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: command.ExitCodes, Args: command.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 }

@@ -29,6 +29,9 @@ fleetmend plan disable-service --set service=BadAgent --waves 1,10,100% --max-fa
 fleetmend apply london.plan`,
 		Args: command.Between(0, 1, "one playbook"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if p.request.TTL <= 0 {
+				return command.Usage(fmt.Errorf("--ttl %s: such a plan could never be applied", p.request.TTL), "give a time such as 24h")
+			}
 			_, frozen, err := c.freeze(cmd, p.asked(cmd, args))
 			if err != nil {
 				return err

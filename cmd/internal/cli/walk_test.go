@@ -1,0 +1,217 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v4"
+
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	"github.com/fleetmend/fleetmend/internal/simfleet"
+)
+
+// typical is one right command line for each command, on the fleet of walked: what has to stand behind the words of the command.
+// Commands that are not here fail the test, so that a new one is walked as well. Those of acts change something or take long, and
+// are not carried out for each format.
+var typical = map[string][]string{
+	"apply": {"walk.plan", "--yes"}, "completion": {"bash"}, "exit-codes": {}, "version": {},
+	"playbook list": {}, "playbook show": {"disable-service"}, "playbook new": {"new.yaml"}, "playbook lint": {"disable-service"}, "playbook test": {"disable-service", "--case", "case.json", "--set", "service=x"},
+	"plan": {"crowdstrike-channel-file-291"}, "run": {"crowdstrike-channel-file-291", "--dry-run"},
+	"runs list": {}, "runs show": {"last"}, "runs watch": {"last"}, "runs resume": {"last"}, "runs retry": {"last", "--yes"}, "runs undo": {"last", "--yes"},
+	"runs report": {"last"}, "runs pause": {"last"}, "runs approve": {"last"}, "runs cancel": {"last"},
+}
+
+var acts = map[string]bool{
+	"apply": true, "playbook new": true, "playbook test": true, "run": true, "runs watch": true, "runs resume": true, "runs retry": true, "runs undo": true,
+	"runs pause": true, "runs approve": true, "runs cancel": true, "completion": true, "exit-codes": true,
+}
+
+// walked makes the fleet that the typical command lines work on, and returns what runs one.
+func walked(t *testing.T) func(args ...string) (code int, out, errs string) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	fleet, err := simfleet.New(simfleet.Options{Machines: 6, Seed: 3, Mix: &simfleet.Mix{Affected: .5}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := fleet.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(fleet.Close)
+	if err := fleet.Write("."); err != nil {
+		t.Fatal(err)
+	}
+	do := func(args ...string) (int, string, string) {
+		var out, errs bytes.Buffer
+		code := execute(t.Context(), terminal.Streams{In: strings.NewReader(""), Out: &out, Err: &errs, Width: 100}, args)
+		return code, out.String(), errs.String()
+	}
+	for _, line := range []string{"inventory import machines.csv", "run crowdstrike-channel-file-291 --yes --waves 100%", "plan disable-service --set service=x --out walk.plan"} {
+		if code, out, errs := do(strings.Fields(line)...); code != 0 {
+			t.Fatalf("%s: exit code %d\n%s%s", line, code, out, errs)
+		}
+	}
+	return do
+}
+
+// leaves calls each for every command that does something, with its words.
+func leaves(t *testing.T, each func(t *testing.T, cmd *cobra.Command, words []string)) {
+	t.Helper()
+	a := newApp(terminal.Streams{})
+	defer a.close()
+	var walk func(cmd *cobra.Command, words []string)
+	walk = func(cmd *cobra.Command, words []string) {
+		for _, child := range cmd.Commands() {
+			if !child.Hidden && child.Name() != "help" {
+				walk(child, append(slices.Clone(words), child.Name()))
+			}
+		}
+		if len(words) > 0 && !cmd.HasSubCommands() && cmd.Annotations["legacy"] == "" {
+			t.Run(strings.Join(words, " "), func(t *testing.T) { each(t, cmd, words) })
+		}
+	}
+	walk(New(a), nil)
+}
+
+// TestNoFormatIsIgnored walks every command with every -o: the output is of that form, or the exit code is 2 and says which
+// forms there are.
+func TestNoFormatIsIgnored(t *testing.T) {
+	do := walked(t)
+	leaves(t, func(t *testing.T, cmd *cobra.Command, words []string) {
+		args, ok := typical[strings.Join(words, " ")]
+		if !ok {
+			t.Fatal("add a typical command line of it to this test")
+		}
+		line := append(slices.Clone(words), args...)
+		has := strings.Fields(cmd.Annotations["formats"])
+		for _, format := range terminal.Formats {
+			if format == terminal.Table && len(has) == 0 {
+				continue
+			}
+			if !slices.Contains(has, format) {
+				if code, _, errs := do(append(line, "-o", format)...); code != command.ExitUsage || !strings.Contains(errs, "has no -o "+format) {
+					t.Errorf("-o %s: exit code %d\n%s", format, code, errs)
+				}
+				continue
+			}
+			if acts[strings.Join(words, " ")] {
+				continue
+			}
+			code, out, errs := do(append(line, "-o", format)...)
+			if code == command.ExitUsage || code == command.ExitError {
+				t.Errorf("-o %s: exit code %d\n%s", format, code, errs)
+			}
+			if err := isOf(format, out); err != "" {
+				t.Errorf("-o %s: %s\n%s", format, err, out)
+			}
+		}
+		if code, _, errs := do(append(line, "-o", "tabel")...); code != command.ExitUsage || len(has) > 0 && !strings.Contains(errs, "did you mean -o table?") {
+			t.Errorf("-o tabel: exit code %d\n%s", code, errs)
+		}
+	})
+}
+
+// isOf says what keeps text from being of a format.
+func isOf(format, text string) string {
+	switch format {
+	case terminal.JSON:
+		if !json.Valid([]byte(text)) {
+			return "no JSON"
+		}
+	case terminal.YAML:
+		var value any
+		if err := yaml.Unmarshal([]byte(text), &value); err != nil {
+			return "no YAML: " + err.Error()
+		}
+		if _, is := value.(string); is || value == nil {
+			return "text, not YAML"
+		}
+		if json.Valid([]byte(text)) && strings.HasPrefix(text, "{") {
+			return "JSON, not YAML"
+		}
+	case terminal.CSV:
+		rows, err := csv.NewReader(strings.NewReader(strings.TrimPrefix(text, "\ufeff"))).ReadAll()
+		if err != nil || len(rows) == 0 || len(rows[0]) < 2 {
+			return "no CSV"
+		}
+	case terminal.Name:
+		for line := range strings.Lines(text) {
+			if strings.Contains(strings.TrimSpace(line), "  ") {
+				return "more than a name in a line"
+			}
+		}
+	}
+	return ""
+}
+
+var zeroMeans = regexp.MustCompile(`\(0: |\b0 |from 0`)
+
+// TestCountsThatCannotBe walks every flag that is a count: -1 is refused with exit code 2, and so is 0 where the help does not say
+// what it means.
+func TestCountsThatCannotBe(t *testing.T) {
+	do := walked(t)
+	leaves(t, func(t *testing.T, cmd *cobra.Command, words []string) {
+		line := append(slices.Clone(words), typical[strings.Join(words, " ")]...)
+		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+			if !slices.Contains([]string{"int", "duration", "uint", "int64"}, f.Value.Type()) || cmd.InheritedFlags().Lookup(f.Name) != nil {
+				return
+			}
+			unit := map[string]string{"duration": "s"}[f.Value.Type()]
+			wrong := []string{"-1" + unit}
+			if !zeroMeans.MatchString(f.Usage) {
+				wrong = append(wrong, "0"+unit)
+			}
+			for _, value := range wrong {
+				if code, _, errs := do(append(line, "--"+f.Name+"="+value)...); code != command.ExitUsage {
+					t.Errorf("--%s %s: exit code %d, want 2; its help: %s\n%s", f.Name, value, code, f.Usage, errs)
+				}
+			}
+		})
+	})
+}
+
+// TestWrongUseNamesTheNearest walks every command with a mistyped flag, and every noun with a mistyped verb.
+func TestWrongUseNamesTheNearest(t *testing.T) {
+	leaves(t, func(t *testing.T, _ *cobra.Command, words []string) {
+		var out, errs bytes.Buffer
+		code := execute(t.Context(), terminal.Streams{In: strings.NewReader(""), Out: &out, Err: &errs, Width: 100}, append(slices.Clone(words), "--outptu", "json"))
+		if code != command.ExitUsage || !strings.Contains(errs.String(), "did you mean --output?") {
+			t.Errorf("--outptu: exit code %d\n%s", code, errs.String())
+		}
+		if len(words) < 2 {
+			return
+		}
+		errs.Reset()
+		mistyped := append(slices.Clone(words[:len(words)-1]), words[len(words)-1]+"x")
+		code = execute(t.Context(), terminal.Streams{In: strings.NewReader(""), Out: &out, Err: &errs, Width: 100}, mistyped)
+		if code != command.ExitUsage || !strings.Contains(errs.String(), "did you mean fleetmend ") {
+			t.Errorf("%q: exit code %d\n%s", mistyped, code, errs.String())
+		}
+	})
+}
+
+// TestTimeoutEndsEveryCommand walks every command with a time in which nothing can be done. Those that need no file may be quicker.
+func TestTimeoutEndsEveryCommand(t *testing.T) {
+	do := walked(t)
+	quick := []string{"version", "exit-codes", "completion", "playbook list", "playbook show", "playbook new", "playbook lint", "playbook test"}
+	leaves(t, func(t *testing.T, _ *cobra.Command, words []string) {
+		_ = os.Remove("new.yaml")
+		began := time.Now()
+		code, _, errs := do(append(append(slices.Clone(words), typical[strings.Join(words, " ")]...), "--timeout", "1ms")...)
+		if code != command.ExitTimeout && time.Since(began) > 5*time.Millisecond && !slices.Contains(quick, strings.Join(words, " ")) {
+			t.Errorf("exit code %d\n%s", code, errs)
+		}
+	})
+}
