@@ -53,6 +53,44 @@ func (v *Vault) Fetch(ctx context.Context, src Source, reason string, refs ...Ke
 	return report, nil
 }
 
+// fetchPage is how many references are held in memory while all passwords of a source are read.
+const fetchPage = 1024
+
+// FetchMissing is [Vault.Fetch] for every key of a source whose password is not in the vault.
+func (v *Vault) FetchMissing(ctx context.Context, src Source, reason string) (FetchReport, error) {
+	var report FetchReport
+	for after := int64(0); ; {
+		refs, last, err := v.unsealed(ctx, src.Name(), after)
+		if err != nil || len(refs) == 0 {
+			return report, err
+		}
+		page, err := v.Fetch(ctx, src, reason, refs...)
+		report.Sealed, report.Denied, report.Missing, report.Invalid = report.Sealed+page.Sealed, report.Denied+page.Denied, report.Missing+page.Missing, report.Invalid+page.Invalid
+		report.Failed = append(report.Failed, page.Failed...)
+		if err != nil {
+			return report, err
+		}
+		after = last
+	}
+}
+
+// unsealed reads a page of references behind the row after.
+func (v *Vault) unsealed(ctx context.Context, source string, after int64) (refs []KeyRef, last int64, err error) {
+	rows, err := v.db.QueryContext(ctx, "SELECT id, "+refColumns+" FROM refs WHERE source = ? AND state != ? AND id > ? ORDER BY id LIMIT ?", source, StateSealed, after, fetchPage)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read keys of %s: %w", source, err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var ref KeyRef
+		if err := scanRef(rows, &ref, &last); err != nil {
+			return nil, 0, fmt.Errorf("read keys of %s: %w", source, err)
+		}
+		refs = append(refs, ref)
+	}
+	return refs, last, rows.Err()
+}
+
 const (
 	firstGroup   = 4
 	largestGroup = 512

@@ -23,7 +23,7 @@ type AmbiguousError struct {
 func (e *AmbiguousError) Error() string {
 	places := make([]string, len(e.Refs))
 	for i, r := range e.Refs {
-		places[i] = fmt.Sprintf("%s of %s", r.Machine.Label(), r.Source)
+		places[i] = fmt.Sprintf("(%d) %s in %s", i+1, r.Machine.Label(), r.Source)
 	}
 	return fmt.Sprintf("key %s has different passwords: %s", e.ID, strings.Join(places, ", "))
 }
@@ -36,14 +36,27 @@ func (v *Vault) Reveal(ctx context.Context, id KeyID, reason string) (RecoveryKe
 	if err != nil {
 		return RecoveryKey{}, fmt.Errorf("reveal key %s: %w", id, err)
 	}
+	return v.RevealAgreed(ctx, reason, refs...)
+}
+
+// RevealAgreed is [Vault.RevealAll] for references of one key ID: it gives the first where all hold one password, and an
+// [*AmbiguousError] and none where they do not, which the audit says as well.
+func (v *Vault) RevealAgreed(ctx context.Context, reason string, refs ...KeyRef) (RecoveryKey, error) {
 	keys, err := v.RevealAll(ctx, audit.Reveal, reason, refs...)
 	if err != nil {
 		return RecoveryKey{}, err
 	}
 	for _, k := range keys[1:] {
-		if !k.Password.Equal(keys[0].Password) {
-			return RecoveryKey{}, hint.Wrap(fmt.Errorf("reveal: %w", &AmbiguousError{ID: id, Refs: refs}), "name the source with --source; one of them is wrong")
+		if k.Password.Equal(keys[0].Password) {
+			continue
 		}
+		entries := make([]audit.Entry, len(refs))
+		for i, ref := range refs {
+			entries[i] = entry(audit.Refused, ref, reason)
+			entries[i].Detail = "not shown: there are different passwords for this key ID"
+		}
+		ambiguous := hint.Wrap(fmt.Errorf("reveal: %w", &AmbiguousError{ID: k.ID, Refs: refs}), "one of them is wrong: show each with --which 1, --which 2, and try both")
+		return RecoveryKey{}, errors.Join(ambiguous, v.record(ctx, entries...))
 	}
 	return keys[0], nil
 }
@@ -131,10 +144,15 @@ func (v *Vault) password(ctx context.Context, key []byte, ref KeyRef) (Password,
 // comes of it, a second entry says why. An unlocked vault keeps the password. Whether the vault is unlocked does not
 // matter otherwise.
 func (v *Vault) RevealFrom(ctx context.Context, src Source, ref KeyRef, reason string) (RecoveryKey, error) {
+	return v.ReadFrom(ctx, audit.Reveal, src, ref, reason)
+}
+
+// ReadFrom is [Vault.RevealFrom] for another action, such as [audit.Sheet].
+func (v *Vault) ReadFrom(ctx context.Context, action audit.Action, src Source, ref KeyRef, reason string) (RecoveryKey, error) {
 	if strings.TrimSpace(reason) == "" {
 		return RecoveryKey{}, noReason()
 	}
-	if err := v.record(ctx, entry(audit.Reveal, ref, reason)); err != nil {
+	if err := v.record(ctx, entry(action, ref, reason)); err != nil {
 		return RecoveryKey{}, fmt.Errorf("reveal key %s: %w", ref.ID, err)
 	}
 	p, err := v.fetch(ctx, src, ref)

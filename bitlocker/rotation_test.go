@@ -16,11 +16,17 @@ import (
 func TestRotationIsMarkedAndStays(t *testing.T) {
 	d, src := unlocked(t, 4)
 	at := time.Unix(1_800_000_000, 0).UTC()
-	if n, err := d.MarkRotated(t.Context(), "SOMEBODY.fleet.test", at, id(1)); err != nil || n != 0 {
+	if n, err := d.Fold(t.Context(), "run-1", 7, bitlocker.Rotated{Machine: "SOMEBODY.fleet.test", At: at, Keys: []bitlocker.KeyID{id(1)}}); err != nil || n != 0 {
 		t.Fatalf("%d, %v", n, err)
 	}
-	if n, err := d.MarkRotated(t.Context(), ref(1).Machine.FQDN, at, id(1), "11111111-2222-3333-4444-555555555555"); err != nil || n != 1 {
+	if n, err := d.Fold(t.Context(), "run-1", 9, bitlocker.Rotated{Machine: ref(1).Machine.FQDN, At: at, Keys: []bitlocker.KeyID{id(1), "11111111-2222-3333-4444-555555555555"}}); err != nil || n != 1 {
 		t.Fatalf("%d, %v", n, err)
+	}
+	if _, err := d.Fold(t.Context(), "run-1", 8); err != nil { // who comes late does not take it back
+		t.Fatal(err)
+	}
+	if read, err := d.Folded(t.Context()); err != nil || len(read) != 1 || read["run-1"] != 9 {
+		t.Fatalf("%v, %v", read, err)
 	}
 	asked := ref(2)
 	asked.Source = src.Name()

@@ -117,3 +117,20 @@ func TestARefusalLeavesWhatIsSealed(t *testing.T) {
 		}
 	}
 }
+
+// All passwords of a source are read, page by page, once; the next time only those that are not held.
+func TestFetchMissing(t *testing.T) {
+	const n = 2500 // three pages
+	d, src := unlocked(t, n)
+	src.denied[id(1500)] = true
+	if r, err := d.FetchMissing(t.Context(), src, "drill"); err != nil || r.Sealed != n-1 || r.Denied != 1 || len(r.Failed) != 1 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	delete(src.denied, id(1500))
+	if r, err := d.FetchMissing(t.Context(), src, "drill"); err != nil || r.Sealed != 1 || len(r.Failed) != 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if s, err := d.Status(t.Context()); err != nil || s.Passwords != n {
+		t.Errorf("%+v, %v", s, err)
+	}
+}

@@ -158,8 +158,9 @@ func (l *Log) Append(ctx context.Context, entries ...Entry) ([]Entry, error) {
 	return l.add(ctx, entries, false)
 }
 
-// AppendNew is [Log.Append] for what is told again after a crash: an entry whose run, action, machine and key ID stand in
-// the log already is left out. It returns those that were written. Every entry must name a run.
+// AppendNew is [Log.Append] for what is told again after a crash: an entry whose run, action, machine, key ID and detail
+// stand in the log already is left out. It returns those that were written. Every entry must name a run. Versions before
+// wrote the run into the reason alone ("run ID"); those entries count as well.
 func (l *Log) AppendNew(ctx context.Context, entries ...Entry) ([]Entry, error) {
 	for _, e := range entries {
 		if e.Run == "" {

@@ -106,7 +106,7 @@ func (l *Log) succeed(ctx context.Context, broken *BrokenError) error {
 // identity is what makes an entry of a run the same one when it is told again.
 func (e Entry) identity() Entry {
 	e.clean()
-	return Entry{Run: e.Run, Action: e.Action, Machine: e.Machine, KeyID: e.KeyID}
+	return Entry{Run: e.Run, Action: e.Action, Machine: e.Machine, KeyID: e.KeyID, Detail: e.Detail}
 }
 
 // writtenOf adds the entries of a run that the log has, once for a run.
@@ -115,14 +115,14 @@ func (l *Log) writtenOf(ctx context.Context, tx *sql.Tx, run string, written map
 		return nil
 	}
 	written[Entry{Run: run}] = true
-	rows, err := tx.QueryContext(ctx, "SELECT run, action, machine, key_id FROM entries WHERE run = ? AND run != ''", run)
+	rows, err := tx.QueryContext(ctx, "SELECT action, machine, key_id, detail FROM entries WHERE run = ?1 OR run = '' AND reason = 'run ' || ?1", run)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
-		var e Entry
-		if err := rows.Scan(&e.Run, &e.Action, &e.Machine, &e.KeyID); err != nil {
+		e := Entry{Run: run}
+		if err := rows.Scan(&e.Action, &e.Machine, &e.KeyID, &e.Detail); err != nil {
 			return err
 		}
 		written[e] = true

@@ -152,17 +152,27 @@ func TestAppendNew(t *testing.T) {
 	if got, err := l.AppendNew(t.Context(), one, one); err != nil || len(got) != 1 {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	one.Detail = "told again"
+	other := one
+	other.Detail = "failed: at the second try"
+	before := audit.Entry{Action: audit.Rotate, Run: "20240101-0", Machine: "PC-9", KeyID: "A", Detail: "fixed: replaced by B"}
+	old := before
+	old.Run, old.Reason = "", "run 20240101-0"
+	if _, err := l.Append(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := l.AppendNew(t.Context(), one, before, other); err != nil || len(got) != 1 || got[0].Detail != other.Detail {
+		t.Fatalf("%+v, %v", got, err)
+	}
 	if got, err := l.AppendNew(t.Context(), one, two, elsewhere); err != nil || len(got) != 2 || got[0].KeyID != "C" || got[1].Run != "20261129-2" {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	if got, err := l.List(t.Context(), audit.Filter{Run: "20261129-1"}); err != nil || len(got) != 2 || got[0].Detail != "replaced by B" {
+	if got, err := l.List(t.Context(), audit.Filter{Run: "20261129-1"}); err != nil || len(got) != 3 || got[0].Detail != "replaced by B" {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if _, err := l.AppendNew(t.Context(), audit.Entry{Action: audit.Rotate}); err == nil {
 		t.Error("an entry without a run was taken")
 	}
-	if head, err := l.Verify(t.Context()); err != nil || head.Seq != 3 {
+	if head, err := l.Verify(t.Context()); err != nil || head.Seq != 5 {
 		t.Errorf("%v, %v", head, err)
 	}
 }
