@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/inventory"
@@ -18,7 +19,7 @@ import (
 )
 
 func newInventoryImport(a *app) *cobra.Command {
-	var f tableFlags
+	var f command.TableFlags
 	var source string
 	cmd := &cobra.Command{
 		Use:   "import FILE",
@@ -35,7 +36,7 @@ Importing a file again changes nothing that has not changed in it.`,
 			return a.importMachines(cmd, args[0], source, f)
 		},
 	}
-	f.flags(cmd, "column=field, where the header is not understood; column=- leaves one out")
+	f.Add(cmd, "column=field, where the header is not understood; column=- leaves one out")
 	cmd.Flags().StringVar(&source, "source", "", "name of the source (default: csv: and the file's name)")
 	exits(cmd, exitSomeFailed)
 	return cmd
@@ -55,8 +56,8 @@ type importSummary struct {
 	Conflicts []string       `json:"conflicts"`
 }
 
-func (a *app) importMachines(cmd *cobra.Command, file, source string, f tableFlags) error {
-	delimiter, order, err := f.parse()
+func (a *app) importMachines(cmd *cobra.Command, file, source string, f command.TableFlags) error {
+	delimiter, order, err := f.Parse()
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,7 @@ func (a *app) importMachines(cmd *cobra.Command, file, source string, f tableFla
 	if source == "" {
 		source = "csv:" + filepath.Base(file)
 	}
-	records, summary, err := readMachines(file, data, csv.Options{Source: source, Map: f.mapping, Encoding: f.encoding, Delimiter: delimiter, DateOrder: order})
+	records, summary, err := readMachines(file, data, csv.Options{Source: source, Map: f.Map, Encoding: f.Encoding, Delimiter: delimiter, DateOrder: order})
 	if err != nil {
 		return err
 	}

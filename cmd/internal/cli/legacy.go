@@ -12,6 +12,7 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/audit"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/keyscmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/runscmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/connect"
@@ -79,14 +80,11 @@ var (
 	oneLine       = terminal.OneLine
 	writeJSON     = terminal.WriteJSON
 	writeYAML     = terminal.WriteYAML
+	writeLines    = terminal.Lines
 	writeJSONLine = terminal.WriteJSONLine
 	runCode       = runscmd.Code
-	names         = runscmd.Names
 	gateText      = runscmd.GateText
 	trusted       = connect.Trusted
-
-	readIdentities = coredesk.Identities
-	sourceKinds    = connect.KeyKinds()
 )
 
 // column is terminal.Column, written without its names.
@@ -197,22 +195,6 @@ func (a *app) openDesk(ctx context.Context) (*desk, error) {
 	return &desk{vault, log}, err
 }
 
-func (a *app) openAudit(ctx context.Context) (*audit.Log, error) {
-	d, err := a.Desk()
-	if err != nil {
-		return nil, err
-	}
-	return d.Audit(ctx)
-}
-
-func (a *app) operator() (audit.Operator, error) {
-	d, err := a.Desk()
-	if err != nil {
-		return audit.Operator{}, err
-	}
-	return d.Auditor()
-}
-
 func (w *access) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&w.passphraseFile, "passphrase-file", "", "file with the vault's passphrase in its first line (default: you are asked)")
 	cmd.Flags().StringVar(&w.identity, "identity", "", "age identity file that unlocks the vault")
@@ -240,25 +222,9 @@ func (a *app) reasonWhy(ctx context.Context, reason, text, missing string) (stri
 	return d.Reason(ctx, reason, text, missing)
 }
 
-func (a *app) keySources(ctx context.Context, kind string) ([]bitlocker.Source, error) {
-	d, err := a.Desk()
-	if err != nil {
-		return nil, err
-	}
-	return d.Connect.KeySources(ctx, kind)
-}
-
-func (a *app) keySource(ctx context.Context, name string) (bitlocker.Source, error) {
-	d, err := a.Desk()
-	if err != nil {
-		return nil, err
-	}
-	return d.Connect.KeySource(ctx, name)
-}
-
 // runs are the commands around runs, with what a rotation leaves to vault and audit.
 func (a *app) runs() *runscmd.Commands {
-	return &runscmd.Commands{Context: a.Context, Ended: func(ctx context.Context, _ *coredesk.Desk, id string) error { return a.noteRotations(ctx, id) }}
+	return &runscmd.Commands{Context: a.Context, Ended: keyscmd.Ended}
 }
 
 func (a *app) machineNames(ctx context.Context, prefix string) ([]string, error) {
@@ -289,21 +255,6 @@ func buildReport(ctx context.Context, a *app, id string) (*journal.Run, *report.
 		return nil, nil, err
 	}
 	return runs.Report(ctx, d, id)
-}
-
-func (a *app) excluded(cmd *cobra.Command, selector string) (map[string]bool, error) {
-	if selector == "" {
-		return nil, nil
-	}
-	found, err := a.selectMachines(cmd, selector)
-	if err != nil && exitCode(err) != exitNothing {
-		return nil, err
-	}
-	ids := map[string]bool{}
-	for _, m := range found {
-		ids[m.ID] = true
-	}
-	return ids, nil
 }
 
 func (a *app) directorySource(ctx context.Context, dcs []string) (*ad.Source, error) {
@@ -343,4 +294,14 @@ func anyFormat(cmd *cobra.Command) {
 	for _, child := range cmd.Commands() {
 		anyFormat(child)
 	}
+}
+
+// sealed are the references whose passwords the vault holds.
+func sealed(matches []bitlocker.Match) (held []bitlocker.KeyRef) {
+	for _, m := range matches {
+		if m.State == bitlocker.StateSealed {
+			held = append(held, m.KeyRef)
+		}
+	}
+	return held
 }

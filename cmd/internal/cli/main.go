@@ -14,7 +14,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/auditcmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/keyscmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/playbookcmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/runscmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
@@ -101,7 +103,7 @@ Start with the simulated fleet, no Windows needed:
 		newDemo(a), newSim(a), newDoctor(a),
 		newInventory(a), playbookcmd.New(a.Context),
 		newMedia(a),
-		newKeys(a), newAudit(a),
+		keyscmd.New(a.Context, newKeysVerify(a)), auditcmd.New(a.Context),
 		newVersion(a), newExitCodes(), newCompletion(a),
 	)
 	root.AddCommand(runscmd.New(a.runs())...)

@@ -2,14 +2,12 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"strings"
 
-	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/audit"
+	"github.com/fleetmend/fleetmend/internal/desk/keys"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/secret"
-	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/media/keybundle"
 )
 
@@ -25,6 +23,10 @@ type keyVault struct {
 
 // Keys implements [keySource]. Machines of which the vault holds no key are named, for some are not encrypted.
 func (v keyVault) Keys(ctx context.Context, machines []string) ([]keybundle.Key, error) {
+	front, err := v.a.Desk()
+	if err != nil {
+		return nil, err
+	}
 	d, err := v.a.openDesk(ctx)
 	if err != nil {
 		return nil, err
@@ -37,7 +39,7 @@ func (v keyVault) Keys(ctx context.Context, machines []string) ([]keybundle.Key,
 	if err != nil {
 		return nil, err
 	}
-	refs, names, missing, err := heldKeys(ctx, d, machines, known)
+	refs, names, missing, err := keys.Held(ctx, front, machines, known)
 	if err != nil {
 		return nil, err
 	}
@@ -58,35 +60,11 @@ func (v keyVault) Keys(ctx context.Context, machines []string) ([]keybundle.Key,
 	if len(missing) > 0 {
 		v.a.say("no key in the vault: %s", someOf(missing))
 	}
-	keys := make([]keybundle.Key, len(revealed))
+	bundle := make([]keybundle.Key, len(revealed))
 	for i, k := range revealed {
-		keys[i] = keybundle.Key{Machine: names[i], ID: bundleID(k.ID), Password: secret.New(k.Password.Reveal())}.Normal()
+		bundle[i] = keybundle.Key{Machine: names[i], ID: bundleID(k.ID), Password: secret.New(k.Password.Reveal())}.Normal()
 	}
-	return distinct(keys), nil
-}
-
-// heldKeys finds the keys of machines by name, with what the inventory knows of those, in the order of the names.
-func heldKeys(ctx context.Context, d *desk, machines []string, known []inventory.Machine) (refs []bitlocker.KeyRef, names, missing []string, err error) {
-	for _, name := range machines {
-		query := bitlocker.Query{Machines: []bitlocker.Machine{{Name: name}}}
-		for _, m := range known {
-			if strings.EqualFold(m.Name, name) {
-				query.Machines = append(query.Machines, keyMachines(m)...)
-			}
-		}
-		found, err := d.Find(ctx, query)
-		if err != nil && !errors.Is(err, bitlocker.ErrNotStored) {
-			return nil, nil, nil, err
-		}
-		held := sealed(found.Matches)
-		if len(held) == 0 {
-			missing = append(missing, name)
-		}
-		for _, ref := range held {
-			refs, names = append(refs, ref), append(names, name)
-		}
-	}
-	return refs, names, missing, nil
+	return distinct(bundle), nil
 }
 
 // distinct leaves a key out that several sources hold alike.

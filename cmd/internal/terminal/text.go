@@ -123,3 +123,14 @@ func WriteJSONLine(w io.Writer, value any) error {
 	}
 	return err
 }
+
+// Lines prints the first lines of a list; the machine-readable forms hold all.
+func Lines(w io.Writer, title string, lines []string) {
+	for i, line := range lines {
+		if i == 20 {
+			fmt.Fprintf(w, "  %s: and %d more; -o json lists all\n", title, len(lines)-i)
+			return
+		}
+		fmt.Fprintf(w, "  %s: %s\n", title, OneLine(line))
+	}
+}

@@ -167,8 +167,21 @@ func (e *SeveralError) Error() string {
 	return fmt.Sprintf("%d keys begin with %s:\n%s", len(e.IDs), e.Prefix, strings.Join(lines, "\n"))
 }
 
-// one finds the only key whose ID begins with the digits. Errors are a *SeveralError, or bitlocker.ErrNotStored.
+// one finds the only key whose ID begins with the digits, or the one that came without an ID, by what stands for it. Errors
+// are a *SeveralError, or bitlocker.ErrNotStored.
 func one(ctx context.Context, vault *bitlocker.Vault, text string) (Key, error) {
+	if id := bitlocker.KeyID(strings.ToUpper(strings.TrimSpace(text))); id != "" && !id.Known() {
+		found, err := vault.Find(ctx, bitlocker.Query{KeyID: id.Prefix()})
+		if err != nil {
+			return Key{}, err
+		}
+		for _, k := range together(found.Matches, nil) {
+			if k.ID == id {
+				return k, nil
+			}
+		}
+		return Key{}, hint.Wrap(fmt.Errorf("no key is known as %s: %w", id, bitlocker.ErrNotStored), "fleetmend keys find HOST lists the keys of a machine")
+	}
 	prefix, err := bitlocker.ParsePrefix(text)
 	if err != nil {
 		return Key{}, hint.Mistake(err, "the recovery screen shows the key ID; fleetmend keys find HOST lists the keys of a machine")

@@ -12,12 +12,10 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/audit"
 	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 )
-
-// RotatePlaybook is the built-in playbook that rotates on the machine itself.
-const RotatePlaybook = "rotate-recovery-password"
 
 // foldBatch is how many machines are told at once: what a kill can make the audit hear twice, which it notices.
 const foldBatch = 500
@@ -39,13 +37,13 @@ func Fold(ctx context.Context, d *desk.Desk) error {
 	if err != nil {
 		return err
 	}
-	runs, err := j.Runs(ctx)
+	all, err := j.Runs(ctx)
 	if err != nil {
 		return err
 	}
 	var read map[string]int64
-	for _, r := range runs {
-		if r.Playbook != RotatePlaybook || r.Mode != agent.Fix {
+	for _, r := range all {
+		if r.Playbook != runs.RotatePlaybook || r.Mode != agent.Fix {
 			continue
 		}
 		if read == nil {

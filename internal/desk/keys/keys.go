@@ -9,6 +9,7 @@
 package keys
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -91,10 +92,12 @@ func together(matches []bitlocker.Match, synced map[string]time.Time) []Key {
 		k := &out[i]
 		slices.SortStableFunc(k.Places, func(a, b Place) int { return rank(a.Match) - rank(b.Match) })
 		k.Match = k.Places[0].Match
-		for _, p := range k.Places { // a place that has forgotten the machine's serial number does not hide it
-			if k.Serial == "" {
-				k.Serial = p.Machine.Serial
+		for _, p := range k.Places { // what one place does not say another may
+			if short(p.Machine) == short(k.Machine) {
+				fill(&k.Machine, p.Machine)
+				k.VolumeID, k.Volume = cmp.Or(k.VolumeID, p.VolumeID), cmp.Or(k.Volume, p.Volume)
 			}
+			k.Serial = cmp.Or(k.Serial, p.Machine.Serial)
 			if k.Rotated.IsZero() {
 				k.Rotated = p.Rotated
 			}
@@ -104,6 +107,12 @@ func together(matches []bitlocker.Match, synced map[string]time.Time) []Key {
 		}
 	}
 	return out
+}
+
+// fill takes from another place's words what is missing.
+func fill(m *bitlocker.Machine, from bitlocker.Machine) {
+	m.Name, m.FQDN, m.Serial = cmp.Or(m.Name, from.Name), cmp.Or(m.FQDN, from.FQDN), cmp.Or(m.Serial, from.Serial)
+	m.DeviceID, m.DN, m.GUID = cmp.Or(m.DeviceID, from.DeviceID), cmp.Or(m.DN, from.DN), cmp.Or(m.GUID, from.GUID)
 }
 
 // open gives the vault, which knows what rotations did.

@@ -2,16 +2,20 @@ package keys
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/csv"
 	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
 // SyncRequest says which sources are read.
@@ -84,29 +88,33 @@ func fetched(r bitlocker.FetchReport) *Fetched {
 	return out
 }
 
-// Table is a table of keys with their passwords.
+// Table is a file of keys with their passwords, or a folder of such files: a table, or what Windows and manage-bde write.
 type Table struct {
-	Name   string // of its file, for people
-	Data   []byte
-	Source string            // "": csv: and the file's name
-	Map    map[string]string // header -> field
-	Reason string            // "": that it was imported
+	csv.Options           // File names the file or folder; the source is "csv:" and its name where none is given
+	Stdin       io.Reader // for the file "-"
+	Reason      string    // "": that it was imported
 }
 
 // Imported is what a table gave.
 type Imported struct {
 	Source  string            `json:"source"`
+	ReadAs  string            `json:"read_as"`
+	Files   int               `json:"files,omitempty"`
 	Rows    int               `json:"rows"`
 	New     int               `json:"new"`
 	Changed int               `json:"changed"`
 	Sealed  int               `json:"sealed"`
+	NoID    int               `json:"no_id"` // keys without a key ID
 	Columns map[string]string `json:"columns"`
 	Ignored []string          `json:"ignored"`
 	BadRows []string          `json:"bad_rows"` // left out, or their passwords
 	Remarks []string          `json:"remarks"`
+
+	Unsealed int `json:"-"` // keys that were taken without a password
 }
 
-// Import takes in a table, its keys with their passwords, all or nothing of what can be read. Rows that cannot are in BadRows.
+// Import takes in a table or a folder, its keys with their passwords, all or nothing of what can be read. Rows that cannot
+// are in BadRows.
 func Import(ctx context.Context, d *desk.Desk, t Table, how desk.Access) (Imported, error) {
 	vault, err := open(ctx, d)
 	if err != nil {
@@ -115,30 +123,59 @@ func Import(ctx context.Context, d *desk.Desk, t Table, how desk.Access) (Import
 	if err := d.Unlock(ctx, how); err != nil {
 		return Imported{}, err
 	}
-	if t.Source == "" {
-		t.Source = "csv:" + filepath.Base(t.Name)
-	}
-	if t.Reason == "" {
-		t.Reason = "imported from " + filepath.Base(t.Name)
-	}
-	sum := sha256.Sum256(t.Data)
-	source, report, err := csv.Read(bytes.NewReader(t.Data), csv.Options{Source: t.Source, Map: t.Map})
-	if err != nil {
-		return Imported{}, fmt.Errorf("read %s: %w", t.Name, err)
-	}
-	taken, err := vault.Take(ctx, source, t.Reason, fmt.Sprintf("%d passwords, SHA-256 of the file %x", report.Keys, sum))
+	name := filepath.Base(t.File)
+	t.Source, t.Reason = cmp.Or(t.Source, "csv:"+name), cmp.Or(t.Reason, "imported from "+name)
+	source, report, origin, err := t.read(ctx)
 	if err != nil {
 		return Imported{}, err
 	}
-	out := Imported{Source: t.Source, Rows: report.Rows, New: taken.Added, Changed: taken.Changed, Sealed: taken.Sealed, Columns: report.Columns, Ignored: report.Ignored}
+	taken, err := vault.Take(ctx, source, t.Reason, fmt.Sprintf("%d passwords, %s", report.Keys, origin))
+	if err != nil {
+		return Imported{}, err
+	}
+	out := Imported{
+		Source: t.Source, ReadAs: report.ReadAs, Files: report.Files, Rows: report.Rows, New: taken.Added, Changed: taken.Changed, Sealed: taken.Sealed,
+		NoID: report.NoID, Columns: report.Columns, Ignored: report.Ignored, Remarks: report.Remarks, Unsealed: len(taken.Failed),
+	}
+	place := func(r csv.BadRow) string {
+		if report.Files > 0 {
+			return r.String()
+		}
+		return fmt.Sprintf("%s:%d: %s", t.File, r.Line, r.Reason)
+	}
 	for _, bad := range report.BadRows {
-		out.BadRows = append(out.BadRows, fmt.Sprintf("%s:%d: %s", t.Name, bad.Line, bad.Reason))
+		out.BadRows = append(out.BadRows, place(bad))
 	}
 	for _, remark := range report.Problems {
-		out.Remarks = append(out.Remarks, fmt.Sprintf("%s:%d: %s", t.Name, remark.Line, remark.Reason))
+		out.Remarks = append(out.Remarks, place(remark))
 	}
 	if len(report.Ignored) > 0 {
 		out.Remarks = append(out.Remarks, "columns that mean nothing here: "+strings.Join(report.Ignored, ", "))
 	}
 	return out, nil
+}
+
+// maxTable bounds a file, which is read into memory: millions of keys.
+const maxTable = 512 << 20
+
+// read reads a file, stdin or a folder. The origin tells the audit what was read.
+func (t Table) read(ctx context.Context) (source *csv.Source, report csv.Report, origin string, err error) {
+	if info, wrong := os.Stat(t.File); wrong == nil && info.IsDir() {
+		source, report, err = csv.ReadFolder(ctx, t.File, t.Options)
+		return source, report, fmt.Sprintf("%d files of a folder", report.Files), err
+	}
+	var data []byte
+	if t.File == "-" {
+		data, err = textfile.ReadAll(t.Stdin, maxTable)
+	} else {
+		data, err = textfile.Bytes(t.File, maxTable)
+	}
+	if err != nil {
+		return nil, report, "", err
+	}
+	sum := sha256.Sum256(data)
+	if source, report, err = csv.Read(bytes.NewReader(data), t.Options); err != nil {
+		return nil, report, "", fmt.Errorf("read %s: %w", t.File, err)
+	}
+	return source, report, fmt.Sprintf("SHA-256 of the file %x", sum), nil
 }

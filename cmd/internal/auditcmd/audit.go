@@ -1,4 +1,7 @@
-package cli
+// Package auditcmd is the noun audit: who was shown which recovery key, when and why.
+//
+// [New] makes it. It reads the record and writes nothing into it.
+package auditcmd
 
 import (
 	"context"
@@ -11,20 +14,23 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/bitlocker/audit"
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/table"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
-func newAudit(a *app) *cobra.Command {
+// New makes the noun audit.
+func New(c *command.Context) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "audit",
 		Short:   "Who was shown which recovery key, when and why",
 		GroupID: "know",
-		Args:    noArgs,
+		Args:    command.NoArgs,
 		Long: `Every recovery password that leaves the vault is recorded before it is shown: who, on which computer, which machine and key,
 why. The record only grows; each entry covers the one before it, so that a changed or missing one is found.`,
 	}
-	cmd.AddCommand(newAuditList(a), newAuditVerify(a), newAuditExport(a))
+	cmd.AddCommand(newList(c), newVerify(c), newExport(c))
 	return cmd
 }
 
@@ -43,7 +49,7 @@ func (f *auditFlags) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.since, "since", "", "not before: 2024-07-19, 2024-07-19T04:09Z, or 24h for the last day")
 	cmd.Flags().StringVar(&f.until, "until", "", "before, in the same forms")
 	cmd.Flags().IntVar(&f.limit, "limit", 0, "the newest so many (0: all)")
-	complete(cmd, "action", "reveal", "sheet", "media", "fetch", "export", "import", "rotate", "refused", "lock-set", "verify")
+	command.Complete(cmd, "action", "reveal", "sheet", "media", "fetch", "export", "import", "rotate", "refused", "lock-set", "verify")
 }
 
 func (f *auditFlags) filter(now time.Time) (audit.Filter, error) {
@@ -57,13 +63,21 @@ func (f *auditFlags) filter(now time.Time) (audit.Filter, error) {
 }
 
 // open opens the record and reads which entries are wanted.
-func (f *auditFlags) open(ctx context.Context, a *app) (*audit.Log, audit.Filter, error) {
+func (f *auditFlags) open(ctx context.Context, c *command.Context) (*audit.Log, audit.Filter, error) {
 	filter, err := f.filter(time.Now())
 	if err != nil {
 		return nil, filter, err
 	}
-	log, err := a.openAudit(ctx)
+	log, err := openAudit(ctx, c)
 	return log, filter, err
+}
+
+func openAudit(ctx context.Context, c *command.Context) (*audit.Log, error) {
+	d, err := c.Desk()
+	if err != nil {
+		return nil, err
+	}
+	return d.Audit(ctx)
 }
 
 // moment reads a point in time or a span before now; empty is the zero time.
@@ -79,33 +93,33 @@ func moment(flag, text string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, usage(fmt.Errorf("%s %q is no point in time", flag, text), "write 2024-07-19, 2024-07-19T04:09Z, or 24h for the last day")
+	return time.Time{}, command.Usage(fmt.Errorf("%s %q is no point in time", flag, text), "write 2024-07-19, 2024-07-19T04:09Z, or 24h for the last day")
 }
 
-var auditColumns = []column[audit.Entry]{
-	{"no", false, func(e audit.Entry) string { return fmt.Sprint(e.Seq) }},
-	{"time", false, func(e audit.Entry) string { return when(e.Time) }},
-	{"user", false, func(e audit.Entry) string { return e.OSUser }},
-	{"action", false, func(e audit.Entry) string { return string(e.Action) }},
-	{"machine", false, func(e audit.Entry) string { return e.Machine }},
-	{"key id", false, func(e audit.Entry) string { return e.KeyID }},
-	{"reason", false, func(e audit.Entry) string { return e.Reason }},
-	{"identity", true, func(e audit.Entry) string { return e.Identity }},
-	{"host", true, func(e audit.Entry) string { return e.Host }},
-	{"source", true, func(e audit.Entry) string { return e.Source }},
-	{"detail", true, func(e audit.Entry) string { return e.Detail }},
-	{"hash", true, func(e audit.Entry) string { return e.Hash }},
+var columns = []terminal.Column[audit.Entry]{
+	terminal.Col("no", func(e audit.Entry) string { return fmt.Sprint(e.Seq) }),
+	terminal.Col("time", func(e audit.Entry) string { return e.Time.UTC().Format("2006-01-02 15:04:05Z") }),
+	terminal.Col("user", func(e audit.Entry) string { return e.OSUser }),
+	terminal.Col("action", func(e audit.Entry) string { return string(e.Action) }),
+	terminal.Col("machine", func(e audit.Entry) string { return e.Machine }),
+	terminal.Col("key id", func(e audit.Entry) string { return e.KeyID }),
+	terminal.Col("reason", func(e audit.Entry) string { return e.Reason }),
+	terminal.WideCol("identity", func(e audit.Entry) string { return e.Identity }),
+	terminal.WideCol("host", func(e audit.Entry) string { return e.Host }),
+	terminal.WideCol("source", func(e audit.Entry) string { return e.Source }),
+	terminal.WideCol("detail", func(e audit.Entry) string { return e.Detail }),
+	terminal.WideCol("hash", func(e audit.Entry) string { return e.Hash }),
 }
 
-func newAuditList(a *app) *cobra.Command {
+func newList(c *command.Context) *cobra.Command {
 	var f auditFlags
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List entries, the oldest first",
 		Example: "fleetmend audit list --since 24h\nfleetmend audit list --machine WS00042 -o wide",
-		Args:    noArgs,
+		Args:    command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, filter, err := f.open(cmd.Context(), a)
+			log, filter, err := f.open(cmd.Context(), c)
 			if err != nil {
 				return err
 			}
@@ -113,14 +127,14 @@ func newAuditList(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return list(a.out, a.streams.Out, entries, auditColumns)
+			return command.List(c, entries, columns)
 		},
 	}
 	f.flags(cmd)
-	return cmd
+	return command.Formats(cmd, terminal.ListFormats...)
 }
 
-func newAuditVerify(a *app) *cobra.Command {
+func newVerify(c *command.Context) *cobra.Command {
 	var heads []string
 	cmd := &cobra.Command{
 		Use:   "verify",
@@ -132,17 +146,17 @@ was touched, not even by somebody who wrote the whole record anew.
 A record that was found broken is never continued: it stays, and a new one begins beside it. This command names it for ever, and
 ends with 1.`,
 		Example: "fleetmend audit verify\nfleetmend audit verify --head 17:3fa1...",
-		Args:    noArgs,
+		Args:    command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var noted []audit.Head
 			for _, text := range heads {
 				head, err := audit.ParseHead(text)
 				if err != nil {
-					return usage(fmt.Errorf("--head: %w", err), "give what an earlier audit verify printed")
+					return command.Usage(fmt.Errorf("--head: %w", err), "give what an earlier audit verify printed")
 				}
 				noted = append(noted, head)
 			}
-			log, err := a.openAudit(cmd.Context())
+			log, err := openAudit(cmd.Context(), c)
 			if err != nil {
 				return err
 			}
@@ -150,15 +164,15 @@ ends with 1.`,
 			if err != nil {
 				return err
 			}
-			err = one(a.out, a.streams.Out, head, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "%s, all sound\nhead %s\n", counted(int(head.Seq), "entry", "entries"), head)
+			err = c.One(head, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "%s, all sound\nhead %s\n", terminal.Counted(int(head.Seq), "entry", "entries"), head)
 				return err
 			})
 			return errors.Join(err, earlierAudits(cmd.Context(), log))
 		},
 	}
 	cmd.Flags().StringArrayVar(&heads, "head", nil, "a head that was noted earlier")
-	return cmd
+	return command.Formats(cmd, terminal.OneFormats...)
 }
 
 // earlierAudits is what is wrong with the records that were found broken and are not continued.
@@ -174,36 +188,36 @@ func earlierAudits(ctx context.Context, log *audit.Log) error {
 	return errors.Join(errs...)
 }
 
-func newAuditExport(a *app) *cobra.Command {
+func newExport(c *command.Context) *cobra.Command {
 	var f auditFlags
 	var out string
 	cmd := &cobra.Command{
 		Use:     "export",
 		Short:   "Write entries as JSON lines, which can be checked elsewhere, or as CSV",
 		Example: "fleetmend audit export --out audit.jsonl\nfleetmend audit export --since 2024-07-19 --out audit.csv",
-		Args:    noArgs,
+		Args:    command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, filter, err := f.open(cmd.Context(), a)
+			log, filter, err := f.open(cmd.Context(), c)
 			if err != nil {
 				return err
 			}
 			write := func(w io.Writer) error { return log.ExportJSONL(cmd.Context(), w, filter) }
 			inFile := write
-			if a.out.Format == "csv" || strings.HasSuffix(strings.ToLower(out), ".csv") {
+			if c.Output.Format == terminal.CSV || strings.HasSuffix(strings.ToLower(out), ".csv") {
 				write = func(w io.Writer) error { return log.ExportCSV(cmd.Context(), w, filter) }
 				inFile = table.Marked(write)
 			}
 			if out == "" {
-				return write(a.streams.Out)
+				return write(c.Out)
 			}
 			if err := textfile.Write(out, textfile.Private, inFile); err != nil {
 				return err
 			}
-			a.say("written to %s", out)
+			c.Say("written to %s", out)
 			return nil
 		},
 	}
 	f.flags(cmd)
 	cmd.Flags().StringVar(&out, "out", "", "file to write: .jsonl or .csv (default: stdout)")
-	return cmd
+	return command.Formats(cmd, terminal.Table, terminal.CSV)
 }

@@ -1,0 +1,72 @@
+package keyscmd
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	"github.com/fleetmend/fleetmend/internal/desk/keys"
+	"github.com/fleetmend/fleetmend/internal/desk/machines"
+	"github.com/fleetmend/fleetmend/internal/table"
+	"github.com/fleetmend/fleetmend/internal/textfile"
+)
+
+func newCoverage(c *command.Context) *cobra.Command {
+	var html, csvFile, by string
+	cmd := &cobra.Command{
+		Use:   "coverage [SELECTOR]",
+		Short: "Whose key is missing: machines with one, several, none, stale or wrong ones, by OU or site",
+		Long: `Compare the machines of the inventory with the keys that are known: per OU which machines have a key, none, several, only stale
+ones, one that cannot be right, or one that is not ours to read. Make this report before you need it. It needs no passphrase.
+Machines that no source lists any more, or whose account is disabled, are left out and counted.
+
+Keys of machines outside the selector are listed as keys of no machine; without a selector those are machines that nobody
+knows any more.`,
+		Example:           "fleetmend keys coverage\nfleetmend keys coverage 'site == \"LON\"' --by site --html coverage.html --csv coverage.csv",
+		Args:              command.Between(0, 1, "one selector"),
+		ValidArgsFunction: command.First(command.Completing(c.SelectorWords)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if by != "ou" && by != "site" {
+				return command.Usage(fmt.Errorf("--by %q is neither ou nor site", by), "take one of them")
+			}
+			d, err := c.Desk()
+			if err != nil {
+				return err
+			}
+			selected, err := machines.Select(cmd.Context(), d, strings.Join(args, ""), c.In)
+			if err != nil {
+				return err
+			}
+			report, err := keys.Coverage(cmd.Context(), d, selected, by == "site")
+			if err != nil {
+				return err
+			}
+			for _, file := range []struct {
+				name  string
+				write func(io.Writer) error
+			}{{html, report.HTML}, {csvFile, table.Marked(report.CSV)}} {
+				if file.name == "" {
+					continue
+				}
+				if err := textfile.Write(file.name, textfile.Shared, file.write); err != nil {
+					return err
+				}
+				c.Say("written to %s", file.name)
+			}
+			if c.Output.Format == terminal.CSV {
+				return report.CSV(c.Out)
+			}
+			return c.One(report, report.Text)
+		},
+	}
+	cmd.Flags().StringVar(&html, "html", "", "write a page that stands alone into this file")
+	cmd.Flags().StringVar(&csvFile, "csv", "", "write a row per machine into this file")
+	cmd.Flags().StringVar(&by, "by", "ou", "divide by ou or site")
+	command.Complete(cmd, "by", "ou", "site")
+	command.Exits(cmd, command.ExitNothing)
+	return command.Formats(cmd, append([]string{terminal.CSV}, terminal.OneFormats...)...)
+}

@@ -1,0 +1,80 @@
+package keyscmd
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	"github.com/fleetmend/fleetmend/internal/desk/keys"
+)
+
+var foundColumns = []terminal.Column[keys.Key]{
+	terminal.Col("key id", func(k keys.Key) string { return string(k.ID) }),
+	terminal.Col("machine", func(k keys.Key) string { return k.Machine.Label() }),
+	terminal.Col("volume", func(k keys.Key) string { return string(k.Volume) }),
+	terminal.Col("escrowed", func(k keys.Key) string { return dayOf(k.Created) }),
+	terminal.Col("source", func(k keys.Key) string { return strings.Join(k.Sources(), ", ") }),
+	terminal.Col("source read", func(k keys.Key) string { return terminal.Ago(k.Places[0].SourceSynced, time.Now()) }),
+	terminal.Col("password", func(k keys.Key) string { return passwordWord(k.State) }),
+	terminal.Col("remark", remark),
+	terminal.WideCol("serial", func(k keys.Key) string { return k.Serial }),
+	terminal.WideCol("owner", func(k keys.Key) string { return k.Owner }),
+	terminal.WideCol("site", func(k keys.Key) string { return k.Site }),
+	terminal.WideCol("dn", func(k keys.Key) string { return k.Machine.DN }),
+	terminal.WideCol("volume id", func(k keys.Key) string { return k.VolumeID }),
+}
+
+func newFind(c *command.Context) *cobra.Command {
+	var now bool
+	cmd := &cobra.Command{
+		Use:   "find QUERY",
+		Short: "Find keys by the digits on the recovery screen, host name, serial number or user",
+		Long: `Find keys by at least 8 digits of the key ID, as the recovery screen shows them, or by host name (with a * at its end),
+serial number or user of the machine; the inventory knows the last two. Every key that fits is shown, the newest first: the
+key ID on the screen decides. A key that several places keep is one row that names them all. It needs no passphrase, and no
+password is shown.
+
+A key may be newer than the last reading: with --now Active Directory is asked for the digits first, in one search.
+
+It ends with 6 where nothing fits, and says where it looked.`,
+		Example:           "fleetmend keys find 4C4B6D8A\nfleetmend keys find WS00042\nfleetmend keys find 'LON-*' -o csv\nfleetmend keys find PF3ABCDE\nfleetmend keys find 4C4B6D8A --now",
+		Args:              command.Exactly(1, "digits of a key ID, a host name, a serial number or a user"),
+		ValidArgsFunction: command.First(command.Completing(c.MachineNames)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			d, err := c.Desk()
+			if err != nil {
+				return err
+			}
+			found, err := keys.Find(cmd.Context(), d, keys.Query{Text: args[0], Now: now})
+			if err != nil {
+				return coded(err)
+			}
+			if err := command.List(c, found.Keys, foundColumns); err != nil {
+				return err
+			}
+			if n := len(found.Colliding); n > 0 {
+				c.Say("%d keys begin with %s. More digits from the recovery screen decide which it is.", n, strings.ToUpper(args[0]))
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&now, "now", false, "ask Active Directory for the digits first")
+	command.Exits(cmd, command.ExitNothing, command.ExitAuth)
+	return command.Formats(cmd, terminal.ListFormats...)
+}
+
+// keyIDs completes the ID of a key.
+func keyIDs(c *command.Context) func(context.Context, string) ([]string, error) {
+	return func(ctx context.Context, prefix string) ([]string, error) {
+		d, err := c.Desk()
+		if err != nil {
+			return nil, fmt.Errorf("complete: %w", err)
+		}
+		return keys.IDs(ctx, d, prefix)
+	}
+}

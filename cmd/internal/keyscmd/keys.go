@@ -1,0 +1,146 @@
+// Package keyscmd are the commands around recovery keys: the noun keys.
+//
+// [New] makes it. Each command reads flags into a request, asks for what must be said before, lets desk/keys do it, and prints
+// what came of it. No use case lives here.
+package keyscmd
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fleetmend/fleetmend/bitlocker"
+	"github.com/fleetmend/fleetmend/bitlocker/entra"
+	"github.com/fleetmend/fleetmend/bitlocker/mssql"
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/desk/keys"
+	"github.com/fleetmend/fleetmend/internal/question"
+)
+
+// New makes the noun keys. more are commands of it that live elsewhere.
+func New(c *command.Context, more ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "keys",
+		Short:   "BitLocker recovery keys: find, show, print, check, rotate",
+		GroupID: "work",
+		Args:    command.NoArgs,
+		Long: `The key desk knows which BitLocker recovery keys exist, in which directory, and for which machine. Finding needs no
+secret. Passwords lie sealed in the vault, in the state folder, and every one that leaves it is written to the audit first.
+
+The first time:
+  fleetmend keys protect            choose a passphrase
+  fleetmend keys sync               read which keys there are
+On the day:
+  fleetmend keys find 4C4B6D8A      the digits on the recovery screen
+  fleetmend keys show 4C4B6D8A --reason "INC-1234"
+And afterwards:
+  fleetmend keys rotate 4C4B6D8A --reason "INC-1234"`,
+	}
+	cmd.AddCommand(
+		newFind(c), newShow(c), newSheet(c),
+		newSync(c), newImport(c), newCoverage(c), newRotate(c),
+		newProtect(c), newStatus(c), newUnlock(c), newLock(c),
+		newExport(c), newImportSnapshot(c),
+	)
+	cmd.AddCommand(more...)
+	return cmd
+}
+
+// accessFlags say how the vault is unlocked.
+type accessFlags struct{ desk.Access }
+
+func (f *accessFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.PassphraseFile, "passphrase-file", "", "file with the vault's passphrase in its first line (default: you are asked)")
+	cmd.Flags().StringVar(&f.Identity, "identity", "", "age identity file that unlocks the vault")
+	cmd.Flags().BoolVar(&f.Keyring, "keyring", false, "unlock the vault with your keyring, and with nothing else")
+	cmd.MarkFlagsMutuallyExclusive("passphrase-file", "identity", "keyring")
+}
+
+// withReason calls do with the reason of the flag, and once more with what a person says where do needs one.
+func withReason(ctx context.Context, c *command.Context, reason string, do func(reason string) error) error {
+	err := do(reason)
+	var needed *question.NeededError
+	if !errors.As(err, &needed) || needed.Question.ID != "keys.reason" || !c.CanAsk() {
+		return err
+	}
+	q := needed.Question
+	q.Text = "Why is the key needed? It is written to the audit"
+	answer, asked := c.Ask(ctx, q)
+	switch {
+	case asked != nil:
+		return asked
+	case answer.Text == "":
+		return err
+	}
+	return do(answer.Text)
+}
+
+// coded gives errors of keys their exit code.
+func coded(err error) error {
+	var none *keys.NothingHeldError
+	var left *keys.LeftOutError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &none), errors.As(err, &left), errors.Is(err, bitlocker.ErrNotStored) && !errors.Is(err, bitlocker.ErrNotHeld):
+		return command.Coded(command.ExitNothing, err)
+	case errors.Is(err, entra.ErrSignIn), errors.Is(err, mssql.ErrSignIn):
+		return command.Coded(command.ExitAuth, err)
+	}
+	return err
+}
+
+func dayOf(t time.Time) string {
+	if t.IsZero() {
+		return "not said"
+	}
+	return t.UTC().Format("2006-01-02 15:04Z")
+}
+
+func passwordWord(s bitlocker.State) string {
+	switch s {
+	case bitlocker.StateSealed:
+		return "in the vault"
+	case bitlocker.StateMissing:
+		return "not stored there"
+	case bitlocker.StateDenied:
+		return "not ours to read"
+	case bitlocker.StateInvalid:
+		return "cannot be right"
+	case bitlocker.StateUnknown:
+	}
+	return "at the source"
+}
+
+// remark says what has to be known of a key. What one of several places says names that place.
+func remark(k keys.Key) string {
+	var words []string
+	if named := k.Machines(); len(named) > 1 {
+		words = append(words, "the places name different machines: "+strings.Join(named, ", "))
+	}
+	for _, p := range k.Places {
+		at := ""
+		if len(k.Places) > 1 {
+			at = p.Source + ": "
+		}
+		if p.Deleted {
+			words = append(words, at+"deleted there")
+		}
+		if p.Stale {
+			words = append(words, at+strings.TrimSuffix("replaced: "+p.StaleCause, ": "))
+		}
+		if p.Note != "" {
+			words = append(words, at+p.Note)
+		}
+	}
+	if !k.Rotated.IsZero() {
+		words = append(words, "rotated "+dayOf(k.Rotated))
+	} else if !k.RotationAsked.IsZero() {
+		words = append(words, "rotation asked of Intune "+dayOf(k.RotationAsked))
+	}
+	return strings.Join(words, "; ")
+}

@@ -1,0 +1,128 @@
+package keyscmd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fleetmend/fleetmend/bitlocker"
+	"github.com/fleetmend/fleetmend/bitlocker/sheet"
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/desk/keys"
+	"github.com/fleetmend/fleetmend/internal/desk/machines"
+	"github.com/fleetmend/fleetmend/internal/textfile"
+)
+
+// sheetFlags are the flags of keys sheet.
+type sheetFlags struct {
+	accessFlags
+	reason, out, title string
+	enter, laps        bool
+}
+
+func newSheet(c *command.Context) *cobra.Command {
+	var f sheetFlags
+	cmd := &cobra.Command{
+		Use:   "sheet [SELECTOR|KEY-ID...]",
+		Short: "Print keys for a site: PDF or HTML with 48 digits, QR code and Code128 for a scanner",
+		Long: `Write a sheet with every key of the machines of a selector, or with the keys named by their IDs: those that the vault holds, and
+those that it does not hold from their sources now. The file holds passwords in clear: print it, hand it over, and destroy
+it. Each key on it is in the audit. A key is printed once however many places keep it; where one key ID has different
+passwords, each is printed and says so.
+
+With --laps the password of each machine's local administrator is read from Active Directory now and printed beside the key;
+each is in the audit too.
+
+Machines without a key are named, as are those without a password where --laps asks for it; the exit code is 3.`,
+		Example: "fleetmend keys sheet 'site == \"LON\"' --reason \"INC-1234\" --out lon.pdf\nfleetmend keys sheet 'site == \"LON\"' --laps --reason \"INC-1234\" --out lon.pdf\nfleetmend keys sheet 4C4B6D8A 9F00A1B2 --reason \"INC-1234\" --out two.html",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.print(cmd, c, args)
+		},
+		ValidArgsFunction: command.Completing(c.SelectorWords),
+	}
+	f.add(cmd)
+	cmd.Flags().StringVar(&f.reason, "reason", "", "why the keys are needed, for the audit")
+	cmd.Flags().StringVar(&f.out, "out", "", "file to write: .pdf or .html")
+	cmd.Flags().StringVar(&f.title, "title", "", "headline (default: BitLocker recovery keys)")
+	cmd.Flags().BoolVar(&f.enter, "enter", false, "the codes end with Enter")
+	cmd.Flags().BoolVar(&f.laps, "laps", false, "print the password of the local administrator (LAPS) as well, read from Active Directory")
+	command.Exits(cmd, command.ExitSomeFailed, command.ExitNothing)
+	return cmd
+}
+
+func (f sheetFlags) print(cmd *cobra.Command, c *command.Context, args []string) error {
+	write, problems := sheet.PDF, sheet.Problems
+	switch {
+	case strings.HasSuffix(strings.ToLower(f.out), ".pdf"):
+	case strings.HasSuffix(strings.ToLower(f.out), ".html"):
+		write, problems = sheet.HTML, func([]sheet.Entry, sheet.Options) []string { return nil }
+	default:
+		return command.Usage(fmt.Errorf("--out %q is neither .pdf nor .html", f.out), "name the file to write, such as --out lon.pdf")
+	}
+	d, err := c.Desk()
+	if err != nil {
+		return err
+	}
+	request, err := f.request(cmd, c, d, args)
+	if err != nil {
+		return err
+	}
+	var printed keys.Sheet
+	why := ""
+	err = withReason(cmd.Context(), c, f.reason, func(reason string) (err error) {
+		why = reason
+		printed, err = keys.Print(cmd.Context(), d, request, reason, f.Access)
+		return err
+	})
+	if err != nil {
+		return coded(err)
+	}
+	operator, err := d.Auditor()
+	if err != nil {
+		return err
+	}
+	options := sheet.Options{Title: f.title, Date: time.Now(), Operator: operator.OSUser + ": " + why, Enter: f.enter}
+	if err := textfile.Write(f.out, textfile.Private, func(w io.Writer) error { return write(w, printed.Entries, options) }); err != nil {
+		return err
+	}
+	c.Say("%s written to %s. It holds passwords in clear.", terminal.Counted(len(printed.Entries), "key", "keys"), f.out)
+	for _, list := range []struct {
+		title string
+		lines []string
+	}{{"no key", printed.Missing}, {"no LAPS password on the sheet", printed.WithoutLAPS}, {"remark", problems(printed.Entries, options)}} {
+		for _, line := range list.lines {
+			c.Say("%s: %s", list.title, terminal.OneLine(line))
+		}
+	}
+	if len(printed.Missing)+len(printed.WithoutLAPS) > 0 {
+		return command.Silently(command.ExitSomeFailed)
+	}
+	return nil
+}
+
+// request takes the arguments for IDs of keys where all are that, and for a selector else. A host may be called DEADBEEF01;
+// one such argument is taken for a key, as on the recovery screen.
+func (f sheetFlags) request(cmd *cobra.Command, c *command.Context, d *desk.Desk, args []string) (keys.SheetRequest, error) {
+	r := keys.SheetRequest{LAPS: f.laps}
+	ids := len(args) > 0
+	for _, arg := range args {
+		_, err := bitlocker.ParsePrefix(arg)
+		ids = ids && err == nil
+	}
+	switch {
+	case ids:
+		r.IDs = args
+		return r, nil
+	case len(args) > 1:
+		return r, command.Usage(errors.New("one selector or several key IDs are wanted"), "put the selector in quotes, and names behind each other with commas: WS1,WS2")
+	}
+	var err error
+	r.Machines, err = machines.Select(cmd.Context(), d, strings.Join(args, ""), c.In)
+	return r, err
+}

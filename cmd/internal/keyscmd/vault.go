@@ -1,0 +1,214 @@
+package keyscmd
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fleetmend/fleetmend/bitlocker"
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	"github.com/fleetmend/fleetmend/internal/desk/keys"
+)
+
+func newProtect(c *command.Context) *cobra.Command {
+	var access accessFlags
+	var p keys.Protection
+	cmd := &cobra.Command{
+		Use:     "protect",
+		Aliases: []string{"passphrase"},
+		Short:   "Choose the vault's passphrase, change it, or let an age identity open it too",
+		Long: `Choose the passphrase that seals the passwords in the vault, or change it. A vault that has one must be unlocked first, as
+for every command that needs passwords. With --recipient the holder of an age identity can unlock it as well.
+
+The passphrase is asked for, or read from the first line of --new-passphrase-file; it is never on the command line.`,
+		Example: "fleetmend keys protect\nfleetmend keys protect --recipient age1qx... --label \"the safe\" --passphrase-file old",
+		Args:    command.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d, err := c.Desk()
+			if err != nil {
+				return err
+			}
+			if err := keys.Protect(cmd.Context(), d, p, access.Access); err != nil {
+				return err
+			}
+			if p.Recipient != "" {
+				c.Say("The holder of the identity of %s can unlock the vault", p.Recipient)
+				return nil
+			}
+			c.Say("The passphrase is set. Nobody can open the vault without it; keep it where you find it on a bad day.")
+			return nil
+		},
+	}
+	access.add(cmd)
+	cmd.Flags().StringVar(&p.PassphraseFile, "new-passphrase-file", "", "file with the new passphrase in its first line")
+	cmd.Flags().StringVar(&p.Recipient, "recipient", "", "public key age1... whose identity may unlock the vault too")
+	cmd.Flags().StringVar(&p.Label, "label", "", "who holds the identity, for keys status")
+	cmd.MarkFlagsMutuallyExclusive("new-passphrase-file", "recipient")
+	return cmd
+}
+
+func newStatus(c *command.Context) *cobra.Command {
+	return command.Formats(&cobra.Command{
+		Use:     "status",
+		Short:   "What the vault holds, from where and how old, and what unlocks it",
+		Example: "fleetmend keys status",
+		Args:    command.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d, err := c.Desk()
+			if err != nil {
+				return err
+			}
+			status, err := keys.Status(cmd.Context(), d)
+			if err != nil {
+				return err
+			}
+			return c.One(status, func(w io.Writer) error { return writeStatus(w, status) })
+		},
+	}, terminal.OneFormats...)
+}
+
+func writeStatus(w io.Writer, s bitlocker.Status) error {
+	fmt.Fprintf(w, "%s known, %s sealed in the vault\n", terminal.Counted(s.Refs, "key", "keys"), terminal.Counted(s.Passwords, "password", "passwords"))
+	for _, source := range s.Sources {
+		seen := "never read as a whole"
+		if !source.Synced.IsZero() {
+			seen = "read " + terminal.Ago(source.Synced, time.Now())
+		}
+		fmt.Fprintf(w, "  %s%s, %s\n", terminal.Pad(terminal.OneLine(source.Source), 28), terminal.Counted(source.Refs, "key", "keys"), seen)
+	}
+	if len(s.Slots) == 0 {
+		fmt.Fprintln(w, "It has no passphrase yet: fleetmend keys protect")
+	}
+	for _, slot := range s.Slots {
+		fmt.Fprintf(w, "unlocked by %s%s since %s\n", terminal.Pad(string(slot.Kind), 12), terminal.OneLine(slot.Label), when(slot.Created))
+	}
+	return nil
+}
+
+func when(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02 15:04:05Z")
+}
+
+func newUnlock(c *command.Context) *cobra.Command {
+	var access accessFlags
+	cmd := &cobra.Command{
+		Use:   "unlock",
+		Short: "Let your keyring unlock the vault, so that nothing asks for the passphrase",
+		Long: `Unlock the vault once, and put an identity of its own for it into the keyring of your operating system. Until fleetmend keys
+lock every command that needs a password opens the vault by itself, on this computer and for you alone.`,
+		Example: "fleetmend keys unlock",
+		Args:    command.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d, err := c.Desk()
+			if err != nil {
+				return err
+			}
+			if err := keys.UseKeyring(cmd.Context(), d, access.Access); err != nil {
+				return err
+			}
+			c.Say("The keyring unlocks the vault from now on; fleetmend keys lock ends that.")
+			return nil
+		},
+	}
+	access.add(cmd)
+	return cmd
+}
+
+func newLock(c *command.Context) *cobra.Command {
+	return &cobra.Command{
+		Use:     "lock",
+		Short:   "Take the vault away from the keyring",
+		Long:    "End what fleetmend keys unlock began: the passphrase or an identity is needed again. The vault is locked between commands in any case.",
+		Example: "fleetmend keys lock",
+		Args:    command.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d, err := c.Desk()
+			if err != nil {
+				return err
+			}
+			was, err := keys.LeaveKeyring(cmd.Context(), d)
+			switch {
+			case err != nil:
+				return err
+			case was:
+				c.Say("The keyring no longer unlocks the vault.")
+			default:
+				c.Say("The vault is locked; the keyring did not unlock it.")
+			}
+			return nil
+		},
+	}
+}
+
+func newExport(c *command.Context) *cobra.Command {
+	var access accessFlags
+	var r keys.SnapshotRequest
+	var reason string
+	cmd := &cobra.Command{
+		Use:   "export",
+		Short: "Write all keys as an encrypted snapshot, for the day the directories are down",
+		Long: `Write everything that the vault knows, passwords included, into one encrypted file (age) that appears whole or not at all.
+It opens with a passphrase of its own, or with the identity of --recipient. The vault must be unlocked.`,
+		Example: "fleetmend keys export --out keys.age --reason \"monthly snapshot for the safe\"",
+		Args:    command.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d, err := c.Desk()
+			if err != nil {
+				return err
+			}
+			var report bitlocker.SnapshotReport
+			err = withReason(cmd.Context(), c, reason, func(reason string) (err error) {
+				report, err = keys.Export(cmd.Context(), d, r, reason, access.Access)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			c.Say("%s with %s written to %s", terminal.Counted(report.Refs, "key", "keys"), terminal.Counted(report.Passwords, "password", "passwords"), r.Out)
+			return nil
+		},
+	}
+	access.add(cmd)
+	cmd.Flags().StringVar(&r.Out, "out", "", "file to write, such as keys.age")
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the audit")
+	cmd.Flags().StringVar(&r.Recipient, "recipient", "", "public key age1... that alone opens the snapshot")
+	cmd.Flags().StringVar(&r.PassphraseFile, "snapshot-passphrase-file", "", "file with the snapshot's passphrase in its first line")
+	cmd.MarkFlagsMutuallyExclusive("recipient", "snapshot-passphrase-file")
+	return cmd
+}
+
+func newImportSnapshot(c *command.Context) *cobra.Command {
+	var access accessFlags
+	var s keys.Snapshot
+	cmd := &cobra.Command{
+		Use:     "import-snapshot FILE",
+		Short:   "Take in a snapshot that keys export wrote, all of it or nothing",
+		Example: "fleetmend keys import-snapshot keys.age --reason \"AD is down\"",
+		Args:    command.Exactly(1, "a snapshot"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			d, err := c.Desk()
+			if err != nil {
+				return err
+			}
+			s.File = args[0]
+			report, err := keys.ImportSnapshot(cmd.Context(), d, s, access.Access)
+			if err != nil {
+				return err
+			}
+			c.Say("%s with %s taken in from a snapshot of %s", terminal.Counted(report.Refs, "key", "keys"), terminal.Counted(report.Passwords, "password", "passwords"), when(report.Created))
+			return nil
+		},
+	}
+	access.add(cmd)
+	cmd.Flags().StringVar(&s.Reason, "reason", "", "a word for the audit (default: that the file was imported)")
+	cmd.Flags().StringVar(&s.Identity, "snapshot-identity", "", "age identity file that opens the snapshot")
+	cmd.Flags().StringVar(&s.PassphraseFile, "snapshot-passphrase-file", "", "file with the snapshot's passphrase in its first line")
+	cmd.MarkFlagsMutuallyExclusive("snapshot-identity", "snapshot-passphrase-file")
+	return cmd
+}
