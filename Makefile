@@ -12,7 +12,7 @@ LDFLAGS   := -s -w -X $(CLI).version=$(VERSION) -X $(CLI).commit=$(COMMIT) -X $(
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build release-agents test test-long race lint fmt bench labs fuzz cover clean help
+.PHONY: build release-agents test test-long race lint fmt bench labs prove fuzz cover clean help
 
 build: ## the program, into bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
@@ -43,6 +43,9 @@ labs: ## interoperation with independent programs: scripts in test/interop/ (eac
 	@set -e; for script in test/interop/*.sh; do \
 	  [ -e "$$script" ] || { echo "labs: no scripts in test/interop"; break; }; \
 	  echo "== $$script"; bash "$$script"; done
+
+prove: ## the proofs at their full counts; ONLY as for fuzz, by name: make prove ONLY=directory-syncs
+	@GO='$(GO)' bash test/prove/run.sh '$(ONLY)'
 
 fuzz: ## every fuzz target for FUZZTIME each; only those that match ONLY, a regular expression over folder and name
 	GO='$(GO)' FUZZTIME=$(FUZZTIME) bash test/fuzz/run.sh '$(ONLY)'

@@ -194,14 +194,23 @@ func available() (script, reason string) {
 // Config connects to the domain as a user.
 func (l *Lab) Config(t *testing.T, method directory.Method, user, password string) directory.Config {
 	t.Helper()
-	pem, err := os.ReadFile(filepath.Join(l.Dir, "pki", "ca.pem"))
+	c, err := l.Reach(method, user, password)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return c
+}
+
+// Reach is [Lab.Config] where there is no test: in a process that a test started, with the Address and Dir of its domain.
+func (l *Lab) Reach(method directory.Method, user, password string) (directory.Config, error) {
+	pem, err := os.ReadFile(filepath.Join(l.Dir, "pki", "ca.pem"))
+	if err != nil {
+		return directory.Config{}, err
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem)
 	return directory.Config{Domain: Domain, DCs: []directory.DC{{Host: Host, Address: l.Address}}, Method: method, RootCAs: roots,
-		Credential: directory.Credential{User: user, Password: secret.New(password)}}
+		Credential: directory.Credential{User: user, Password: secret.New(password)}}, nil
 }
 
 // Dial connects and closes with the test.

@@ -1,0 +1,20 @@
+#!/bin/bash
+# The proofs at their full counts, which take too long for every change; .ci/run runs the same tests with smaller ones.
+#   test/prove/run.sh [ONLY]   those whose name matches ONLY, a regular expression; GO names another go command
+# One line of the registry for each: prove NAME VARIABLES... COMMAND...
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+only=${1:-} failed=()
+go=${GO:-go}
+
+prove() {
+  local name=$1 began=$SECONDS; shift
+  [[ $name =~ $only ]] || return 0
+  printf '\n=== %s: %s\n' "$name" "$*"
+  if env FLEETMEND_LONG=1 "$@"; then printf -- '--- proved: %s (%d s)\n' "$name" $((SECONDS - began))
+  else printf -- '--- FAILED: %s (%d s)\n' "$name" $((SECONDS - began)); failed+=("$name"); fi
+}
+
+prove directory-syncs FLEETMEND_ROUNDS=200 "$go" test -count 1 -timeout 60m -v -run TestSyncsMissNothing ./internal/directory/dclab
+
+[ ${#failed[@]} = 0 ] || { printf '\nFAILED: %s\n' "${failed[@]}"; exit 1; }
