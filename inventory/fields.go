@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
@@ -248,12 +249,18 @@ func CheckField(name, value string) error {
 	if f == nil {
 		return unknownField(name, RecordFields())
 	}
-	var m Machine
-	if _, err := f.set(&m, strings.TrimSpace(value)); err != nil {
+	m := scratch.Get().(*Machine)
+	_, err := f.set(m, strings.TrimSpace(value))
+	*m = Machine{}
+	scratch.Put(m)
+	if err != nil {
 		return fmt.Errorf("%s %q %w", name, clip(value), err)
 	}
 	return nil
 }
+
+// scratch is for machines that a value is put into to see whether it can be read: a directory has some 100,000 values.
+var scratch = sync.Pool{New: func() any { return new(Machine) }}
 
 // Field gives the value of a record field (see [RecordFields]) as text, in the form a record takes it; false for
 // names that are none. Unset values are empty.

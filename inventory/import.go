@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -107,7 +110,7 @@ func validSource(source string) error {
 // prepare checks the records and keeps the newest of each key.
 func (s *Store) prepare(source string, records []Record, report *ImportReport) (map[string]*rec, error) {
 	now := s.now().UTC()
-	out := make(map[string]*rec, len(records))
+	read, unknown := make([]*rec, len(records)), make([][]string, len(records))
 	for i := range records {
 		r := &rec{Record: records[i]}
 		if r.Source == "" {
@@ -123,13 +126,14 @@ func (s *Store) prepare(source string, records []Record, report *ImportReport) (
 			r.SeenAt = now
 		}
 		r.SeenAt = r.SeenAt.UTC()
-		names := slices.Sorted(maps.Keys(r.Fields))
-		for _, name := range names {
-			if recordFieldByName(name) == nil {
-				report.Problems = append(report.Problems, fmt.Sprintf("%s: %v", clip(r.SourceKey), unknownField(name, RecordFields())))
-			}
+		read[i] = r
+	}
+	together(len(records), func(i int) { unknown[i] = read[i].read() })
+	out := make(map[string]*rec, len(records))
+	for i, r := range read {
+		for _, name := range unknown[i] {
+			report.Problems = append(report.Problems, fmt.Sprintf("%s: %v", clip(r.SourceKey), unknownField(name, RecordFields())))
 		}
-		r.facts, r.raw = readFacts(r.Fields), encode(names, r.Fields)
 		for _, bad := range r.facts.bad {
 			report.Problems = append(report.Problems, clip(r.SourceKey)+": "+bad)
 		}
@@ -142,6 +146,50 @@ func (s *Store) prepare(source string, records []Record, report *ImportReport) (
 		out[r.SourceKey] = r
 	}
 	return out, nil
+}
+
+// read brings what the record says into normal form and into the form it is stored in. It gives names that are no fields.
+func (r *rec) read() (unknown []string) {
+	var said values
+	names := make([]string, 0, len(r.Fields))
+	for i := range recordFields {
+		if v, ok := r.Fields[recordFields[i].name]; ok {
+			said[i] = v
+			names = append(names, recordFields[i].name)
+		}
+	}
+	if len(names) < len(r.Fields) {
+		for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
+			if recordFieldByName(name) == nil {
+				unknown = append(unknown, name)
+			}
+		}
+		names = append(names, unknown...)
+	}
+	slices.Sort(names)
+	r.facts, r.raw = said.facts(), encode(names, r.Fields)
+	return unknown
+}
+
+// together does something for each of n numbers, on all processors.
+func together(n int, do func(i int)) {
+	const some = 256
+	var next atomic.Int64
+	var running sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), (n+some-1)/some) {
+		running.Go(func() {
+			for {
+				from := int(next.Add(some)) - some
+				if from >= n {
+					return
+				}
+				for i := from; i < min(n, from+some); i++ {
+					do(i)
+				}
+			}
+		})
+	}
+	running.Wait()
 }
 
 // encode gives the fields as a JSON object in the order of the names.

@@ -1,7 +1,6 @@
 package ad
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,8 +45,6 @@ func isDC(e *directory.Entry, uac int64) bool {
 	return e.Text("operatingSystem") == "" && (uac&(uacDC|uacRODC) != 0 || group == "516" || group == "521")
 }
 
-var buildNumber = regexp.MustCompile(`\((\d{4,6})\)|^\d+\.\d+\.(\d{4,6})\b`)
-
 // fields gives what the inventory wants to know. A value that cannot be read is reported and left out.
 func (r *reading) fields(e *directory.Entry) map[string]string {
 	f := map[string]string{"enabled": "true", "class": string(inventory.Workstation)}
@@ -71,9 +68,6 @@ func (r *reading) fields(e *directory.Entry) map[string]string {
 	put("ou", parentOf(e.DN))
 	put("os.name", e.Text("operatingSystem"))
 	put("os.version", e.Text("operatingSystemVersion"))
-	if m := buildNumber.FindStringSubmatch(e.Text("operatingSystemVersion")); m != nil {
-		put("os.build", m[1]+m[2])
-	}
 	r.account(e, f)
 	r.identity(e, put)
 	if seen := r.lastSeen(e); !seen.IsZero() {

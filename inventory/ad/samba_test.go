@@ -84,7 +84,7 @@ func TestExactlyTheEnabledWindowsComputersByEveryMethod(t *testing.T) {
 					class = "server"
 				}
 				for field, value := range map[string]string{"claims.object_guid": w["objectGUID"], "claims.sid": w["objectSid"], "os.name": w["operatingSystem"],
-					"fqdn": w["dNSHostName"], "os.build": "19045", "domain": dclab.Domain, "class": class, "enabled": "true"} {
+					"fqdn": w["dNSHostName"], "os.version": "10.0 (19045)", "domain": dclab.Domain, "class": class, "enabled": "true"} {
 					if f[field] != value {
 						t.Errorf("%s: %s is %q, not %q", name, field, f[field], value)
 					}

@@ -125,7 +125,11 @@ func (t *Tree) Set(dn, attribute string, values ...string) error {
 		return err
 	}
 	t.entries[at] = e
-	t.forgetLocked()
+	if id := mustAttribute(attribute); id == attrMember || id == attrMemberOf {
+		t.members = nil
+	} else {
+		delete(t.indexes, id) // the object keeps its place in the others
+	}
 	return nil
 }
 

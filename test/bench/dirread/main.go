@@ -5,6 +5,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"flag"
 	"fmt"
@@ -23,13 +24,14 @@ func main() {
 	machines := flag.Int("machines", 20_000, "how many machines to serve")
 	measured := flag.String("measure", "", "run the command behind --, and write milliseconds, peak kilobytes and milliseconds of processor time into this file")
 	read := flag.String("read", "", "read the directory whose files are in this folder")
+	altered := flag.String("altered", "", "with -serve: change three machines for each line of standard input, and say so in this file")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	var err error
 	switch {
 	case *serve != "":
-		err = serveFleet(ctx, *serve, *machines)
+		err = serveFleet(ctx, *serve, *machines, *altered)
 	case *measured != "":
 		err = measure(*measured, flag.Args())
 	case *read != "":
@@ -42,7 +44,7 @@ func main() {
 }
 
 // serveFleet prints the address of the directory and serves until it is interrupted.
-func serveFleet(ctx context.Context, dir string, machines int) error {
+func serveFleet(ctx context.Context, dir string, machines int, altered string) error {
 	fleet, err := simfleet.New(simfleet.Options{Machines: machines, Seed: 1, Mix: &simfleet.Mix{Affected: 0.6}})
 	if err != nil {
 		return err
@@ -55,8 +57,27 @@ func serveFleet(ctx context.Context, dir string, machines int) error {
 		return err
 	}
 	fmt.Println(fleet.LDAPS())
+	if altered != "" {
+		return alter(fleet, altered)
+	}
 	<-ctx.Done()
 	return nil
+}
+
+// alter sets an attribute of three machines for each line of standard input.
+func alter(fleet *simfleet.Fleet, to string) error {
+	lines := bufio.NewScanner(os.Stdin)
+	for round := 1; lines.Scan(); round++ {
+		for _, m := range fleet.Machines()[:3] {
+			if err := fleet.Directory().Set("CN="+m.Name+","+m.OU, "operatingSystemVersion", fmt.Sprintf("10.0 (%d)", 26000+round)); err != nil {
+				return err
+			}
+		}
+		if err := os.WriteFile(to, []byte("altered 3\n"), 0o600); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
 }
 
 func measure(file string, command []string) error {
