@@ -219,13 +219,13 @@ func OperatorFields() []string {
 	return names
 }
 
-var recordFieldIndex = map[string]int{}
-
-func init() {
+var recordFieldIndex = func() map[string]int {
+	index := map[string]int{}
 	for i := range recordFields {
-		recordFieldIndex[recordFields[i].name] = i
+		index[recordFields[i].name] = i
 	}
-}
+	return index
+}()
 
 func recordFieldByName(name string) *recordField {
 	if i, ok := recordFieldIndex[name]; ok {

@@ -85,28 +85,59 @@ func (w words) name(m *Machine) bool {
 // lookups find the records of a word. The words are a JSON list, ?1; a record may write more than the word: a name with
 // its domain or the $ of its account, an owner with @ and domain, a GUID in braces.
 var lookups = func() []string {
-	column := func(field string) string { return `fields ->> '$.` + field + `'` }
-	local := func(field string) string { // behind DOMAIN\
-		return "substr(" + column(field) + ", instr(" + column(field) + `, '\') + 1)`
-	}
 	var out []string
-	add := func(field, expression, condition string) {
-		out = append(out, "SELECT machine_id FROM json_each(?1) AS word CROSS JOIN records WHERE "+column(field)+" IS NOT NULL AND "+
-			strings.ReplaceAll(condition, "X", "lower("+expression+")"))
+	add := func(column, condition string) {
+		out = append(out, "SELECT machine_id FROM json_each(?1) AS word CROSS JOIN records WHERE "+column+" IS NOT NULL AND "+strings.ReplaceAll(condition, "X", column))
 	}
-	for _, field := range []string{"fqdn", "serial", "owner"} {
-		add(field, column(field), "X = word.value")
+	for _, column := range []string{"by_fqdn", "by_serial", "by_owner", "by_account"} {
+		add(column, "X = word.value")
 	}
-	for _, field := range []string{`"claims.object_guid"`, `"claims.entra_device_id"`} {
-		add(field, column(field), "X IN (word.value, '{' || word.value || '}', replace(word.value, '-', ''))")
+	for _, column := range []string{"by_guid", "by_device"} {
+		add(column, "X IN (word.value, '{' || word.value || '}', replace(word.value, '-', ''))")
 	}
-	add("owner", local("owner"), "X = word.value")
-	add("owner", local("owner"), "X >= word.value || '@' AND X < word.value || 'A'")
-	add("name", local("name"), `X IN (word.value, word.value || '$', '\' || word.value, '\' || word.value || '$')`)
-	add("name", local("name"), "X >= word.value || '.' AND X < word.value || '/'")
-	add("fqdn", column("fqdn"), "X >= word.value || '.' AND X < word.value || '/'")
+	add("by_account", "X >= word.value || '@' AND X < word.value || 'A'")
+	add("by_name", `X IN (word.value, word.value || '$', '\' || word.value, '\' || word.value || '$')`)
+	add("by_name", "X >= word.value || '.' AND X < word.value || '/'")
+	add("by_fqdn", "X >= word.value || '.' AND X < word.value || '/'")
 	return append(out, `SELECT machine_id FROM operator_fields WHERE field IN ('name', 'fqdn', 'serial', 'owner')`)
 }()
+
+// lookupFields are the fields of a record that its columns for looking up are made of, in the order of the columns. Of a
+// name or an account what stands behind DOMAIN\ counts.
+var lookupFields = [...]struct {
+	index int
+	local bool
+}{{recordFieldIndex["name"], true}, {recordFieldIndex["fqdn"], false}, {recordFieldIndex["serial"], false}, {recordFieldIndex["owner"], false},
+	{recordFieldIndex["owner"], true}, {recordFieldIndex["claims.object_guid"], false}, {recordFieldIndex["claims.entra_device_id"], false}}
+
+// columns gives the values of those columns for a record, in lower case as SQLite has it, which knows ASCII alone.
+func (r *rec) columns() (out [len(lookupFields)]any, err error) {
+	var said values
+	if !said.parse(r.raw) {
+		if err := r.decode(); err != nil {
+			return out, err
+		}
+		for i := range recordFields {
+			said[i] = r.Fields[recordFields[i].name]
+		}
+	}
+	for i, f := range lookupFields {
+		v := said[f.index]
+		if v == "" {
+			continue
+		}
+		if f.local {
+			v = v[strings.IndexByte(v, '\\')+1:]
+		}
+		out[i] = strings.Map(func(c rune) rune {
+			if c >= 'A' && c <= 'Z' {
+				return c + 'a' - 'A'
+			}
+			return c
+		}, v)
+	}
+	return out, nil
+}
 
 // candidates gives the IDs of machines with a record that may say one of the words. Machines that an operator renamed or
 // gave away are few, and all of them are candidates.

@@ -100,6 +100,13 @@ func (w *importer) saveMachines(ids []string, conflicts [][]string) (err error) 
 	return nil
 }
 
+const (
+	insertRecord = `INSERT INTO records (machine_id, seen_at, gone, fields, stamp, by_name, by_fqdn, by_serial, by_owner, by_account, by_guid, by_device, source, source_key)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	rewriteRecord = `UPDATE records SET machine_id = ?, seen_at = ?, gone = ?, fields = ?, stamp = ?, by_name = ?, by_fqdn = ?, by_serial = ?, by_owner = ?, by_account = ?,
+		by_guid = ?, by_device = ? WHERE source = ? AND source_key = ?`
+)
+
 // saveRecords takes a statement for each case instead of one that inserts or updates: that one makes SQLite keep a copy
 // of every page, in case it fails in the middle.
 func (w *importer) saveRecords(groups [][]*rec) (err error) {
@@ -111,14 +118,17 @@ func (w *importer) saveRecords(groups [][]*rec) (err error) {
 			switch do := w.dirty[r]; {
 			case do == 0:
 				continue
-			case do&added != 0:
-				err = put.exec(`INSERT INTO records (source, source_key, machine_id, seen_at, gone, fields, stamp) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-					r.Source, r.SourceKey, r.machine, nanos(r.SeenAt), r.Gone, r.raw, r.Stamp)
-			case do&rewritten != 0:
-				err = put.exec(`UPDATE records SET machine_id = ?, seen_at = ?, gone = ?, fields = ?, stamp = ? WHERE source = ? AND source_key = ?`,
-					r.machine, nanos(r.SeenAt), r.Gone, r.raw, r.Stamp, r.Source, r.SourceKey)
-			default:
+			case do&(added|rewritten) == 0:
 				err = put.exec(`UPDATE records SET seen_at = ?, stamp = ? WHERE source = ? AND source_key = ?`, nanos(r.SeenAt), r.Stamp, r.Source, r.SourceKey)
+			default:
+				query := rewriteRecord
+				if do&added != 0 {
+					query = insertRecord
+				}
+				by, failed := r.columns()
+				if err = failed; err == nil {
+					err = put.exec(query, r.machine, nanos(r.SeenAt), r.Gone, r.raw, r.Stamp, by[0], by[1], by[2], by[3], by[4], by[5], by[6], r.Source, r.SourceKey)
+				}
 			}
 			if err != nil {
 				return fmt.Errorf("record %s: %w", clip(r.SourceKey), err)

@@ -60,6 +60,11 @@ func NewEntry(dn string, attributes map[string][]string) *Entry {
 
 // Values gives the values of an attribute as they came; nil where it is absent or not readable.
 func (e *Entry) Values(name string) [][]byte {
+	for _, a := range e.attr { // as it was asked for, in nearly every answer
+		if a.Name == name {
+			return a.ByteValues
+		}
+	}
 	for _, a := range e.attr {
 		if strings.EqualFold(a.Name, name) {
 			return a.ByteValues

@@ -39,6 +39,7 @@ type object struct {
 	leftOut string
 	fields  map[string]string
 	in      *membership // kept by membership
+	mark    string      // kept by stamp
 }
 
 // rollAttributes are what the roll asks: who is there, at which change, under which name, and in which groups.
@@ -178,9 +179,14 @@ func (o *object) inScope() bool {
 // stamp is another text as soon as the computer changed, was moved or renamed, or it or one of its groups joined or left a
 // group. It begins with the domain.
 func (o *object) stamp() string {
-	h := sha256.New()
-	_, _ = fmt.Fprintf(h, "%s\x00%d\x00%s\x00%s", o.domain.mark.Invocation, o.usn, o.dn, o.membership().sum) // a hash takes everything
-	return o.domain.name + " " + base64.RawStdEncoding.EncodeToString(h.Sum(nil)[:15])
+	if o.mark == "" {
+		var said [1024]byte
+		b := append(append(said[:0], o.domain.mark.Invocation...), 0)
+		b = append(append(strconv.AppendInt(b, o.usn, 10), 0), o.dn...)
+		sum := sha256.Sum256(append(append(b, 0), o.membership().sum...))
+		o.mark = o.domain.name + " " + base64.RawStdEncoding.EncodeToString(sum[:15])
+	}
+	return o.mark
 }
 
 func (o *object) record() inventory.Record {
