@@ -1,5 +1,3 @@
-//go:build unix
-
 // Command dirread is the helper of test/bench/directory.sh and keys.sh: it serves a simulated directory, measures a command, and reads
 // the machines of the directory the way inventory sync does, without the store.
 package main
