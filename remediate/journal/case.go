@@ -94,7 +94,7 @@ func scanCase(rows *sql.Rows) (c Case, err error) {
 // RebuildCases derives all cases anew from the machines of the runs and the marks. They are what they were: the cases
 // hold nothing of their own.
 func (j *Journal) RebuildCases(ctx context.Context) error {
-	tx, err := j.db.BeginTx(ctx, nil)
+	tx, err := j.write(ctx)
 	if err != nil {
 		return fmt.Errorf("rebuild cases: %w", explain(err))
 	}

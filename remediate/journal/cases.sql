@@ -26,11 +26,13 @@ ALTER TABLE controls ADD COLUMN wave INTEGER NOT NULL DEFAULT 0;    -- of an app
 ALTER TABLE controls ADD COLUMN scope TEXT NOT NULL DEFAULT '';     -- machine IDs, one a line; '': the whole run
 CREATE INDEX machines_id ON machines (id);
 CREATE INDEX runs_incident ON runs (incident) WHERE incident != '';
-CREATE TABLE claims (                     -- one run per machine
+CREATE TABLE claims (                     -- one run per machine: those leased, running or rebooting
   machine TEXT PRIMARY KEY,
-  run     INTEGER NOT NULL REFERENCES runs (n)
+  run     INTEGER NOT NULL                -- small: what is in flight, and what dead runs left
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX claims_run ON claims (run);
+INSERT OR IGNORE INTO claims SELECT m.id, m.run FROM machines m JOIN runs r ON r.n = m.run
+  WHERE m.state IN ('leased', 'running', 'rebooting') AND r.status IN ('running', 'paused', 'waiting', 'interrupted') ORDER BY m.run DESC;
+CREATE INDEX events_course ON events (run, seq) WHERE pos < 0;      -- what is about a run or a wave
 CREATE TABLE marks (                      -- what people judged by hand
   n         INTEGER NOT NULL,             -- number in the feed of the act; all marks of one act share it
   incident  TEXT NOT NULL,

@@ -191,7 +191,7 @@ func (j *Journal) changeIncident(ctx context.Context, id, verb, update string, a
 
 // change does something in a transaction of its own, under the next number of the feed.
 func (j *Journal) change(ctx context.Context, do func(tx *sql.Tx, now time.Time, n int64) error) error {
-	tx, err := j.db.BeginTx(ctx, nil)
+	tx, err := j.write(ctx)
 	if err != nil {
 		return explain(err)
 	}

@@ -1,9 +1,10 @@
 // Package journal records what happens in runs; it is the only truth about them. SQLite (WAL), every state change is
 // committed before it is acted on.
 //
-// [Open] opens the file, [Journal.Machines] gives the state of every machine of a run. The run engine is its only
-// writer, through a [Session] that holds the journal's lock; reports, the command line and the TUI read, in any number
-// of processes, and may leave a [Control] for the engine. The package knows no transport and prints nothing.
+// [Open] opens the file, [Journal.Machines] gives the state of every machine of a run. A run's engine is its only writer,
+// through a [Session] that holds the run's lock; the engines of several runs may be at work at once, in one process or in
+// many, and a machine belongs to one run at a time ([Claim]). Reports, the command line and the TUI read, in any number of
+// processes, and may leave a [Control] for an engine. The package knows no transport and prints nothing.
 package journal
 
 import (
@@ -47,7 +48,7 @@ type Status string
 
 // The statuses of a run.
 const (
-	RunRunning     Status = "running"     // or interrupted by a crash, when nobody holds the lock
+	RunRunning     Status = "running"     // or interrupted by a crash, when it is idle
 	RunPaused      Status = "paused"      //
 	RunWaiting     Status = "waiting"     // for approval
 	RunDone        Status = "done"        //
@@ -83,10 +84,14 @@ type Run struct {
 	Status   Status          `json:"status"`
 	Reason   string          `json:"reason,omitempty"` // why it stopped, one line
 	Waves    int             `json:"waves"`
-	Finished int             `json:"waves_finished"` // waves that are over, gate, soak and approval included
-	Machines int             `json:"machines"`       // without the skipped ones
-	Counts   map[Outcome]int `json:"counts"`         // of the machines that are done, skipped ones included
+	Finished int             `json:"waves_finished"`  // waves that are over, gate, soak and approval included
+	Machines int             `json:"machines"`        // without the skipped ones
+	Counts   map[Outcome]int `json:"counts"`          // of the machines that are done, skipped ones included
+	Owner    *Owner          `json:"owner,omitempty"` // who works on it now
 }
+
+// Idle reports whether nobody works on a run that is not over: it can be resumed.
+func (r *Run) Idle() bool { return r.Owner == nil && !r.Status.Final() }
 
 // Machine is the row of one machine in a run.
 type Machine struct {

@@ -6,34 +6,32 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/fleetmend/fleetmend/internal/hint"
-	"github.com/fleetmend/fleetmend/internal/leaktest"
+
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/route"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
-
 func testPlan(t testing.TB, n int) *plan.Plan {
 	t.Helper()
+	p, err := newPlan(n)
+	must(t, err)
+	return p
+}
+
+func newPlan(n int) (*plan.Plan, error) {
 	in := plan.Input{Options: plan.DefaultOptions(), Now: time.Now(), Operator: "ada"}
 	in.Source.Playbook.Name = "test-playbook"
 	for i := range n {
 		in.Entries = append(in.Entries, plan.Entry{Target: route.Target{ID: id(i), Name: fmt.Sprintf("PC%05d", i), Site: "LON"}, Route: "fake"})
 	}
 	in.Skipped = []plan.Skip{{ID: "s1", Name: "SKIPPED", Reason: "no route"}}
-	p, err := plan.New(in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return plan.New(in)
 }
 
 func id(i int) string { return fmt.Sprintf("m%05d", i) }
@@ -136,7 +134,7 @@ func TestStateMachine(t *testing.T) {
 		outcome journal.Outcome
 	}
 	allowed := map[journal.State][]to{
-		journal.Pending: {{journal.Leased, ""}, {journal.Done, journal.Held}},
+		journal.Pending: {{journal.Leased, ""}, {journal.Done, journal.Held}, {journal.Done, journal.Skipped}},
 		journal.Leased:  {{journal.Running, ""}, {journal.Pending, ""}, {journal.Done, journal.Held}, {journal.Done, journal.Unreachable}},
 		journal.Running: {{journal.Running, ""}, {journal.Leased, ""}, {journal.Rebooting, ""}, {journal.Done, journal.Clean}, {journal.Done, journal.Affected},
 			{journal.Done, journal.Fixed}, {journal.Done, journal.Undone}, {journal.Done, journal.Failed}, {journal.Done, journal.Unreachable},
@@ -239,27 +237,6 @@ func TestResumeFindsEverythingAsItWas(t *testing.T) {
 	must(t, err)
 	if run.Status != journal.RunRunning || !run.Ended.IsZero() || run.Reason != "" {
 		t.Errorf("run %+v", run)
-	}
-}
-
-func TestOneEngineOnly(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "j.db")
-	j := open(t, path)
-	if _, held, err := j.Owner(); held || err != nil {
-		t.Fatalf("owner of a fresh journal: %v %v", held, err)
-	}
-	s := create(t, j, testPlan(t, 1), nil)
-	_, err := open(t, path).Create(t.Context(), testPlan(t, 1), nil)
-	locked, ok := errors.AsType[*journal.LockedError](err)
-	if !ok || locked.Owner.Run != s.ID() || locked.Owner.PID != os.Getpid() || !strings.Contains(err.Error(), s.ID()) || len(hint.Of(err)) == 0 {
-		t.Fatalf("second engine: %v", err)
-	}
-	if owner, held, err := j.Owner(); !held || err != nil || owner.Run != s.ID() {
-		t.Fatalf("owner: %+v %v %v", owner, held, err)
-	}
-	must(t, s.Close())
-	if _, held, err := j.Owner(); held || err != nil {
-		t.Fatalf("owner after close: %v %v", held, err)
 	}
 }
 

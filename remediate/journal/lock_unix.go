@@ -25,3 +25,14 @@ func tryLock(f *os.File, exclusive bool) error {
 		return err
 	}
 }
+
+// dropLock takes the file away and gives the lock back, in this order: who waits for the lock sees that the file is gone.
+// A file that stays is no harm.
+func dropLock(f *os.File) error {
+	_ = os.Remove(f.Name()) //nolint:errcheck // as said
+	return f.Close()
+}
+
+func unlock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
+
+const errReadOnlySystem = syscall.EROFS

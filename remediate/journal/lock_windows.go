@@ -19,3 +19,21 @@ func tryLock(f *os.File, exclusive bool) error {
 	}
 	return err
 }
+
+// dropLock gives the lock back and takes the file away, which Windows allows when nobody has it open. A file that stays is
+// no harm.
+func dropLock(f *os.File) error {
+	err := f.Close()
+	_ = os.Remove(f.Name()) //nolint:errcheck // as said
+	return err
+}
+
+func unlock(f *os.File) error {
+	err := windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0, &windows.Overlapped{OffsetHigh: 1})
+	if errors.Is(err, windows.ERROR_NOT_LOCKED) { // the patience was over
+		return nil
+	}
+	return err
+}
+
+const errReadOnlySystem = windows.ERROR_WRITE_PROTECT

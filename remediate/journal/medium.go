@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
@@ -30,11 +29,13 @@ type Recorded struct {
 
 // RecordByMedium records outcomes that came back by hand, in one transaction and each exactly once per machine and file.
 // A machine that the run could not repair or reach gets the outcome of the medium; one that was fixed or taken back keeps
-// its own, and so does a clean one unless the medium fixed it. It works on runs in any status, but not while an engine
-// works with the journal: then it returns a *LockedError. The result has one element for each given.
+// its own, and so does a clean one unless the medium fixed it. It works on runs in any status, but not while a process works
+// on this one: then it returns a *LockedError. The result has one element for each given.
 func (j *Journal) RecordByMedium(ctx context.Context, run string, list []ByMedium) ([]Recorded, error) {
-	host, _ := os.Hostname() //nolint:errcheck // only told to people
-	lock, err := takeLock(ctx, j.lockPath(), Owner{PID: os.Getpid(), Host: host, Run: run, Since: time.Now().UTC()})
+	if _, err := j.Run(ctx, run); err != nil {
+		return nil, fmt.Errorf("record results of run %s: %w", run, err)
+	}
+	lock, err := j.lockRun(ctx, run)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +47,7 @@ func (j *Journal) RecordByMedium(ctx context.Context, run string, list []ByMediu
 }
 
 func (j *Journal) recordByMedium(ctx context.Context, run string, list []ByMedium) ([]Recorded, error) {
-	tx, err := j.db.BeginTx(ctx, nil)
+	tx, err := j.write(ctx)
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -143,6 +144,9 @@ func (m *mediumTx) decide(ctx context.Context, pos int, one ByMedium, outcome Ou
 	}
 	if _, err := m.tx.ExecContext(ctx, `UPDATE machines SET state = 'done', outcome = ?, error = '', reason = ?, route = 'medium', changed = ?,
 		started = iif(started = 0, ?, started), ended = ? WHERE run = ? AND pos = ?`, string(outcome), reason, one.Result.Changed, ms(m.now), ms(m.now), m.n, pos); err != nil {
+		return err
+	}
+	if _, err := m.tx.ExecContext(ctx, freeOne, one.Machine, m.n); err != nil {
 		return err
 	}
 	if _, err := m.tx.ExecContext(ctx, "INSERT INTO results (run, pos, result) VALUES (?,?,?) ON CONFLICT DO UPDATE SET result = excluded.result", m.n, pos, text); err != nil || m.incident == "" {

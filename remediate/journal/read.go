@@ -108,6 +108,11 @@ func (j *Journal) runs(ctx context.Context, id any) ([]Run, error) {
 		if err != nil {
 			return nil, err
 		}
+		if !r.Status.Final() {
+			if r.Owner, err = j.owner(r.ID); err != nil {
+				return nil, err
+			}
+		}
 		runs = append(runs, r.Run)
 	}
 	return runs, nil

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
@@ -15,15 +14,16 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/plan"
 )
 
-// Session is the right to write one run: it holds the journal's lock and the one goroutine that commits. Its methods are
-// safe for concurrent use, and each returns only after its change is durably on disk; changes that come while a commit
+// Session is the right to write one run: it holds the run's lock and the one goroutine that commits. Sessions of other runs
+// may be open at the same time, in this process and in others. Its methods are safe for concurrent use, and each returns only after its change is durably on disk; changes that come while a commit
 // is under way share the next one. A commit cannot be cancelled, so the methods that make one take no context.
 //
 // After the first error of the disk or database the session is broken: every later change returns a *WriteError, so
 // that nothing is done that cannot be recorded.
 type Session struct {
 	journal *Journal
-	lock    *fileLock
+	lock    *runLock
+	turn    *turn
 	conn    *sql.Conn
 	prepare map[string]*sql.Stmt
 	observe func(Event)
@@ -71,11 +71,10 @@ var ErrClosed = errors.New("the journal session is closed")
 
 // Create records a new run of the plan, every machine pending, and opens its session. Observe, if not nil, is called in
 // order with every event after it was committed, from the one writing goroutine: it must be quick and must not call the
-// session. When another engine works with the journal, a *LockedError names it.
+// session. While the journal is brought to a new version, a *LockedError says so.
 func (j *Journal) Create(ctx context.Context, p *plan.Plan, observe func(Event)) (*Session, error) {
 	now := time.Now()
-	id := newID(now)
-	s, err := j.begin(ctx, id, observe)
+	s, err := j.open(ctx, newID(now), observe)
 	if err != nil {
 		return nil, err
 	}
@@ -87,10 +86,13 @@ func (j *Journal) Create(ctx context.Context, p *plan.Plan, observe func(Event))
 	return s, nil
 }
 
-// Resume opens a session for a run that is not over, with its machines as they were left. Errors are those of Create,
-// *NotFoundError, and *EndedError for a run that is final.
+// Resume opens a session for a run that is not over, with its machines as they were left. Errors are those of Create, a
+// *LockedError that names the process that works on it, *NotFoundError, and *EndedError for a run that is final.
 func (j *Journal) Resume(ctx context.Context, id string, observe func(Event)) (*Session, error) {
-	s, err := j.begin(ctx, id, observe)
+	if _, err := j.Run(ctx, id); err != nil {
+		return nil, err
+	}
+	s, err := j.open(ctx, id, observe)
 	if err != nil {
 		return nil, err
 	}
@@ -101,20 +103,31 @@ func (j *Journal) Resume(ctx context.Context, id string, observe func(Event)) (*
 	return s, nil
 }
 
-func (j *Journal) begin(ctx context.Context, id string, observe func(Event)) (*Session, error) {
-	host, _ := os.Hostname() //nolint:errcheck // only told to people
-	lock, err := takeLock(ctx, j.lockPath(), Owner{PID: os.Getpid(), Host: host, Run: id, Since: time.Now().UTC()})
+func (j *Journal) open(ctx context.Context, id string, observe func(Event)) (*Session, error) {
+	if j.readOnly {
+		return nil, errReadOnly(j.path)
+	}
+	lock, err := j.lockRun(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := j.db.Conn(ctx)
+	turn, err := j.openTurn()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open journal session: %w", err), lock.release())
+		return nil, errors.Join(err, lock.release())
+	}
+	j.room(1)
+	conn, err := j.db.Conn(ctx)
+	if err == nil {
+		_, err = conn.ExecContext(ctx, "PRAGMA busy_timeout = 300000") // a run does not end because another process was slow
+	}
+	if err != nil {
+		j.room(-1)
+		return nil, errors.Join(fmt.Errorf("open journal session: %w", err), turn.close(), lock.release())
 	}
 	if observe == nil {
 		observe = func(Event) {}
 	}
-	return &Session{journal: j, lock: lock, conn: conn, observe: observe, id: id,
+	return &Session{journal: j, lock: lock, turn: turn, conn: conn, observe: observe, id: id,
 		prepare: map[string]*sql.Stmt{}, index: map[string]int{},
 		ops: make(chan op, maxBatch), closed: make(chan struct{}), ended: make(chan struct{})}, nil
 }
@@ -124,7 +137,9 @@ func (s *Session) abandon() error {
 	for _, stmt := range s.prepare {
 		errs = append(errs, stmt.Close())
 	}
-	return errors.Join(append(errs, s.conn.Close(), s.lock.release())...)
+	errs = append(errs, s.conn.Close(), s.turn.close(), s.lock.release())
+	s.journal.room(-1)
+	return errors.Join(errs...)
 }
 
 // ID is the run's ID.
@@ -152,8 +167,11 @@ func (s *Session) insert(ctx context.Context, p *plan.Plan, now time.Time) error
 	if err != nil {
 		return err
 	}
+	if err := s.turn.wait(ctx); err != nil {
+		return err
+	}
 	tx, err := s.conn.BeginTx(ctx, nil)
-	if err != nil {
+	if err = errors.Join(err, s.turn.leave()); err != nil {
 		return err
 	}
 	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
@@ -231,7 +249,7 @@ func (s *Session) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read machines of run %s: %w", s.id, err)
 	}
-	return nil
+	return s.reclaim(ctx)
 }
 
 func (s *Session) launch() { go s.write() }

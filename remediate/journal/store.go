@@ -10,16 +10,23 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	_ "modernc.org/sqlite" // the driver, pure Go
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/statefolder"
 )
 
 // Journal is an open journal file. It is safe for concurrent use, and any number of processes may have it open.
 type Journal struct {
-	db   *sql.DB
-	path string
+	db       *sql.DB
+	path     string
+	readOnly bool
+	copy     string // folder of the copy that is read instead
+
+	mu       sync.Mutex
+	sessions int
 }
 
 // Option changes how a journal is opened.
@@ -34,7 +41,8 @@ func MaxBytes(n int64) Option { return func(s *settings) { s.maxBytes = n } }
 const pageSize = 4096
 
 // Open opens the journal at path and makes it, with its folder, when it is not there. A journal that a newer fleetmend
-// wrote is refused.
+// wrote is refused, and so is a folder on a network file system. Where nothing can be written the journal is read as it lies
+// there at this moment, and every change returns [ErrReadOnly].
 func Open(ctx context.Context, path string, options ...Option) (*Journal, error) {
 	var set settings
 	for _, o := range options {
@@ -44,19 +52,37 @@ func Open(ctx context.Context, path string, options ...Option) (*Journal, error)
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	if err := touch(abs); err != nil {
+	j := &Journal{path: abs}
+	file := abs
+	err = touch(abs)
+	switch {
+	case err == nil:
+		err = statefolder.Local(filepath.Dir(abs))
+	case cannotWrite(abs, err):
+		j.readOnly = true
+		j.copy, err = copyAside(abs)
+		file = filepath.Join(j.copy, filepath.Base(abs))
+	}
+	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	db, err := sql.Open("sqlite", dsn(abs, set))
-	if err != nil {
+	if j.db, err = sql.Open("sqlite", dsn(file, set)); err != nil {
 		return nil, fmt.Errorf("open journal %s: %w", path, err)
 	}
-	db.SetMaxOpenConns(6) // one writes, one takes controls, the others read
-	j := &Journal{db: db, path: abs}
+	j.room(0)
 	if err := j.migrate(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open journal %s: %w", path, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("open journal %s: %w", path, err), j.Close())
 	}
 	return j, nil
+}
+
+// room gives each session a connection of its own beside those that read and those that leave wishes.
+func (j *Journal) room(more int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.sessions += more
+	const others = 5
+	j.db.SetMaxOpenConns(others + j.sessions)
 }
 
 // touch makes the file before SQLite does, so that only its owner can read what was run where.
@@ -78,7 +104,8 @@ func dsn(abs string, set settings) string {
 	if !strings.HasPrefix(slashed, "/") {
 		slashed = "/" + slashed
 	}
-	q := url.Values{"_txlock": {"immediate"}, "_pragma": {
+	// mode rw: a file that was deleted in mid-run is not made anew, empty, by the next connection
+	q := url.Values{"mode": {"rw"}, "_txlock": {"immediate"}, "_pragma": {
 		"busy_timeout(30000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
 	}}
 	if set.maxBytes > 0 {
@@ -89,7 +116,11 @@ func dsn(abs string, set settings) string {
 
 // Close ends the use of the file. A Session is closed before it.
 func (j *Journal) Close() error {
-	if err := j.db.Close(); err != nil {
+	err := j.db.Close()
+	if j.copy != "" {
+		err = errors.Join(err, os.RemoveAll(j.copy))
+	}
+	if err != nil {
 		return fmt.Errorf("close journal: %w", err)
 	}
 	return nil

@@ -52,7 +52,7 @@ func Allowed(from State, was Outcome, to State, outcome Outcome) bool {
 	}
 	switch from {
 	case Pending:
-		return outcome == Held
+		return outcome == Held || outcome == Skipped
 	case Leased:
 		return outcome == Held || outcome == Unreachable
 	case Running:
@@ -77,10 +77,12 @@ type End struct {
 	Rebooted bool          // the restart was observed
 }
 
-// Lease marks machines as taken by the engine; nothing has been sent.
+// Lease marks machines as taken by the engine and claims them for the run, in one transaction; nothing has been sent. A
+// machine that another run has claimed gives a *ClaimedError, and then none is leased. The claim is held until the machine is
+// done or released, whatever becomes of the process.
 func (s *Session) Lease(ids ...string) error { return s.move(ids, Leased, "", nil) }
 
-// Release puts leased machines back, to be taken up again by a resumed run.
+// Release puts leased machines back, to be taken up again by a resumed run. Until then other runs may have them.
 func (s *Session) Release(ids ...string) error { return s.move(ids, Pending, "", nil) }
 
 // Begin marks a machine as running: from now on a request may reach it. Attempt counts from 1.
@@ -127,11 +129,12 @@ func (s *Session) Finish(id string, end End) error {
 	}
 	event := Event{Outcome: end.Outcome, Class: end.Class, Text: end.Reason}
 	return s.moveWith([]string{id}, Done, event, func(b *batch, pos int) error {
-		if err := s.exec("UPDATE machines SET state = 'done', outcome = ?, error = ?, reason = ?, rebooted = max(rebooted, ?), ended = ? WHERE run = ? AND pos = ?",
-			string(end.Outcome), string(end.Class), end.Reason, end.Rebooted, ms(b.now), s.n, pos); err != nil || text == "" {
-			return err
+		changed := -1 // stays
+		if end.Result != nil {
+			changed = end.Result.Changed
 		}
-		if err := s.exec("UPDATE machines SET changed = ? WHERE run = ? AND pos = ?", end.Result.Changed, s.n, pos); err != nil {
+		if err := s.exec("UPDATE machines SET state = 'done', outcome = ?, error = ?, reason = ?, rebooted = max(rebooted, ?), changed = iif(?5 < 0, changed, ?5), ended = ? WHERE run = ? AND pos = ?",
+			string(end.Outcome), string(end.Class), end.Reason, end.Rebooted, changed, ms(b.now), s.n, pos); err != nil || text == "" {
 			return err
 		}
 		return s.keep(pos, text)
@@ -189,10 +192,17 @@ func (s *Session) moveWith(ids []string, to State, event Event, update func(*bat
 		}
 		return nil
 	}
-	return s.commit(check, func(b *batch) error {
+	o := op{check: check}
+	if to == Leased {
+		o.lease = ids
+	}
+	o.apply = func(b *batch) error {
 		for _, id := range ids {
 			pos := s.index[id]
 			r := &s.rows[pos]
+			if claims(r.state) && !claims(to) {
+				b.leaves = append(b.leaves, id)
+			}
 			known := changesCase(r.state) || changesCase(to)
 			r.state, r.outcome = to, event.Outcome
 			if err := update(b, pos); err != nil {
@@ -210,5 +220,6 @@ func (s *Session) moveWith(ids []string, to State, event Event, update func(*bat
 			}
 		}
 		return nil
-	})
+	}
+	return s.hand(o)
 }

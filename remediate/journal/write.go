@@ -18,6 +18,7 @@ const maxBatch = 1024
 type op struct {
 	check func() error
 	apply func(*batch) error
+	lease []string // machines to claim; one that another run has refuses the op
 	done  chan error
 }
 
@@ -26,11 +27,16 @@ type batch struct {
 	s      *Session
 	now    time.Time
 	events []Event
+	leaves []string // machines whose claim may be over
 }
 
 // commit hands a change to the writer and waits until it is durable.
 func (s *Session) commit(check func() error, apply func(*batch) error) error {
-	o := op{check, apply, make(chan error, 1)}
+	return s.hand(op{check: check, apply: apply})
+}
+
+func (s *Session) hand(o op) error {
+	o.done = make(chan error, 1)
 	select {
 	case <-s.closed:
 		return ErrClosed
@@ -89,17 +95,9 @@ func (s *Session) write() {
 func (s *Session) writeBatch(ops []op) error {
 	b := &batch{s: s, now: time.Now()}
 	refused := make([]error, len(ops))
-	err := s.exec("BEGIN IMMEDIATE")
+	err := s.start()
 	if err == nil {
-		for i, o := range ops {
-			if refused[i] = o.check(); refused[i] != nil {
-				continue
-			}
-			if err = o.apply(b); err != nil {
-				break
-			}
-		}
-		if err == nil {
+		if err = b.apply(ops, refused); err == nil {
 			err = s.exec("COMMIT")
 		}
 		if err != nil {
@@ -122,18 +120,55 @@ func (s *Session) writeBatch(ops []op) error {
 	return nil
 }
 
+// start begins a transaction, when it is the session's turn.
+func (s *Session) start() error {
+	if err := s.turn.wait(context.Background()); err != nil {
+		return err
+	}
+	return errors.Join(s.exec("BEGIN IMMEDIATE"), s.turn.leave())
+}
+
+// apply writes the ops and says which of them were refused.
+func (b *batch) apply(ops []op, refused []error) error {
+	taken, err := b.s.claim(ops)
+	if err != nil {
+		return err
+	}
+	for i, o := range ops {
+		if refused[i] = o.check(); refused[i] == nil {
+			refused[i] = b.s.barred(o.lease, taken)
+		}
+		if refused[i] != nil {
+			b.leaves = append(b.leaves, o.lease...)
+			continue
+		}
+		if err := o.apply(b); err != nil {
+			return err
+		}
+	}
+	return b.free()
+}
+
 // exec runs a statement on the session's connection, prepared once.
 func (s *Session) exec(query string, args ...any) error {
+	stmt, err := s.statement(query)
+	if err != nil {
+		return err
+	}
+	_, err = stmt.ExecContext(context.Background(), args...)
+	return err
+}
+
+func (s *Session) statement(query string) (*sql.Stmt, error) {
 	stmt := s.prepare[query]
 	if stmt == nil {
 		var err error
 		if stmt, err = s.conn.PrepareContext(context.Background(), query); err != nil {
-			return err
+			return nil, err
 		}
 		s.prepare[query] = stmt
 	}
-	_, err := stmt.ExecContext(context.Background(), args...)
-	return err
+	return stmt, nil
 }
 
 // event records a line of history in the batch.

@@ -19,7 +19,7 @@ type Follow struct {
 	Operator string
 	Now      time.Time
 	TTL      time.Duration       // 0: plan.DefaultTTL
-	Outcomes []journal.Outcome   // RetryPlan only; nil: failed, unreachable, unknown and held
+	Outcomes []journal.Outcome   // RetryPlan only; nil: failed, unreachable, unknown, held, and skipped for another run
 	Options  func(*plan.Options) // changes the rules of the run; may be nil
 }
 
@@ -28,7 +28,7 @@ type Follow struct {
 func RetryPlan(ctx context.Context, j *journal.Journal, runID string, f Follow) (*plan.Plan, error) {
 	wanted := f.Outcomes
 	if wanted == nil {
-		wanted = []journal.Outcome{journal.Failed, journal.Unreachable, journal.Unknown, journal.Held}
+		wanted = []journal.Outcome{journal.Failed, journal.Unreachable, journal.Unknown, journal.Held, journal.Skipped}
 	}
 	p, err := follow(ctx, j, runID, f, func(m *journal.Machine) bool {
 		return m.State == journal.Done && slices.Contains(wanted, m.Outcome)

@@ -180,22 +180,85 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-func TestTwoEngines(t *testing.T) {
-	s := newSetup(t, 2)
+// Two runs at once: what both want belongs to the one that came first, the rest is done by each.
+func TestTwoRunsAtOnce(t *testing.T) {
+	s := newSetup(t, 3)
 	defer s.close()
-	inside, leave := make(chan struct{}), make(chan struct{})
-	s.fleet.behave = func(*fakeMachine, int, agent.Request) error {
+	inside := make(chan string)
+	leave := map[string]chan struct{}{name(0): make(chan struct{}), name(1): make(chan struct{}), name(2): make(chan struct{})}
+	s.fleet.behave = func(m *fakeMachine, _ int, _ agent.Request) error {
 		s.fleet.mu.Unlock()
 		defer s.fleet.mu.Lock()
-		inside <- struct{}{}
+		inside <- m.name
+		<-leave[m.name]
+		return nil
+	}
+	all := s.input.Entries
+	s.input.Entries = all[:2]
+	s.input.Options.Forks = 1
+	var first, later sync.WaitGroup
+	first.Go(func() { s.wantCounts(s.start(t.Context()), journal.RunDone, journal.Fixed, 1, journal.Skipped, 1) })
+	if at := <-inside; at != name(0) {
+		t.Errorf("the first run begins with %s", at)
+	}
+	s.input.Entries = []plan.Entry{all[0], all[1], all[2]}
+	p := s.plan()
+	second, err := run.New(s.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later.Go(func() {
+		r, err := second.Start(t.Context(), p)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		s.wantCounts(r, journal.RunDone, journal.Skipped, 1, journal.Fixed, 2)
+		for _, m := range s.machines(r.ID) {
+			if m.Target.Name != name(0) {
+				continue
+			}
+			if m.Outcome != journal.Skipped || !strings.Contains(m.Reason, "of ada has it (process ") || m.Attempts != 0 {
+				t.Errorf("%+v", m)
+			}
+			retry, err := run.RetryPlan(t.Context(), s.journal, r.ID, run.Follow{Operator: "ada", Now: time.Now()})
+			if err != nil || retry.Machines() != 1 || retry.Waves[0].Entries[0].Name != name(0) {
+				t.Errorf("the retry takes %+v, %v", retry, err)
+			}
+		}
+	})
+	if at := <-inside; at != name(1) {
+		t.Errorf("the second run begins with %s", at)
+	}
+	close(leave[name(0)])
+	first.Wait()
+	close(leave[name(1)])
+	<-inside
+	close(leave[name(2)])
+	later.Wait()
+}
+
+// While a process works on a run no other one resumes it.
+func TestARunIsResumedOnce(t *testing.T) {
+	s := newSetup(t, 2)
+	defer s.close()
+	inside, leave := make(chan string), make(chan struct{})
+	s.fleet.behave = func(_ *fakeMachine, _ int, r agent.Request) error {
+		s.fleet.mu.Unlock()
+		defer s.fleet.mu.Lock()
+		inside <- r.Run
 		<-leave
 		return nil
 	}
 	var first sync.WaitGroup
 	first.Go(func() { s.start(t.Context()) })
-	<-inside
-	_, err := s.newEngine().Start(t.Context(), s.plan())
-	if l, ok := errors.AsType[*journal.LockedError](err); !ok || l.Owner.PID == 0 {
+	id := <-inside
+	e, err := run.New(s.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = e.Resume(t.Context(), id)
+	if l, ok := errors.AsType[*journal.LockedError](err); !ok || l.Owner.PID == 0 || l.Owner.Run != id {
 		t.Errorf("second engine: %v", err)
 	}
 	close(leave)

@@ -36,7 +36,11 @@ func (x *execution) work(ctx context.Context, t *task) verdict {
 		return verdict{task: t, what: left}
 	}
 	if !t.leased {
-		if err := x.journal.Lease(t.entry.ID); err != nil {
+		err := x.journal.Lease(t.entry.ID)
+		if claimed, ok := errors.AsType[*journal.ClaimedError](err); ok {
+			return x.finish(t, journal.End{Outcome: journal.Skipped, Reason: claimed.Claim.String()})
+		}
+		if err != nil {
 			return verdict{task: t, what: broken, err: err}
 		}
 		t.leased = true

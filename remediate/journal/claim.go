@@ -1,0 +1,181 @@
+package journal
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+)
+
+// Claim says which run has a machine: one run at a time works on it. A run that died keeps its claims until it is resumed or
+// cancelled, because only its machines know what became of them.
+type Claim struct {
+	Run      string
+	Operator string
+	Owner    *Owner // nil: nobody works on that run
+}
+
+// String is "run 20240719-041233-k3f9x2 of eve has it (process 4711 on HOST, since ...)".
+func (c Claim) String() string {
+	if c.Owner == nil {
+		return fmt.Sprintf("run %s of %s has it, and nobody works on that run: resume or cancel it first", c.Run, c.Operator)
+	}
+	return fmt.Sprintf("run %s of %s has it (%s)", c.Run, c.Operator, c.Owner)
+}
+
+// ClaimedError says that another run has a machine.
+type ClaimedError struct {
+	Machine string // name
+	Claim   Claim
+}
+
+func (e *ClaimedError) Error() string { return fmt.Sprintf("machine %s: %s", e.Machine, e.Claim) }
+
+// Claims returns the machines that runs have claimed now, by machine ID.
+func (j *Journal) Claims(ctx context.Context) (map[string]Claim, error) {
+	rows, err := j.db.QueryContext(ctx, "SELECT c.machine, r.id, r.operator FROM claims c JOIN runs r ON r.n = c.run")
+	if err != nil {
+		return nil, fmt.Errorf("read claims: %w", err)
+	}
+	all := map[string]Claim{}
+	_, err = collect(rows, func(rows *sql.Rows) (struct{}, error) {
+		var machine string
+		var c Claim
+		err := rows.Scan(&machine, &c.Run, &c.Operator)
+		all[machine] = c
+		return struct{}{}, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read claims: %w", err)
+	}
+	owners := map[string]*Owner{}
+	for machine, c := range all {
+		owner, known := owners[c.Run]
+		if !known {
+			if owner, err = j.owner(c.Run); err != nil {
+				return nil, err
+			}
+			owners[c.Run] = owner
+		}
+		c.Owner = owner
+		all[machine] = c
+	}
+	return all, nil
+}
+
+// owner is the process that works on a run, nil where there is none.
+func (j *Journal) owner(run string) (*Owner, error) {
+	owner, held, err := j.Owner(run)
+	if err != nil || !held {
+		return nil, err
+	}
+	return &owner, nil
+}
+
+// claims reports whether a machine in this state belongs to its run alone.
+func claims(s State) bool { return s == Leased || s == Running || s == Rebooting }
+
+const (
+	freeOne     = "DELETE FROM claims WHERE machine = ? AND run = ?"
+	freeMany    = "DELETE FROM claims WHERE run = ? AND machine IN (SELECT value FROM json_each(?))"
+	claimMany   = "INSERT INTO claims (machine, run) SELECT value, ? FROM json_each(?) WHERE true ON CONFLICT DO NOTHING"
+	claimedMany = "SELECT c.machine, r.id, r.operator FROM claims c JOIN runs r ON r.n = c.run WHERE c.run != ? AND c.machine IN (SELECT value FROM json_each(?))"
+)
+
+// claim takes the machines that ops lease, all in one statement, and returns those that other runs have.
+func (s *Session) claim(ops []op) (map[string]Claim, error) {
+	var ids []string
+	for _, o := range ops {
+		ids = append(ids, o.lease...)
+	}
+	return s.claimAll(ids)
+}
+
+func (s *Session) claimAll(ids []string) (map[string]Claim, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	list, err := encode(ids)
+	if err != nil {
+		return nil, err
+	}
+	stmt, err := s.statement(claimMany)
+	if err != nil {
+		return nil, err
+	}
+	done, err := stmt.ExecContext(context.Background(), s.n, list)
+	if err != nil {
+		return nil, err
+	}
+	if n, err := done.RowsAffected(); err != nil || n == int64(len(ids)) {
+		return nil, err
+	}
+	rows, err := s.conn.QueryContext(context.Background(), claimedMany, s.n, list)
+	if err != nil {
+		return nil, err
+	}
+	taken := map[string]Claim{}
+	_, err = collect(rows, func(rows *sql.Rows) (struct{}, error) {
+		var machine string
+		var c Claim
+		err := rows.Scan(&machine, &c.Run, &c.Operator)
+		taken[machine] = c
+		return struct{}{}, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for machine, c := range taken {
+		if c.Owner, err = s.journal.owner(c.Run); err != nil {
+			return nil, err
+		}
+		taken[machine] = c
+	}
+	return taken, nil
+}
+
+// reclaim makes sure that what was in flight belongs to the run. It does, except in a journal of a version without claims,
+// where two runs may have died with the same machine: then the newer one has it.
+func (s *Session) reclaim(ctx context.Context) error {
+	rows, err := s.conn.QueryContext(ctx, `SELECT id FROM machines m WHERE run = ? AND state IN ('leased', 'running', 'rebooting')
+		AND NOT EXISTS (SELECT 1 FROM claims c WHERE c.machine = m.id AND c.run = m.run)`, s.n)
+	if err != nil {
+		return fmt.Errorf("read claims of run %s: %w", s.id, err)
+	}
+	ids, err := collect(rows, func(rows *sql.Rows) (id string, err error) { return id, rows.Scan(&id) })
+	if err != nil {
+		return fmt.Errorf("read claims of run %s: %w", s.id, err)
+	}
+	taken, err := s.claimAll(ids)
+	if err != nil {
+		return fmt.Errorf("claim machines of run %s: %w", s.id, explain(err))
+	}
+	return s.barred(ids, taken)
+}
+
+// barred refuses machines that other runs have.
+func (s *Session) barred(ids []string, taken map[string]Claim) error {
+	for _, id := range ids {
+		if c, claimed := taken[id]; claimed {
+			return &ClaimedError{Machine: s.rows[s.index[id]].name, Claim: c}
+		}
+	}
+	return nil
+}
+
+// free gives up the claims that are over.
+func (b *batch) free() error {
+	var over []string
+	for _, id := range b.leaves {
+		if pos, known := b.s.index[id]; !known || !claims(b.s.rows[pos].state) {
+			over = append(over, id)
+		}
+	}
+	if len(over) == 0 {
+		return nil
+	}
+	list, err := encode(over)
+	if err != nil {
+		return err
+	}
+	return b.s.exec(freeMany, b.s.n, list)
+}
