@@ -50,10 +50,18 @@ func (j *Journal) Control(ctx context.Context, id string, kind ControlKind, who 
 	if kind == Approve && run.Status != RunWaiting && run.Status != RunPaused {
 		return fmt.Errorf("approve run %s: it does not wait for approval, it is %s", id, run.Status)
 	}
-	_, err = j.db.ExecContext(ctx, "INSERT INTO controls (run, kind, who, time) SELECT n, ?, ?, ? FROM runs WHERE id = ?",
-		kind, who, ms(time.Now()), id)
+	tx, err := j.write(ctx)
 	if err != nil {
 		return fmt.Errorf("%s run %s: %w", kind, id, err)
+	}
+	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
+	_, err = tx.ExecContext(ctx, "INSERT INTO controls (run, kind, who, time) SELECT n, ?, ?, ? FROM runs WHERE id = ?",
+		kind, who, ms(time.Now()), id)
+	if err == nil {
+		err = tx.Commit()
+	}
+	if err != nil {
+		return fmt.Errorf("%s run %s: %w", kind, id, explain(err))
 	}
 	return nil
 }

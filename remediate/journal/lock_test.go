@@ -76,7 +76,6 @@ func TestOneProcessForARun(t *testing.T) {
 	}
 }
 
-
 func TestQuietKeepsEveryRunOut(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "j.db")
 	j := open(t, path)

@@ -54,7 +54,7 @@ func Open(ctx context.Context, path string, options ...Option) (*Journal, error)
 	}
 	j := &Journal{path: abs}
 	file := abs
-	err = touch(abs)
+	err = makeFile(abs)
 	switch {
 	case err == nil:
 		err = statefolder.Local(filepath.Dir(abs))
@@ -84,6 +84,9 @@ func (j *Journal) room(more int) {
 	const others = 5
 	j.db.SetMaxOpenConns(others + j.sessions)
 }
+
+// makeFile is touch, but in tests.
+var makeFile = touch
 
 // touch makes the file before SQLite does, so that only its owner can read what was run where.
 func touch(path string) error {

@@ -159,8 +159,7 @@ func replaceInFile(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(text, args[1], args[2])), 0o600))
 }
 
-// lockJournal is the script command `locked DIR`: a run that somebody else carries out holds the journal in DIR until
-// `unlocked`.
+// lockJournal is the script command `locked DIR`: somebody else carries out a run in the journal in DIR until `unlocked`.
 func lockJournal(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: locked DIR")
@@ -187,7 +186,7 @@ func lockJournal(ts *testscript.TestScript, neg bool, args []string) {
 	held.Store(ts, release)
 }
 
-// held maps a script to what releases its journal.
+// held maps a script to what ends its run.
 var held sync.Map
 
 func unlockJournal(ts *testscript.TestScript, _ bool, _ []string) {

@@ -101,7 +101,7 @@ const ExitCodes = `Every command ends with one of these codes:
   5    a gate stopped the run
   6    the selector matches no machine, or no key fits
   10   with --detailed-exitcode: the plan has machines to work on, or a dry run found affected ones
-  11   another run holds the journal
+  11   the run is at work in another process, or the state folder is being brought to a new version
   124  out of time
   130  interrupted; fleetmend runs resume goes on where it stopped`
 

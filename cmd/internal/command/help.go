@@ -59,7 +59,7 @@ var ExitMeaning = map[int]string{
 	ExitOK: "all is well", ExitError: "an error; the message says which", ExitUsage: "the command line is wrong",
 	ExitSomeFailed: "some machines failed, could not be reached or are unknown; or some keys or rows were left out", ExitAuth: "the credentials were rejected",
 	ExitGate: "a gate stopped the run", ExitNothing: "the selector matches no machine, or no key fits",
-	ExitChanges: "with --detailed-exitcode: there is something to do", ExitLocked: "another run holds the journal",
+	ExitChanges: "with --detailed-exitcode: there is something to do", ExitLocked: "the run is at work in another process",
 	ExitTimeout: "out of time", ExitInterrupted: "interrupted or not confirmed",
 }
 

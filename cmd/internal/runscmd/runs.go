@@ -82,7 +82,7 @@ func runColumns() []terminal.Column[journal.Run] {
 		terminal.Col("run", func(r journal.Run) string { return r.ID }),
 		terminal.Col("playbook", func(r journal.Run) string { return r.Playbook }),
 		terminal.Col("mode", func(r journal.Run) string { return string(r.Mode) }),
-		terminal.Col("status", func(r journal.Run) string { return string(r.Status) }),
+		terminal.Col("status", statusWord),
 		terminal.Col("machines", func(r journal.Run) string { return terminal.Itoa(r.Machines) }),
 		terminal.Col("fixed", count(journal.Fixed, journal.Undone)),
 		terminal.Col("clean", count(journal.Clean)),
@@ -91,9 +91,23 @@ func runColumns() []terminal.Column[journal.Run] {
 		terminal.Col("not reached", count(journal.Unreachable, journal.Unknown)),
 		terminal.Col("held", count(journal.Held)),
 		terminal.Col("started", func(r journal.Run) string { return terminal.Ago(r.Started, time.Now()) }),
+		terminal.WideCol("worked on by", func(r journal.Run) string {
+			if r.Owner == nil {
+				return ""
+			}
+			return r.Owner.String()
+		}),
 		terminal.WideCol("operator", func(r journal.Run) string { return r.Operator }),
 		terminal.WideCol("reason", func(r journal.Run) string { return r.Reason }),
 	}
+}
+
+// statusWord is the status of a run; one that is not over and that nobody works on can be resumed.
+func statusWord(r journal.Run) string {
+	if r.Idle() && !runs.Over(r.Status) {
+		return string(r.Status) + ", nobody works on it"
+	}
+	return string(r.Status)
 }
 
 func newShow(c *Commands) *cobra.Command {

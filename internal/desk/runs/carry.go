@@ -169,8 +169,8 @@ func AtWork(ctx context.Context, d *desk.Desk, id string) bool {
 	if err != nil {
 		return false
 	}
-	owner, held, err := j.Owner()
-	return err == nil && held && owner.Run == id
+	_, held, err := j.Owner(id)
+	return err == nil && held
 }
 
 // Over reports whether a run goes on no more by itself.

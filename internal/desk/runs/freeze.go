@@ -14,6 +14,7 @@ import (
 	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
 )
@@ -67,7 +68,15 @@ func Freeze(ctx context.Context, d *desk.Desk, r Request, stdin io.Reader) (Froz
 	if err != nil {
 		return Frozen{}, err
 	}
-	entries, skipped := split(selected, excluded)
+	j, err := d.Journal(ctx)
+	if err != nil {
+		return Frozen{}, err
+	}
+	claimed, err := j.Claims(ctx)
+	if err != nil {
+		return Frozen{}, err
+	}
+	entries, skipped := split(selected, excluded, claimed)
 	made, err := Plan(d, r, entries, skipped, plan.Source{Playbook: bound, File: playbookFile(r.Playbook), Digest: source.Digest, Parameters: r.Set})
 	return Frozen{made, findings}, err
 }
@@ -169,13 +178,15 @@ func excluded(ctx context.Context, d *desk.Desk, selector string, stdin io.Reade
 }
 
 // split sorts machines into those with a route and those that are left out, each with its reason.
-func split(all []inventory.Machine, excluded map[string]bool) (entries []plan.Entry, skipped []plan.Skip) {
+func split(all []inventory.Machine, excluded map[string]bool, claimed map[string]journal.Claim) (entries []plan.Entry, skipped []plan.Skip) {
 	for _, m := range all {
 		switch {
 		case excluded[m.ID]:
 			skipped = append(skipped, plan.Skip{ID: m.ID, Name: m.Name, Reason: "excluded by --exclude"})
 		case !m.Enabled:
 			skipped = append(skipped, plan.Skip{ID: m.ID, Name: m.Name, Reason: "disabled in its directory"})
+		case claimed[m.ID].Run != "":
+			skipped = append(skipped, plan.Skip{ID: m.ID, Name: m.Name, Reason: claimed[m.ID].String()})
 		default:
 			entries = append(entries, Entry(m, ""))
 		}
