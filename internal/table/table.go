@@ -1,5 +1,5 @@
 // Package table reads and writes the tables that administrators keep: CSV as Excel, PowerShell and portals write it in any
-// locale, and JSON as PowerShell, Graph and other programs give it.
+// locale, JSON as PowerShell, Graph and other programs give it, and the first sheet of an Excel workbook.
 //
 // [Open] finds out encoding, delimiter and form, or takes them from its options, and [Table.Rows] gives the rows, bad ones
 // with their error. [Value] takes a cell for what it says and names what a program made of it on the way; [Dates] reads
@@ -8,12 +8,14 @@
 package table
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
+	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
@@ -32,6 +34,7 @@ type Table struct {
 	Encoding  string // "UTF-8", "UTF-16 LE", "Windows-1252", ...
 	Guess     string // where the encoding is a guess: a piece of text to judge it by
 	Delimiter rune   // 0 for JSON
+	form      string
 	text      string
 	line      int // of the header
 	rows      []Row
@@ -46,6 +49,14 @@ func Open(r io.Reader, o Options) (Table, error) {
 	if err != nil {
 		return Table{}, err
 	}
+	switch {
+	case bytes.HasPrefix(data, []byte("PK\x03\x04")):
+		var t Table
+		err := t.workbook(data)
+		return t, err
+	case bytes.HasPrefix(data, []byte("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")):
+		return Table{}, hint.Wrap(errors.New("it is a workbook of an old Excel (.xls) or one with a password"), "save it as CSV in UTF-8, or as an Excel workbook (.xlsx) without a password")
+	}
 	t, err := decode(data, o.Encoding)
 	if err == nil {
 		err = t.open(o)
@@ -56,9 +67,10 @@ func Open(r io.Reader, o Options) (Table, error) {
 func (t *Table) open(o Options) (err error) {
 	if IsJSON(t.text) {
 		t.rows, err = flatten(t.text)
-		t.text = ""
+		t.form, t.text = "JSON", ""
 		return err
 	}
+	t.form = "CSV"
 	t.text, t.Delimiter, t.line = preamble(t.text)
 	if strings.TrimSpace(t.text) == "" {
 		return ErrEmpty
@@ -72,17 +84,12 @@ func (t *Table) open(o Options) (err error) {
 	return nil
 }
 
-// Form is "CSV" or "JSON".
-func (t Table) Form() string {
-	if t.rows != nil {
-		return "JSON"
-	}
-	return "CSV"
-}
-
 // ReadAs says in one line how the table was understood.
 func (t Table) ReadAs() string {
-	how := t.Form() + " in " + t.Encoding
+	if t.form != "CSV" && t.form != "JSON" {
+		return t.form
+	}
+	how := t.form + " in " + t.Encoding
 	if t.Guess != "" {
 		how += fmt.Sprintf(" (a guess: %s; if that is garbled, say --encoding)", t.Guess)
 	}
