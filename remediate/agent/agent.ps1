@@ -1,8 +1,9 @@
 # fleetmend agent: does what one playbook says on this Windows. One static text, the playbook is data: nothing of it is ever run as code
 # except the bodies of its script steps. Windows PowerShell 5.1 and PowerShell 7, Full and Constrained Language Mode: cmdlets and core types
 # only. ASCII only. remediate/windows holds the same rules in Go; the cases in remediate/testdata/conformance hold both to each other.
-# In:  $FleetmendEnvelope, JSON text: {run, nonce, mode: detect|fix|verify|undo, root, playbook}
+# In:  $FleetmendEnvelope, JSON text: {run, nonce, mode: detect|fix|verify|undo, root, playbook, record, room}
 # Out: lines "@@fm NONCE I/N CHUNK|" that join to the result's JSON; exit code 1 when the outcome is failed, else 0.
+# Texts are compared and folded by their characters, never by the rules of a language: no -match, LastIndexOf or StartsWith with a text.
 # Keeps everything it needs to take a fix back in %ProgramData%\fleetmend\runs\RUN (see remediate/windows/record.go).
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -34,7 +35,11 @@ function Read-Json([string]$Text) {
 }
 function ConvertTo-Utc($Value) {
     if ($Value -is [DateTime]) { return $Value.ToUniversalTime() }
-    return [DateTime]::Parse([string]$Value, $null, 'AssumeUniversal, AdjustToUniversal')
+    return [DateTime]::Parse([string]$Value, [cultureinfo]::InvariantCulture, 'AssumeUniversal, AdjustToUniversal')
+}
+# Without colours and other codes of a terminal, which do harm where they are shown.
+function Get-Clean([string]$Text) {
+    return [regex]::Replace([regex]::Replace($Text, '\x1b\[[0-9;?]*[ -/]*[@-~]', ''), '[\x00-\x08\x0b-\x1f\x7f-\x9f]', '')
 }
 function Limit-Text([string]$Text) {
     if ($Text.Length -gt 2000) { return $Text.Substring(0, 2000) }
@@ -54,6 +59,9 @@ function Unprotect-Text($Texts) {
 function Test-Text([string]$One, [string]$Two) {
     return $One.ToUpperInvariant().Equals($Two.ToUpperInvariant())
 }
+function Test-Pattern([string]$Text, [string]$Pattern) {
+    return [regex]::IsMatch($Text, $Pattern, 'IgnoreCase, CultureInvariant')
+}
 function Assert-NoDate($Value) {
     foreach ($one in @($Value)) {
         if ($one -is [DateTime]) { throw 'this PowerShell takes the text for a date: use Windows PowerShell 5.1 or PowerShell 7.5' }
@@ -71,13 +79,14 @@ function Get-SystemVariable([string]$Name) {
             'allusersprofile' = 'C:\ProgramData'; 'programfiles' = 'C:\Program Files'; 'programw6432' = 'C:\Program Files'
             'programfiles(x86)' = 'C:\Program Files (x86)'; 'public' = 'C:\Users\Public'
         }
-        return [string]$known[$Name]
+        return [string]$known[$Name.ToLowerInvariant()]
     }
     $item = Get-Item -LiteralPath "Env:$Name" -ErrorAction SilentlyContinue
     if ($null -eq $item) { return '' }
     return [string]$item.Value
 }
-# A playbook's path with its variables, in the words of the running system.
+# A playbook's path with its variables, in the words of the running system. Where Windows is on another drive, the folders of Windows on
+# C: are those of that drive: C:\Windows is the Windows that runs.
 function Expand-Path([string]$Path) {
     $full = $Path
     foreach ($name in @([regex]::Matches($Path, '%([^%]+)%') | ForEach-Object { $_.Groups[1].Value })) {
@@ -85,10 +94,17 @@ function Expand-Path([string]$Path) {
         if ($text -eq '' -or $text.Contains('%')) { throw "unknown variable in path '$Path'" }
         $full = $full.Replace("%$name%", $text)
     }
-    if ($full -match '(^|[\\/])\.\.([\\/]|$)') { throw "path climbs: '$Path'" }
+    if (Test-Pattern $full '(^|[\\/])\.\.([\\/]|$)') { throw "path climbs: '$Path'" }
     # Off Windows, where the cases run too, a variable may begin with a slash.
-    if ($Path -notmatch '^([A-Za-z]:\\.|%[^%]+%)' -or $full -notmatch '^([A-Za-z]:\\.|/)') { throw "not a full path: '$Path'" }
-    if ($script:Root -ne '' -and $full -notmatch '^[Cc]:\\') { throw "path outside C: '$Path'" }
+    if (-not (Test-Pattern $Path '^([A-Z]:\\.|%[^%]+%)') -or -not (Test-Pattern $full '^([A-Z]:\\.|/)')) { throw "not a full path: '$Path'" }
+    if ($script:Root -ne '') {
+        if (-not (Test-Pattern $full '^C:\\')) { throw "path outside C: '$Path'" }
+        return $full
+    }
+    $drive = Get-SystemVariable 'SystemDrive'
+    if ((Test-Pattern $drive '^[ABD-Z]:\z') -and (Test-Pattern $full '^C:\\(Windows|Program Files|Program Files \(x86\)|ProgramData|Users)\\')) {
+        return $drive + $full.Substring(2)
+    }
     return $full
 }
 # Where such a path is here: below the root of an offline installation.
@@ -97,24 +113,41 @@ function Resolve-Place([string]$Full) {
     return $script:Root.TrimEnd('\') + '\' + $Full.Substring(3)
 }
 function Get-Folder([string]$Full) {
-    $folder = $Full.Substring(0, $Full.LastIndexOf('\'))
-    if ($folder.EndsWith(':')) { return $folder + '\' }
+    $folder = $Full.Substring(0, $Full.LastIndexOf([char]'\'))
+    if ($folder.Length -eq 2) { return $folder + '\' }
     return $folder
+}
+# Also a link that leads nowhere is something that is there.
+function Get-There([string]$Place) { return (Get-Item -LiteralPath $Place -Force -ErrorAction SilentlyContinue) }
+function Test-There([string]$Place) { return $null -ne (Get-There $Place) }
+function Test-Link($Item) { return ([int]$Item.Attributes -band 1024) -ne 0 -and ($Item.PSIsContainer -or [string]$Item.LinkType -ceq 'SymbolicLink') }
+# Nothing is moved or written through a link: who made it decides where it leads.
+function Assert-NoLink([string]$Place) {
+    $item = Get-There $Place
+    if ($null -ne $item -and (Test-Link $item)) { throw "$Place is a link: nothing is done through it" }
+    $folder = $Place
+    while ($true) {
+        $at = $folder.LastIndexOf([char]'\')
+        if ($at -le 2) { return }
+        $folder = $folder.Substring(0, $at)
+        $item = Get-There $folder
+        if ($null -ne $item -and ([int]$item.Attributes -band 1024) -ne 0) { throw "$folder is a link: nothing is done through it" }
+    }
 }
 # Wildcards in the last part only, * and ? alone: brackets are names, and *.sys does not find a.sysx or an 8.3 name.
 function Find-File($Test, [string]$Path) {
     $full = Expand-Path $Path
-    $at = $full.LastIndexOf('\')
+    $at = $full.LastIndexOf([char]'\')
     $folder = $full.Substring(0, $at)
-    if ($folder -match '[*?]') { throw "wildcards only in the last part: '$Path'" }
-    $wanted = '^' + [regex]::Escape($full.Substring($at + 1)).Replace('\*', '.*').Replace('\?', '.') + '\z'
+    if ($folder -cmatch '[*?]') { throw "wildcards only in the last part: '$Path'" }
+    $wanted = '^' + [regex]::Escape($full.Substring($at + 1).ToUpperInvariant()).Replace('\*', '.*').Replace('\?', '.') + '\z'
     $place = Get-Folder (Resolve-Place $full)
     if (-not (Test-Path -LiteralPath $place -PathType Container)) { return }
     foreach ($entry in @(Get-ChildItem -LiteralPath $place -Force)) {
-        if ($entry.PSIsContainer) { continue }
-        if (-not [regex]::IsMatch($entry.Name, $wanted, 'IgnoreCase, CultureInvariant')) { continue }
+        if ($entry.PSIsContainer -or (Test-Link $entry)) { continue }
+        if (-not [regex]::IsMatch($entry.Name.ToUpperInvariant(), $wanted, 'CultureInvariant, Singleline')) { continue }
         $file = New-Object PSObject -Property @{
-            Path = $folder + '\' + $entry.Name; Place = Join-Path $place $entry.Name; Size = $entry.Length; Written = $entry.LastWriteTimeUtc
+            Path = $folder + '\' + $entry.Name; Place = $place.TrimEnd('\') + '\' + $entry.Name; Size = $entry.Length; Written = $entry.LastWriteTimeUtc
         }
         if (Test-File $Test $file) { $file }
     }
@@ -151,12 +184,20 @@ function Test-File($Test, $File) {
 # the agent, so errors do not stop it in here; what a tool says is in its exit code.
 function Invoke-Native([string]$Name, [string[]]$Arguments) {
     Assert-Online $Name
+    return (Invoke-Running $Name $Arguments)
+}
+# The tool of the Windows that runs, whatever it works on.
+function Invoke-Running([string]$Name, [string[]]$Arguments) {
     $tool = Join-Path (Join-Path $env:SystemRoot 'System32') $Name
     if (-not (Test-Path -LiteralPath $tool)) { throw "no tool $Name" }
     $ErrorActionPreference = 'Continue'
     $global:LASTEXITCODE = -1
     $output = @(& $tool @Arguments 2>&1 | ForEach-Object { [string]$_ })
     return @{ code = $global:LASTEXITCODE; output = $output }
+}
+function Invoke-System([string]$Name, [string[]]$Arguments) {
+    $ran = Invoke-Running $Name $Arguments
+    if ($ran.code -ne 0) { throw "$Name $($Arguments -join ' ') ended with $($ran.code): $($ran.output -join ' ')" }
 }
 function Invoke-Tool([string]$Name, [string[]]$Arguments) {
     $ran = Invoke-Native $Name $Arguments
@@ -166,41 +207,103 @@ function Invoke-Tool([string]$Name, [string[]]$Arguments) {
 
 # --- registry -----------------------------------------------------------------------------------------------------------------------
 # A value is @{ type; data }, data a list of protected texts: numbers decimal, bytes in hex. $null: it is absent.
-function Get-RegistryData([string]$Key, [string]$Name) {
+# One value is read, so that a malformed neighbour does not matter.
+function Get-RegistryValue([string]$Key, [string]$Name) {
     Assert-Online 'registry'
+    # The provider takes a slash for a backslash: such a key would look absent.
+    if ($Key.Contains('/')) { return (Get-ToolValue $Key $Name) }
     if (-not (Test-Path -LiteralPath "Registry::$Key")) { return $null }
     $shown = $Name
-    if ($Name -eq '') { $shown = '(default)' }
-    $all = Get-ItemProperty -LiteralPath "Registry::$Key"
+    if ($Name -ceq '') { $shown = '(default)' }
+    try { $all = Get-ItemProperty -LiteralPath "Registry::$Key" -Name ([WildcardPattern]::Escape($shown)) }
+    catch {
+        $text = $_.Exception.Message
+        if ([string]$_.FullyQualifiedErrorId -clike '*PSArgumentException*' -or $text -clike "Property $([WildcardPattern]::Escape($shown)) does not exist*") { return $null }
+        throw "$Key $Name cannot be read: $text"
+    }
     if ($null -eq $all) { return $null }
     $property = $all.PSObject.Properties[$shown]
     if ($null -eq $property) { return $null }
     $value = $property.Value
     if ($value -is [int] -or $value -is [uint32]) { return @{ type = 'dword'; data = @("=$value") } }
     if ($value -is [long] -or $value -is [uint64]) { return @{ type = 'qword'; data = @("=$value") } }
-    if ($value -is [byte[]]) { return @{ type = 'binary'; data = @('=' + (-join (@($value) | ForEach-Object { '{0:X2}' -f $_ }))) } }
+    if ($value -is [byte[]]) { return @{ type = 'bytes'; data = @('=' + (-join (@($value) | ForEach-Object { '{0:X2}' -f $_ }))) } }
     if ($value -is [array]) { return @{ type = 'multi-string'; data = @(Protect-Text $value) } }
-    return (Get-RegistryText $Key $Name ([string]$value))
+    return @{ type = 'text'; data = @("=$value") }
 }
-# PowerShell hands a REG_EXPAND_SZ over with its variables replaced, and cannot tell it from a REG_SZ in Constrained Language Mode.
-function Get-RegistryText([string]$Key, [string]$Name, [string]$Value) {
-    if ($Name -eq '') { $arguments = @('query', $Key, '/ve') } else { $arguments = @('query', $Key, '/v', $Name) }
-    foreach ($line in @(Invoke-Tool 'reg.exe' $arguments)) {
-        if ($line -match '^ {4}.*? {4}REG_EXPAND_SZ( {4}(.*))?$') {
-            $text = ''
-            if ($Matches.ContainsKey(2)) { $text = $Matches[2] }
-            return @{ type = 'expand-string'; data = @("=$text") }
+# To compare: what kind of text or of bytes it is does not matter, but a text with variables counts as it is stored.
+function Get-ComparedData([string]$Key, [string]$Name) {
+    $value = Get-RegistryValue $Key $Name
+    if ($null -eq $value -or [string]$value.type -cne 'text') { return $value }
+    try { return (Get-TextOfType $Key $Name $value) } catch { return $value }
+}
+# To change: the very type is needed, to give it back.
+function Get-RegistryData([string]$Key, [string]$Name) {
+    $value = Get-RegistryValue $Key $Name
+    if ($null -eq $value) { return $null }
+    if ([string]$value.type -ceq 'text') { return (Get-TextOfType $Key $Name $value) }
+    if ([string]$value.type -ceq 'bytes') {
+        $known = @{ 'Binary' = 'binary'; 'None' = 'none' }[(Get-ValueKind $Key $Name)]
+        if ($null -eq $known) {
+            $line = Read-ToolValue $Key $Name
+            $known = @{ 'REG_BINARY' = 'binary'; 'REG_NONE' = 'none' }[[string]$line.type]
+            if ($null -eq $known) { throw "$Key $Name has the type $($line.type), which could not be given back" }
         }
+        $value.type = $known
     }
-    return @{ type = 'string'; data = @("=$Value") }
+    return $value
+}
+# The type by .NET, which Constrained Language Mode does not allow: '' there, and where it cannot be told.
+function Get-ValueKind([string]$Key, [string]$Name) {
+    if ($script:Result.language -cne 'FullLanguage') { return '' }
+    try { return [string](Get-Item -LiteralPath "Registry::$Key").GetValueKind($Name) } catch { return '' }
+}
+# PowerShell hands a REG_EXPAND_SZ over with its variables replaced.
+function Get-TextOfType([string]$Key, [string]$Name, $Value) {
+    $kind = Get-ValueKind $Key $Name
+    if ($kind -ceq 'String') { return @{ type = 'string'; data = $Value.data } }
+    if ($kind -ceq 'ExpandString') {
+        $stored = [string](Get-Item -LiteralPath "Registry::$Key").GetValue($Name, '', 'DoNotExpandEnvironmentNames')
+        return @{ type = 'expand-string'; data = @("=$stored") }
+    }
+    $line = Read-ToolValue $Key $Name
+    if ([string]$line.type -ceq 'REG_SZ') { return @{ type = 'string'; data = $Value.data } }
+    if ([string]$line.type -cne 'REG_EXPAND_SZ') { throw "$Key $Name has the type $($line.type), which could not be given back" }
+    return @{ type = 'expand-string'; data = @("=$($line.text)") }
+}
+# One value by reg.exe: its type and text. Its name for the default value is in the language of Windows.
+function Read-ToolValue([string]$Key, [string]$Name) {
+    if ($Name -ceq '') { $arguments = @('query', $Key, '/ve') } else { $arguments = @('query', $Key, '/v', $Name) }
+    $wanted = '^ {4}.+? {4}(REG_[A-Z_]+)( {4}(.*))?$'
+    if ($Name -cne '') { $wanted = '^ {4}' + [regex]::Escape($Name) + ' {4}(REG_[A-Z_]+)( {4}(.*))?$' }
+    foreach ($line in @(Invoke-Tool 'reg.exe' $arguments)) {
+        $found = [regex]::Match($line, $wanted, 'IgnoreCase, CultureInvariant')
+        if ($found.Success) { return @{ type = $found.Groups[1].Value; text = $found.Groups[3].Value } }
+    }
+    throw "the type of $Key $Name cannot be told: reg.exe does not show it"
+}
+function Get-ToolValue([string]$Key, [string]$Name) {
+    $line = Read-ToolValue $Key $Name
+    switch -CaseSensitive ([string]$line.type) {
+        'REG_DWORD' { return @{ type = 'dword'; data = @('=' + [string][uint64]$line.text) } }
+        'REG_QWORD' { return @{ type = 'qword'; data = @('=' + [string][uint64]$line.text) } }
+        'REG_SZ' { return @{ type = 'string'; data = @('=' + $line.text) } }
+        'REG_EXPAND_SZ' { return @{ type = 'expand-string'; data = @('=' + $line.text) } }
+        'REG_BINARY' { return @{ type = 'binary'; data = @('=' + $line.text) } }
+    }
+    throw "$Key has a slash in its name, and a value of type $($line.type) cannot be read there"
+}
+function Assert-NoSlash([string]$Key) {
+    if ($Key.Contains('/')) { throw "$Key has a slash in its name: PowerShell cannot change it" }
 }
 function Set-RegistryData([string]$Key, [string]$Name, $Data) {
+    Assert-NoSlash $Key
     $shown = $Name
-    if ($Name -eq '') { $shown = '(default)' }
+    if ($Name -ceq '') { $shown = '(default)' }
     if ($null -eq $Data) {
         # Remove-ItemProperty does not find the default value.
-        if ($Name -eq '') { [void](Invoke-Tool 'reg.exe' @('delete', $Key, '/ve', '/f')) }
-        else { Remove-ItemProperty -LiteralPath "Registry::$Key" -Name $Name }
+        if ($Name -ceq '') { [void](Invoke-Tool 'reg.exe' @('delete', $Key, '/ve', '/f')) }
+        else { Remove-ItemProperty -LiteralPath "Registry::$Key" -Name ([WildcardPattern]::Escape($Name)) }
         return
     }
     $texts = @(Unprotect-Text $Data.data)
@@ -211,6 +314,7 @@ function Set-RegistryData([string]$Key, [string]$Name, $Data) {
         'expand-string' { Set-ItemProperty -LiteralPath "Registry::$Key" -Name $shown -Value $texts[0] -Type ExpandString }
         'multi-string' { Set-ItemProperty -LiteralPath "Registry::$Key" -Name $shown -Value ([string[]]$texts) -Type MultiString }
         'binary' { Set-ItemProperty -LiteralPath "Registry::$Key" -Name $shown -Value ([byte[]]@(ConvertFrom-Hex $texts[0])) -Type Binary }
+        'none' { Set-ItemProperty -LiteralPath "Registry::$Key" -Name $shown -Value ([byte[]]@(ConvertFrom-Hex $texts[0])) -Type None }
         default { throw "unknown type '$($Data.type)'" }
     }
 }
@@ -238,7 +342,7 @@ function New-RegistryData($Step) {
         $kind = 'list'
         foreach ($element in $value) { if ($element -isnot [string]) { $kind = '' } }
     }
-    elseif ($value -isnot [bool] -and [string]$value -match '^-?\d+$') { $kind = 'number' }
+    elseif ($value -isnot [bool] -and [string]$value -cmatch '^-?[0-9]+\z') { $kind = 'number' }
     if ($kind -eq '') { throw 'a value must be a whole number, a text or a list of texts' }
     if ($given -eq '') { $given = @{ number = 'dword'; text = 'string'; list = 'multi-string' }[$kind] }
     $fits = @{ 'dword' = 'number'; 'qword' = 'number'; 'string' = 'text'; 'expand-string' = 'text'; 'multi-string' = 'list' }[$given]
@@ -263,21 +367,30 @@ function Test-Equal($Data, $Wanted) {
     }
     if ($Wanted -is [array]) { return $false }
     if ($Data.type -ceq 'dword' -or $Data.type -ceq 'qword') { return ($Wanted -isnot [string]) -and ([string]$Wanted -eq $texts[0]) }
-    return ($Wanted -is [string]) -and (Test-Text $Wanted $texts[0])
+    # A text ends where Windows takes it to end: at its first NUL.
+    return ($Wanted -is [string]) -and (Test-Text $Wanted $texts[0].Split([char]0)[0])
 }
 
 # --- conditions ---------------------------------------------------------------------------------------------------------------------
 $script:ServicesKey = 'HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services'
 function Get-StartNumber([string]$Start) {
     $number = @{ boot = 0; system = 1; auto = 2; manual = 3; disabled = 4 }[$Start]
-    if ($null -eq $number -or $Start -cne $Start.ToLowerInvariant()) { throw "unknown start type '$Start'" }
+    if ($null -eq $number -or -not $Start.Equals($Start.ToLowerInvariant())) { throw "unknown start type '$Start'" }
     return $number
 }
-# $null where there is no such service.
-function Get-Running([string]$Name) {
+# The state in Windows' own words (Running, Stopped, StartPending, StopPending, Paused, ...); '' where there is no such service.
+function Get-State([string]$Name) {
     $service = Get-Service -Name ([WildcardPattern]::Escape($Name)) -ErrorAction SilentlyContinue
-    if ($null -eq $service) { return $null }
-    return ([string]$service.Status -eq 'Running')
+    if ($null -eq $service) { return '' }
+    return [string]$service.Status
+}
+# A wait with an end: the state after it is there, or half a minute is over.
+function Wait-State([string]$Name, [string]$Wanted) {
+    for ($i = 0; $i -lt 120; $i++) {
+        if ((Get-State $Name).Equals($Wanted)) { return }
+        Start-Sleep -Milliseconds 250
+    }
+    throw "service '$Name' is $(Get-State $Name), not $Wanted, after half a minute"
 }
 function Test-Start([string]$Name, $Condition, [bool]$IsService) {
     Assert-Online 'registry'
@@ -296,14 +409,42 @@ function Test-Start([string]$Name, $Condition, [bool]$IsService) {
     if ($state -eq '') { return $true }
     if (-not $IsService) { throw 'a driver has no state' }
     if ($state -cne 'running' -and $state -cne 'stopped') { throw "unknown state '$state'" }
-    $running = Get-Running $Name
-    return ($null -ne $running) -and ($running -eq ($state -ceq 'running'))
+    return (Get-State $Name).Equals(@{ running = 'Running'; stopped = 'Stopped' }[$state])
 }
-# An element of the boot entry {default}: $null where it is not set.
-function Get-BcdValue([string]$Name) {
+# The boot entry of the Windows that runs. {default} is what the boot menu starts, which may be another Windows: it is taken only where
+# {current} is not answered and {default} names the drive that this Windows runs from.
+function Read-BootEntry {
+    $current = Invoke-Native 'bcdedit.exe' @('/enum', '{current}', '/v')
+    if ($current.code -eq 0) { return @{ entry = '{current}'; lines = $current.output } }
+    $default = Invoke-Native 'bcdedit.exe' @('/enum', '{default}', '/v')
+    $drive = Get-SystemVariable 'SystemDrive'
+    if ($drive -ceq '') { $drive = 'C:' }
+    if ($default.code -eq 0 -and @($default.output | Where-Object { Test-Pattern $_ ('^device\s+partition=' + [regex]::Escape($drive) + '\s*\z') }).Count -gt 0) {
+        return @{ entry = '{default}'; lines = $default.output }
+    }
+    $script:Unread = $true
+    throw "the boot configuration could not be read: bcdedit.exe /enum {current} /v ended with $($current.code): $($current.output -join ' ')"
+}
+# An element of it: $null where it is not set.
+function Find-Element($Entry, [string]$Name) {
     $wanted = '^' + [regex]::Escape($Name) + '\s+(.+?)\s*$'
-    foreach ($line in @(Invoke-Tool 'bcdedit.exe' @('/enum', '{default}', '/v'))) { if ($line -match $wanted) { return $Matches[1] } }
+    foreach ($line in $Entry.lines) {
+        $found = [regex]::Match($line, $wanted, 'IgnoreCase, CultureInvariant')
+        if ($found.Success) { return $found.Groups[1].Value }
+    }
     return $null
+}
+# bcdedit takes on and off and shows Yes and No.
+function Get-ElementWord([string]$Value) {
+    $word = @{ 'YES' = 'ON'; 'TRUE' = 'ON'; 'NO' = 'OFF'; 'FALSE' = 'OFF' }[$Value.ToUpperInvariant()]
+    if ($null -ne $word) { return $word }
+    return $Value.ToUpperInvariant()
+}
+function Test-Element([string]$One, [string]$Two) {
+    $first = Get-ElementWord $One
+    $second = Get-ElementWord $Two
+    if ($first -ceq 'ON' -or $first -ceq 'OFF') { $second = $second.Replace('1', 'ON').Replace('0', 'OFF') }
+    return $first.Equals($second)
 }
 function Test-OsCondition($Condition) {
     $script:Words = 'os'
@@ -332,7 +473,7 @@ function Test-NoFileCondition($Condition) {
 function Test-RegistryCondition($Condition) {
     $name = [string](Get-Field $Condition 'name' '')
     $script:Words = "registry $($Condition.registry) $name"
-    $now = Get-RegistryData ([string]$Condition.registry) $name
+    $now = Get-ComparedData ([string]$Condition.registry) $name
     if (Test-Field $Condition 'equals') { return ($null -ne $now) -and (Test-Equal $now $Condition.equals) }
     return ($null -ne $now) -eq [bool](Get-Field $Condition 'present' $true)
 }
@@ -346,8 +487,8 @@ function Test-DriverCondition($Condition) {
 }
 function Test-BcdCondition($Condition) {
     $script:Words = "bcd $($Condition.bcd)"
-    $now = Get-BcdValue ([string]$Condition.bcd)
-    if (Test-Field $Condition 'equals') { return ($null -ne $now) -and (Test-Text $now ([string]$Condition.equals)) }
+    $now = Find-Element (Read-BootEntry) ([string]$Condition.bcd)
+    if (Test-Field $Condition 'equals') { return ($null -ne $now) -and (Test-Element $now ([string]$Condition.equals)) }
     return ($null -ne $now) -eq [bool](Get-Field $Condition 'present' $true)
 }
 function Test-ScriptCondition($Condition) {
@@ -371,29 +512,68 @@ function Test-All($Playbook, [string]$Name) {
 
 # --- script steps -------------------------------------------------------------------------------------------------------------------
 # Starts a script file with its arguments as data. A .ps1 gets them as parameters; a .cmd in FLEETMEND_ARG1, FLEETMEND_ARG2, ...
+# What became of it is said in a file, because an exit code of 0 is also what a script leaves that PowerShell could not read: "end CODE" where
+# it came to its end or said exit, "never" where it did not begin (syntax, #requires, an argument that does not fit, blocked, removed), and
+# no file where an error ended it. A program's code in the middle of a script is not the script's.
 $script:Starter = @'
-$stem = $PSCommandPath -replace '\.run\.ps1$', ''
+$stem = $PSCommandPath.Substring(0, $PSCommandPath.Length - 8)
 $list = @(ConvertFrom-Json -InputObject (Get-Content -LiteralPath "$stem.json" -Raw -Encoding UTF8) | ForEach-Object { $_ } | ForEach-Object { ([string]$_).Substring(1) })
-$global:LASTEXITCODE = 0
+$global:LASTEXITCODE = -77077
 & "$stem.ps1" @list
-exit $global:LASTEXITCODE
+$good = $?
+$how = 'end 0'
+if (-not $good) { $how = 'never'; if ($global:LASTEXITCODE -ne -77077) { $how = "end $global:LASTEXITCODE" } }
+Set-Content -LiteralPath "$stem.end" -Value $how -Encoding Ascii
 '@
+$script:CmdStarter = "@echo off`r`nif not exist `"%~dpn0.cmd`" exit /b 1`r`ncall `"%~dpn0.cmd`"`r`n>`"%~dpn0.end`" echo end %errorlevel%`r`n"
+function Write-Script([string]$Path, [string]$Text, [string]$Encoding) {
+    Set-Content -LiteralPath $Path -Value $Text -Encoding $Encoding
+    $read = [string](Get-Content -LiteralPath $Path -Raw -Encoding $Encoding)
+    if (-not $read.TrimEnd("`r", "`n").Equals($Text.TrimEnd("`r", "`n"))) { throw 'the script could not be written whole: is the disk full?' }
+}
+# What cmd.exe would take for code, or could not read: refused before anything is done.
+function Assert-Cmd([string]$Body, $List) {
+    if ($Body -cmatch '[^\x00-\x7f]') { throw 'a cmd script can hold ASCII letters only: cmd.exe would read others in another code page; use shell powershell' }
+    foreach ($text in @($List)) {
+        if ([string]$text -cmatch '[&|<>^%"!\r\n]') { throw "cmd.exe would read the argument '$text' as code: it may not hold & | < > ^ % `" ! or a new line" }
+    }
+}
+# Ends a process and all that it started, from the top: a shell whose child is ended first goes on with its next line.
+function Get-Tree([int]$Id) {
+    $Id
+    foreach ($process in @(Get-Process -ErrorAction SilentlyContinue)) {
+        $below = 0
+        # One that ends meanwhile has no parent any more.
+        try { if ($process.Id -ne $PID -and $process.Parent.Id -eq $Id) { $below = $process.Id } } catch { $below = 0 }
+        if ($below -ne 0) { Get-Tree $below }
+    }
+}
+function Stop-Tree([int]$Id) {
+    $tool = Join-Path (Join-Path $env:SystemRoot 'System32') 'taskkill.exe'
+    if (Test-Path -LiteralPath $tool) { [void](Invoke-Native 'taskkill.exe' @('/F', '/T', '/PID', [string]$Id)) }
+    else { foreach ($one in @(Get-Tree $Id)) { Stop-Process -Id $one -Force -ErrorAction SilentlyContinue } }
+    Stop-Process -Id $Id -Force -ErrorAction SilentlyContinue
+}
+# Runs a script to one of four ends: its code; stopped after its time with all that it started; ended by an error; never begun. All but the
+# first are an error here: they answer nothing.
 function Invoke-Script([string]$Shell, [string]$Body, $List, [int]$Seconds) {
     if ($Shell -cne 'powershell' -and $Shell -cne 'cmd') { throw "unknown shell '$Shell'" }
     Assert-Online 'script'
+    $isCmd = $Shell -ceq 'cmd'
+    if ($isCmd) { Assert-Cmd $Body $List }
     if ($Seconds -le 0) { $Seconds = 300 }
     New-RunFolder
     $real = (Get-Item -LiteralPath $script:Folder).FullName
     $unique = 'script-' + [guid]::NewGuid().ToString('N')
     $stem = Join-Path $real $unique
-    $ends = '.ps1', '.json', '.run.ps1', '.cmd', '.out', '.err'
+    $ends = '.ps1', '.json', '.run.ps1', '.cmd', '.run.cmd', '.end', '.out', '.err'
     $names = @()
-    $isCmd = $Shell -ceq 'cmd'
     try {
         if ($isCmd) {
             $program = Join-Path (Join-Path $env:SystemRoot 'System32') 'cmd.exe'
-            $arguments = '/d /c ""' + $stem + '.cmd""'
-            Set-Content -LiteralPath "$stem.cmd" -Value ("@echo off`r`n" + ($Body -replace "`r?`n", "`r`n")) -Encoding Oem
+            $arguments = '/d /c ""' + $stem + '.run.cmd""'
+            Write-Script "$stem.cmd" ("@echo off`r`n" + $Body.Replace("`r`n", "`n").Replace("`n", "`r`n")) 'Ascii'
+            Write-Script "$stem.run.cmd" $script:CmdStarter.Replace('%~dpn0', $stem) 'Oem'
             $number = 0
             foreach ($text in @($List)) {
                 $number++
@@ -404,26 +584,41 @@ function Invoke-Script([string]$Shell, [string]$Body, $List, [int]$Seconds) {
         else {
             $program = (Get-Process -Id $PID).Path
             $arguments = '-NoLogo -NoProfile -NonInteractive '
-            if ([string]$env:OS -eq 'Windows_NT') { $arguments += '-ExecutionPolicy Bypass ' }
+            if ([string]$env:OS -ceq 'Windows_NT') { $arguments += '-ExecutionPolicy Bypass ' }
             $arguments += '-File "' + $stem + '.run.ps1"'
-            Set-Content -LiteralPath "$stem.ps1" -Value $Body -Encoding UTF8
-            Set-Content -LiteralPath "$stem.json" -Value (ConvertTo-Json -InputObject @(Protect-Text $List) -Compress) -Encoding UTF8
-            Set-Content -LiteralPath "$stem.run.ps1" -Value $script:Starter -Encoding UTF8
+            Write-Script "$stem.ps1" $Body 'UTF8'
+            Write-Script "$stem.json" (ConvertTo-Json -InputObject @(Protect-Text $List) -Compress) 'UTF8'
+            Write-Script "$stem.run.ps1" $script:Starter 'UTF8'
         }
         $process = Start-Process -FilePath $program -ArgumentList $arguments -PassThru -NoNewWindow -RedirectStandardOutput "$stem.out" -RedirectStandardError "$stem.err"
         $null = $process.Handle
-        $inTime = $true
-        # Also refused when the process has ended before.
-        try { Wait-Process -Id $process.Id -Timeout $Seconds -ErrorAction Stop } catch { $inTime = [bool]$process.HasExited }
+        $inTime = $false
+        # Wait-Process takes no more than nine hours at once.
+        for ($left = $Seconds; $left -gt 0 -and -not $inTime; $left -= 30000) {
+            $slice = $left
+            if ($slice -gt 30000) { $slice = 30000 }
+            # Also refused when the process has ended before.
+            try {
+                Wait-Process -Id $process.Id -Timeout $slice -ErrorAction Stop
+                $inTime = $true
+            }
+            catch { $inTime = [bool]$process.HasExited }
+        }
         if (-not $inTime) {
-            Stop-Process -Id $process.Id -Force -ErrorAction SilentlyContinue
+            Stop-Tree $process.Id
             Wait-Process -Id $process.Id -Timeout 10 -ErrorAction SilentlyContinue
         }
         $both = (Read-Output "$stem.out" $isCmd) + (Read-Output "$stem.err" $isCmd)
-        $output = Limit-Text $both
-        $output = $output.Trim()
+        $output = (Limit-Text (Get-Clean $both)).Trim()
         if (-not $inTime) { throw "script was stopped after $Seconds seconds: $output" }
-        return @{ code = [int]$process.ExitCode; output = $output }
+        $how = ''
+        if (Test-Path -LiteralPath "$stem.end") { $how = ([string](Get-Content -LiteralPath "$stem.end" -Raw)).Trim() }
+        $found = [regex]::Match($how, '^end (-?[0-9]{1,10})\z')
+        if ($found.Success) { return @{ code = [int]$found.Groups[1].Value; output = $output } }
+        # "exit" in a batch ends cmd.exe itself.
+        if ($isCmd -and (Test-Path -LiteralPath "$stem.cmd")) { return @{ code = [int]$process.ExitCode; output = $output } }
+        if ($isCmd -or $how -ceq 'never') { throw "script did not run: $output" }
+        throw "script was ended by an error: $output"
     }
     finally {
         foreach ($name in $names) { Remove-Item -LiteralPath "Env:$name" -ErrorAction SilentlyContinue }
@@ -432,78 +627,304 @@ function Invoke-Script([string]$Shell, [string]$Body, $List, [int]$Seconds) {
 }
 function Read-Output([string]$Path, [bool]$Oem) {
     if (-not (Test-Path -LiteralPath $Path)) { return '' }
+    # Endless output is not read into memory.
+    if ((Get-Item -LiteralPath $Path -Force).Length -gt 1048576) { return "($((Get-Item -LiteralPath $Path -Force).Length) bytes of output, which are not shown)`n" }
     if ($Oem -or $PSVersionTable.PSVersion.Major -lt 6) { return [string](Get-Content -LiteralPath $Path -Raw -Encoding Oem) }
     return [string](Get-Content -LiteralPath $Path -Raw)
 }
 
 # --- the run's folder ---------------------------------------------------------------------------------------------------------------
-# Ordinary users may write below ProgramData. What undo reads must come from administrators alone.
-function New-RunFolder {
-    if (Test-Path -LiteralPath $script:Folder -PathType Container) { return }
-    $top = Join-Path $script:Data 'fleetmend'
-    $icacls = Join-Path (Join-Path $env:SystemRoot 'System32') 'icacls.exe'
-    foreach ($place in $top, (Join-Path $top 'runs'), $script:Folder) {
-        if (-not (Test-Path -LiteralPath $place -PathType Container)) { [void](New-Item -ItemType Directory -Path $place) }
-        if (-not (Test-Path -LiteralPath $icacls)) { continue }
-        $real = (Get-Item -LiteralPath $place).FullName
-        if ($script:Root -eq '') {
-            [void](Invoke-Tool 'icacls.exe' @($real, '/setowner', '*S-1-5-32-544'))
-            [void](Invoke-Tool 'icacls.exe' @($real, '/inheritance:r', '/grant:r', '*S-1-5-18:(OI)(CI)F', '*S-1-5-32-544:(OI)(CI)F'))
-        }
+# Ordinary users may write below ProgramData. What is read here is obeyed as administrator, so each folder on the way is proven at each use:
+# no link, owner and rights of SYSTEM and administrators alone. One that is there already is never changed, only refused: who made it
+# may have made it a trap, and rights set on it would be handed down to files that are kept in it.
+function Get-Sddl([string]$Place) {
+    if ($null -eq (Get-Command -Name Get-Acl -ErrorAction SilentlyContinue)) {
+        if ([string]$env:OS -ceq 'Windows_NT') { throw "the rights of $Place cannot be read" }
+        return ''
+    }
+    return [string](Get-Acl -LiteralPath $Place).Sddl
+}
+function Assert-Own([string]$Place) {
+    $item = Get-There $Place
+    if (([int]$item.Attributes -band 1024) -ne 0) { throw "$Place is a link: refused" }
+    if (-not $item.PSIsContainer) { throw "$Place is no folder: refused" }
+    $sddl = Get-Sddl $Place
+    if ($sddl -ceq '') { return }
+    $parts = [regex]::Match($sddl, '^O:(BA|SY|S-1-5-18|S-1-5-32-544)(G:[A-Z0-9-]+?)?D:[A-Z]*((\([^()]*\))+)(S:.*)?\z')
+    if (-not $parts.Success) { throw "$Place belongs to somebody else than SYSTEM and administrators, or its rights are unusual: refused ($sddl)" }
+    foreach ($entry in [regex]::Matches($parts.Groups[3].Value, '\(([^()]*)\)')) {
+        $fields = $entry.Groups[1].Value.Split(';')
+        if ($fields[0] -ceq 'D') { continue }
+        if ($fields[0] -cne 'A' -or $fields[5] -cnotmatch '^(BA|SY|S-1-5-18|S-1-5-32-544)\z') { throw "$Place can be used by others than SYSTEM and administrators: refused ($sddl)" }
     }
 }
-function Test-Record([string]$Name) {
-    return [bool](Test-Path -LiteralPath (Join-Path $script:Folder $Name))
+function Get-OwnFolders {
+    $top = $script:Data.TrimEnd('\') + '\fleetmend'
+    $top
+    $top + '\runs'
+    $script:Folder
 }
-# Never overwrites. Written aside, then renamed, so a cut leaves all of it or nothing.
+# Proves what is there of the way to the run's folder; $true where all of it is there.
+function Confirm-Folder {
+    foreach ($place in @(Get-OwnFolders)) {
+        if (-not (Test-There $place)) { return $false }
+        Assert-Own $place
+    }
+    return $true
+}
+function New-RunFolder {
+    $icacls = Join-Path (Join-Path $env:SystemRoot 'System32') 'icacls.exe'
+    foreach ($place in @(Get-OwnFolders)) {
+        if (-not (Test-There $place)) {
+            [void](New-Item -ItemType Directory -Path $place)
+            if (Test-Path -LiteralPath $icacls) {
+                $real = (Get-Item -LiteralPath $place).FullName
+                [void](Invoke-System 'icacls.exe' @($real, '/setowner', '*S-1-5-32-544'))
+                [void](Invoke-System 'icacls.exe' @($real, '/inheritance:r', '/grant:r', '*S-1-5-18:(OI)(CI)F', '*S-1-5-32-544:(OI)(CI)F'))
+            }
+        }
+        Assert-Own $place
+    }
+}
+function Get-RecordPlace([string]$Name) { return $script:Folder + '\' + $Name }
+function Test-Record([string]$Name) { return (Test-There (Get-RecordPlace $Name)) }
+# Never overwrites. Written aside, read back, then renamed: a cut leaves all of it or nothing, and a full disk is noticed although
+# Set-Content says nothing when the last bytes do not fit.
 function Write-Record([string]$Name, $Value) {
-    $aside = Join-Path $script:Folder "$Name.new"
-    ConvertTo-Json -InputObject $Value -Depth 8 -Compress | Set-Content -LiteralPath $aside -Encoding UTF8
+    $aside = Get-RecordPlace "$Name.new"
+    $json = ConvertTo-Json -InputObject $Value -Depth 8 -Compress
+    $whole = $false
+    try {
+        Set-Content -LiteralPath $aside -Value $json -Encoding UTF8
+        $whole = ([string](Get-Content -LiteralPath $aside -Raw -Encoding UTF8)).TrimEnd("`r", "`n").Equals($json)
+    }
+    catch { $whole = $false }
+    if (-not $whole) {
+        Remove-Item -LiteralPath $aside -Force -ErrorAction SilentlyContinue
+        throw "the record $Name could not be written whole: is the disk full?"
+    }
     Rename-Item -LiteralPath $aside -NewName $Name
 }
-function Read-Record([string]$Name) {
-    return (Read-Json (Get-Content -LiteralPath (Join-Path $script:Folder $Name) -Raw -Encoding UTF8))
+# A record holds at least this field; else it is damaged and is not obeyed.
+function Read-Record([string]$Name, [string]$Field) {
+    $value = $null
+    try { $value = Read-Json ([string](Get-Content -LiteralPath (Get-RecordPlace $Name) -Raw -Encoding UTF8)) } catch { $value = $null }
+    if ($null -eq $value -or -not (Test-Field $value $Field)) { Stop-Damaged "a record is damaged: $Name" }
+    return $value
+}
+# What is damaged does not get better by being asked again: undo names it and goes on with the rest.
+function Stop-Damaged([string]$Text) {
+    $script:Damaged = $true
+    throw $Text
 }
 function Get-UndoName([int]$Number) { return 'undo-{0:d4}.json' -f $Number }
+# How many changes there are records of, by their numbers: a gap does not end the count, and neither does a lost last record.
+function Get-Total {
+    $total = 0
+    foreach ($entry in @(Get-ChildItem -LiteralPath $script:Folder -Force)) {
+        $found = [regex]::Match($entry.Name, '^(undo|done|undone|kept|taken)-([0-9]{4,9})(\.json)?\z')
+        if ($found.Success -and [int]$found.Groups[2].Value -ge $total) { $total = [int]$found.Groups[2].Value + 1 }
+    }
+    if (Test-Record 'fix.json') {
+        $count = [int](Get-Field (Read-Record 'fix.json' 'outcome') 'records' 0)
+        if ($count -gt $total) { $total = $count }
+    }
+    return $total
+}
+# What is to be obeyed at undo, as one hash: "name LF sha256 LF" of the manifest and of each record.
+function Get-RecordHash($Names) {
+    $lines = ''
+    foreach ($name in @($Names)) {
+        if (-not (Test-Record $name)) { return '' }
+        $lines += $name + "`n" + (Get-Sha256 (Get-RecordPlace $name)).ToLowerInvariant() + "`n"
+    }
+    $aside = Get-RecordPlace 'records.new'
+    try {
+        Set-Content -LiteralPath $aside -Value $lines -Encoding Ascii -NoNewline
+        if ((Get-Item -LiteralPath $aside -Force).Length -ne $lines.Length) { return '' }
+        return (Get-Sha256 $aside).ToLowerInvariant()
+    }
+    catch { return '' }
+    finally { Remove-Item -LiteralPath $aside -Force -ErrorAction SilentlyContinue }
+}
+function Get-RecordNames([int]$Total) {
+    'manifest.json'
+    for ($i = 0; $i -lt $Total; $i++) { Get-UndoName $i }
+}
+# Refuses records that are not those which the fix reported, and names what it can.
+function Assert-Records([string]$Wanted, [int]$Total) {
+    $names = @(Get-RecordNames $Total)
+    foreach ($name in $names) { if (-not (Test-Record $name)) { throw "a record is gone: $name; nothing was taken back" } }
+    if ((Get-RecordHash $names).Equals($Wanted)) { return }
+    for ($i = $names.Count - 1; $i -gt 0 -and $i -ge $names.Count - 16; $i--) {
+        if ((Get-RecordHash @($names[0..($i - 1)])).Equals($Wanted)) { throw "$($names[$i]) is not of this run: the fix reported no such record; nothing was taken back" }
+    }
+    throw "the records of this run ($($names[0]) to $($names[$names.Count - 1])) are not those that the fix reported; nothing was taken back"
+}
 # What undoes a change is written down before the change: a cut in between leaves a record whose work is not done, which undo notices.
 function Add-Record($Entry) {
     $Entry['step'] = $script:Step
     Write-Record (Get-UndoName $script:Records) $Entry
     $script:Records++
-    $script:Counted["$($script:Step)|$($Entry.target)"] = $true
+    Add-Count $script:Step ([string]$Entry.target)
+}
+function Add-Count($Number, [string]$Target) { $script:Counted["$Number|" + $Target.ToUpperInvariant()] = $Number }
+
+# --- one at a time ------------------------------------------------------------------------------------------------------------------
+# A shell outlives its connection, so a second request may come while the first is at work. lock.json is made by a rename that never
+# overwrites; it is stale when its process is gone, or, where another computer made it, when it is two minutes old.
+function Get-Started([int]$Id) {
+    $process = Get-Process -Id $Id -ErrorAction SilentlyContinue
+    if ($null -eq $process) { return -1 }
+    try { return [long](($process.StartTime.ToUniversalTime() - [DateTime]'1970-01-01').TotalSeconds) } catch { return 0 }
+}
+function Test-Stale($Lock) {
+    $host_ = [string](Get-Field $Lock 'host' '')
+    $id = [int](Get-Field $Lock 'pid' 0)
+    if (-not $host_.Equals([Environment]::MachineName)) { return (Get-UnixTime) - [long](Get-Field $Lock 'renewed' 0) -gt 120 }
+    if ($id -eq $PID -and ([string](Get-Field $Lock 'nonce' '')).Equals($script:Nonce)) { return $true }
+    $started = Get-Started $id
+    if ($started -lt 0) { return $true }
+    $apart = $started - [long](Get-Field $Lock 'started' 0)
+    return $started -ne 0 -and ($apart -gt 2 -or $apart -lt -2)
+}
+# The lock that another request holds, or $null.
+function Get-Held {
+    $place = Get-RecordPlace 'lock.json'
+    $item = Get-There $place
+    if ($null -eq $item) { return $null }
+    $lock = $null
+    try { $lock = Read-Json ([string](Get-Content -LiteralPath $place -Raw -Encoding UTF8)) } catch { $lock = $null }
+    if ($null -eq $lock -or -not (Test-Field $lock 'nonce')) {
+        # Half written, or left by a power cut.
+        if (([DateTime]::UtcNow - $item.LastWriteTimeUtc).TotalSeconds -gt 120) { return $null }
+        return (New-Object PSObject -Property @{ nonce = ''; pid = 0 })
+    }
+    if (Test-Stale $lock) { return $null }
+    return $lock
+}
+function Set-Busy($Lock) {
+    $script:Result.outcome = 'busy'
+    $script:Result.message = "another request of this run is at work on this machine (process $($Lock.pid))"
+}
+# $true when this request has the lock. Else the result says busy.
+function Enter-Lock {
+    if ($script:Locked) { return $true }
+    $held = Get-Held
+    $place = Get-RecordPlace 'lock.json'
+    $mine = Get-RecordPlace ('lock-' + [guid]::NewGuid().ToString('N'))
+    if ($null -eq $held) {
+        # A stale one is moved away, not removed: of two that find it stale one gets it.
+        if (Test-There $place) { try { Move-Item -LiteralPath $place -Destination "$mine.old" } catch { $null = $_ } }
+        $boot = -1
+        if ([long]$script:Result.uptime -ge 0) { $boot = (Get-UnixTime) - [long]$script:Result.uptime }
+        $now = Get-UnixTime
+        Set-Content -LiteralPath "$mine.new" -Encoding UTF8 -Value (ConvertTo-Json -Compress -InputObject @{
+                v = 1; nonce = $script:Nonce; by = $script:Result.ps; host = [Environment]::MachineName; boot = $boot; pid = $PID
+                started = (Get-Started $PID); renewed = $now
+            })
+        try { Move-Item -LiteralPath "$mine.new" -Destination $place } catch { $null = $_ }
+        foreach ($end in '.new', '.old') { Remove-Item -LiteralPath "$mine$end" -Force -ErrorAction SilentlyContinue }
+        $lock = $null
+        try { $lock = Read-Json ([string](Get-Content -LiteralPath $place -Raw -Encoding UTF8)) } catch { $lock = $null }
+        if ($null -ne $lock -and [int](Get-Field $lock 'pid' 0) -eq $PID -and ([string](Get-Field $lock 'nonce' '')).Equals($script:Nonce)) {
+            $script:Locked = $true
+            return $true
+        }
+        $held = $lock
+        if ($null -eq $held) { throw 'the lock of this run could not be written: is the disk full?' }
+    }
+    Set-Busy $held
+    return $false
+}
+function Exit-Lock {
+    if ($script:Locked) { Remove-Item -LiteralPath (Get-RecordPlace 'lock.json') -Force -ErrorAction SilentlyContinue }
+    $script:Locked = $false
 }
 
 # --- actions ------------------------------------------------------------------------------------------------------------------------
+# The rights of a file: owner and list as Windows writes them down, the same in every language.
+function Restore-Rights([string]$Place, [string]$Sddl) {
+    if ($Sddl -ceq '' -or (Get-Sddl $Place).Equals($Sddl)) { return }
+    $list = [regex]::Match($Sddl, 'D:.*\z').Value
+    $owner = [regex]::Match($Sddl, '^O:(BA|SY|S-1-[0-9-]+)').Groups[1].Value
+    $owner = $owner.Replace('BA', 'S-1-5-32-544').Replace('SY', 'S-1-5-18')
+    $item = Get-Item -LiteralPath $Place -Force
+    $saved = Get-RecordPlace 'rights.new'
+    try {
+        Set-Content -LiteralPath $saved -Encoding Unicode -Value @($item.Name, $list)
+        [void](Invoke-System 'icacls.exe' @((Split-Place $item.FullName), '/restore', (Get-Item -LiteralPath $saved -Force).FullName))
+        if ($owner -cne '') { [void](Invoke-System 'icacls.exe' @($item.FullName, '/setowner', "*$owner")) }
+    }
+    finally { Remove-Item -LiteralPath $saved -Force -ErrorAction SilentlyContinue }
+    if (-not (Get-Sddl $Place).Equals($Sddl)) { $script:Remarks += "the rights of $Place are not those that it had" }
+}
+# A file that was made in our folder has our folder's rights: it gets those of the folder where it lies.
+function Reset-Rights([string]$Place) {
+    if ((Get-Sddl $Place) -ceq '') { return }
+    [void](Invoke-System 'icacls.exe' @((Get-Item -LiteralPath $Place -Force).FullName, '/reset'))
+}
+function Split-Place([string]$Full) {
+    $at = $Full.LastIndexOf([char]'\')
+    if ($at -lt 0) { $at = $Full.LastIndexOf([char]'/') }
+    return $Full.Substring(0, $at + 1)
+}
 function Invoke-Quarantine($Step, $Done) {
     $Done.target = [string]$Step.file
     foreach ($file in @(Find-File $Step ([string]$Step.file))) {
+        Assert-NoLink $file.Place
         $kept = 'kept-{0:d4}' -f $script:Records
-        Add-Record @{ action = 'quarantine'; target = $file.Path; path = $file.Path; kept = $kept; sha256 = (Get-Sha256 $file.Place) }
-        Move-Item -LiteralPath $file.Place -Destination (Join-Path $script:Folder $kept)
+        Add-Record @{ action = 'quarantine'; target = $file.Path; path = $file.Path; kept = $kept; sha256 = (Get-Sha256 $file.Place); sddl = (Get-Sddl $file.Place) }
+        Move-Item -LiteralPath $file.Place -Destination (Get-RecordPlace $kept)
+        if (Test-There $file.Place) { throw "$($file.Path) is still there after it was moved" }
     }
 }
 function Invoke-Put($Step, $Done) {
     $Done.target = [string]$Step.file
     $path = Expand-Path ([string]$Step.file)
-    if ($Step.file -match '[*?]') { throw "no wildcards here: '$($Step.file)'" }
+    if ([string]$Step.file -cmatch '[*?]') { throw "no wildcards here: '$($Step.file)'" }
     $hex = [string](Get-Field $Step 'hex' '')
-    if ($hex -notmatch '^([0-9A-Fa-f]{2})*$') { throw "content of '$($Step.file)' is no hex" }
+    if ($hex -cnotmatch '^([0-9A-Fa-f]{2})*\z') { throw "content of '$($Step.file)' is no hex" }
     $place = Resolve-Place $path
+    Assert-NoLink $place
     $entry = @{ action = 'put'; target = $path; path = $path; newsha256 = ([string]$Step.sha256).ToUpperInvariant() }
-    if (Test-Path -LiteralPath $place) {
+    $attributes = 0
+    $item = Get-There $place
+    if ($null -ne $item) {
+        if ($item.PSIsContainer) { throw "$path is a folder" }
         $entry['sha256'] = Get-Sha256 $place
-        if ($entry['sha256'] -eq $entry['newsha256']) { return }
+        if ($entry['sha256'].Equals($entry['newsha256'])) { return }
         $entry['kept'] = 'kept-{0:d4}' -f $script:Records
+        $entry['sddl'] = Get-Sddl $place
+        $attributes = [int]$item.Attributes -band 7
     }
-    $aside = Join-Path $script:Folder ('put-{0:d4}' -f $script:Records)
+    else { $entry['made'] = @(Get-Missing $path) }
+    $aside = Get-RecordPlace ('put-{0:d4}' -f $script:Records)
+    Remove-Item -LiteralPath $aside -Force -ErrorAction SilentlyContinue
     # Written aside first: what is in the way is moved only when its successor is whole.
-    if ($hex -eq '') { [void](New-Item -ItemType File -Path $aside -Force) }
+    if ($hex -ceq '') { [void](New-Item -ItemType File -Path $aside -Force) }
     elseif ($PSVersionTable.PSVersion.Major -ge 6) { Set-Content -LiteralPath $aside -Value ([byte[]]@(ConvertFrom-Hex $hex)) -AsByteStream }
     else { Set-Content -LiteralPath $aside -Value ([byte[]]@(ConvertFrom-Hex $hex)) -Encoding Byte }
-    if ((Get-Sha256 $aside) -ne $entry.newsha256) { throw "content of '$($Step.file)' does not have the hash it should" }
+    if (-not (Get-Sha256 $aside).Equals($entry.newsha256)) {
+        Remove-Item -LiteralPath $aside -Force -ErrorAction SilentlyContinue
+        throw "content of '$($Step.file)' does not have the hash it should"
+    }
     Add-Record $entry
-    if ($entry.ContainsKey('kept')) { Move-Item -LiteralPath $place -Destination (Join-Path $script:Folder $entry['kept']) }
+    if ($entry.ContainsKey('kept')) { Move-Item -LiteralPath $place -Destination (Get-RecordPlace $entry['kept']) }
     Move-ToPlace $aside $place
+    if ($entry.ContainsKey('kept')) { Restore-Rights $place $entry['sddl'] } else { Reset-Rights $place }
+    if ($attributes -ne 0 -and [string]$env:OS -ceq 'Windows_NT') { Set-ItemProperty -LiteralPath $place -Name Attributes -Value ($attributes -bor 32) }
+}
+# The folders of a path that are not there, the outermost first, in the words of the running system.
+function Get-Missing([string]$Path) {
+    $missing = @()
+    $folder = Get-Folder $Path
+    while ($folder.Length -gt 3 -and -not (Test-There (Resolve-Place $folder))) {
+        $missing = @($folder) + $missing
+        if ($folder.LastIndexOf([char]'\') -lt 2) { break }
+        $folder = Get-Folder $folder
+    }
+    $missing
 }
 function Move-ToPlace([string]$From, [string]$Place) {
     $folder = Get-Folder $Place
@@ -512,6 +933,7 @@ function Move-ToPlace([string]$From, [string]$Place) {
 }
 # Brings a value to what it should be ($null: absent) and records what it was.
 function Update-Registry([string]$Key, [string]$Name, $Wanted) {
+    Assert-NoSlash $Key
     $old = Get-RegistryData $Key $Name
     if (Test-Same $old $Wanted) { return }
     Add-Record @{ action = 'registry'; target = "$Key $Name"; key = $Key; name = $Name; old = $old; new = $Wanted }
@@ -522,6 +944,7 @@ function Invoke-RegistryChange($Step, $Done) {
     $name = [string](Get-Field $Step 'name' '')
     $Done.target = "$key $name"
     Assert-Online 'registry'
+    Assert-NoSlash $key
     if ([bool](Get-Field $Step 'delete' $false)) {
         Update-Registry $key $name $null
         return
@@ -532,6 +955,41 @@ function Invoke-RegistryChange($Step, $Done) {
 }
 function Invoke-ServiceChange($Step, $Done) { Invoke-StartChange $Step $Done 'service' }
 function Invoke-DriverChange($Step, $Done) { Invoke-StartChange $Step $Done 'driver' }
+# What the machine itself says of a driver that it cannot start without: its group, and the filter lists of the classes of disks and input.
+$script:VitalGroups = 'SCSI MINIPORT', 'SCSI CLASS', 'PRIMARY DISK', 'SYSTEM BUS EXTENDER', 'BOOT BUS EXTENDER', 'BOOT FILE SYSTEM'
+$script:VitalClasses = '4d36e967-e325-11ce-bfc1-08002be10318', '71a27cdd-812a-11d0-bec7-08002be2092f', '4d36e96b-e325-11ce-bfc1-08002be10318',
+'4d36e96f-e325-11ce-bfc1-08002be10318', '4d36e96a-e325-11ce-bfc1-08002be10318', '4d36e97b-e325-11ce-bfc1-08002be10318',
+'4d36e97d-e325-11ce-bfc1-08002be10318', '745a17a0-74d3-11d0-b6fe-00a0c90f57da', '36fc9e60-c465-11cf-8056-444553540000'
+function Assert-NotVital([string]$Name, [string]$Key, [int]$Number) {
+    if ($Number -lt 2) { return }
+    $start = Get-RegistryValue $Key 'Start'
+    $group = Get-RegistryValue $Key 'Group'
+    if ($null -ne $start -and $null -ne $group -and $start.data[0] -ceq '=0' -and $script:VitalGroups -ccontains $group.data[0].Substring(1).ToUpperInvariant()) {
+        throw "this Windows starts from driver '$Name' (group $($group.data[0].Substring(1))): its start type is not changed"
+    }
+    if ($Number -ne 4) { return }
+    foreach ($class in $script:VitalClasses) {
+        foreach ($list in 'UpperFilters', 'LowerFilters') {
+            $value = Get-RegistryValue "HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Control\Class\{$class}" $list
+            if ($null -eq $value) { continue }
+            foreach ($text in @(Unprotect-Text $value.data)) {
+                if (Test-Text $text $Name) { throw "driver '$Name' stands in $list of the device class {$class}: without it those devices do not start; take it out of the list first" }
+            }
+        }
+    }
+}
+# The service controller reads the registry at its own start only: a service is set through it. Drivers are no services to it.
+function Set-StartType([string]$Name, [string]$Key, $Data, [bool]$IsService) {
+    $word = @{ '=2' = 'Automatic'; '=3' = 'Manual'; '=4' = 'Disabled' }[[string]$Data.data[0]]
+    if ($IsService -and $null -ne $word -and (Get-State $Name) -cne '' -and $null -ne (Get-Command -Name Set-Service -ErrorAction SilentlyContinue)) {
+        $delayed = Get-RegistryData $Key 'DelayedAutostart'
+        # One that is marked for deletion is refused: its key is still there.
+        try { Set-Service -Name $Name -StartupType $word } catch { $null = $_ }
+        # PowerShell 7 takes the delay away along with the start type.
+        if (-not (Test-Same (Get-RegistryData $Key 'DelayedAutostart') $delayed)) { Set-RegistryData $Key 'DelayedAutostart' $delayed }
+    }
+    if (-not (Test-Same (Get-RegistryData $Key 'Start') $Data)) { Set-RegistryData $Key 'Start' $Data }
+}
 function Invoke-StartChange($Step, $Done, [string]$What) {
     $Done.target = [string]$Step.name
     $number = Get-StartNumber ([string]$Step.start)
@@ -539,38 +997,97 @@ function Invoke-StartChange($Step, $Done, [string]$What) {
     $name = [string]$Step.name
     $key = "$($script:ServicesKey)\$name"
     if (-not (Test-Path -LiteralPath "Registry::$key")) { throw "no $What '$name'" }
-    Update-Registry $key 'Start' @{ type = 'dword'; data = @("=$number") }
-    if ($What -cne 'service' -or -not [bool](Get-Field $Step 'stop' $false)) { return }
-    if ((Get-Running $name) -ne $true) { return }
-    Add-Record @{ action = 'stop'; target = "$name stopped"; name = $name }
-    Stop-Service -Name ([WildcardPattern]::Escape($name)) -Force -WarningAction SilentlyContinue
+    $isService = $What -ceq 'service'
+    if (-not $isService) { Assert-NotVital $name $key $number }
+    $data = @{ type = 'dword'; data = @("=$number") }
+    $old = Get-RegistryData $key 'Start'
+    if (-not (Test-Same $old $data)) {
+        Add-Record @{ action = 'registry'; target = "$key Start"; key = $key; name = 'Start'; old = $old; new = $data; service = $isService }
+        Set-StartType $name $key $data $isService
+    }
+    if (-not $isService -or -not [bool](Get-Field $Step 'stop' $false)) { return }
+    foreach ($one in @(Get-Running $name 0)) {
+        Add-Record @{ action = 'stop'; target = "$one stopped"; name = $one }
+        if ((Get-State $one) -cne 'StopPending') { Stop-Service -Name ([WildcardPattern]::Escape($one)) -Force -NoWait -WarningAction SilentlyContinue }
+        Wait-State $one 'Stopped'
+    }
+}
+# A service that is not stopped, after those that depend on it: they would be stopped along.
+function Get-Running([string]$Name, [int]$Depth) {
+    $service = Get-Service -Name ([WildcardPattern]::Escape($Name)) -ErrorAction SilentlyContinue
+    if ($null -eq $service -or [string]$service.Status -ceq 'Stopped' -or $Depth -gt 20) { return }
+    foreach ($below in @(Get-List $service 'DependentServices')) { Get-Running ([string]$below.Name) ($Depth + 1) }
+    $Name
 }
 function Invoke-BcdChange($Step, $Done) {
     $delete = [string](Get-Field $Step 'delete' '')
     $name = $delete + [string](Get-Field $Step 'set' '')
     $Done.target = $name
     $value = [string](Get-Field $Step 'value' '')
-    $now = Get-BcdValue $name
-    if ($delete -ne '' -and $null -eq $now) { return }
-    if ($delete -eq '' -and $null -ne $now -and (Test-Text $now $value)) { return }
+    Assert-Online 'bcdedit.exe'
+    try { $entry = Read-BootEntry }
+    catch {
+        # What cannot be looked at cannot be set. To delete what is set on few machines is no reason to leave the rest undone: verify decides.
+        if ($delete -ceq '' -or -not $script:Unread) { throw }
+        $Done.note = Limit-Text $_.Exception.Message
+        $script:Remarks += $Done.note
+        return
+    }
+    $now = Find-Element $entry $name
+    if ($delete -cne '' -and $null -eq $now) { return }
+    if ($delete -ceq '' -and $null -ne $now -and (Test-Element $now $value)) { return }
+    if ($delete -ceq '' -and (Test-Text $name 'safeboot') -and (Test-Text $value 'network')) { Register-SafeMode 'WinRM' 0 }
     $old = $null
     $new = $null
     if ($null -ne $now) { $old = @{ type = 'bcd'; data = @("=$now") } }
-    if ($delete -eq '') { $new = @{ type = 'bcd'; data = @("=$value") } }
-    Add-Record @{ action = 'bcd'; target = $name; name = $name; old = $old; new = $new }
-    if ($delete -ne '') { [void](Invoke-Tool 'bcdedit.exe' @('/deletevalue', '{default}', $name)) }
-    else { [void](Invoke-Tool 'bcdedit.exe' @('/set', '{default}', $name, $value)) }
+    if ($delete -ceq '') { $new = @{ type = 'bcd'; data = @("=$value") } }
+    Add-Record @{ action = 'bcd'; target = $name; name = $name; old = $old; new = $new; entry = $entry.entry }
+    Set-Element $entry.entry $name $new
 }
+function Set-Element([string]$Entry, [string]$Name, $Data) {
+    if ($null -eq $Data) {
+        [void](Invoke-Tool 'bcdedit.exe' @('/deletevalue', $Entry, $Name))
+        return
+    }
+    $value = @(Unprotect-Text $Data.data)[0]
+    if ((Test-Text $value 'yes') -or (Test-Text $value 'no')) { $value = (Get-ElementWord $value).ToLowerInvariant() }
+    [void](Invoke-Tool 'bcdedit.exe' @('/set', $Entry, $Name, $value))
+}
+# In safe mode only what stands below SafeBoot\Network starts. The service by which the machine is reached, and what it needs, is put there
+# before the way back is needed; undo takes it out.
+function Register-SafeMode([string]$Service, [int]$Depth) {
+    $key = "HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Control\SafeBoot\Network\$Service"
+    $own = "$($script:ServicesKey)\$Service"
+    if (-not (Test-Path -LiteralPath "Registry::$own")) {
+        if ($Depth -gt 0) { return }
+        throw "no service '$Service': in safe mode nobody would reach this machine"
+    }
+    $needs = Get-RegistryValue $own 'DependOnService'
+    if ($null -ne $needs -and $Depth -lt 5) { foreach ($one in @(Unprotect-Text $needs.data)) { if ($one -cne '') { Register-SafeMode $one ($Depth + 1) } } }
+    if (Test-Path -LiteralPath "Registry::$key") { return }
+    Add-Record @{ action = 'key'; target = $key; key = $key }
+    [void](New-Item -Path "Registry::$key")
+    Set-ItemProperty -LiteralPath "Registry::$key" -Name '(default)' -Value 'Service' -Type String
+}
+# A script that ended well is not run again when the fix is asked again, and its undo is recorded once.
 function Invoke-ScriptStep($Step, $Done) {
     $Done.target = [string]$Step.shell
     $list = @(Get-List $Step 'args')
     $seconds = [int](Get-Field $Step 'timeout' 0)
-    Add-Record @{ action = 'script'; target = 'script'; shell = [string]$Step.shell; undo = [string](Get-Field $Step 'undo' ''); args = @(Protect-Text $list); timeout = $seconds }
+    $number = $script:Records
+    if ($script:Scripts.ContainsKey($script:Step)) { $number = $script:Scripts[$script:Step] }
+    else { Add-Record @{ action = 'script'; target = 'script'; shell = [string]$Step.shell; undo = [string](Get-Field $Step 'undo' ''); args = @(Protect-Text $list); timeout = $seconds } }
+    $mark = 'done-{0:d4}.json' -f $number
+    if (Test-Record $mark) {
+        $Done.note = ([string](Read-Record $mark 'output').output).Substring(1)
+        return
+    }
     $ran = Invoke-Script ([string]$Step.shell) ([string]$Step.body) $list $seconds
     $Done.note = $ran.output
     $good = @(Get-List $Step 'ok')
     if ($good.Count -eq 0) { $good = @(0) }
     if ($good -notcontains $ran.code) { throw "script ended with $($ran.code): $($ran.output)" }
+    Write-Record $mark @{ code = $ran.code; output = '=' + $ran.output }
 }
 # One row for each kind of action, as in playbook.ActionKinds.
 $script:StepKinds = @(
@@ -592,40 +1109,66 @@ function Invoke-Step($Action) {
     $done = @{ action = 'unknown'; target = ''; changed = 0; note = '' }
     try { [void](Invoke-Action $Action $done) }
     finally {
-        $prefix = "$($script:Step)|"
-        $done.changed = @($script:Counted.Keys | Where-Object { $_.StartsWith($prefix) }).Count
+        $done.changed = @($script:Counted.Values | Where-Object { $_ -eq $script:Step }).Count
         $script:Steps += $done
     }
 }
 
 # --- undo ---------------------------------------------------------------------------------------------------------------------------
-# Each returns whether it changed something; a change that was never done or is undone already changes nothing.
-function Undo-Quarantine([int]$Number, $Entry) { return (Restore-Kept $Entry) }
-function Restore-Kept($Entry) {
-    $kept = Join-Path $script:Folder ([string]$Entry.kept)
-    if (-not (Test-Path -LiteralPath $kept)) { return $false }
-    $place = Resolve-Place ([string]$Entry.path)
-    if (Test-Path -LiteralPath $place) { throw "will not overwrite $($Entry.path): it came back since" }
-    if ((Get-Sha256 $kept) -ne $Entry.sha256) { throw "the kept copy of $($Entry.path) was changed" }
-    Move-ToPlace $kept $place
+# Back means in its place, by hash and value. Each returns whether it changed something: a change that was never done, or that is back already,
+# changes nothing. What somebody changed since is not overwritten; what is kept is looked at before anything is moved.
+function Assert-Kept($Entry) {
+    $kept = Get-RecordPlace ([string]$Entry.kept)
+    $item = Get-There $kept
+    if ($null -eq $item) { Stop-Damaged "the kept copy of $($Entry.path) is gone" }
+    if ($item.PSIsContainer -or (Test-Link $item) -or -not (Get-Sha256 $kept).Equals([string]$Entry.sha256)) { Stop-Damaged "the kept copy of $($Entry.path) was changed" }
+}
+# The hash of what stands in a place: '' for nothing, '-' for what is no file.
+function Get-HashThere([string]$Place) {
+    $item = Get-There $Place
+    if ($null -eq $item) { return '' }
+    if ($item.PSIsContainer -or (Test-Link $item)) { return '-' }
+    return (Get-Sha256 $Place)
+}
+function Restore-Kept($Entry, [string]$Place) {
+    Move-ToPlace (Get-RecordPlace ([string]$Entry.kept)) $Place
+    if (-not (Get-HashThere $Place).Equals([string]$Entry.sha256)) { throw "$($Entry.path) is not as it was after it was moved back" }
+    Restore-Rights $Place ([string](Get-Field $Entry 'sddl' ''))
     return $true
 }
+function Undo-Quarantine([int]$Number, $Entry) {
+    $place = Resolve-Place ([string]$Entry.path)
+    Assert-NoLink (Get-FolderPath $place)
+    $now = Get-HashThere $place
+    if ($now.Equals([string]$Entry.sha256)) { return $false }
+    if ($now -cne '') { throw "will not overwrite $($Entry.path): it came back since" }
+    Assert-Kept $Entry
+    return (Restore-Kept $Entry $place)
+}
+function Get-FolderPath([string]$Place) { return $Place.Substring(0, $Place.LastIndexOf([char]'\')) }
 function Undo-Put([int]$Number, $Entry) {
     $place = Resolve-Place ([string]$Entry.path)
+    Assert-NoLink (Get-FolderPath $place)
+    $now = Get-HashThere $place
     $kept = [string](Get-Field $Entry 'kept' '')
-    $keptThere = ($kept -ne '') -and (Test-Record $kept)
-    $changed = $false
-    if (Test-Path -LiteralPath $place) {
-        $now = Get-Sha256 $place
-        if ($kept -ne '' -and -not $keptThere -and $now -eq $Entry.sha256) { return $false }
-        if ($now -ne $Entry.newsha256) { throw "will not overwrite $($Entry.path): it was changed since" }
-        if ($kept -ne '' -and -not $keptThere) { throw "the kept copy of $($Entry.path) is gone" }
-        Move-Item -LiteralPath $place -Destination (Join-Path $script:Folder ('taken-{0:d4}' -f $Number))
-        $changed = $true
+    if ($kept -cne '') {
+        if ($now.Equals([string]$Entry.sha256)) { return $false }
+        if ($now -cne '' -and -not $now.Equals([string]$Entry.newsha256)) { throw "will not overwrite $($Entry.path): it was changed since" }
+        Assert-Kept $Entry
     }
-    if ($kept -eq '') { return $changed }
-    $back = Restore-Kept $Entry
-    return ($back -or $changed)
+    elseif ($now -cne '' -and -not $now.Equals([string]$Entry.newsha256)) { throw "will not overwrite $($Entry.path): it was changed since" }
+    $changed = $now -cne ''
+    if ($changed) { Move-Item -LiteralPath $place -Destination (Get-RecordPlace ('taken-{0:d4}' -f $Number)) }
+    if ($kept -cne '') { return (Restore-Kept $Entry $place) }
+    # The folders that were made for it go, unless somebody uses them.
+    $made = @(Get-List $Entry 'made')
+    for ($i = $made.Count - 1; $i -ge 0; $i--) {
+        $folder = Get-There (Resolve-Place ([string]$made[$i]))
+        if ($null -eq $folder) { continue }
+        if (-not $folder.PSIsContainer -or (Test-Link $folder) -or @(Get-ChildItem -LiteralPath (Resolve-Place ([string]$made[$i])) -Force).Count -gt 0) { break }
+        Remove-Item -LiteralPath (Resolve-Place ([string]$made[$i])) -Force
+    }
+    return $changed
 }
 function Undo-Registry([int]$Number, $Entry) {
     $key = [string]$Entry.key
@@ -634,34 +1177,52 @@ function Undo-Registry([int]$Number, $Entry) {
     $now = Get-RegistryData $key $name
     if (Test-Same $now $old) { return $false }
     if (-not (Test-Same $now (Get-Field $Entry 'new' $null))) { throw "will not overwrite $key $($name): it was changed since" }
-    Set-RegistryData $key $name $old
+    if ([bool](Get-Field $Entry 'service' $false) -and $null -ne $old) { Set-StartType $key.Substring($key.LastIndexOf([char]'\') + 1) $key $old $true }
+    else { Set-RegistryData $key $name $old }
+    if (-not (Test-Same (Get-RegistryData $key $name) $old)) { throw "$key $name is not as it was after it was set back" }
     return $true
 }
-# What the fix deleted is simply set again; what it set is looked at first.
+# A key that was made for safe mode goes, unless somebody put more into it.
+function Undo-Key([int]$Number, $Entry) {
+    $key = [string]$Entry.key
+    if (-not (Test-Path -LiteralPath "Registry::$key")) { return $false }
+    $now = Get-RegistryValue $key ''
+    if ($null -ne $now -and $now.data[0] -cne '=Service') { throw "will not remove $($key): it was changed since" }
+    Remove-Item -LiteralPath "Registry::$key"
+    return $true
+}
 function Undo-Bcd([int]$Number, $Entry) {
     $name = [string]$Entry.name
     $old = Get-Field $Entry 'old' $null
-    $text = ''
-    if ($null -ne $old) { $text = @(Unprotect-Text $old.data)[0] }
-    if ($null -ne (Get-Field $Entry 'new' $null)) {
-        $now = Get-BcdValue $name
-        if ($null -eq $now -and $null -eq $old) { return $false }
-        if ($null -ne $now -and $null -ne $old -and (Test-Text $now $text)) { return $false }
-    }
-    if ($null -eq $old) { [void](Invoke-Tool 'bcdedit.exe' @('/deletevalue', '{default}', $name)) }
-    else { [void](Invoke-Tool 'bcdedit.exe' @('/set', '{default}', $name, $text)) }
+    $new = Get-Field $Entry 'new' $null
+    $boot = Read-BootEntry
+    $now = Find-Element $boot $name
+    if (Test-SameElement $now $old) { return $false }
+    if (-not (Test-SameElement $now $new)) { throw "will not overwrite the boot element $($name): it was changed since" }
+    Set-Element $boot.entry $name $old
+    if (-not (Test-SameElement (Find-Element (Read-BootEntry) $name) $old)) { throw "the boot element $name is not as it was after it was set back" }
     return $true
 }
-# Services start when all start types are back: see Invoke-Undo.
+function Test-SameElement($Now, $Data) {
+    if ($null -eq $Now -or $null -eq $Data) { return ($null -eq $Now) -and ($null -eq $Data) }
+    return (Test-Element ([string]$Now) (@(Unprotect-Text $Data.data)[0]))
+}
+# Services start when all start types are back: see Invoke-Undo. One that ran although it was disabled is let start for that moment.
 function Undo-Stop([int]$Number, $Entry) {
     $name = [string]$Entry.name
-    if ((Get-Running $name) -ne $false) { return $false }
-    Start-Service -Name ([WildcardPattern]::Escape($name)) -WarningAction SilentlyContinue
+    if ((Get-State $name) -cne 'Stopped') { return $false }
+    $key = "$($script:ServicesKey)\$name"
+    $start = Get-RegistryData $key 'Start'
+    $off = $null -ne $start -and $start.data[0] -ceq '=4'
+    if ($off) { Set-StartType $name $key @{ type = 'dword'; data = @('=3') } $true }
+    try { Start-Service -Name ([WildcardPattern]::Escape($name)) -WarningAction SilentlyContinue }
+    finally { if ($off) { Set-StartType $name $key $start $true } }
+    Wait-State $name 'Running'
     return $true
 }
 function Undo-Script([int]$Number, $Entry) {
     $body = [string](Get-Field $Entry 'undo' '')
-    if ($body -eq '') { return $false }
+    if ($body -ceq '') { return $false }
     $list = @(Unprotect-Text @(Get-List $Entry 'args'))
     $ran = Invoke-Script ([string]$Entry.shell) $body $list ([int](Get-Field $Entry 'timeout' 0))
     if ($ran.code -ne 0) { throw "undo script ended with $($ran.code): $($ran.output)" }
@@ -669,33 +1230,72 @@ function Undo-Script([int]$Number, $Entry) {
 }
 # One row for each kind of record, as in remediate/windows.
 $script:ChangeKinds = @(
-    @('quarantine', 'Undo-Quarantine'), @('put', 'Undo-Put'), @('registry', 'Undo-Registry'), @('stop', 'Undo-Stop'), @('bcd', 'Undo-Bcd'), @('script', 'Undo-Script')
+    @('quarantine', 'Undo-Quarantine'), @('put', 'Undo-Put'), @('registry', 'Undo-Registry'), @('key', 'Undo-Key')
+    @('stop', 'Undo-Stop'), @('bcd', 'Undo-Bcd'), @('script', 'Undo-Script')
 )
 function Undo-Change([int]$Number, $Entry) {
     foreach ($row in $script:ChangeKinds) { if ($row[0] -ceq [string]$Entry.action) { return (& $row[1] $Number $Entry) } }
     throw "unknown record '$($Entry.action)'"
 }
+# Whether what an earlier request took back is still so; only the oldest change of a thing tells how it was.
+function Test-Back($Entry) {
+    $place = ''
+    if ($null -ne (Get-Field $Entry 'path' $null)) { $place = Resolve-Place ([string]$Entry.path) }
+    switch -CaseSensitive ([string]$Entry.action) {
+        'quarantine' { return (Get-HashThere $place).Equals([string]$Entry.sha256) }
+        'put' {
+            if ([string](Get-Field $Entry 'kept' '') -cne '') { return (Get-HashThere $place).Equals([string]$Entry.sha256) }
+            return -not (Get-HashThere $place).Equals([string]$Entry.newsha256)
+        }
+        'registry' { return (Test-Same (Get-RegistryData ([string]$Entry.key) ([string](Get-Field $Entry 'name' ''))) (Get-Field $Entry 'old' $null)) }
+        'bcd' { return (Test-SameElement (Find-Element (Read-BootEntry) ([string]$Entry.name)) (Get-Field $Entry 'old' $null)) }
+    }
+    return $true
+}
+# What does not hold of that, as words; $From: the records that were marked before this request.
+function Get-Lost([int]$Total, $Marked) {
+    $seen = @{}
+    for ($number = 0; $number -lt $Total; $number++) {
+        if (-not (Test-Record (Get-UndoName $number))) { continue }
+        try { $entry = Read-Record (Get-UndoName $number) 'action' } catch { continue }
+        $what = "$($entry.action)|" + ([string]$entry.target).ToUpperInvariant()
+        if ($seen.ContainsKey($what)) { continue }
+        $seen[$what] = $true
+        if (-not $Marked.ContainsKey($number)) { continue }
+        if (-not (Test-Back $entry)) { "$($entry.target) was taken back, and is not as it was any more" }
+    }
+}
 
 # --- modes --------------------------------------------------------------------------------------------------------------------------
 function Invoke-Fix($Playbook) {
-    if (Test-Record 'manifest.json') {
-        # Cut off in the middle: detect may not hold any more, but the rest of the work is still to be done.
-        if (Test-Record 'undoing.json') { throw 'this run was taken back: use a new run' }
-        while (Test-Record (Get-UndoName $script:Records)) {
-            $entry = Read-Record (Get-UndoName $script:Records)
-            $script:Counted["$($entry.step)|$($entry.target)"] = $true
-            $script:Records++
-        }
-    }
-    else {
+    if (-not (Test-Record 'manifest.json')) {
         if (-not (Test-All $Playbook 'detect')) {
             $script:Result.outcome = 'clean'
             return
         }
         New-RunFolder
+        if (-not (Enter-Lock)) { return }
+        # Another request may have been quicker: it is answered from the record when it is asked again.
+        if (Test-Record 'manifest.json') {
+            Set-Busy (New-Object PSObject -Property @{ pid = 0 })
+            return
+        }
+        if ((Get-Total) -gt 0) { throw 'there are records of this run, and no manifest.json: use a new run' }
         Write-Record 'manifest.json' @{
             version = 1; run = $script:Result.run; playbook = [string](Get-Field $Playbook 'playbook' ''); reboot = $script:Policy
             by = $script:Result.ps; time = (Get-UnixTime); uptime = $script:Result.uptime
+        }
+    }
+    else {
+        # Cut off in the middle: detect may not hold any more, but the rest of the work is still to be done.
+        [void](Read-Record 'manifest.json' 'run')
+        if (Test-Record 'undoing.json') { throw 'this run was taken back: use a new run' }
+        $total = Get-Total
+        for (; $script:Records -lt $total; $script:Records++) {
+            if (-not (Test-Record (Get-UndoName $script:Records))) { throw "a record is gone: $(Get-UndoName $script:Records)" }
+            $entry = Read-Record (Get-UndoName $script:Records) 'action'
+            Add-Count ([int]$entry.step) ([string]$entry.target)
+            if ([string]$entry.action -ceq 'script') { $script:Scripts[[int]$entry.step] = $script:Records }
         }
     }
     $script:Step = 0
@@ -707,50 +1307,79 @@ function Invoke-Fix($Playbook) {
     $script:Restart = ($script:Policy -ceq 'always') -or ($script:Policy -ceq 'if-fixed' -and $changed -gt 0)
     if (-not (Test-All $Playbook 'verify')) {
         if (-not $script:Restart) { throw "verify does not hold after the fix: $($script:Words)" }
-        $script:Result.message = "verify does not hold before the restart: $($script:Words)"
+        $script:Remarks += "verify does not hold before the restart: $($script:Words)"
     }
+    $script:Result.message = Limit-Text (@($script:Remarks) -join '; ')
     $script:Result.outcome = 'fixed'
     $script:Result.changed = $changed
     $script:Result.steps = $script:Steps
 }
-# The last change first. Stops at the first change that cannot be taken back safely; asked again it goes on there.
-function Invoke-Undo {
+# The last change first. Stops at a change that somebody has made since; asked again it names it and goes on with the others. What is
+# damaged or gone is named and left alone at once: it does not come back by asking.
+function Invoke-Undo([string]$Wanted) {
     $script:Result.outcome = 'undone'
-    if (-not (Test-Record 'manifest.json')) {
+    $total = 0
+    if (Confirm-Folder) { $total = Get-Total }
+    if ($total -eq 0 -and -not (Test-Record 'manifest.json')) {
         $script:Result.message = 'this run changed nothing here'
         return
     }
+    if ($Wanted -cne '') { Assert-Records $Wanted $total }
+    $problems = @()
+    $policy = ''
+    if (-not (Test-Record 'manifest.json')) { $problems += 'manifest.json is gone' }
+    else { try { $policy = [string](Get-Field (Read-Record 'manifest.json' 'run') 'reboot' '') } catch { $problems += $_.Exception.Message } }
     $continued = Test-Record 'undoing.json'
     if (-not $continued) { Write-Record 'undoing.json' @{ time = (Get-UnixTime) } }
-    $total = 0
-    while (Test-Record (Get-UndoName $total)) { $total++ }
     $stopped = @()
+    $marked = @{}
     for ($number = $total - 1; $number -ge 0; $number--) {
-        $entry = Read-Record (Get-UndoName $number)
-        if ($entry.action -ceq 'stop') {
-            $stopped += $entry
-            continue
+        $script:Damaged = $false
+        $name = Get-UndoName $number
+        try {
+            if (-not (Test-Record $name)) { Stop-Damaged "a record is gone: $name" }
+            $entry = Read-Record $name 'action'
+            if ([string]$entry.action -ceq 'stop') {
+                $stopped += $entry
+                continue
+            }
+            $mark = 'undone-{0:d4}.json' -f $number
+            if (Test-Record $mark) {
+                $changed = [bool](Read-Record $mark 'changed').changed
+                $marked[$number] = $true
+            }
+            else {
+                $changed = [bool](Undo-Change $number $entry)
+                Write-Record $mark @{ changed = $changed }
+            }
+            if ($changed) { Add-Count $number ([string]$entry.target) }
         }
-        $mark = 'undone-{0:d4}.json' -f $number
-        if (Test-Record $mark) { $changed = [bool](Read-Record $mark).changed }
-        else {
-            $changed = [bool](Undo-Change $number $entry)
-            Write-Record $mark @{ changed = $changed }
+        catch {
+            $stuck = 'stuck-{0:d4}.json' -f $number
+            if (-not $script:Damaged -and -not (Test-Record $stuck)) {
+                try { Write-Record $stuck @{ time = (Get-UnixTime) } } catch { $null = $_ }
+                throw
+            }
+            $problems += $_.Exception.Message
         }
-        if ($changed) { $script:Counted["$number|$($entry.target)"] = $true }
     }
-    # Services start when their start types are back.
-    foreach ($entry in $stopped) { if (Undo-Change $total $entry) { $script:Counted["$total|$($entry.name)"] = $true } }
+    # Services start when their start types are back, in the order of their needs.
+    foreach ($entry in $stopped) {
+        try { if (Undo-Change $total $entry) { Add-Count $total ([string]$entry.name) } } catch { $problems += "$($entry.name): $($_.Exception.Message)" }
+    }
+    $problems += @(Get-Lost $total $marked)
     $script:Result.changed = $script:Counted.Count
-    $policy = [string](Get-Field (Read-Record 'manifest.json') 'reboot' '')
+    if ($problems.Count -gt 0) { throw ($problems -join '; ') }
+    $script:Result.message = Limit-Text (@($script:Remarks) -join '; ')
     $script:Restart = ($policy -ceq 'always' -or $policy -ceq 'if-fixed') -and ($script:Result.changed -gt 0 -or $continued)
 }
+# Since the start, by clocks in UTC: a difference of local times is an hour off over a clock change. WMI that does not answer is not waited for.
 function Get-SystemUptime {
     if ($script:Root -ne '') { return -1 }
     if ($null -eq (Get-Command -Name Get-CimInstance -ErrorAction SilentlyContinue)) { return -1 }
     try {
-        $system = Get-CimInstance -ClassName Win32_OperatingSystem
-        return [long](($system.LocalDateTime - $system.LastBootUpTime).TotalSeconds)
+        $system = Get-CimInstance -ClassName Win32_OperatingSystem -OperationTimeoutSec 10
+        return [long](($system.LocalDateTime.ToUniversalTime() - $system.LastBootUpTime.ToUniversalTime()).TotalSeconds)
     }
     catch { return -1 }
 }
@@ -762,11 +1391,11 @@ function Test-RestartMissing($Record, [string]$Mark) {
     if ($uptime -lt 0 -or $then -lt 0) { return -not (Test-Record $Mark) }
     return ($uptime -ge $then) -and ($uptime -ge $then + (Get-UnixTime) - [long]$Record.time - 5)
 }
-# In ten seconds, so that the answer still gets out. 1190: a restart is scheduled already.
+# In ten seconds, so that the answer still gets out. 1190: a restart is scheduled already. 1115: the machine is going down.
 function Request-Restart([string]$Mark) {
     try {
         $ran = Invoke-Native 'shutdown.exe' @('/r', '/t', '10', '/d', 'p:2:4', '/c', "fleetmend $($script:Result.run)")
-        if ($ran.code -ne 0 -and $ran.code -ne 1190) { throw "shutdown.exe ended with $($ran.code): $($ran.output -join ' ')" }
+        if ($ran.code -ne 0 -and $ran.code -ne 1190 -and $ran.code -ne 1115) { throw "shutdown.exe ended with $($ran.code): $($ran.output -join ' ')" }
         $script:Result.reboot = 'scheduled'
     }
     catch {
@@ -776,12 +1405,12 @@ function Request-Restart([string]$Mark) {
     # Only a mark: without it the restart is asked for again.
     try { if (-not (Test-Record $Mark)) { Write-Record $Mark @{ time = (Get-UnixTime) } } } catch { $null = $_ }
 }
-# Fix and undo act once: a repeated request is answered from the record.
-function Invoke-Once([string]$Mode, $Playbook) {
+# Fix and undo act once: a repeated request is answered from the record, and an undo looks whether it is still so.
+function Invoke-Once([string]$Mode, $Playbook, [string]$Wanted) {
     $record = "$Mode.json"
     $mark = "$Mode-restart.json"
     if (Test-Record $record) {
-        $old = Read-Record $record
+        $old = Read-Record $record 'outcome'
         $script:Result.outcome = [string]$old.outcome
         $script:Result.changed = [int]$old.changed
         $script:Result.message = [string](Get-Field $old 'message' '')
@@ -791,64 +1420,133 @@ function Invoke-Once([string]$Mode, $Playbook) {
             $script:Result.message = 'this run was taken back since'
             return
         }
+        if ($Mode -ceq 'undo') {
+            $marked = @{}
+            $total = Get-Total
+            for ($i = 0; $i -lt $total; $i++) { $marked[$i] = $true }
+            $lost = @(Get-Lost $total $marked)
+            if ($lost.Count -gt 0) {
+                $script:Result.outcome = 'failed'
+                $script:Result.message = Limit-Text ($lost -join '; ')
+                return
+            }
+        }
         if ([bool](Get-Field $old 'restart' $false) -and (Test-RestartMissing $old $mark)) { Request-Restart $mark }
         return
     }
-    if ($Mode -ceq 'fix') { Invoke-Fix $Playbook } else { Invoke-Undo }
-    if ($script:Result.outcome -ceq 'clean') { return }
+    if ($Mode -ceq 'fix') { Invoke-Fix $Playbook } else { Invoke-Undo $Wanted }
+    if ($script:Result.outcome -cne 'fixed' -and $script:Result.outcome -cne 'undone') { return }
     if (Test-Record 'manifest.json') {
         Write-Record $record @{
             run = $script:Result.run; outcome = $script:Result.outcome; changed = $script:Result.changed; message = $script:Result.message
-            steps = @($script:Result.steps); restart = $script:Restart; time = (Get-UnixTime); uptime = $script:Result.uptime
+            steps = @($script:Result.steps); restart = $script:Restart; time = (Get-UnixTime); uptime = $script:Result.uptime; records = (Get-Total)
         }
     }
     if ($script:Restart) { Request-Restart $mark }
 }
-function Invoke-Mode([string]$Mode, $Playbook) {
+function Invoke-Acting([string]$Mode, $Playbook, [string]$Wanted) {
+    if ((Confirm-Folder) -and -not (Enter-Lock)) { return }
+    try { Invoke-Once $Mode $Playbook $Wanted }
+    finally {
+        if ($Mode -ceq 'fix' -and $script:Locked -and (Test-Record 'manifest.json')) {
+            $script:Result.record = Get-RecordHash @(Get-RecordNames (Get-Total))
+        }
+        Exit-Lock
+    }
+}
+# A look while another request changes the machine would be of neither state. A lock in a folder that is not ours holds nobody.
+function Test-Busy {
+    try { if (-not (Confirm-Folder)) { return $false } } catch { return $false }
+    $held = Get-Held
+    if ($null -eq $held) { return $false }
+    Set-Busy $held
+    return $true
+}
+function Invoke-Mode([string]$Mode, $Playbook, [string]$Wanted) {
     if ($Mode -ceq 'detect') {
+        if (Test-Busy) { return }
         if (Test-All $Playbook 'detect') { $script:Result.outcome = 'affected' } else { $script:Result.outcome = 'clean' }
         return
     }
     if ($Mode -ceq 'verify') {
+        if (Test-Busy) { return }
         if (-not (Test-All $Playbook 'verify')) { throw "verify does not hold: $($script:Words)" }
         $script:Result.outcome = 'fixed'
         return
     }
     if ($Mode -ceq 'fix' -or $Mode -ceq 'undo') {
-        Invoke-Once $Mode $Playbook
+        Invoke-Acting $Mode $Playbook $Wanted
         return
     }
     throw "unknown mode '$Mode'"
 }
+# JSON in ASCII, and its result lines.
+function Get-ResultLines {
+    $json = ConvertTo-Json -InputObject $script:Result -Depth 6 -Compress
+    if ($json -cmatch '[^\x20-\x7e]') {
+        foreach ($code in @($json.ToCharArray() | ForEach-Object { [int]$_ } | Where-Object { $_ -gt 126 } | Sort-Object -Unique)) {
+            $json = $json.Replace([string][char]$code, ('\u{0:x4}' -f $code))
+        }
+    }
+    $chunks = @([regex]::Matches($json, '.{1,48}') | ForEach-Object { $_.Value })
+    $index = 0
+    foreach ($chunk in $chunks) {
+        $index++
+        "@@fm $($script:Nonce) $index/$($chunks.Count) $chunk|"
+    }
+}
+# Some ways back carry few bytes: what is told least goes first, and the result says that something went.
+function Get-Answer([int]$Room) {
+    for ($stage = 0; $true; $stage++) {
+        $lines = @(Get-ResultLines)
+        $size = 2 * $lines.Count
+        foreach ($line in $lines) { $size += $line.Length }
+        if ($Room -le 0 -or $size -le $Room -or $stage -gt 2) { return $lines }
+        $script:Result.clipped = $true
+        if ($stage -eq 0) { foreach ($done in @($script:Result.steps)) { $done.note = '' } }
+        if ($stage -eq 1) { $script:Result.steps = @() }
+        if ($stage -eq 2 -and $script:Result.message.Length -gt 200) { $script:Result.message = $script:Result.message.Substring(0, 200) }
+    }
+}
 
 $script:Result = @{
-    run = ''; outcome = 'failed'; changed = 0; message = ''; repeated = $false; reboot = ''; uptime = -1; steps = @()
+    v = 2; run = ''; outcome = 'failed'; changed = 0; message = ''; repeated = $false; reboot = ''; uptime = -1; steps = @(); record = ''; clipped = $false
     ps = [string]$PSVersionTable.PSVersion; language = [string]$ExecutionContext.SessionState.LanguageMode
 }
 $script:Root = ''
 $script:Words = ''
 $script:Policy = ''
 $script:Restart = $false
+$script:Damaged = $false
+$script:Unread = $false
+$script:Locked = $false
 $script:Step = 0
 $script:Records = 0
 $script:Steps = @()
+$script:Remarks = @()
+$script:Scripts = @{}
 $script:Counted = @{}
-$nonce = 'none'
+$script:Nonce = 'none'
+$room = 0
 try {
     $script:HasDateKind = @((Get-Command -Name ConvertFrom-Json).Parameters.Keys) -contains 'DateKind'
     $request = Read-Json $FleetmendEnvelope
-    $nonce = [string]$request.nonce
+    $script:Nonce = [string]$request.nonce
     if ([string]$request.run -cnotmatch '^[0-9A-Za-z-]{1,64}\z') { throw 'bad run id' }
     $script:Result.run = [string]$request.run
     if ((Get-SystemVariable 'PROCESSOR_ARCHITEW6432') -ne '') { throw 'this is a 32-bit PowerShell on a 64-bit Windows: it sees other system files and another registry; start the 64-bit one' }
+    if ($PSVersionTable.PSVersion.Major -lt 5 -or ($PSVersionTable.PSVersion.Major -eq 5 -and $PSVersionTable.PSVersion.Minor -lt 1)) {
+        throw "this is PowerShell $($PSVersionTable.PSVersion): Windows PowerShell 5.1 or later is needed (Windows Management Framework 5.1)"
+    }
+    $room = [int](Get-Field $request 'room' 0)
     $script:Root = [string](Get-Field $request 'root' '')
     $script:Result.uptime = Get-SystemUptime
     $playbook = $request.playbook
     $script:Policy = [string](Get-Field $playbook 'reboot' '')
     if ($script:Root -eq '') { $script:Data = Get-SystemVariable 'ProgramData' } else { $script:Data = $script:Root.TrimEnd('\') + '\ProgramData' }
-    if ($script:Data -eq '') { throw '%ProgramData% is not set' }
-    $script:Folder = Join-Path (Join-Path (Join-Path $script:Data 'fleetmend') 'runs') $script:Result.run
-    [void](Invoke-Mode ([string]$request.mode) $playbook)
+    if ($script:Data.Trim() -eq '') { throw '%ProgramData% is not set' }
+    $script:Folder = $script:Data.TrimEnd('\') + '\fleetmend\runs\' + $script:Result.run
+    [void](Invoke-Mode ([string]$request.mode) $playbook ([string](Get-Field $request 'record' '')))
 }
 catch {
     $text = $_.Exception.Message
@@ -859,17 +1557,6 @@ catch {
     $script:Result.changed = $script:Counted.Count
     $script:Result.steps = $script:Steps
 }
-$json = ConvertTo-Json -InputObject $script:Result -Depth 6 -Compress
-if ($json -cmatch '[^\x20-\x7e]') {
-    foreach ($code in @($json.ToCharArray() | ForEach-Object { [int]$_ } | Where-Object { $_ -gt 126 } | Sort-Object -Unique)) {
-        $json = $json.Replace([string][char]$code, ('\u{0:x4}' -f $code))
-    }
-}
-$chunks = @([regex]::Matches($json, '.{1,48}') | ForEach-Object { $_.Value })
-$index = 0
-foreach ($chunk in $chunks) {
-    $index++
-    Write-Output "@@fm $nonce $index/$($chunks.Count) $chunk|"
-}
+foreach ($line in @(Get-Answer $room)) { Write-Output $line }
 if ($script:Result.outcome -ceq 'failed') { exit 1 }
 exit 0

@@ -31,6 +31,8 @@ var (
 	ErrForeign   = errors.New("the machine's output holds a result of another request")
 	ErrGarbled   = errors.New("the machine's result is damaged")
 	ErrTooLarge  = errors.New("the machine's output is too large")
+	// ErrBusy is an answer without an outcome: another request of the same run is at work on the machine. Ask again.
+	ErrBusy = errors.New("the machine is busy")
 )
 
 // Decode finds the result with this nonce in a machine's stdout. Other lines (a banner, CLIXML, CRLF) are ignored. Errors
@@ -86,6 +88,8 @@ func decodeJSON(text string) (Result, error) {
 	switch r.Outcome {
 	case Affected, Clean, Fixed, Undone, Failed:
 		return r, nil
+	case Busy:
+		return Result{}, fmt.Errorf("%w: %s", ErrBusy, r.Message)
 	}
 	return Result{}, fmt.Errorf("decode result: outcome %.40q: %w", r.Outcome, ErrGarbled)
 }

@@ -6,6 +6,8 @@
 package agent
 
 import (
+	"slices"
+
 	"github.com/fleetmend/fleetmend/remediate/playbook"
 )
 
@@ -28,10 +30,13 @@ type Request struct {
 	Mode     Mode              `json:"mode"`
 	Root     string            `json:"root"` // "" for the running system, else the volume of an offline one
 	Playbook playbook.Playbook `json:"playbook"`
+	Record   string            `json:"record,omitempty"` // for Undo: Result.Record of the fix, where it is known; other records are refused
+	Room     int               `json:"room,omitempty"`   // bytes of result lines that the way back carries; 0: no limit
 }
 
 // Result is the agent's answer, the same from agent.ps1 and from the Go interpreter.
 type Result struct {
+	V        int        `json:"v"` // ResultVersion; 0 from agents before 2
 	Run      string     `json:"run"`
 	Outcome  string     `json:"outcome"` // affected, clean, fixed, undone or failed
 	Changed  int        `json:"changed"` // how many things were changed (files moved, values set, ...)
@@ -40,8 +45,39 @@ type Result struct {
 	Reboot   string     `json:"reboot"` // "" none wanted, "scheduled" a restart is under way or will be within seconds
 	Uptime   int64      `json:"uptime"` // seconds since the machine started, -1 where it cannot be known
 	Steps    []StepDone `json:"steps,omitempty"`
-	PS       string     `json:"ps"`       // version of PowerShell, or "go"
-	Language string     `json:"language"` // FullLanguage, ConstrainedLanguage, or "go"
+	PS       string     `json:"ps"`                // version of PowerShell, or "go"
+	Language string     `json:"language"`          // FullLanguage, ConstrainedLanguage, or "go"
+	Record   string     `json:"record,omitempty"`  // of a fix: SHA-256 over "name LF sha256 LF" of manifest.json and each undo record; "" unknown
+	Clipped  bool       `json:"clipped,omitempty"` // something was left out to fit Request.Room
+}
+
+// ResultVersion is the form of a [Result] that this build makes.
+const ResultVersion = 2
+
+// Within leaves out what is told least until the result's lines fit into the room of the request.
+func (r Result) Within(q Request) Result {
+	for stage := 0; stage < 3 && q.Room > 0 && size(Lines(q.Nonce, r)) > q.Room; stage++ {
+		r.Clipped = true
+		switch stage {
+		case 0:
+			r.Steps = slices.Clone(r.Steps)
+			for i := range r.Steps {
+				r.Steps[i].Note = ""
+			}
+		case 1:
+			r.Steps = nil
+		case 2:
+			r.Message = string([]rune(r.Message)[:min(200, len([]rune(r.Message)))])
+		}
+	}
+	return r
+}
+
+func size(lines []string) (n int) {
+	for _, line := range lines {
+		n += len(line) + len("\r\n")
+	}
+	return n
 }
 
 // StepDone says what one action did.
@@ -59,4 +95,5 @@ const (
 	Fixed    = "fixed"
 	Undone   = "undone"
 	Failed   = "failed"
+	Busy     = "busy" // another request of the run is at work there; [Decode] makes it [ErrBusy]
 )

@@ -27,6 +27,7 @@ type CaseState struct {
 	Remove     []string                  `json:"remove"`
 	Registry   map[string]map[string]any `json:"registry"`
 	Links      []CaseLink                `json:"links"`
+	SDDL       map[string]string         `json:"sddl"` // owner and rights of folders, where they are not ours
 	Services   map[string]string         `json:"services"`
 	Dependents map[string][]string       `json:"dependents"`
 	SCM        map[string]uint64         `json:"scm"`    // start types that the service controller knows
@@ -72,6 +73,7 @@ type CaseScript struct {
 	Exit   int        `json:"exit"`
 	Output string     `json:"output"`
 	Hangs  bool       `json:"hangs"`
+	Ends   string     `json:"ends"` // "never": it does not begin; "error": an error ends it; "": its exit code
 	Files  []CaseFile `json:"files"`
 	Remove []string   `json:"remove"`
 }
@@ -80,6 +82,8 @@ type CaseScript struct {
 type CaseStep struct {
 	Mode     agent.Mode                 `json:"mode"`
 	Run      string                     `json:"run"`
+	Record   string                     `json:"record"`
+	Room     int                        `json:"room"`
 	Change   CaseState                  `json:"change"`
 	Expect   map[string]any             `json:"expect"`
 	Steps    *[]map[string]any          `json:"steps"` // of the result

@@ -14,7 +14,7 @@ import (
 
 // The fields of a result, and of its steps, that a case may speak of.
 var (
-	resultFields = strings.Fields("run outcome changed message repeated reboot uptime ps language")
+	resultFields = strings.Fields("run outcome changed message repeated reboot uptime ps language record clipped")
 	doneFields   = strings.Fields("action target changed note")
 )
 

@@ -76,7 +76,7 @@ func stateOf(m *Memory) string {
 		}
 	}
 	lines = append(lines, registryLines(m)...)
-	running, _, _ := m.Running("Spooler")
+	running, _ := m.ServiceState("Spooler")
 	raw, _ := json.Marshal(m.BCD())
 	return strings.Join(append(lines, fmt.Sprint("Spooler ", running), string(raw)), "\n")
 }

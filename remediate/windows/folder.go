@@ -174,3 +174,64 @@ func (f *Folder) makeWay(op, path string) (string, error) {
 	}
 	return local, f.root.MkdirAll(filepath.Dir(local), 0o755)
 }
+
+// Remove implements [Files].
+func (f *Folder) Remove(path string) error {
+	local, err := f.local(path)
+	if err != nil {
+		return err
+	}
+	return f.root.Remove(local)
+}
+
+// Look implements [Files].
+func (f *Folder) Look(path string) (Kind, error) {
+	local, err := f.local(path)
+	if err != nil {
+		return Nothing, err
+	}
+	at, kind := ".", Directory
+	for part := range strings.SplitSeq(filepath.ToSlash(local), "/") {
+		at = filepath.Join(at, part)
+		info, err := f.root.Lstat(at)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return Nothing, nil
+		case err != nil:
+			return Nothing, err
+		case info.Mode()&(fs.ModeSymlink|fs.ModeIrregular) != 0: // the second is a junction
+			return Link, nil
+		case info.IsDir():
+			kind = Directory
+		default:
+			kind = File
+		}
+	}
+	return kind, nil
+}
+
+// Own implements [Files].
+func (f *Folder) Own(folder string) error {
+	kind, err := f.Look(folder)
+	if err != nil {
+		return err
+	}
+	local, err := f.local(folder)
+	if err != nil {
+		return err
+	}
+	switch kind {
+	case Link:
+		return fmt.Errorf("%s is a link: refused", folder)
+	case File:
+		return fmt.Errorf("%s is no folder: refused", folder)
+	case Nothing:
+		if err := f.root.MkdirAll(filepath.Dir(local), 0o755); err != nil {
+			return err
+		}
+		if err := f.makeOwn(local); err != nil {
+			return fmt.Errorf("make %s: %w", folder, err)
+		}
+	}
+	return f.proveOwn(folder, local)
+}

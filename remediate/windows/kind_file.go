@@ -20,7 +20,14 @@ var quarantineKind = stepKind{
 	act:    func(r *run, a playbook.Action, _ *agent.StepDone) error { return r.quarantine(*a.Quarantine) },
 }
 
-var quarantineChange = changeKind{"quarantine", func(r *run, _ int, u undoRecord) (bool, error) { return r.putBack(u) }}
+var quarantineChange = changeKind{
+	name: "quarantine",
+	undo: func(r *run, _ int, u undoRecord) (bool, error) { return r.unquarantine(u) },
+	back: func(r *run, u undoRecord) (bool, error) {
+		now, err := r.there(r.place(u.Path))
+		return now == u.SHA256, err
+	},
+}
 
 var fileTest = testKind{
 	name:  "file",
@@ -46,6 +53,9 @@ func (r *run) quarantine(q playbook.Quarantine) error {
 		return err
 	}
 	for _, f := range files {
+		if err := r.noLink(f.place); err != nil {
+			return err
+		}
 		sum, err := r.sum(f.place)
 		if err != nil {
 			return err
@@ -57,28 +67,88 @@ func (r *run) quarantine(q playbook.Quarantine) error {
 		if err := r.Files.Move(f.place, join(r.folder, kept)); err != nil {
 			return fmt.Errorf("quarantine: %w", err)
 		}
+		if still, err := r.exists(f.place); err != nil || still {
+			return cmpErr(err, fmt.Errorf("%s is still there after it was moved", f.path))
+		}
 	}
 	return nil
 }
 
-// putBack moves a kept file back to its place.
-func (r *run) putBack(u undoRecord) (bool, error) {
-	kept := join(r.folder, u.Kept)
-	there, err := r.exists(kept)
-	if err != nil || !there {
+// unquarantine moves a kept file back. Back means in its place by its hash: what somebody put there since is not overwritten.
+func (r *run) unquarantine(u undoRecord) (bool, error) {
+	place := r.place(u.Path)
+	folder, _ := splitPath(place)
+	if err := r.noLink(folder); err != nil {
 		return false, err
 	}
-	place := r.place(u.Path)
-	if back, err := r.exists(place); err != nil || back {
-		return false, cmpErr(err, fmt.Errorf("will not overwrite %s: it came back since", u.Path))
+	now, err := r.there(place)
+	if err != nil || now == u.SHA256 {
+		return false, err
 	}
-	if sum, err := r.sum(kept); err != nil || sum != u.SHA256 {
-		return false, cmpErr(err, fmt.Errorf("the kept copy of %s was changed", u.Path))
+	if now != "" {
+		return false, fmt.Errorf("will not overwrite %s: it came back since", u.Path)
 	}
-	if err := r.Files.Move(kept, place); err != nil {
-		return false, fmt.Errorf("put back %s: %w", u.Path, err)
+	if err := r.keptWhole(u); err != nil {
+		return false, err
 	}
-	return true, nil
+	return true, r.putBack(u, place)
+}
+
+// keptWhole proves that what is kept is there and is what was kept.
+func (r *run) keptWhole(u undoRecord) error {
+	now, err := r.there(join(r.folder, u.Kept))
+	switch {
+	case err != nil:
+		return err
+	case now == "":
+		return damage{"the kept copy of " + u.Path + " is gone"}
+	case now != u.SHA256:
+		return damage{"the kept copy of " + u.Path + " was changed"}
+	}
+	return nil
+}
+
+func (r *run) putBack(u undoRecord, place string) error {
+	if err := r.Files.Move(join(r.folder, u.Kept), place); err != nil {
+		return fmt.Errorf("put back %s: %w", u.Path, err)
+	}
+	if now, err := r.there(place); err != nil || now != u.SHA256 {
+		return cmpErr(err, fmt.Errorf("%s is not as it was after it was moved back", u.Path))
+	}
+	return nil
+}
+
+// there is the hash of what stands in a place: "" for nothing, "-" for what is no file.
+func (r *run) there(place string) (string, error) {
+	kind, err := r.Files.Look(place)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("look for %s: %w", place, err)
+	case kind == Nothing:
+		return "", nil
+	case kind != File:
+		return "-", nil
+	}
+	return r.sum(place)
+}
+
+// noLink refuses what is a link or lies behind one: who made it decides where it leads.
+func (r *run) noLink(place string) error {
+	kind, err := r.Files.Look(place)
+	if err != nil {
+		return fmt.Errorf("look for %s: %w", place, err)
+	}
+	if kind != Link {
+		return nil
+	}
+	for { // the outermost of the way, which is what a person looks for
+		folder, _ := splitPath(place)
+		kind, err := r.Files.Look(folder)
+		if err != nil || kind != Link || len(folder) < 4 {
+			return cmpErr(err, fmt.Errorf("%s is a link: nothing is done through it", place))
+		}
+		place = folder
+	}
 }
 
 // found is one file that matched: its path in the words of the playbook, and where it is.

@@ -3,6 +3,7 @@ package windows
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -16,7 +17,13 @@ var putKind = stepKind{
 	act:    func(r *run, a playbook.Action, _ *agent.StepDone) error { return r.put(*a.Put) },
 }
 
-var putChange = changeKind{"put", (*run).takeOut}
+var putChange = changeKind{name: "put", undo: (*run).takeOut, back: func(r *run, u undoRecord) (bool, error) {
+	now, err := r.there(r.place(u.Path))
+	if u.Kept == "" {
+		return now != u.NewSHA256, err
+	}
+	return now == u.SHA256, err
+}}
 
 func (r *run) put(p playbook.Put) error {
 	words, place, err := r.paths(p.File)
@@ -32,11 +39,19 @@ func (r *run) put(p playbook.Put) error {
 	}
 	want := strings.ToUpper(p.SHA256)
 	u := undoRecord{Action: "put", Target: words, Path: words, NewSHA256: want}
-	there, err := r.exists(place)
-	if err != nil {
+	if err := r.noLink(place); err != nil {
 		return err
 	}
-	if there {
+	kind, err := r.Files.Look(place)
+	if err != nil {
+		return fmt.Errorf("look for %s: %w", place, err)
+	}
+	switch kind {
+	case Nothing:
+		if u.Made, err = r.missing(words); err != nil {
+			return err
+		}
+	case File:
 		if u.SHA256, err = r.sum(place); err != nil {
 			return err
 		}
@@ -44,17 +59,19 @@ func (r *run) put(p playbook.Put) error {
 			return nil
 		}
 		u.Kept = fmt.Sprintf("kept-%04d", r.records)
+	default:
+		return fmt.Errorf("%s is a folder", words)
 	}
 	if sumOf(content) != want {
 		return fmt.Errorf("content of '%s' does not have the hash it should", p.File)
 	}
 	aside := join(r.folder, fmt.Sprintf("put-%04d", r.records))
+	// Written aside first: what is in the way is moved only when its successor is whole and on the same volume.
+	if err := r.aside(aside, content); err != nil {
+		return fmt.Errorf("put %s: %w", words, err)
+	}
 	if err := r.record(u); err != nil {
 		return err
-	}
-	// Written aside first: what is in the way is moved only when its successor is whole and on the same volume.
-	if err := r.Files.Create(aside, content); err != nil {
-		return fmt.Errorf("put %s: %w", words, err)
 	}
 	if u.Kept != "" {
 		if err := r.Files.Move(place, join(r.folder, u.Kept)); err != nil {
@@ -67,42 +84,78 @@ func (r *run) put(p playbook.Put) error {
 	return nil
 }
 
-// takeOut moves a file that was put into the run's folder, and what it replaced back to its place.
-func (r *run) takeOut(number int, u undoRecord) (bool, error) {
-	place, keptThere := r.place(u.Path), false
-	var err error
-	if u.Kept != "" {
-		if keptThere, err = r.exists(join(r.folder, u.Kept)); err != nil {
-			return false, err
+// missing returns the folders of a path that are not there, the outermost first, in the words of the running system.
+func (r *run) missing(words string) (folders []string, err error) {
+	for folder, _ := splitPath(words); len(folder) > 2; folder, _ = splitPath(folder) {
+		kind, err := r.Files.Look(r.place(folder))
+		if err != nil {
+			return nil, fmt.Errorf("look for %s: %w", folder, err)
+		}
+		if kind != Nothing {
+			break
+		}
+		folders = append([]string{folder}, folders...)
+	}
+	return folders, nil
+}
+
+// aside writes a file into the run's folder and reads it back; what an earlier, cut request left there goes.
+func (r *run) aside(path string, content []byte) error {
+	if there, err := r.exists(path); err != nil {
+		return err
+	} else if there {
+		if err := r.Files.Remove(path); err != nil {
+			return err
 		}
 	}
-	there, err := r.exists(place)
-	if err != nil {
+	if err := r.Files.Create(path, content); err != nil {
+		return err
+	}
+	if sum, err := r.sum(path); err != nil || sum != sumOf(content) {
+		return cmpErr(err, errors.New("it could not be written whole: is the disk full?"))
+	}
+	return nil
+}
+
+// takeOut moves a file that was put into the run's folder, and what it replaced back to its place. What is kept is looked
+// at before anything is moved.
+func (r *run) takeOut(number int, u undoRecord) (bool, error) {
+	place := r.place(u.Path)
+	folder, _ := splitPath(place)
+	if err := r.noLink(folder); err != nil {
 		return false, err
 	}
-	changed := false
-	if there {
-		sum, err := r.sum(place)
-		switch {
-		case err != nil:
+	now, err := r.there(place)
+	switch {
+	case err != nil:
+		return false, err
+	case u.Kept != "" && now == u.SHA256:
+		return false, nil // never replaced, or back already
+	case now != "" && now != u.NewSHA256:
+		return false, fmt.Errorf("will not overwrite %s: it was changed since", u.Path)
+	}
+	if u.Kept != "" {
+		if err := r.keptWhole(u); err != nil {
 			return false, err
-		case u.Kept != "" && !keptThere && sum == u.SHA256:
-			return false, nil // never replaced, or back already
-		case sum != u.NewSHA256:
-			return false, fmt.Errorf("will not overwrite %s: it was changed since", u.Path)
-		case u.Kept != "" && !keptThere:
-			return false, fmt.Errorf("the kept copy of %s is gone", u.Path)
 		}
+	}
+	if now != "" {
 		if err := r.Files.Move(place, join(r.folder, fmt.Sprintf("taken-%04d", number))); err != nil {
 			return false, fmt.Errorf("take out %s: %w", u.Path, err)
 		}
-		changed = true
 	}
-	if u.Kept == "" {
-		return changed, nil
+	if u.Kept != "" {
+		return true, r.putBack(u, place)
 	}
-	back, err := r.putBack(u)
-	return back || changed, err
+	for i := len(u.Made) - 1; i >= 0; i-- { // unless somebody uses them
+		if kind, err := r.Files.Look(r.place(u.Made[i])); err != nil || kind != Directory {
+			continue
+		}
+		if err := r.Files.Remove(r.place(u.Made[i])); err != nil {
+			break
+		}
+	}
+	return now != "", nil
 }
 
 func sumOf(content []byte) string {

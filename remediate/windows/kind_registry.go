@@ -13,7 +13,14 @@ var registryKind = stepKind{
 	act:    func(r *run, a playbook.Action, _ *agent.StepDone) error { return r.changeRegistry(*a.Registry) },
 }
 
-var registryChange = changeKind{"registry", func(r *run, _ int, u undoRecord) (bool, error) { return r.restoreValue(u) }}
+var registryChange = changeKind{
+	name: "registry",
+	undo: func(r *run, _ int, u undoRecord) (bool, error) { return r.restoreValue(u) },
+	back: func(r *run, u undoRecord) (bool, error) {
+		now, err := r.value(u.Key, u.Name)
+		return now.equal(u.Old), err
+	},
+}
 
 var registryTest = testKind{
 	name:  "registry",
@@ -63,7 +70,18 @@ func (r *run) restoreValue(u undoRecord) (bool, error) {
 	if !now.equal(u.New) {
 		return false, fmt.Errorf("will not overwrite %s %s: it was changed since", u.Key, u.Name)
 	}
-	return true, r.setValue(u.Key, u.Name, u.Old)
+	if _, name := splitPath(u.Key); u.Service && u.Old != nil {
+		err = r.setStart(name, u.Key, u.Old, true)
+	} else {
+		err = r.setValue(u.Key, u.Name, u.Old)
+	}
+	if err != nil {
+		return false, err
+	}
+	if now, err = r.value(u.Key, u.Name); err != nil || !now.equal(u.Old) {
+		return false, cmpErr(err, fmt.Errorf("%s %s is not as it was after it was set back", u.Key, u.Name))
+	}
+	return true, nil
 }
 
 func (r *run) registryHolds(c playbook.Condition) (bool, error) {

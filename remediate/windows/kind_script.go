@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fleetmend/fleetmend/remediate/agent"
@@ -20,7 +21,7 @@ var scriptKind = stepKind{
 	},
 }
 
-var scriptChange = changeKind{"script", func(r *run, _ int, u undoRecord) (bool, error) { return r.undoScript(u) }}
+var scriptChange = changeKind{name: "script", undo: func(r *run, _ int, u undoRecord) (bool, error) { return r.undoScript(u) }}
 
 var scriptTest = testKind{
 	name:  "script",
@@ -35,10 +36,24 @@ var scriptTest = testKind{
 	},
 }
 
+// runScript runs a script step. One that ended well is not run again when the fix is asked again, and its undo is recorded
+// once.
 func (r *run) runScript(s playbook.Script) (note string, err error) {
-	u := undoRecord{Action: "script", Target: "script", Shell: s.Shell, Undo: s.Undo, Args: guard(s.Args), Timeout: s.Timeout}
-	if err := r.record(u); err != nil {
-		return "", err
+	number, again := r.scripts[r.step]
+	if !again {
+		number = r.records
+		u := undoRecord{Action: "script", Target: "script", Shell: s.Shell, Undo: s.Undo, Args: guard(s.Args), Timeout: s.Timeout}
+		if err := r.record(u); err != nil {
+			return "", err
+		}
+	}
+	var ended struct {
+		Code   int    `json:"code"`
+		Output string `json:"output"`
+	}
+	mark := fmt.Sprintf("done-%04d.json", number)
+	if found, err := r.read(mark, "output", &ended); err != nil || found {
+		return strings.TrimPrefix(ended.Output, "="), err
 	}
 	output, exit, err := r.script(s.Shell, s.Body, s.Args, s.Timeout)
 	note = bound(output)
@@ -52,7 +67,8 @@ func (r *run) runScript(s playbook.Script) (note string, err error) {
 	if !slices.Contains(ok, exit) {
 		return note, fmt.Errorf("script ended with %d: %s", exit, note)
 	}
-	return note, nil
+	ended.Code, ended.Output = exit, "="+note
+	return note, r.write(mark, ended)
 }
 
 func (r *run) undoScript(u undoRecord) (bool, error) {
@@ -77,6 +93,11 @@ func (r *run) script(shell, body string, args []string, seconds int) (output str
 	if r.Tools == nil || r.request.Root != "" {
 		return "", 0, errors.New("not possible on an offline installation: script")
 	}
+	if shell == "cmd" {
+		if err := fitsCmd(body, args); err != nil {
+			return "", 0, err
+		}
+	}
 	if seconds <= 0 {
 		seconds = 300
 	}
@@ -86,8 +107,26 @@ func (r *run) script(shell, body string, args []string, seconds int) (output str
 	if errors.Is(err, context.DeadlineExceeded) && r.ctx.Err() == nil {
 		return output, exit, fmt.Errorf("script was stopped after %d seconds: %s", seconds, bound(output))
 	}
+	for _, end := range []error{ErrNeverRan, ErrThrew} {
+		if errors.Is(err, end) {
+			return output, exit, fmt.Errorf("%w: %s", end, bound(output))
+		}
+	}
 	if err != nil {
 		return output, exit, fmt.Errorf("run script: %w", err)
 	}
 	return output, exit, nil
+}
+
+// fitsCmd refuses what cmd.exe would take for code, or could not read.
+func fitsCmd(body string, args []string) error {
+	if strings.ContainsFunc(body, func(c rune) bool { return c > 0x7f }) {
+		return errors.New("a cmd script can hold ASCII letters only: cmd.exe would read others in another code page; use shell powershell")
+	}
+	for _, text := range args {
+		if strings.ContainsAny(text, "&|<>^%\"!\r\n") {
+			return fmt.Errorf("cmd.exe would read the argument '%s' as code: it may not hold & | < > ^ %% \" ! or a new line", text)
+		}
+	}
+	return nil
 }

@@ -1,9 +1,12 @@
 package windows
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
@@ -28,7 +31,7 @@ var driverKind = stepKind{
 }
 
 // Services are started when all start types are back: see undo.
-var stopChange = changeKind{"stop", func(r *run, _ int, u undoRecord) (bool, error) { return r.startAgain(u.Name) }}
+var stopChange = changeKind{name: "stop", undo: func(r *run, _ int, u undoRecord) (bool, error) { return r.startAgain(u.Name) }}
 
 var serviceTest = testKind{
 	name:  "service",
@@ -58,34 +61,158 @@ func (r *run) changeStart(c playbook.StartChange, what string) error {
 	if !there {
 		return fmt.Errorf("no %s '%s'", what, c.Name)
 	}
-	if err := r.toValue(key, "Start", &data{Type: "dword", Data: []string{fmt.Sprintf("=%d", number)}}); err != nil {
+	isService := what == "service"
+	if !isService {
+		if err := r.notVital(c.Name, key, number); err != nil {
+			return err
+		}
+	}
+	want := &data{Type: "dword", Data: []string{fmt.Sprintf("=%d", number)}}
+	old, err := r.value(key, "Start")
+	if err != nil {
 		return err
 	}
-	if !c.Stop || what != "service" || r.Services == nil { // nothing runs on an offline installation
+	if !old.equal(want) {
+		u := undoRecord{Action: "registry", Target: key + " Start", Key: key, Name: "Start", Old: old, New: want, Service: isService}
+		if err := r.record(u); err != nil {
+			return err
+		}
+		if err := r.setStart(c.Name, key, want, isService); err != nil {
+			return err
+		}
+	}
+	if !c.Stop || !isService || r.Services == nil { // nothing runs on an offline installation
 		return nil
 	}
-	running, ok, err := r.Services.Running(c.Name)
-	if err != nil || !ok || !running {
+	names, err := r.running(c.Name)
+	for _, name := range names {
+		if err := r.record(undoRecord{Action: "stop", Target: name + " stopped", Name: name}); err != nil {
+			return err
+		}
+		if err := r.stop(name); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// setStart sets a start type. The service controller reads the registry at its own start only: a service is set through it.
+// One that is marked for deletion is refused there, but its key is still there.
+func (r *run) setStart(name, key string, d *data, isService bool) error {
+	if number, err := strconv.Atoi(strings.Join(unguard(d.Data), "")); isService && r.Services != nil && err == nil && number >= 2 && number <= 4 {
+		if _, ok, err := r.Services.State(name); err == nil && ok {
+			_ = r.Services.SetStart(name, number)
+		}
+	}
+	if now, err := r.value(key, "Start"); err != nil || now.equal(d) {
 		return err
 	}
-	if err := r.record(undoRecord{Action: "stop", Target: c.Name + " stopped", Name: c.Name}); err != nil {
-		return err
+	return r.setValue(key, "Start", d)
+}
+
+// running returns a service that is not stopped, after those that would stop with it.
+func (r *run) running(name string) (names []string, err error) {
+	dependents, err := r.Services.Dependents(name)
+	if err != nil {
+		return nil, fmt.Errorf("find what depends on service %q: %w", name, err)
 	}
-	if err := r.Services.Stop(r.ctx, c.Name); err != nil {
-		return fmt.Errorf("stop service %q: %w", c.Name, err)
+	state, ok, err := r.Services.State(name)
+	if err != nil || !ok || state == StateStopped {
+		return nil, err
+	}
+	for _, one := range append(dependents, name) {
+		if state, ok, err := r.Services.State(one); err != nil {
+			return nil, err
+		} else if ok && state != StateStopped && !slices.Contains(names, one) {
+			names = append(names, one)
+		}
+	}
+	return names, nil
+}
+
+// stop stops a service within its time.
+func (r *run) stop(name string) error {
+	ctx, cancel := context.WithTimeout(r.ctx, r.Patience)
+	defer cancel()
+	err := r.Services.Stop(ctx, name)
+	if state, _, look := r.Services.State(name); look == nil && errors.Is(err, context.DeadlineExceeded) && r.ctx.Err() == nil {
+		return fmt.Errorf("service '%s' is %s, not Stopped, after half a minute", name, state)
+	}
+	if err != nil {
+		return fmt.Errorf("stop service %q: %w", name, err)
 	}
 	return nil
 }
 
+// What the machine itself says of a driver that it cannot start without: its group, and the filter lists of the classes of
+// disks and input.
+var (
+	vitalGroups  = []string{"SCSI MINIPORT", "SCSI CLASS", "PRIMARY DISK", "SYSTEM BUS EXTENDER", "BOOT BUS EXTENDER", "BOOT FILE SYSTEM"}
+	vitalClasses = strings.Fields(`4d36e967-e325-11ce-bfc1-08002be10318 71a27cdd-812a-11d0-bec7-08002be2092f
+		4d36e96b-e325-11ce-bfc1-08002be10318 4d36e96f-e325-11ce-bfc1-08002be10318 4d36e96a-e325-11ce-bfc1-08002be10318
+		4d36e97b-e325-11ce-bfc1-08002be10318 4d36e97d-e325-11ce-bfc1-08002be10318 745a17a0-74d3-11d0-b6fe-00a0c90f57da
+		36fc9e60-c465-11cf-8056-444553540000`)
+)
+
+func (r *run) notVital(name, key string, number int) error {
+	if number < 2 {
+		return nil
+	}
+	start, err := r.value(key, "Start")
+	if err != nil {
+		return err
+	}
+	group, err := r.value(key, "Group")
+	if err != nil {
+		return err
+	}
+	if start != nil && group != nil && slices.Equal(start.Data, []string{"=0"}) && len(group.Data) == 1 && slices.Contains(vitalGroups, fold(group.Data[0][1:])) {
+		return fmt.Errorf("this Windows starts from driver '%s' (group %s): its start type is not changed", name, group.Data[0][1:])
+	}
+	if number != 4 {
+		return nil
+	}
+	for _, class := range vitalClasses {
+		for _, list := range []string{"UpperFilters", "LowerFilters"} {
+			value, err := r.value(`HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Control\Class\{`+class+`}`, list)
+			if err != nil {
+				return err
+			}
+			if value != nil && slices.ContainsFunc(value.Data, func(text string) bool { return fold(text[1:]) == fold(name) }) {
+				return fmt.Errorf("driver '%s' stands in %s of the device class {%s}: without it those devices do not start; take it out of the list first", name, list, class)
+			}
+		}
+	}
+	return nil
+}
+
+// startAgain starts what the fix stopped. One that ran although it was disabled is let start for that moment.
 func (r *run) startAgain(name string) (bool, error) {
 	if r.Services == nil {
 		return false, nil
 	}
-	running, ok, err := r.Services.Running(name)
-	if err != nil || !ok || running {
+	state, _, err := r.Services.State(name)
+	if err != nil || state != StateStopped {
 		return false, err
 	}
-	if err := r.Services.Start(r.ctx, name); err != nil {
+	key := servicesKey + `\` + name
+	start, err := r.value(key, "Start")
+	if err != nil {
+		return false, err
+	}
+	off := start != nil && slices.Equal(start.Data, []string{"=4"})
+	if off {
+		if err := r.setStart(name, key, &data{Type: "dword", Data: []string{"=3"}}, true); err != nil {
+			return false, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, r.Patience)
+	defer cancel()
+	err = r.Services.Start(ctx, name)
+	if off {
+		err = errors.Join(err, r.setStart(name, key, start, true))
+	}
+	if err != nil {
 		return false, fmt.Errorf("start service %q: %w", name, err)
 	}
 	return true, nil
@@ -127,8 +254,8 @@ func (r *run) serviceHolds(name string, c playbook.Condition, service bool) (boo
 	if err := r.needServices(); err != nil {
 		return false, err
 	}
-	running, ok, err := r.Services.Running(name)
-	return ok && running == (c.State == "running"), err
+	state, ok, err := r.Services.State(name)
+	return ok && state == map[string]string{"running": StateRunning, "stopped": StateStopped}[c.State], err
 }
 
 func startNumber(start playbook.StartType) (int, error) {

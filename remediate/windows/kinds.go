@@ -32,9 +32,10 @@ var testKinds = []testKind{fileTest, noFileTest, registryTest, serviceTest, driv
 type changeKind struct {
 	name string
 	undo func(r *run, number int, u undoRecord) (bool, error)
+	back func(r *run, u undoRecord) (bool, error) // whether it is still taken back; nil where nothing tells
 }
 
-var changeKinds = []changeKind{quarantineChange, putChange, registryChange, stopChange, bcdChange, scriptChange}
+var changeKinds = []changeKind{quarantineChange, putChange, registryChange, keyChange, stopChange, bcdChange, scriptChange}
 
 // do does one action by the row of its kind.
 func (r *run) do(a playbook.Action, done *agent.StepDone) error {
@@ -92,4 +93,14 @@ func (r *run) all(conditions []playbook.Condition) (ok bool, words string, err e
 		}
 	}
 	return true, "", nil
+}
+
+// isBack looks whether what was taken back is still so, by the row of its kind.
+func (r *run) isBack(u undoRecord) (bool, error) {
+	for _, row := range changeKinds {
+		if row.name == u.Action && row.back != nil {
+			return row.back(r, u)
+		}
+	}
+	return true, nil
 }

@@ -104,8 +104,8 @@ type Memory struct {
 	OnTool func(name string, args []string) (output []string, exit int, handled bool)
 	// OnScript runs scripts; without it a script cannot be run.
 	OnScript func(ctx context.Context, shell, body string, args []string) (output string, exit int, err error)
-	// Dependents are the services that depend on one, by its name, and stop with it.
-	Dependents map[string][]string
+	// Below are the services that depend on one, by its name, and stop with it.
+	Below map[string][]string
 	// NeverStops is the name of a service that takes the order to stop and goes on.
 	NeverStops string
 	// InUse are files that a program holds open without sharing: they can be read, and not moved.
@@ -130,6 +130,8 @@ type overlay struct {
 	bcd      []bcdElement
 	otherBCD []bcdElement // of another Windows, which is {default} then
 	links    map[string]string
+	made     map[string]bool   // empty folders, folded
+	rights   map[string]string // of folders, as SDDL
 }
 
 // NewMemory returns a machine on the base.
@@ -279,9 +281,10 @@ func (m *Memory) Open(path string) (io.ReadCloser, error) {
 func (m *Memory) Create(path string, content []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.file(path) != nil {
+	if m.look(path) != Nothing && m.look(path) != Link {
 		return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
 	}
+	m.makeWay(path)
 	m.setFile(path, &memoryFile{path, bytes.Clone(content), m.now().UTC()})
 	return nil
 }
@@ -294,11 +297,12 @@ func (m *Memory) Move(from, to string) error {
 	switch {
 	case f == nil:
 		return &fs.PathError{Op: "move", Path: from, Err: fs.ErrNotExist}
-	case m.file(to) != nil:
+	case m.file(to) != nil || m.look(to) == Directory:
 		return &fs.PathError{Op: "move", Path: to, Err: fs.ErrExist}
 	case slices.ContainsFunc(m.InUse, func(held string) bool { return strings.EqualFold(held, from) }):
 		return &fs.PathError{Op: "move", Path: from, Err: errInUse}
 	}
+	m.makeWay(to)
 	m.setFile(from, nil)
 	m.setFile(to, &memoryFile{to, f.content, f.modified})
 	return nil

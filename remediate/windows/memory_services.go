@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 )
 
@@ -48,15 +49,36 @@ func (m *Memory) serviceState(name string) (state string, ok bool) {
 	return state, ok
 }
 
-// Running implements [Services].
-func (m *Memory) Running(name string) (running, ok bool, err error) {
-	state, ok := m.ServiceState(name)
-	return state == StateRunning, ok, nil
+// State implements [Services].
+func (m *Memory) State(name string) (state string, ok bool, err error) {
+	state, ok = m.ServiceState(name)
+	return state, ok, nil
+}
+
+// Dependents implements [Services].
+func (m *Memory) Dependents(name string) ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := m.dependents(name)
+	slices.Reverse(all)
+	return all, nil
+}
+
+// SetStart implements [Services].
+func (m *Memory) SetStart(name string, number int) error {
+	if _, ok := m.ServiceState(name); !ok {
+		return fmt.Errorf("configure service %q: %w", name, fs.ErrNotExist)
+	}
+	if err := m.Set(servicesKey+`\`+name, "Start", Value{"dword", uint64(number)}); err != nil { //nolint:gosec // 2 to 4
+		return err
+	}
+	m.SetControllerStart(name, uint64(number)) //nolint:gosec // 2 to 4
+	return nil
 }
 
 // dependents returns what depends on a service, and what depends on that.
 func (m *Memory) dependents(name string) (all []string) {
-	for base, names := range m.Dependents {
+	for base, names := range m.Below {
 		if !strings.EqualFold(base, name) {
 			continue
 		}

@@ -91,6 +91,32 @@ func (m *Memory) SetValue(key, name string, value Value) {
 	m.setValue(key, name, &memoryValue{name, value})
 }
 
+// MakeKey implements [Keys].
+func (m *Memory) MakeKey(key string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.hasKey(key) {
+		m.setValue(key, "", nil)
+	}
+	return nil
+}
+
+// RemoveKey implements [Keys]. A key of the base stays.
+func (m *Memory) RemoveKey(key string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, one := range m.keys() {
+		if strings.HasPrefix(one, fold(key)+`\`) {
+			return fmt.Errorf("remove key %q: it has keys below it", key)
+		}
+	}
+	if _, ok := m.base.registry[fold(key)]; ok {
+		return fmt.Errorf("remove key %q: it was there before", key)
+	}
+	delete(m.over.registry, fold(key))
+	return nil
+}
+
 // Values returns the values of a key by name, and whether the key exists.
 func (m *Memory) Values(key string) (map[string]Value, bool) {
 	m.mu.Lock()

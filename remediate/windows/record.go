@@ -1,12 +1,15 @@
 package windows
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/fleetmend/fleetmend/remediate/agent"
@@ -18,9 +21,12 @@ import (
 //	manifest.json                     the fix was begun
 //	undo-0000.json, undo-0001.json    what undoes a change, written before the change
 //	kept-0000, put-0000, taken-0000   files moved away, on their way in, and taken back; numbered as the undo record
+//	done-0000.json                    the script of undo-0000.json ended well
 //	fix.json, undo.json               the outcome: a repeated request is answered from it
 //	undoing.json                      the undo was begun
 //	undone-0001.json                  the change of undo-0001.json is taken back
+//	stuck-0001.json                   undo stopped at it once
+//	lock.json                         a request is at work: see lock.go
 //	fix-restart.json, ...             the restart was scheduled
 type manifest struct {
 	Version  int    `json:"version"`
@@ -42,21 +48,26 @@ type outcome struct {
 	Restart bool             `json:"restart"` // wanted
 	Time    int64            `json:"time"`    // Unix seconds by the machine's clock
 	Uptime  int64            `json:"uptime"`  // at that time
+	Records int              `json:"records"` // how many undo records there are
 }
 
 // undoRecord is one change to take back. Paths are in the words of the running system (C:), kept files by name.
 type undoRecord struct {
 	Step      int      `json:"step"`
-	Action    string   `json:"action"` // quarantine, put, registry, stop, bcd, script
+	Action    string   `json:"action"` // quarantine, put, registry, key, stop, bcd, script
 	Target    string   `json:"target"`
 	Path      string   `json:"path,omitempty"`
 	Kept      string   `json:"kept,omitempty"`
 	SHA256    string   `json:"sha256,omitempty"`    // of what is kept
 	NewSHA256 string   `json:"newsha256,omitempty"` // of what was put
+	SDDL      string   `json:"sddl,omitempty"`      // rights of what is kept, by agent.ps1
+	Made      []string `json:"made,omitempty"`      // folders that were made for it, the outermost first
 	Key       string   `json:"key,omitempty"`
 	Name      string   `json:"name,omitempty"`
-	Old       *data    `json:"old,omitempty"` // nil: it was absent
-	New       *data    `json:"new,omitempty"` // nil: it was deleted
+	Old       *data    `json:"old,omitempty"`     // nil: it was absent
+	New       *data    `json:"new,omitempty"`     // nil: it was deleted
+	Service   bool     `json:"service,omitempty"` // set through the service controller
+	Entry     string   `json:"entry,omitempty"`   // boot entry that it was
 	Shell     string   `json:"shell,omitempty"`
 	Undo      string   `json:"undo,omitempty"`
 	Args      []string `json:"args,omitempty"` // each behind "=", as in data
@@ -97,63 +108,161 @@ func unguard(texts []string) []string {
 
 const maxRecord = 16 << 20
 
+// damage is what does not get better by being asked again: a record or a kept copy that is gone or not what it was. Undo
+// names it and goes on with the rest.
+type damage struct{ words string }
+
+func (d damage) Error() string { return d.words }
+
+// write writes a record and reads it back: no change is made without a whole record of it.
 func (r *run) write(name string, v any) error {
 	raw, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("write record %s: %w", name, err)
 	}
-	if err := r.Files.Create(join(r.folder, name), raw); err != nil {
+	path := join(r.folder, name)
+	if err := r.Files.Create(path, raw); err != nil {
 		return fmt.Errorf("write record %s: %w", name, err)
+	}
+	if sum, err := r.sum(path); err != nil || sum != sumOf(raw) {
+		_ = r.Files.Remove(path)
+		return cmpErr(err, fmt.Errorf("the record %s could not be written whole: is the disk full?", name))
 	}
 	return nil
 }
 
-func (r *run) read(name string, v any) (found bool, err error) {
-	f, err := r.Files.Open(join(r.folder, name))
-	if errors.Is(err, fs.ErrNotExist) {
+// read reads a record. One that does not hold the field that every record of its sort has is damaged and is not obeyed.
+func (r *run) read(name, field string, v any) (found bool, err error) {
+	kind, err := r.Files.Look(join(r.folder, name))
+	if err != nil {
+		return false, fmt.Errorf("look for record %s: %w", name, err)
+	}
+	if kind == Nothing {
 		return false, nil
 	}
-	if err != nil {
-		return false, fmt.Errorf("read record %s: %w", name, err)
-	}
-	defer func() { _ = f.Close() }()
-	raw, err := io.ReadAll(io.LimitReader(f, maxRecord))
+	raw, err := r.raw(name)
+	var fields map[string]json.RawMessage
 	if err == nil {
-		err = json.Unmarshal([]byte(strings.TrimPrefix(string(raw), "\uFEFF")), v) // 5.1 writes a BOM
+		err = json.Unmarshal(raw, &fields)
 	}
-	if err != nil {
-		return false, fmt.Errorf("read record %s: %w", name, err)
+	if err == nil {
+		err = json.Unmarshal(raw, v)
+	}
+	if value := fields[field]; err != nil || len(value) == 0 || string(value) == "null" {
+		return false, damage{"a record is damaged: " + name}
 	}
 	return true, nil
 }
 
+func (r *run) raw(name string) ([]byte, error) {
+	f, err := r.Files.Open(join(r.folder, name))
+	if err != nil {
+		return nil, fmt.Errorf("read record %s: %w", name, err)
+	}
+	defer func() { _ = f.Close() }()
+	raw, err := io.ReadAll(io.LimitReader(f, maxRecord))
+	if err != nil {
+		return nil, fmt.Errorf("read record %s: %w", name, err)
+	}
+	return bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf")), nil // 5.1 writes a mark
+}
+
 func undoName(number int) string { return fmt.Sprintf("undo-%04d.json", number) }
 
-// undoRecords reads all undo records in their order.
-func (r *run) undoRecords() ([]undoRecord, error) {
-	var records []undoRecord
-	for {
-		var u undoRecord
-		found, err := r.read(undoName(len(records)), &u)
-		if err != nil {
-			return nil, err
-		}
-		if !found {
-			return records, nil
-		}
-		records = append(records, u)
+var numbered = regexp.MustCompile(`^(?:undo|done|undone|kept|taken)-([0-9]{4,9})(?:\.json)?$`)
+
+// total counts the changes of which there are records, by their numbers: a gap does not end the count, and neither does a
+// lost last record.
+func (r *run) total() (int, error) {
+	files, err := r.Files.List(r.folder)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("list records: %w", err)
 	}
+	total := 0
+	for _, f := range files {
+		if m := numbered.FindStringSubmatch(f.Name); m != nil {
+			n, _ := strconv.Atoi(m[1])
+			total = max(total, n+1)
+		}
+	}
+	var fixed outcome
+	if _, err := r.read("fix.json", "outcome", &fixed); err != nil {
+		return 0, err
+	}
+	return max(total, fixed.Records), nil
+}
+
+// recordHash is what is to be obeyed at undo, as one hash: SHA-256 over "name LF sha256 LF" of the manifest and of the
+// first undo records, hashes in lower-case hex. "" where one of them is gone.
+func (r *run) recordHash(total int) (string, error) {
+	var lines strings.Builder
+	for i := -1; i < total; i++ {
+		name := "manifest.json"
+		if i >= 0 {
+			name = undoName(i)
+		}
+		if there, err := r.exists(join(r.folder, name)); err != nil || !there {
+			return "", err
+		}
+		sum, err := r.sum(join(r.folder, name))
+		if err != nil {
+			return "", err
+		}
+		lines.WriteString(name + "\n" + strings.ToLower(sum) + "\n")
+	}
+	return strings.ToLower(sumOf([]byte(lines.String()))), nil
+}
+
+// ofTheFix refuses records that are not those which the fix reported, and names what it can.
+func (r *run) ofTheFix(want string, total int) error {
+	for i := -1; i < total; i++ {
+		name := "manifest.json"
+		if i >= 0 {
+			name = undoName(i)
+		}
+		if there, err := r.exists(join(r.folder, name)); err != nil || !there {
+			return cmpErr(err, fmt.Errorf("a record is gone: %s; nothing was taken back", name))
+		}
+	}
+	last := "manifest.json"
+	if total > 0 {
+		last = undoName(total - 1)
+	}
+	const looked = 16
+	for n := total; n >= 0 && n >= total-looked; n-- {
+		sum, err := r.recordHash(n)
+		if err != nil {
+			return err
+		}
+		if sum == want && n == total {
+			return nil
+		}
+		if sum == want {
+			return fmt.Errorf("%s is not of this run: the fix reported no such record; nothing was taken back", undoName(n))
+		}
+	}
+	return fmt.Errorf("the records of this run (manifest.json to %s) are not those that the fix reported; nothing was taken back", last)
 }
 
 // recount takes over what an earlier, cut request of this run has changed already.
 func (r *run) recount() error {
-	records, err := r.undoRecords()
+	total, err := r.total()
 	if err != nil {
 		return err
 	}
-	r.records = len(records)
-	for _, u := range records {
-		r.counted[countKey(u.Step, u.Target)] = true
+	for ; r.records < total; r.records++ {
+		var u undoRecord
+		found, err := r.read(undoName(r.records), "action", &u)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return fmt.Errorf("a record is gone: %s", undoName(r.records))
+		}
+		r.counted[countKey(u.Step, u.Target)] = u.Step
+		if u.Action == "script" {
+			r.scripts[u.Step] = r.records
+		}
 	}
 	return nil
 }
@@ -166,17 +275,17 @@ func (r *run) record(u undoRecord) error {
 		return err
 	}
 	r.records++
-	r.counted[countKey(u.Step, u.Target)] = true
+	r.counted[countKey(u.Step, u.Target)] = u.Step
 	return nil
 }
 
 func countKey(step int, target string) string { return fmt.Sprintf("%d|%s", step, fold(target)) }
 
-// changedIn counts what the action at work has changed, in this request and in earlier ones of the run.
+// changedIn counts what an action has changed, in this request and in earlier ones of the run.
 func (r *run) changedIn(step int) int {
-	n, prefix := 0, fmt.Sprintf("%d|", step)
-	for key := range r.counted {
-		if strings.HasPrefix(key, prefix) {
+	n := 0
+	for _, of := range r.counted {
+		if of == step {
 			n++
 		}
 	}

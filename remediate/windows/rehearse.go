@@ -3,6 +3,7 @@ package windows
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,7 +28,7 @@ func Rehearse(ctx context.Context, c Case) (problems []string, answers []agent.R
 			run = "r-1"
 		}
 		// The request goes the way it goes on the wire.
-		stdin, err := agent.Encode(agent.Request{Run: run, Nonce: "n-1", Mode: s.Mode, Root: c.Root, Playbook: c.Playbook})
+		stdin, err := agent.Encode(agent.Request{Run: run, Nonce: "n-1", Mode: s.Mode, Root: c.Root, Playbook: c.Playbook, Record: s.Record, Room: s.Room})
 		if err != nil {
 			return append(t.said, fmt.Sprintf("step %d, %s: %v", n+1, s.Mode, err)), answers
 		}
@@ -35,9 +36,10 @@ func Rehearse(ctx context.Context, c Case) (problems []string, answers []agent.R
 		if err != nil {
 			return append(t.said, fmt.Sprintf("step %d, %s: %v", n+1, s.Mode, err)), answers
 		}
-		result := New(m.Parts()).Do(ctx, request)
-		result, err = agent.Decode([]byte(strings.Join(agent.Lines("n-1", result), "\n")), "n-1")
-		if err != nil {
+		result := New(parts(m)).Do(ctx, request)
+		if decoded, err := agent.Decode([]byte(strings.Join(agent.Lines("n-1", result), "\n")), "n-1"); err == nil {
+			result = decoded
+		} else if !errors.Is(err, agent.ErrBusy) {
 			return append(t.said, fmt.Sprintf("step %d, %s: %v", n+1, s.Mode, err)), answers
 		}
 		label := fmt.Sprintf("step %d, %s", n+1, s.Mode)
@@ -46,6 +48,13 @@ func Rehearse(ctx context.Context, c Case) (problems []string, answers []agent.R
 		answers = append(answers, result)
 	}
 	return t.said, answers
+}
+
+// parts are a machine's, with little patience for what never ends.
+func parts(m *Memory) Parts {
+	p := m.Parts()
+	p.Patience = 200 * time.Millisecond
+	return p
 }
 
 func newCaseMachine(t reporter, before CaseState, called *[]string) *Memory {
@@ -77,6 +86,15 @@ func newCaseMachine(t reporter, before CaseState, called *[]string) *Memory {
 				return s.Output, -1, ctx.Err()
 			}
 			apply(t, m, CaseState{Files: s.Files, Remove: s.Remove})
+			switch s.Ends {
+			case "":
+			case "never":
+				return s.Output, -1, ErrNeverRan
+			case "error":
+				return s.Output, -1, ErrThrew
+			default:
+				t.Errorf("a script ends with 'never' or 'error', not '%s'", s.Ends)
+			}
 			return s.Output, s.Exit, nil
 		}
 		t.Errorf("the case does not say what this script does: %q", body)
@@ -110,6 +128,9 @@ func apply(t reporter, m *Memory, s CaseState) {
 			m.SetValue(key, valueName(name), caseValue(t, v))
 		}
 	}
+	for folder, sddl := range s.SDDL {
+		m.SetRights(folder, sddl)
+	}
 	for _, link := range s.Links {
 		m.SetLink(link.Path, link.To)
 	}
@@ -142,7 +163,7 @@ func applyServices(t reporter, m *Memory, s CaseState) {
 		m.SetServiceState(name, state)
 	}
 	if s.Dependents != nil {
-		m.Dependents = s.Dependents
+		m.Below = s.Dependents
 	}
 	for name, number := range s.SCM {
 		m.SetControllerStart(name, number)

@@ -1,23 +1,40 @@
 package windows
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/fleetmend/fleetmend/remediate/agent"
 )
 
-// undo takes a run back, the last change first. It stops at the first change that cannot be taken back safely; asked
-// again it goes on there.
+// undo takes a run back, the last change first. It stops at a change that somebody has made since; asked again it names it
+// and goes on with the others. What is damaged or gone is named and left alone at once: it does not come back by asking.
 func (r *run) undo(result *agent.Result) (restart bool, err error) {
-	var begun manifest
-	found, err := r.read("manifest.json", &begun)
+	total, err := r.total()
 	if err != nil {
 		return false, err
 	}
 	result.Outcome = agent.Undone
-	if !found {
+	begun, err := r.exists(join(r.folder, "manifest.json"))
+	if err != nil {
+		return false, err
+	}
+	if total == 0 && !begun {
 		result.Message = "this run changed nothing here"
 		return false, nil
+	}
+	if want := r.request.Record; want != "" {
+		if err := r.ofTheFix(want, total); err != nil {
+			return false, err
+		}
+	}
+	u := undoing{run: r, total: total, marked: map[int]bool{}}
+	var m manifest
+	if found, err := r.read("manifest.json", "run", &m); err != nil {
+		u.problem(err)
+	} else if !found {
+		u.problem(errors.New("manifest.json is gone"))
 	}
 	continued, err := r.exists(join(r.folder, "undoing.json"))
 	if err != nil {
@@ -28,55 +45,123 @@ func (r *run) undo(result *agent.Result) (restart bool, err error) {
 			return false, err
 		}
 	}
-	records, err := r.undoRecords()
+	if err := u.all(); err != nil {
+		return false, err
+	}
+	lost, err := r.lost(total, u.marked)
 	if err != nil {
 		return false, err
 	}
-	// Services are started at the end, when their start types are back.
-	var stopped []undoRecord
-	for n := len(records) - 1; n >= 0; n-- {
-		if err := r.ctx.Err(); err != nil {
-			return false, fmt.Errorf("stopped: %w", err)
-		}
-		u := records[n]
-		if u.Action == "stop" {
-			stopped = append(stopped, u)
-			continue
-		}
-		changed, err := r.takeBackOnce(n, u)
-		if err != nil {
-			return false, err
-		}
-		if changed {
-			r.counted[countKey(n, u.Target)] = true
-		}
-	}
-	for _, u := range stopped {
-		changed, err := r.takeBack(len(records), u)
-		if err != nil {
-			return false, err
-		}
-		if changed {
-			r.counted[countKey(len(records), u.Name)] = true
-		}
-	}
+	u.problems = append(u.problems, lost...)
 	result.Changed = len(r.counted)
-	policy := begun.Reboot == "always" || begun.Reboot == "if-fixed"
+	if len(u.problems) > 0 {
+		return false, errors.New(strings.Join(u.problems, "; "))
+	}
+	result.Message = bound(strings.Join(r.remarks, "; "))
+	policy := m.Reboot == "always" || m.Reboot == "if-fixed"
 	return policy && (result.Changed > 0 || continued), nil
 }
 
-// takeBackOnce undoes one change and marks it, so that an undo that was cut off does not look at it again.
-func (r *run) takeBackOnce(number int, u undoRecord) (bool, error) {
-	name := fmt.Sprintf("undone-%04d.json", number)
+// undoing is one undo at work.
+type undoing struct {
+	*run
+	total    int
+	marked   map[int]bool // taken back by an earlier request
+	problems []string
+}
+
+func (u *undoing) problem(err error) { u.problems = append(u.problems, err.Error()) }
+
+func (u *undoing) all() error {
+	// Services are started at the end, when their start types are back, in the order of their needs.
+	var stopped []undoRecord
+	for n := u.total - 1; n >= 0; n-- {
+		if err := u.ctx.Err(); err != nil {
+			return fmt.Errorf("stopped: %w", err)
+		}
+		record, err := u.one(n)
+		if err == nil && record.Action == "stop" {
+			stopped = append(stopped, record)
+		}
+		if err == nil {
+			continue
+		}
+		stuck := fmt.Sprintf("stuck-%04d.json", n)
+		before, look := u.exists(join(u.folder, stuck))
+		if !errors.As(err, new(damage)) && !before && look == nil {
+			_ = u.write(stuck, map[string]int64{"time": u.Now().Unix()}) // without it the next request stops here, too
+			return err
+		}
+		u.problem(err)
+	}
+	for _, record := range stopped {
+		changed, err := u.takeBack(u.total, record)
+		if err != nil {
+			u.problem(fmt.Errorf("%s: %w", record.Name, err))
+		}
+		if changed {
+			u.counted[countKey(u.total, record.Name)] = u.total
+		}
+	}
+	return nil
+}
+
+// one takes one change back and marks it, so that an undo that was cut off does not do it again.
+func (u *undoing) one(n int) (record undoRecord, err error) {
+	found, err := u.read(undoName(n), "action", &record)
+	if err != nil {
+		return record, err
+	}
+	if !found {
+		return record, damage{"a record is gone: " + undoName(n)}
+	}
+	if record.Action == "stop" {
+		return record, nil
+	}
+	name := fmt.Sprintf("undone-%04d.json", n)
 	var mark struct {
 		Changed bool `json:"changed"`
 	}
-	found, err := r.read(name, &mark)
-	if err != nil || found {
-		return mark.Changed, err
+	if u.marked[n], err = u.read(name, "changed", &mark); err != nil {
+		return record, err
 	}
-	if mark.Changed, err = r.takeBack(number, u); err != nil {
-		return false, err
+	if !u.marked[n] {
+		if mark.Changed, err = u.takeBack(n, record); err != nil {
+			return record, err
+		}
+		if err := u.write(name, mark); err != nil {
+			return record, err
+		}
 	}
-	return mark.Changed, r.write(name, mark)
+	if mark.Changed {
+		u.counted[countKey(n, record.Target)] = n
+	}
+	return record, nil
+}
+
+// lost looks at what earlier requests took back: what of it is not so any more, as words. Only the oldest change of a
+// thing tells how it was.
+func (r *run) lost(total int, marked map[int]bool) (words []string, err error) {
+	seen := map[string]bool{}
+	for n := range total {
+		var u undoRecord
+		found, err := r.read(undoName(n), "action", &u)
+		if err != nil || !found {
+			continue // named where it is needed
+		}
+		what := u.Action + "|" + fold(u.Target)
+		if seen[what] || !marked[n] {
+			seen[what] = true
+			continue
+		}
+		seen[what] = true
+		back, err := r.isBack(u)
+		if err != nil {
+			return nil, err
+		}
+		if !back {
+			words = append(words, u.Target+" was taken back, and is not as it was any more")
+		}
+	}
+	return words, nil
 }

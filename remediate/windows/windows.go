@@ -7,6 +7,7 @@ package windows
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 )
@@ -23,7 +24,25 @@ type Files interface {
 	Create(path string, content []byte) error
 	// Move renames a file, keeping its times; the target's parent folders are made.
 	Move(from, to string) error
+	// Remove removes a file, or a folder that is empty.
+	Remove(path string) error
+	// Look reports what a path is. Nothing is followed: a path is a [Link] also where a folder on the way to it is one.
+	Look(path string) (Kind, error)
+	// Own makes a folder in which SYSTEM and administrators alone may do anything. One that is there already is never
+	// changed, only proven: a link, another owner and other rights are errors.
+	Own(folder string) error
 }
+
+// Kind is what a path can be.
+type Kind int
+
+// The kinds. A link is a symbolic link or a junction.
+const (
+	Nothing Kind = iota
+	File
+	Directory
+	Link
+)
 
 // FileInfo describes one file.
 type FileInfo struct {
@@ -52,13 +71,26 @@ type Value struct {
 	Data any
 }
 
+// Keys makes and removes registry keys; a [Registry] that can do it implements this, too.
+type Keys interface {
+	// MakeKey makes a key; one that is there already is no error.
+	MakeKey(key string) error
+	// RemoveKey removes a key with its values, not one that has keys below it.
+	RemoveKey(key string) error
+}
+
 // Services is what the service controller knows and does; offline there is none (nil).
 type Services interface {
-	// Running reports the state of a service; ok is false where there is no such service.
-	Running(name string) (running, ok bool, err error)
-	// Stop stops a service with those that depend on it and waits until it is stopped.
+	// State reports the state of a service in Windows' own words ([StateRunning] and so on); ok is false where there is no
+	// such service.
+	State(name string) (state string, ok bool, err error)
+	// Dependents returns the services that stop with this one, each before those that it depends on.
+	Dependents(name string) ([]string, error)
+	// SetStart sets the start type (2 auto, 3 manual, 4 disabled) in the controller and in the registry.
+	SetStart(name string, number int) error
+	// Stop asks a service to stop and waits until it is stopped, or ctx ends.
 	Stop(ctx context.Context, name string) error
-	// Start starts a service and waits until it runs. Undo uses it for what the fix stopped.
+	// Start starts a service and waits until it runs, or ctx ends. Undo uses it for what the fix stopped.
 	Start(ctx context.Context, name string) error
 }
 
@@ -67,9 +99,17 @@ type Tools interface {
 	// Run returns the output lines of both streams and the exit code; err only when it could not be run at all.
 	Run(ctx context.Context, name string, args ...string) (output []string, exit int, err error)
 	// Script runs a script body as a playbook's script step; output is bounded by the implementation. The interpreter
-	// bounds the time by ctx; err is ctx.Err() when that ran out.
+	// bounds the time by ctx; err is ctx.Err() when that ran out, and everything that the script started is ended then.
+	// A script that did not begin (syntax, blocked, removed) is [ErrNeverRan], one that an error ended is [ErrThrew]:
+	// neither has an exit code that answers anything.
 	Script(ctx context.Context, shell, body string, args []string) (output string, exit int, err error)
 }
+
+// What a script's end can be beside its exit code.
+var (
+	ErrNeverRan = errors.New("script did not run")
+	ErrThrew    = errors.New("script was ended by an error")
+)
 
 // System is what is known of the installation as a whole.
 type System interface {

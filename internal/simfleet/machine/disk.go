@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -179,6 +181,49 @@ func (d *disk) Move(from, to string) error {
 	delete(d.files, fold(from))
 	d.put(to, e.content, e.modified)
 	d.changed(from, to)
+	return nil
+}
+
+// Remove implements windows.Files.
+func (d *disk) Remove(path string) error {
+	if !d.hasFolder(path) {
+		return d.remove(path)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, all := range []iter.Seq[string]{maps.Keys(d.files), maps.Keys(d.folders)} {
+		for one := range all {
+			if strings.HasPrefix(one, fold(path)+`\`) {
+				return fmt.Errorf("remove %s: it is not empty", path)
+			}
+		}
+	}
+	delete(d.folders, fold(path))
+	d.changed(path)
+	return nil
+}
+
+// Look implements windows.Files. There are no links here.
+func (d *disk) Look(path string) (windows.Kind, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, ok := d.files[fold(path)]; ok {
+		return windows.File, nil
+	}
+	if _, ok := d.folders[fold(path)]; ok {
+		return windows.Directory, nil
+	}
+	return windows.Nothing, nil
+}
+
+// Own implements windows.Files. Nobody but the agent writes below its folder here, so there are no rights to prove.
+func (d *disk) Own(folder string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, ok := d.files[fold(folder)]; ok {
+		return fmt.Errorf("%s is no folder: refused", folder)
+	}
+	d.folder(folder)
 	return nil
 }
 

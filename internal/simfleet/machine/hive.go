@@ -148,6 +148,29 @@ func (h *hive) Delete(keyName, name string) error {
 	return nil
 }
 
+// MakeKey implements windows.Keys.
+func (h *hive) MakeKey(keyName string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.own(foldKey(keyName)) == nil {
+		h.put(keyName, "", "", nil)
+		h.changes++
+	}
+	return nil
+}
+
+// RemoveKey implements windows.Keys. What all machines have in common stays.
+func (h *hive) RemoveKey(keyName string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, ok := h.base[foldKey(keyName)]; ok {
+		return fmt.Errorf("remove key %q: it was there before", keyName)
+	}
+	delete(h.keys, foldKey(keyName))
+	h.changes++
+	return nil
+}
+
 // RegistryValue is a value in a snapshot.
 type RegistryValue struct {
 	Key  string `json:"key"`

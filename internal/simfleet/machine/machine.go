@@ -203,15 +203,26 @@ func (m *Machine) Crashes() bool {
 	return false
 }
 
-// Running implements windows.Services.
-func (m *Machine) Running(name string) (running, ok bool, err error) {
+// State implements windows.Services.
+func (m *Machine) State(name string) (state string, ok bool, err error) {
 	kind, _, ok := m.service(name)
 	if !ok || kind&0x30 == 0 {
-		return false, false, nil
+		return "", false, nil
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.running[strings.ToLower(name)], true, nil
+	if m.running[strings.ToLower(name)] {
+		return windows.StateRunning, true, nil
+	}
+	return windows.StateStopped, true, nil
+}
+
+// Dependents implements windows.Services. Nothing depends on anything here.
+func (m *Machine) Dependents(string) ([]string, error) { return nil, nil }
+
+// SetStart implements windows.Services: here the controller looks into the registry each time.
+func (m *Machine) SetStart(name string, number int) error {
+	return m.registry.Set(`HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\`+name, "Start", windows.Value{Type: "dword", Data: uint64(number)}) //nolint:gosec // 2 to 4
 }
 
 // touched adds up every change that was ever made to this Windows.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/simfleet/wsman"
+	"github.com/fleetmend/fleetmend/remediate/windows"
 )
 
 // tools are the programs of System32; it implements windows.Tools.
@@ -166,7 +167,8 @@ func (t *tools) sc(args []string) ([]string, int, error) {
 		if !ok {
 			continue
 		}
-		running, _, _ := t.Running(s.name)
+		now, _, _ := t.State(s.name)
+		running := now == windows.StateRunning
 		if kind&0x30 == 0 {
 			running = s.running
 		}
@@ -245,7 +247,7 @@ func (m *Machine) Stop(_ context.Context, name string) error { return m.control(
 func (m *Machine) Start(_ context.Context, name string) error { return m.control("start", name, true) }
 
 func (m *Machine) control(verb, name string, running bool) error {
-	_, ok, err := m.Running(name)
+	_, ok, err := m.State(name)
 	if err != nil || !ok {
 		return errors.Join(fmt.Errorf("%s service %q: %w", verb, name, fs.ErrNotExist), err)
 	}

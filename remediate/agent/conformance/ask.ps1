@@ -5,7 +5,7 @@ $script:agentLines = @([IO.File]::ReadAllLines($Agent))
 $script:shell = (Get-Process -Id $PID).Path
 $script:sessionState = [Management.Automation.Runspaces.InitialSessionState]::CreateDefault2()
 function Get-Envelope([string]$Scratch, $Test, $Step) {
-    $request = @{ run = (Get-Field $Step 'run' 'r-1'); nonce = 'n-1'; mode = $Step.mode; root = (Get-Field $Test 'root' ''); playbook = $Test.playbook }
+    $request = @{ run = (Get-Field $Step 'run' 'r-1'); nonce = 'n-1'; mode = $Step.mode; root = (Get-Field $Test 'root' ''); playbook = $Test.playbook; record = (Get-Field $Step 'record' ''); room = (Get-Field $Step 'room' 0) }
     $json = ConvertTo-Json -InputObject $request -Depth 20 -Compress
     if ($script:onWindows) { $json = Convert-Playbook $Scratch $json }
     $json = [regex]::Replace($json, '[^\x20-\x7e]', { param($m) '\u{0:x4}' -f [int][char]$m.Value })

@@ -1,6 +1,6 @@
 # What a step of a case left behind, held against what the case says. Each function returns '' or what is not as it should be.
-$script:stepFields = @('mode', 'run', 'change', 'expect', 'steps', 'files', 'registry', 'services', 'scm', 'bcd', 'bcd-other', 'called')
-$script:resultFields = @('run', 'outcome', 'changed', 'message', 'repeated', 'reboot', 'uptime', 'ps', 'language')
+$script:stepFields = @('mode', 'run', 'record', 'room', 'change', 'expect', 'steps', 'files', 'registry', 'services', 'scm', 'bcd', 'bcd-other', 'called')
+$script:resultFields = @('run', 'outcome', 'changed', 'message', 'repeated', 'reboot', 'uptime', 'ps', 'language', 'record', 'clipped')
 function Compare-Lines([string]$What, $Seen, $Wanted) {
     # By their characters: -eq and Sort-Object ignore case, or a soft hyphen.
     $one = [string[]]@($Seen)

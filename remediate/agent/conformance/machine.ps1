@@ -1,7 +1,7 @@
 # The machine of a case off Windows: written, changed and read by the runner. windows.ps1 holds what the agent sees of it.
 # Beside the folder SCRATCH, which is C:, lie SCRATCH.registry ({key: {name: "TYPE:HEX"}}), .services, .dependents, .scm, .plus, .bcd,
 # .bcd-other, .uptime, .called, .functions (tools that are functions), SCRATCH.D (which is D:).
-$script:stateFields = @('files', 'remove', 'links', 'registry', 'services', 'dependents', 'scm', 'booted', 'bcd', 'bcd-other', 'tools', 'scripts', 'uptime', 'plus')
+$script:stateFields = @('files', 'remove', 'links', 'sddl', 'registry', 'services', 'dependents', 'scm', 'booted', 'bcd', 'bcd-other', 'tools', 'scripts', 'uptime', 'plus')
 $script:plusFields = @('never-stops', 'in-use', 'wmi-hangs', 'slash-is-backslash', 'registry-tools-disabled')
 $script:serviceWords = @{
     'stopped' = 'Stopped'; 'running' = 'Running'; 'Paused' = 'Paused'; 'StartPending' = 'StartPending'; 'StopPending' = 'StopPending'
@@ -80,6 +80,8 @@ function Set-State([string]$Scratch, $State) {
     }
     foreach ($tool in @(Get-Properties $State 'tools')) { New-Tool $Scratch $tool.Name $tool.Value }
     foreach ($script in @(Get-Field $State 'scripts' @())) { Assert-Fields $script 'a script' @('body', 'output', 'exit', 'hangs', 'ends', 'files', 'remove') }
+    $rights = Get-Field $State 'sddl' $null
+    if ($null -ne $rights) { Write-State $Scratch 'sddl' $rights }
     $uptime = Get-Field $State 'uptime' $null
     if ($null -ne $uptime) { [IO.File]::WriteAllText("$Scratch.uptime", [string]$uptime) }
     $plus = Get-Field $State 'plus' $null

@@ -169,6 +169,17 @@ function Assert-NotInUse([string]$Place) {
     }
 }
 
+# --- rights -------------------------------------------------------------------------------------------------------------------------
+# Owner and rights of folders, where a case speaks of them; all others are as the agent would have made them.
+if ([IO.File]::Exists("$Scratch.sddl")) {
+    function Get-Acl { [CmdletBinding()] param([string]$LiteralPath)
+        $sddl = 'O:BAG:SYD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)'
+        $given = $null
+        if ((Read-StandIn 'sddl').TryGetValue($LiteralPath, [ref]$given)) { $sddl = [string]$given }
+        New-Object PSObject -Property @{ Sddl = $sddl }
+    }
+}
+
 # --- services -----------------------------------------------------------------------------------------------------------------------
 function Get-StandInService([string]$Name) {
     $all = Read-StandIn 'services'

@@ -239,7 +239,7 @@ func (s *session) do(ctx context.Context, root string, w *offline, p playbook.Pl
 		request.Run = runOf(s.settings.Run, p.Name)
 	}
 	hives := &registry{windows: w, system: s.System}
-	r := windows.New(windows.Parts{Files: w.files, Registry: hives, System: w, Tools: tools{s.System}, Now: s.Now}).Do(ctx, request)
+	r := windows.New(windows.Parts{Files: w.files, Registry: hives, System: w, Tools: tools{s.System}, Now: s.Now, BootEntry: "{default}"}).Do(ctx, request)
 	if err := hives.close(); err != nil { // what was changed is on the disk nevertheless
 		s.say("  %s: %v", p.Name, err)
 		r.Message = strings.TrimPrefix(r.Message+"; "+err.Error(), "; ")

@@ -1,0 +1,19 @@
+//go:build !windows
+
+package windows
+
+import "fmt"
+
+// Off Windows the rights are those of the file system: what others may write is not ours.
+func (f *Folder) makeOwn(local string) error { return f.root.Mkdir(local, 0o700) }
+
+func (f *Folder) proveOwn(folder, local string) error {
+	info, err := f.root.Lstat(local)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("%s can be written by others (%v): refused", folder, info.Mode().Perm())
+	}
+	return nil
+}

@@ -1,0 +1,77 @@
+package windows
+
+import (
+	"fmt"
+	"path/filepath"
+	"syscall"
+	"unsafe"
+)
+
+// golang.org/x/sys/windows is not used for this: it is made of the package net, which Windows PE may do without.
+var (
+	advapi32       = syscall.NewLazyDLL("advapi32.dll")
+	toDescriptor   = advapi32.NewProc("ConvertStringSecurityDescriptorToSecurityDescriptorW")
+	fromDescriptor = advapi32.NewProc("ConvertSecurityDescriptorToStringSecurityDescriptorW")
+	namedSecurity  = advapi32.NewProc("GetNamedSecurityInfoW")
+	setSecurity    = advapi32.NewProc("SetFileSecurityW")
+)
+
+const (
+	sddlRevision = 1
+	fileObject   = 1 // SE_FILE_OBJECT
+	ownerRights  = 1 // OWNER_SECURITY_INFORMATION
+	groupRights  = 2 // GROUP_SECURITY_INFORMATION
+	listRights   = 4 // DACL_SECURITY_INFORMATION
+	maxRights    = 64 << 10
+)
+
+// makeOwn makes a folder with its rights at once: there is no moment in which others may use it.
+func (f *Folder) makeOwn(local string) error {
+	text, err := syscall.UTF16PtrFromString(OwnRights)
+	if err != nil {
+		return err
+	}
+	path, err := syscall.UTF16PtrFromString(filepath.Join(f.root.Name(), local))
+	if err != nil {
+		return err
+	}
+	var descriptor uintptr
+	if ok, _, err := toDescriptor.Call(uintptr(unsafe.Pointer(text)), sddlRevision, uintptr(unsafe.Pointer(&descriptor)), 0); ok == 0 {
+		return fmt.Errorf("rights: %w", err)
+	}
+	defer syscall.LocalFree(syscall.Handle(descriptor)) //nolint:errcheck // memory
+	attributes := syscall.SecurityAttributes{SecurityDescriptor: descriptor}
+	attributes.Length = uint32(unsafe.Sizeof(attributes))
+	if err := syscall.CreateDirectory(path, &attributes); err != nil {
+		return err
+	}
+	// The owner of what an administrator makes may be the account.
+	if ok, _, err := setSecurity.Call(uintptr(unsafe.Pointer(path)), ownerRights|listRights, descriptor); ok == 0 {
+		return fmt.Errorf("rights: %w", err)
+	}
+	return nil
+}
+
+func (f *Folder) proveOwn(folder, local string) error {
+	path, err := syscall.UTF16PtrFromString(filepath.Join(f.root.Name(), local))
+	if err != nil {
+		return err
+	}
+	var descriptor uintptr
+	var text *uint16
+	const all = ownerRights | groupRights | listRights
+	if code, _, _ := namedSecurity.Call(uintptr(unsafe.Pointer(path)), fileObject, all, 0, 0, 0, 0, uintptr(unsafe.Pointer(&descriptor))); code != 0 {
+		return fmt.Errorf("the rights of %s cannot be read: %w", folder, syscall.Errno(code))
+	}
+	defer syscall.LocalFree(syscall.Handle(descriptor)) //nolint:errcheck // memory
+	if ok, _, err := fromDescriptor.Call(descriptor, sddlRevision, all, uintptr(unsafe.Pointer(&text)), 0); ok == 0 {
+		return fmt.Errorf("the rights of %s cannot be read: %w", folder, err)
+	}
+	defer syscall.LocalFree(syscall.Handle(unsafe.Pointer(text))) //nolint:errcheck // memory
+	units := unsafe.Slice(text, maxRights)                        // ended by a zero
+	end := 0
+	for end < maxRights-1 && units[end] != 0 {
+		end++
+	}
+	return ProveRights(folder, syscall.UTF16ToString(units[:end]))
+}

@@ -1,0 +1,139 @@
+package windows
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/fleetmend/fleetmend/remediate/agent"
+)
+
+// Process says who works, for the lock in a run's folder.
+type Process struct {
+	Host    string // name of the computer
+	PID     int
+	Started int64                             // Unix seconds
+	Alive   func(pid int, started int64) bool // whether a process of this computer is still there
+}
+
+var ownStart = time.Now().Unix()
+
+func ownProcess() Process {
+	host, _ := os.Hostname()
+	return Process{host, os.Getpid(), ownStart, func(pid int, started int64) bool {
+		if pid == os.Getpid() {
+			return started == ownStart
+		}
+		p, err := os.FindProcess(pid)
+		if err != nil {
+			return false
+		}
+		return runtime.GOOS == "windows" || !errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone)
+	}}
+}
+
+// lock is lock.json: a request of this run is at work. A shell outlives its connection, so a second request may come while
+// the first is at work; it is answered with busy, and asked again. It is stale when its process is gone, or, where another
+// computer made it, when it is two minutes old.
+type lock struct {
+	V       int    `json:"v"`
+	Nonce   string `json:"nonce"`
+	By      string `json:"by"`
+	Host    string `json:"host"`
+	Boot    int64  `json:"boot"` // Unix seconds, -1 where it is unknown
+	PID     int    `json:"pid"`
+	Started int64  `json:"started"` // Unix seconds
+	Renewed int64  `json:"renewed"` // Unix seconds
+}
+
+const (
+	lockName   = "lock.json"
+	lockPeriod = 120 // seconds
+)
+
+func (r *run) stale(l lock) bool {
+	if l.Host != r.Process.Host {
+		return r.Now().Unix()-l.Renewed > lockPeriod
+	}
+	if l.PID == r.Process.PID && l.Nonce == r.request.Nonce {
+		return true // this very request, begun again
+	}
+	return !r.Process.Alive(l.PID, l.Started)
+}
+
+// held returns the lock that another request holds, or nil.
+func (r *run) held() (*lock, error) {
+	var l lock
+	found, err := r.read(lockName, "nonce", &l)
+	if errors.As(err, new(damage)) { // half written, or left by a power cut
+		files, err := r.Files.List(r.folder)
+		for _, f := range files {
+			if fold(f.Name) == fold(lockName) && r.Now().Sub(f.Modified) > lockPeriod*time.Second {
+				return nil, nil
+			}
+		}
+		return &lock{}, err
+	}
+	if err != nil || !found || r.stale(l) {
+		return nil, err
+	}
+	return &l, nil
+}
+
+func busy(result *agent.Result, l lock) {
+	result.Outcome = agent.Busy
+	result.Message = fmt.Sprintf("another request of this run is at work on this machine (process %d)", l.PID)
+}
+
+// enter takes the lock; false where another request holds it, which the result then says.
+func (r *run) enter(result *agent.Result) (bool, error) {
+	if r.locked {
+		return true, nil
+	}
+	other, err := r.held()
+	if err != nil {
+		return false, err
+	}
+	if other != nil {
+		busy(result, *other)
+		return false, nil
+	}
+	path := join(r.folder, lockName)
+	if there, err := r.exists(path); err != nil {
+		return false, err
+	} else if there {
+		if err := r.Files.Remove(path); err != nil {
+			return false, fmt.Errorf("remove a stale lock: %w", err)
+		}
+	}
+	mine := lock{1, r.request.Nonce, "go", r.Process.Host, -1, r.Process.PID, r.Process.Started, r.Now().Unix()}
+	if result.Uptime >= 0 {
+		mine.Boot = r.Now().Unix() - result.Uptime
+	}
+	raw, err := json.Marshal(mine)
+	if err != nil {
+		return false, err
+	}
+	made := r.Files.Create(path, raw)
+	var now lock
+	if _, err := r.read(lockName, "nonce", &now); err != nil || now.Nonce != mine.Nonce || now.PID != mine.PID {
+		if made == nil || now.Nonce != "" {
+			busy(result, now)
+			return false, nil
+		}
+		return false, fmt.Errorf("write %s: %w", lockName, cmpErr(made, err))
+	}
+	r.locked = true
+	return true, nil
+}
+
+func (r *run) leave() {
+	if r.locked {
+		_ = r.Files.Remove(join(r.folder, lockName)) // a stale one is noticed
+	}
+	r.locked = false
+}

@@ -1,0 +1,106 @@
+package windows
+
+import (
+	"fmt"
+	"io/fs"
+	"strings"
+)
+
+// Look implements [Files].
+func (m *Memory) Look(path string) (Kind, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.look(path), nil
+}
+
+func (m *Memory) look(path string) Kind {
+	path = strings.TrimRight(path, `\`)
+	if m.behindLinks(path) != path {
+		return Link
+	}
+	if m.file(path) != nil {
+		return File
+	}
+	folded := fold(path)
+	for _, layer := range []map[string]map[string]*memoryFile{m.over.folders, m.base.folders} {
+		for folder, files := range layer {
+			if folder != folded && !strings.HasPrefix(folder, folded+`\`) {
+				continue
+			}
+			for name, f := range files {
+				if over, ok := m.over.folders[folder][name]; ok {
+					f = over
+				}
+				if f != nil {
+					return Directory
+				}
+			}
+		}
+	}
+	if m.over.made[folded] || len(path) == 2 {
+		return Directory
+	}
+	return Nothing
+}
+
+// Remove implements [Files].
+func (m *Memory) Remove(path string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch m.look(path) {
+	case File:
+		m.setFile(path, nil)
+		return nil
+	case Directory:
+		if m.over.made[fold(path)] {
+			delete(m.over.made, fold(path))
+			if m.look(path) == Nothing {
+				return nil
+			}
+			m.over.made[fold(path)] = true
+		}
+		return &fs.PathError{Op: "remove", Path: path, Err: fs.ErrExist}
+	}
+	return &fs.PathError{Op: "remove", Path: path, Err: fs.ErrNotExist}
+}
+
+// makeWay makes the folders of a path that are not there.
+func (m *Memory) makeWay(path string) {
+	for folder, _ := splitPath(path); len(folder) > 2; folder, _ = splitPath(folder) {
+		if m.look(folder) != Nothing {
+			return
+		}
+		if m.over.made == nil {
+			m.over.made = map[string]bool{}
+		}
+		m.over.made[fold(folder)] = true
+	}
+}
+
+// SetRights gives a folder's owner and rights as SDDL; without it they are ours.
+func (m *Memory) SetRights(folder, sddl string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.over.rights == nil {
+		m.over.rights = map[string]string{}
+	}
+	m.over.rights[fold(folder)] = sddl
+}
+
+// Own implements [Files].
+func (m *Memory) Own(folder string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch m.look(folder) {
+	case Link:
+		return fmt.Errorf("%s is a link: refused", folder)
+	case File:
+		return fmt.Errorf("%s is no folder: refused", folder)
+	case Nothing:
+		m.makeWay(folder + `\x`)
+	}
+	if sddl, ok := m.over.rights[fold(folder)]; ok {
+		return ProveRights(folder, sddl)
+	}
+	return nil
+}

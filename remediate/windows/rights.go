@@ -1,0 +1,36 @@
+package windows
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Rights are written as Windows writes them, in SDDL ([MS-DTYP] section 2.5.1): the same in every language.
+var (
+	ownedByUs = regexp.MustCompile(`^O:(BA|SY|S-1-5-18|S-1-5-32-544)(G:[A-Z0-9-]+?)?D:[A-Z]*((\([^()]*\))+)(S:.*)?$`)
+	aceParts  = regexp.MustCompile(`\(([^()]*)\)`)
+)
+
+// OwnRights are the owner and the rights of what we make: SYSTEM and administrators alone, nothing inherited.
+const OwnRights = "O:BAG:SYD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"
+
+// ProveRights reports what makes a folder unfit to hold what is obeyed: an owner, or an entry of its list, that is neither
+// SYSTEM nor administrators.
+func ProveRights(folder, sddl string) error {
+	parts := ownedByUs.FindStringSubmatch(sddl)
+	if parts == nil {
+		return fmt.Errorf("%s belongs to somebody else than SYSTEM and administrators, or its rights are unusual: refused (%s)", folder, sddl)
+	}
+	for _, ace := range aceParts.FindAllStringSubmatch(parts[3], -1) {
+		fields := strings.Split(ace[1], ";")
+		if fields[0] == "D" {
+			continue
+		}
+		if fields[0] != "A" || len(fields) < 6 || !slices.Contains([]string{"BA", "SY", "S-1-5-18", "S-1-5-32-544"}, fields[5]) {
+			return fmt.Errorf("%s can be used by others than SYSTEM and administrators: refused (%s)", folder, sddl)
+		}
+	}
+	return nil
+}
