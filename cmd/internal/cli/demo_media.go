@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	deskmedia "github.com/fleetmend/fleetmend/internal/desk/media"
 	"github.com/fleetmend/fleetmend/internal/question"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/media"
@@ -39,7 +40,11 @@ func (a *app) demoMedium(ctx context.Context, j *journal.Journal, r *journal.Run
 		return "", err
 	}
 	story("   No Windows PE is at hand here, so a small WIM is made that is one in name only: the image is built and checked like a real one, but there is no Windows on it to start.")
-	program, err := a.findAgent(ctx, "amd64", dir)
+	d, err := a.Desk()
+	if err != nil {
+		return "", err
+	}
+	program, err := deskmedia.Program(ctx, d, "amd64", dir)
 	if err != nil {
 		story("   The repair program for Windows PE is not at hand either; a stand-in takes its place.")
 		program = filepath.Join(dir, "fleetmend-pe.exe")

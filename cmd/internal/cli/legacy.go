@@ -68,7 +68,6 @@ var (
 	first    = command.First
 
 	completing    = command.Completing
-	exitMeaning   = command.ExitMeaning
 	itoa          = terminal.Itoa
 	counted       = terminal.Counted
 	machinesText  = terminal.Machines
@@ -233,20 +232,6 @@ func (a *app) machineNames(ctx context.Context, prefix string) ([]string, error)
 
 func (a *app) selectorWords(ctx context.Context, prefix string) ([]string, error) {
 	return a.SelectorWords(ctx, prefix)
-}
-
-// findRun is the run named by an ID, the beginning of one, or "last".
-func (a *app) findRun(ctx context.Context, name string) (*journal.Journal, *journal.Run, error) {
-	d, err := a.Desk()
-	if err != nil {
-		return nil, nil, err
-	}
-	r, err := runs.Find(ctx, d, name)
-	if err != nil {
-		return nil, nil, err
-	}
-	j, err := d.Journal(ctx)
-	return j, r, err
 }
 
 func buildReport(ctx context.Context, a *app, id string) (*journal.Run, *report.Report, error) {

@@ -17,6 +17,7 @@ import (
 	"github.com/fleetmend/fleetmend/cmd/internal/auditcmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/cmd/internal/keyscmd"
+	"github.com/fleetmend/fleetmend/cmd/internal/mediacmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/playbookcmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/runscmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
@@ -102,7 +103,7 @@ Start with the simulated fleet, no Windows needed:
 	root.AddCommand(
 		newDemo(a), newSim(a), newDoctor(a),
 		newInventory(a), playbookcmd.New(a.Context),
-		newMedia(a),
+		mediacmd.New(a.Context),
 		keyscmd.New(a.Context, newKeysVerify(a)), auditcmd.New(a.Context),
 		newVersion(a), newExitCodes(), newCompletion(a),
 	)

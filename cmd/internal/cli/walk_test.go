@@ -18,6 +18,7 @@ import (
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/simfleet"
+	"github.com/fleetmend/fleetmend/remediate/media/practice"
 )
 
 // typical is one right command line for each command, on the fleet of walked: what has to stand behind the words of the command.
@@ -28,11 +29,16 @@ var typical = map[string][]string{
 	"playbook list": {}, "playbook show": {"disable-service"}, "playbook new": {"new.yaml"}, "playbook lint": {"disable-service"}, "playbook test": {"disable-service", "--case", "case.json", "--set", "service=x"},
 	"plan": {"crowdstrike-channel-file-291"}, "run": {"crowdstrike-channel-file-291", "--dry-run"},
 	"runs list": {}, "runs show": {"last"}, "runs watch": {"last"}, "runs resume": {"last"}, "runs retry": {"last", "--yes"}, "runs undo": {"last", "--yes"},
+	"media build": {"winre.wim", "--agent", "pe.exe", "-p", "disable-service", "--set", "service=x", "--out", "again.img"}, "media inspect": {"medium.img"},
+	"media verify": {"medium.img"}, "media disks": {}, "media write": {"medium.img", "no-such-disk", "--yes", "--serial", "none"},
+	"media collect": {"netboot"}, "media bundle": {"medium.img", "bundle"},
+	"media serve": {"netboot", "--address", "127.0.0.1", "--dry-run", "--dhcp-port", "0", "--tftp-port", "0", "--http-port", "0"},
 	"runs report": {"last"}, "runs pause": {"last"}, "runs approve": {"last"}, "runs cancel": {"last"},
 }
 
 var acts = map[string]bool{
 	"apply": true, "playbook new": true, "playbook test": true, "run": true, "runs watch": true, "runs resume": true, "runs retry": true, "runs undo": true,
+	"media write": true, "media collect": true, "media bundle": true, "media serve": true,
 	"runs pause": true, "runs approve": true, "runs cancel": true, "completion": true, "exit-codes": true,
 }
 
@@ -58,7 +64,20 @@ func walked(t *testing.T) func(args ...string) (code int, out, errs string) {
 		code := execute(t.Context(), terminal.Streams{In: strings.NewReader(""), Out: &out, Err: &errs, Width: 100}, args)
 		return code, out.String(), errs.String()
 	}
-	for _, line := range []string{"inventory import machines.csv", "run crowdstrike-channel-file-291 --yes --waves 100%", "plan disable-service --set service=x --out walk.plan"} {
+	wim, err := practice.WIM(t.Context(), "amd64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir("netboot", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{"winre.wim": wim, "netboot/boot.wim": wim, "pe.exe": practice.Loader("amd64")} {
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, line := range []string{"inventory import machines.csv", "run crowdstrike-channel-file-291 --yes --waves 100%", "plan disable-service --set service=x --out walk.plan",
+		"media build winre.wim --agent pe.exe -p crowdstrike-channel-file-291 --out medium.img"} {
 		if code, out, errs := do(strings.Fields(line)...); code != 0 {
 			t.Fatalf("%s: exit code %d\n%s%s", line, code, out, errs)
 		}

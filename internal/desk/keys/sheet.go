@@ -273,34 +273,3 @@ func withAdvice(err error) string {
 	}
 	return text
 }
-
-// Held is what a medium may carry: the keys of machines that the vault holds, in the order of the machines. Those without
-// one are in missing, by name. No password is read.
-func Held(ctx context.Context, d *desk.Desk, names []string, known []inventory.Machine) (refs []bitlocker.KeyRef, of, missing []string, err error) {
-	vault, err := open(ctx, d)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	for _, name := range names {
-		query := bitlocker.Query{Machines: []bitlocker.Machine{{Name: name}}}
-		for _, m := range known {
-			if strings.EqualFold(m.Name, name) {
-				query.Machines = append(query.Machines, Identities(m)...)
-			}
-		}
-		found, err := vault.Find(ctx, query)
-		if err != nil && !errors.Is(err, bitlocker.ErrNotStored) {
-			return nil, nil, nil, err
-		}
-		n := len(refs)
-		for _, m := range found.Matches {
-			if m.State == bitlocker.StateSealed {
-				refs, of = append(refs, m.KeyRef), append(of, name)
-			}
-		}
-		if len(refs) == n {
-			missing = append(missing, name)
-		}
-	}
-	return refs, of, missing, nil
-}

@@ -1,24 +1,35 @@
-package cli
+package media
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
 
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/media/pxe"
 )
 
+// work is a desk with a state folder of its own, and what it said.
+func work(t *testing.T, o desk.Options) (*desk.Desk, *[]string) {
+	t.Helper()
+	said := &[]string{}
+	o.State, o.Tell = t.TempDir(), func(text string) { *said = append(*said, text) }
+	d, err := desk.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d, said
+}
+
 func TestServedClientsAreKept(t *testing.T) {
-	var out, errs bytes.Buffer
-	app := newApp(terminal.Streams{Out: &out, Err: &errs})
-	t.Setenv("XDG_STATE_HOME", t.TempDir())
-	t.Setenv("LOCALAPPDATA", t.TempDir())
-	t.Setenv("HOME", t.TempDir())
-	defer app.close()
-	store, err := app.openStore(t.Context())
+	d, said := work(t, desk.Options{})
+	store, err := d.Inventory(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,14 +38,17 @@ func TestServedClientsAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keep := app.keepClients(t.Context(), store)
+	keep, err := keeper(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range 2 {
 		keep(pxe.Client{MAC: "52:54:00:12:34:56", UUID: "00112233-4455-6677-8899-aabbccddeeff"})
 		keep(pxe.Client{MAC: "52:54:00:12:34:99"})
 		keep(pxe.Client{MAC: "nonsense"})
 	}
-	if errs.Len() > 0 {
-		t.Errorf("said: %s", errs.String())
+	if len(*said) > 0 {
+		t.Errorf("said: %s", *said)
 	}
 	everything, err := inventory.ParseSelector("all", nil)
 	if err != nil {
@@ -58,8 +72,8 @@ func TestServedClientsAreKept(t *testing.T) {
 			t.Errorf("%s is %q, its MAC address from %q: %v", name, m.Name, m.Provenance["macs"].Source, err)
 		}
 	}
-	if m, err := store.Machine(t.Context(), "52:54:00:12:34:99"); err != nil || m.Name != "" || shownName(m) != "52:54:00:12:34:99" {
-		t.Errorf("the one without a name: %q, %v", shownName(m), err)
+	if m, err := store.Machine(t.Context(), "52:54:00:12:34:99"); err != nil || m.Name != "" || len(m.MACs) != 1 || m.MACs[0] != "52:54:00:12:34:99" {
+		t.Errorf("the one without a name: %+v, %v", m, err)
 	}
 }
 

@@ -1,4 +1,7 @@
-package cli
+// Package mediacmd is the noun media of the command line: build, look at, write, serve and collect boot media.
+//
+// [New] makes the command; package internal/desk/media does the work.
+package mediacmd
 
 import (
 	"errors"
@@ -7,24 +10,47 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	"github.com/fleetmend/fleetmend/internal/desk"
+	deskmedia "github.com/fleetmend/fleetmend/internal/desk/media"
 	"github.com/fleetmend/fleetmend/remediate/media"
 )
 
-func newMedia(a *app) *cobra.Command {
+// New makes the command media.
+func New(c *command.Context) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "media", Short: "Boot media for machines that no longer start: build, write, serve, collect", GroupID: "work", Args: noArgs,
+		Use: "media", Short: "Boot media for machines that no longer start: build, write, serve, collect", GroupID: "work", Args: command.NoArgs,
 		Long: `Make a USB image or an ISO from your own Windows PE (winre.wim, boot.wim or a Windows ISO), with the repair program,
 playbooks, drivers and sealed keys on it. No ADK, no DISM and no administrator rights are needed; your files are only read.
 
 The way of a stick: media build, media inspect, media write, start the broken machines from them, media collect.`,
 	}
-	cmd.AddCommand(newMediaBuild(a), newMediaDisks(a), newMediaWrite(a), newMediaInspect(a), newMediaVerify(a), newMediaCollect(a),
-		newMediaBundle(a), newMediaServe(a))
+	cmd.AddCommand(newBuild(c), newDisks(c), newWrite(c), newInspect(c), newVerify(c), newCollect(c), newBundle(c), newServe(c))
 	return cmd
 }
 
-func newMediaInspect(a *app) *cobra.Command {
-	return &cobra.Command{
+// ended gives the errors of the desk their exit codes.
+func ended(err error) error {
+	if nothing := (*deskmedia.NothingError)(nil); errors.As(err, &nothing) {
+		return command.Coded(command.ExitNothing, err)
+	}
+	return err
+}
+
+// at runs a use case at the desk of the command.
+func at[T any](c *command.Context, use func(*desk.Desk) (T, error)) (T, error) {
+	d, err := c.Desk()
+	if err != nil {
+		var none T
+		return none, err
+	}
+	result, err := use(d)
+	return result, ended(err)
+}
+
+func newInspect(c *command.Context) *cobra.Command {
+	return command.Formats(&cobra.Command{
 		Use: "inspect MEDIUM", Short: "Say which machines a medium starts, what it can do and what is on it",
 		Long: `Read an image, a disk or the folder of a mounted stick, made by fleetmend or by others, and say which machines start it
 under Secure Boot, what its Windows PE can do, and which playbooks, drivers and keys are aboard. The image that starts is read
@@ -32,23 +58,19 @@ whole and compared with its hashes. A WIM (winre.wim, boot.wim) is looked at lik
 
 The exit code is 1 where there is a problem.`,
 		Example: "fleetmend media inspect fleetmend.img\nfleetmend media inspect Win11.iso\nfleetmend media inspect winre.wim\nfleetmend media inspect /media/stick -o json",
-		Args:    exactly(1, "an image, a disk or a folder"),
+		Args:    command.Exactly(1, "an image, a disk, a folder or a WIM"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			m, err := a.openMedium(cmd.Context(), args[0])
+			in, err := at(c, func(d *desk.Desk) (*media.Inspection, error) { return deskmedia.Inspect(cmd.Context(), d, args[0]) })
 			if err != nil {
 				return err
 			}
-			in, err := m.Inspect(cmd.Context())
-			if err = errors.Join(err, m.Close()); err != nil {
-				return err
-			}
-			err = one(a.out, a.streams.Out, in, func(w io.Writer) error { return showInspection(w, in) })
+			err = c.One(in, func(w io.Writer) error { return showInspection(w, in) })
 			if err == nil && len(in.Problems) > 0 {
-				return coded(exitError, fmt.Errorf("%s: %s", in.Kind, counted(len(in.Problems), "problem", "problems")))
+				return command.Coded(command.ExitError, fmt.Errorf("%s: %s", in.Kind, terminal.Counted(len(in.Problems), "problem", "problems")))
 			}
 			return err
 		},
-	}
+	}, terminal.OneFormats...)
 }
 
 func showCheck(w io.Writer, c media.Check) error {
@@ -57,11 +79,11 @@ func showCheck(w io.Writer, c media.Check) error {
 		files []string
 	}{{"changed", c.Changed}, {"missing", c.Missing}, {"added", c.Added}} {
 		for _, f := range part.files {
-			fmt.Fprintf(w, "%s  %s\n", part.word, oneLine(f))
+			fmt.Fprintf(w, "%s  %s\n", part.word, terminal.OneLine(f))
 		}
 	}
 	_, err := fmt.Fprintf(w, "%s compared, %d changed, %d missing, %d added\nlist of hashes: SHA-256 %s\n",
-		counted(c.Files, "file", "files"), len(c.Changed), len(c.Missing), len(c.Added), c.Sums)
+		terminal.Counted(c.Files, "file", "files"), len(c.Changed), len(c.Missing), len(c.Added), c.Sums)
 	return err
 }
 
@@ -70,7 +92,7 @@ func showInspection(w io.Writer, in *media.Inspection) error {
 	for _, l := range in.Loaders {
 		fmt.Fprintf(w, "\n%s (%s)\n", l.Path, l.Arch)
 		for _, s := range l.Signers {
-			fmt.Fprintf(w, "  signed by %s\n    issued by %s", oneLine(s.Name), oneLine(s.Issuer))
+			fmt.Fprintf(w, "  signed by %s\n    issued by %s", terminal.OneLine(s.Name), terminal.OneLine(s.Issuer))
 			if s.From != "" {
 				fmt.Fprintf(w, ", valid %s to %s (firmware does not look at dates)", s.From, s.Until)
 			}
@@ -80,14 +102,14 @@ func showInspection(w io.Writer, in *media.Inspection) error {
 			fmt.Fprintln(w)
 		}
 		for _, line := range l.Starts {
-			fmt.Fprintf(w, "  %s\n", oneLine(line))
+			fmt.Fprintf(w, "  %s\n", terminal.OneLine(line))
 		}
 	}
 	if in.BIOS {
 		fmt.Fprintln(w, "\nBIOS: the disc has an entry for computers without UEFI")
 	}
 	for _, im := range in.Images {
-		fmt.Fprintf(w, "\n%s, image %d: %s %s %s\n", im.File, im.Index, oneLine(im.Name), im.Arch, im.Version)
+		fmt.Fprintf(w, "\n%s, image %d: %s %s %s\n", im.File, im.Index, terminal.OneLine(im.Name), im.Arch, im.Version)
 		if im.Boots {
 			fmt.Fprintln(w, "  this is the one that starts")
 		}
@@ -101,7 +123,7 @@ func showInspection(w io.Writer, in *media.Inspection) error {
 	}
 	showAboard(w, in)
 	for _, p := range in.Problems {
-		fmt.Fprintf(w, "PROBLEM: %s\n", oneLine(p))
+		fmt.Fprintf(w, "PROBLEM: %s\n", terminal.OneLine(p))
 	}
 	return nil
 }
@@ -115,7 +137,7 @@ func showAboard(w io.Writer, in *media.Inspection) {
 		fmt.Fprintln(w, "\nnot made by fleetmend")
 		return
 	}
-	fmt.Fprintf(w, "\nfleetmend medium %s for %s, boot files for Secure Boot %s\n  made from %s\n", m.ID, m.Arch, m.SecureBoot, oneLine(m.Source))
+	fmt.Fprintf(w, "\nfleetmend medium %s for %s, boot files for Secure Boot %s\n  made from %s\n", m.ID, m.Arch, m.SecureBoot, terminal.OneLine(m.Source))
 	if m.Run != "" {
 		fmt.Fprintf(w, "  run %s\n", m.Run)
 	}
@@ -123,11 +145,11 @@ func showAboard(w io.Writer, in *media.Inspection) {
 		fmt.Fprintf(w, "  playbook %s (%.12s)\n", p.Name, p.Digest)
 	}
 	for _, d := range m.Drivers {
-		fmt.Fprintf(w, "  driver %s\n", oneLine(d))
+		fmt.Fprintf(w, "  driver %s\n", terminal.OneLine(d))
 	}
 	switch {
 	case m.Keys != nil && in.Keys:
-		fmt.Fprintf(w, "  keys: %d, of %s, sealed, until %s\n", m.Keys.Count, machinesText(m.Keys.Machines), m.Keys.Expires.Format("2006-01-02 15:04 UTC"))
+		fmt.Fprintf(w, "  keys: %d, of %s, sealed, until %s\n", m.Keys.Count, terminal.Machines(m.Keys.Machines), m.Keys.Expires.Format("2006-01-02 15:04 UTC"))
 	case in.Keys:
 		fmt.Fprintln(w, "  keys: a sealed bundle that was put on it later")
 	default:

@@ -1,0 +1,161 @@
+package mediacmd
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	"github.com/fleetmend/fleetmend/internal/desk"
+	deskmedia "github.com/fleetmend/fleetmend/internal/desk/media"
+	"github.com/fleetmend/fleetmend/remediate/media"
+	"github.com/fleetmend/fleetmend/remediate/media/aboard"
+)
+
+// buildFlags are the flags of media build.
+type buildFlags struct {
+	deskmedia.BuildRequest
+	iso              bool
+	secureBoot, size string
+}
+
+func newBuild(c *command.Context) *cobra.Command {
+	var b buildFlags
+	cmd := &cobra.Command{
+		Use: "build SOURCE", Short: "Build a USB image or an ISO from your own Windows PE",
+		Long: `Build a boot medium. SOURCE is winre.wim (C:\Windows\System32\Recovery on any Windows 10 or 11), the boot.wim or ISO of a
+Windows installation, or an install.wim, of which the winre.wim is taken. It is only read.
+
+A release carries the program for the medium; from a source checkout it is compiled with your Go. With --run the
+playbook of a run is taken and the results of the medium are collected into that run. Set SOURCE_DATE_EPOCH to give
+all files one time; the same input gives the same bytes, but for the sealed keys.`,
+		Example: `fleetmend media build winre.wim --playbook crowdstrike-channel-file-291
+fleetmend media build Win11.iso --run last --driver drivers/vmd --message "Service desk: 555-0100"
+fleetmend media build Win11.iso --winre --iso --secure-boot 2023 --playbook fix.yaml --out repair.iso
+fleetmend media build winre.wim --run last --keys vault --reason "INC-1234" --keys-expire 72h
+fleetmend media build winre.wim --run last --keys keys.csv --passphrase-file phrase.txt`,
+		Args: command.Exactly(1, "a WIM or a Windows ISO"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			b.Spec.Source = args[0]
+			return build(cmd.Context(), c, b)
+		},
+	}
+	b.add(c, cmd)
+	command.Exits(cmd, command.ExitNothing, command.ExitTimeout, command.ExitInterrupted)
+	return command.Formats(cmd, terminal.OneFormats...)
+}
+
+func (b *buildFlags) add(c *command.Context, cmd *cobra.Command) {
+	f, s := cmd.Flags(), &b.Spec
+	f.StringVar(&b.Out, "out", "", "file to write (default: fleetmend.img or fleetmend.iso)")
+	f.BoolVar(&b.iso, "iso", false, "an ISO instead of a USB image")
+	f.StringArrayVarP(&b.Playbooks, "playbook", "p", nil, "playbook by name or file; may be given several times")
+	f.StringToStringVar(&b.Set, "set", nil, "name=value for a parameter of the playbooks")
+	f.StringVar(&b.Run, "run", "", "run of the journal that this medium belongs to: its playbook, its machines")
+	f.StringVar(&s.Settings.Choose, "choose", aboard.Auto, "with several playbooks: auto (by detection) or menu")
+	f.StringVar(&s.Image, "image", "", "image in the source by number or name (default: the one that starts)")
+	f.BoolVar(&s.WinRE, "winre", false, "take winre.wim out of the install.wim of an ISO")
+	f.StringVar(&s.BootFiles, "boot-files", "", "folder or ISO to take the boot files from, before the source")
+	f.StringVar(&b.secureBoot, "secure-boot", "auto", "2011, 2023 or auto: whose signature the boot files carry")
+	f.StringVar(&s.Agent, "agent", "", "fleetmend-pe.exe to put aboard (default: that which a release carries, or compiled from the checkout)")
+	f.StringArrayVar(&s.Drivers, "driver", nil, "folder with .inf, .cat and .sys files; may be given several times")
+	f.StringVar(&b.size, "size", "", "size of the stick, for example 8GB (default: as small as possible)")
+	f.StringVar(&s.Label, "label", "FLEETMEND", "name of the volume")
+	f.BoolVar(&s.Prompt, "prompt", false, "ISO: ask for a key before starting, as Microsoft's discs do")
+	f.StringVar(&s.Settings.Site, "site", "", "site, recorded on the medium")
+	f.StringVar(&s.Settings.Message, "message", "", "line to show at the end: whom to call")
+	f.BoolVar(&s.Settings.NoReboot, "no-reboot", false, "do not restart the machine at the end")
+	f.BoolVar(&s.NoBitLocker, "no-bitlocker", false, "no machine is encrypted: take a source without BitLocker tools")
+	f.StringVar(&b.Keys.From, "keys", "", "keys to seal onto the medium: vault, or a CSV file with machine, key_id and recovery_password")
+	f.StringSliceVar(&b.Keys.Machines, "machines", nil, "only the keys of these machines (default with --run: those that are not repaired)")
+	f.StringVar(&b.Keys.PassphraseFile, "passphrase-file", "", "file with the passphrase of the keys on the medium in its first line")
+	f.StringVar(&b.Keys.Reason, "reason", "", "why keys leave the vault, for the audit")
+	f.StringVar(&b.Keys.Vault.PassphraseFile, "vault-passphrase-file", "", "file with the vault's passphrase in its first line (default: you are asked)")
+	f.StringVar(&b.Keys.Vault.Identity, "vault-identity", "", "age identity file that unlocks the vault")
+	f.BoolVar(&b.Keys.Vault.Keyring, "vault-keyring", false, "unlock the vault with your keyring, and with nothing else")
+	cmd.MarkFlagsMutuallyExclusive("vault-passphrase-file", "vault-identity", "vault-keyring")
+	f.DurationVar(&b.Keys.Expire, "keys-expire", 7*24*time.Hour, "after this time the keys are not used any more")
+	f.StringVar(&b.Collector.Address, "collector", "", "address that machines may report to, https://host:port")
+	f.StringVar(&b.Collector.CA, "collector-ca", "", "PEM file of the collector's certificate authority")
+	f.StringVar(&b.Collector.TokenFile, "collector-token-file", "", "file with a token for one use")
+	command.Complete(cmd, "secure-boot", "auto", "2011", "2023")
+	command.Complete(cmd, "choose", "auto", "menu")
+	_ = cmd.RegisterFlagCompletionFunc("run", command.Completing(c.RunIDs))
+	_ = cmd.RegisterFlagCompletionFunc("playbook", command.Playbooks)
+}
+
+func build(ctx context.Context, c *command.Context, b buildFlags) (err error) {
+	s := &b.Spec
+	s.Format, s.SecureBoot = media.USB, media.SecureBoot(b.secureBoot)
+	if b.iso {
+		s.Format = media.ISO
+	}
+	if s.Size, err = parseSize(b.size); err != nil {
+		return err
+	}
+	if s.Time, err = sourceDate(); err != nil {
+		return err
+	}
+	built, err := at(c, func(d *desk.Desk) (deskmedia.Built, error) { return deskmedia.Build(ctx, d, b.BuildRequest) })
+	if err != nil {
+		return err
+	}
+	return c.One(built, func(w io.Writer) error { return showBuilt(w, built) })
+}
+
+func showBuilt(w io.Writer, r deskmedia.Built) error {
+	fmt.Fprintf(w, "%s: medium %s, %.0f MB, from %s\n", r.File, r.Medium.ID, float64(r.Size)/(1<<20), terminal.OneLine(r.Medium.Source))
+	fmt.Fprintf(w, "  boot manager: %s\n", terminal.OneLine(r.Loader))
+	for _, line := range r.Starts {
+		fmt.Fprintf(w, "  %s\n", terminal.OneLine(line))
+	}
+	for _, p := range r.Medium.Playbooks {
+		fmt.Fprintf(w, "  playbook: %s\n", p.Name)
+	}
+	for _, d := range r.Medium.Drivers {
+		fmt.Fprintf(w, "  driver: %s\n", terminal.OneLine(d))
+	}
+	if k := r.Medium.Keys; k != nil {
+		fmt.Fprintf(w, "  keys: %d, of %s, sealed, until %s\n", k.Count, terminal.Machines(k.Machines), k.Expires.Format("2006-01-02 15:04 UTC"))
+	}
+	for _, text := range r.Warnings {
+		fmt.Fprintf(w, "  WARNING: %s\n", terminal.OneLine(text))
+	}
+	_, err := fmt.Fprintf(w, "  list of hashes: SHA-256 %s\n", r.Sums)
+	return err
+}
+
+// parseSize reads 8GB, 7.5 GiB, 500MB or bytes. GB are those that are printed on sticks: 1000 to the third.
+func parseSize(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	units := map[string]float64{"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
+	at := strings.LastIndexAny(text, "0123456789.") + 1
+	n, err := strconv.ParseFloat(strings.TrimSpace(text[:at]), 64)
+	unit, ok := units[strings.ToLower(strings.TrimSpace(text[at:]))]
+	if err != nil || !ok || n <= 0 || n*unit > 1<<50 {
+		return 0, command.Usage(fmt.Errorf("--size %q is no size", text), "for example 8GB or 500MiB")
+	}
+	return int64(n * unit), nil
+}
+
+// sourceDate is the time that all files of a reproducible build get.
+func sourceDate() (time.Time, error) {
+	text := os.Getenv("SOURCE_DATE_EPOCH")
+	if text == "" {
+		return time.Time{}, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
+		return time.Time{}, command.Usage(fmt.Errorf("SOURCE_DATE_EPOCH is %q", text), "set it to seconds since 1970, or unset it")
+	}
+	return time.Unix(n, 0).UTC(), nil
+}

@@ -1,0 +1,84 @@
+package mediacmd
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	"github.com/fleetmend/fleetmend/internal/desk"
+	deskmedia "github.com/fleetmend/fleetmend/internal/desk/media"
+	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/media/collect"
+)
+
+func newCollect(c *command.Context) *cobra.Command {
+	var run string
+	cmd := &cobra.Command{
+		Use: "collect MEDIUM...", Short: "Record the results that machines left on sticks in the journal",
+		Long: `Read the results on sticks that come back and record them in the run they were built for, so that its report counts these
+machines too. Each file counts once per machine, however often a stick is read. Nothing on the stick is changed.`,
+		Example: "fleetmend media collect E:\\ F:\\\nfleetmend media collect /media/stick --run last",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return nil
+			}
+			return command.Usage(errors.New("media collect needs the drive, folder or image of a stick"), "see fleetmend media collect --help")
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return collected(cmd.Context(), c, args, run) },
+	}
+	cmd.Flags().StringVar(&run, "run", "", "run to record in (default: that the medium was built for)")
+	_ = cmd.RegisterFlagCompletionFunc("run", command.Completing(c.RunIDs))
+	command.Exits(cmd, command.ExitSomeFailed, command.ExitNothing, command.ExitLocked)
+	return command.Formats(cmd, terminal.ListFormats...)
+}
+
+func collected(ctx context.Context, c *command.Context, names []string, run string) error {
+	all, err := at(c, func(d *desk.Desk) ([]collect.Line, error) { return deskmedia.Collect(ctx, d, names, run) })
+	if err != nil {
+		return err
+	}
+	if err := command.List(c, all, columns); err != nil {
+		return err
+	}
+	recorded, again, bad, failed := 0, 0, 0, 0
+	for _, l := range all {
+		switch {
+		case l.Problem != "":
+			bad++
+		case l.New:
+			recorded++
+		default:
+			again++
+		}
+		if l.Outcome == agent.Failed {
+			failed++
+		}
+	}
+	c.Say("%s recorded, %d known before, %d not usable", terminal.Counted(recorded, "result", "results"), again, bad)
+	if bad+failed > 0 {
+		return command.Silently(command.ExitSomeFailed)
+	}
+	return nil
+}
+
+var columns = []terminal.Column[collect.Line]{
+	terminal.Col("machine", func(l collect.Line) string { return l.Machine }),
+	terminal.Col("outcome", func(l collect.Line) string { return l.Outcome }),
+	terminal.Col("recorded", func(l collect.Line) string {
+		switch {
+		case l.Problem != "":
+			return "no: " + l.Problem
+		case !l.New:
+			return "known before"
+		case !l.Counted:
+			return "yes, the outcome stays as it was"
+		}
+		return "yes"
+	}),
+	terminal.Col("message", func(l collect.Line) string { return l.Message }),
+	terminal.WideCol("file", func(l collect.Line) string { return l.File }),
+	terminal.WideCol("run", func(l collect.Line) string { return l.Run }),
+}
