@@ -19,7 +19,6 @@ import (
 	coredesk "github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/directory"
-	"github.com/fleetmend/fleetmend/internal/secret"
 	"github.com/fleetmend/fleetmend/internal/settings"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/inventory/ad"
@@ -64,7 +63,6 @@ var (
 	exits    = command.Exits
 	exactly  = command.Exactly
 	noArgs   = command.NoArgs
-	complete = command.Complete
 	first    = command.First
 
 	completing    = command.Completing
@@ -146,10 +144,6 @@ func (a *app) close()                         { a.Close() }
 func (a *app) canAsk() bool                   { return a.CanAsk() }
 func (a *app) say(format string, args ...any) { a.Say(format, args...) }
 
-func (a *app) confirm(ctx context.Context, yes bool, text, word string) error {
-	return a.Confirm(ctx, yes, text, word)
-}
-
 func (a *app) config() (config, error) {
 	d, err := a.Desk()
 	if err != nil {
@@ -209,18 +203,6 @@ func (a *app) unlock(ctx context.Context, _ *desk, w access) error {
 	return d.Unlock(ctx, coredesk.Access{PassphraseFile: w.passphraseFile, Identity: w.identity, Keyring: w.keyring})
 }
 
-func (a *app) reasonFor(ctx context.Context, reason string) (string, error) {
-	return a.reasonWhy(ctx, reason, "Why is the key needed", "a reason is needed before a key leaves the vault, and nothing was shown")
-}
-
-func (a *app) reasonWhy(ctx context.Context, reason, text, missing string) (string, error) {
-	d, err := a.Desk()
-	if err != nil {
-		return "", err
-	}
-	return d.Reason(ctx, reason, text, missing)
-}
-
 // runs are the commands around runs, with what a rotation leaves to vault and audit.
 func (a *app) runs() *runscmd.Commands {
 	return &runscmd.Commands{Context: a.Context, Ended: keyscmd.Ended}
@@ -257,14 +239,6 @@ func (a *app) directorySettings(ctx context.Context, dcs []string) (directory.Co
 	}
 	c, err := d.Connect.Directory(ctx, dcs)
 	return c, d.Settings.Directory, err
-}
-
-func (a *app) secretFrom(file, advice string) (secret.String, error) {
-	d, err := a.Desk()
-	if err != nil {
-		return secret.String{}, err
-	}
-	return d.Connect.Secret(file, advice)
 }
 
 // anyFormat lets the commands of this package, which do not say yet which formats they have, take every -o.
