@@ -81,9 +81,9 @@ func plain(ctx context.Context, err error) error {
 		} else {
 			text = failed.RawResponse.Status
 		}
-	} else {
-		first, _, _ := strings.Cut(failed.Error(), "\n")
-		text = oneLine(first)
+	} else { // nobody answered, so nobody refused
+		return hint.Wrap(fmt.Errorf("sign in: the identity platform cannot be reached: %s", oneLine(failed.Error())),
+			"check network and proxy, and that this computer trusts the certificate there (entra.ca)")
 	}
 	return hint.Wrap(fmt.Errorf("%w: %s", ErrSignIn, text), "check tenant, client ID and secret or certificate, and that they have not expired; a sign-in with a code may have been declined in the browser")
 }

@@ -55,6 +55,7 @@ type Prompt struct {
 // Source reads the recovery keys of a tenant. It is a [bitlocker.Source] and safe for concurrent use.
 type Source struct {
 	options  Options
+	identity azcore.TokenCredential
 	pipeline runtime.Pipeline
 	limit    *rate.Limiter
 }
@@ -104,7 +105,7 @@ func New(o Options) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open Entra source: %w", err)
 	}
-	s := &Source{options: o, limit: rate.NewLimiter(rate.Limit(o.Rate), max(1, int(o.Rate)))}
+	s := &Source{options: o, identity: credential, limit: rate.NewLimiter(rate.Limit(o.Rate), max(1, int(o.Rate)))}
 	s.pipeline = runtime.NewPipeline("fleetmend", o.Version, runtime.PipelineOptions{
 		PerCall:  []policy.Policy{headers{o.Version}},
 		PerRetry: []policy.Policy{pace{s.limit}, runtime.NewBearerTokenPolicy(credential, []string{o.Cloud.Graph + "/.default"}, nil)},

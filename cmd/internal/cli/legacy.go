@@ -243,7 +243,7 @@ func (a *app) directorySettings(ctx context.Context, dcs []string) (directory.Co
 
 // anyFormat lets the commands of this package, which do not say yet which formats they have, take every -o.
 func anyFormat(cmd *cobra.Command) {
-	if moved := []string{"apply", "completion", "exit-codes", "version", "playbook", "plan", "run", "runs"}; cmd.Parent() != nil && cmd.Parent().Parent() == nil && slices.Contains(moved, cmd.Name()) {
+	if moved := []string{"apply", "completion", "doctor", "exit-codes", "version", "playbook", "plan", "run", "runs"}; cmd.Parent() != nil && cmd.Parent().Parent() == nil && slices.Contains(moved, cmd.Name()) {
 		return
 	}
 	if cmd.Annotations["formats"] == "" {

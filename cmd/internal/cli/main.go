@@ -16,6 +16,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/cmd/internal/auditcmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/doctorcmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/keyscmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/mediacmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/playbookcmd"
@@ -101,7 +102,7 @@ Start with the simulated fleet, no Windows needed:
 		&cobra.Group{ID: "rest", Title: "More:"},
 	)
 	root.AddCommand(
-		newDemo(a), newSim(a), newDoctor(a),
+		newDemo(a), newSim(a), doctorcmd.New(a.Context),
 		newInventory(a), playbookcmd.New(a.Context),
 		mediacmd.New(a.Context),
 		keyscmd.New(a.Context, newKeysVerify(a)), auditcmd.New(a.Context),

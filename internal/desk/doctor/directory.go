@@ -1,4 +1,4 @@
-package cli
+package doctor
 
 import (
 	"context"
@@ -14,15 +14,19 @@ import (
 )
 
 // directory checks the domain from the outside in: names, ports, connection, clock, sign-in, rights.
-func (d *doctor) directory(ctx context.Context, dcs []string) {
-	settings, _, err := d.app.directorySettings(ctx, dcs)
+func (e *examination) directory(ctx context.Context) {
+	if e.desk.Settings.Directory.Domain == "" && len(e.request.DCs) == 0 {
+		e.warn("directory", "write a section directory with domain, user and password-file to read machines, recovery keys and LAPS passwords from Active Directory", "no directory is configured")
+		return
+	}
+	settings, err := e.desk.Connect.Directory(ctx, e.request.DCs)
 	if err != nil {
-		d.fail("directory", err)
+		e.fail("directory", err)
 		return
 	}
 	found, err := directory.Discover(ctx, settings)
 	if err != nil {
-		d.fail("dns", err)
+		e.fail("dns", err)
 		return
 	}
 	names := make([]string, len(found))
@@ -30,22 +34,24 @@ func (d *doctor) directory(ctx context.Context, dcs []string) {
 		names[i] = dc.String()
 	}
 	if len(settings.DCs) > 0 {
-		d.ok("dns", "not needed: the settings name %s", joined(names))
+		e.ok("dns", "not needed: the settings name %s", commas(names))
 	} else {
-		d.ok("dns", "%s names %s: %s", settings.Domain, counted(len(found), "domain controller", "domain controllers"), joined(names))
+		e.ok("dns", "%s names %s: %s", settings.Domain, counted(len(found), "domain controller", "domain controllers"), commas(names))
 	}
-	d.ports(ctx, settings, found)
+	e.ports(ctx, settings, found)
 	conn, err := directory.Dial(ctx, settings)
 	if err != nil {
-		d.dialFailure(err)
+		e.dialFailure(err)
 		return
 	}
 	defer func() { _ = conn.Close() }()
-	d.ok("sign-in", "%s takes %s as %s", conn.DC, conn.Method, signedInAs(settings))
-	d.clock(conn.Skew)
-	d.offers(conn)
-	d.rights(ctx, conn)
+	e.ok("sign-in", "%s takes %s as %s", conn.DC, conn.Method, signedInAs(settings))
+	e.clock(conn.Skew)
+	e.offers(conn)
+	e.rights(ctx, conn)
 }
+
+func commas(words []string) string { return strings.Join(words, ", ") }
 
 func signedInAs(c directory.Config) string {
 	switch {
@@ -58,14 +64,14 @@ func signedInAs(c directory.Config) string {
 }
 
 // ports tries the port that the bind needs on every domain controller, at the address the settings give.
-func (d *doctor) ports(ctx context.Context, c directory.Config, dcs []directory.DC) {
+func (e *examination) ports(ctx context.Context, c directory.Config, dcs []directory.DC) {
 	needed := "389"
 	if c.Method == directory.SimpleLDAPS || c.Method == directory.KerberosLDAPS {
 		needed = "636"
 	}
 	for i, dc := range dcs {
 		if i == 4 {
-			d.ok("ports", "and %d more domain controllers, not tried", len(dcs)-i)
+			e.ok("ports", "and %d more domain controllers, not tried", len(dcs)-i)
 			return
 		}
 		address := dc.Address
@@ -76,10 +82,10 @@ func (d *doctor) ports(ctx context.Context, c directory.Config, dcs []directory.
 			address = net.JoinHostPort(strings.Trim(address, "[]"), needed)
 		}
 		if err := reach(ctx, address); err != nil {
-			d.warn("ports", "open the port from here to the domain controller, or take that one out of the settings", "%s does not answer: %v", address, plainNetwork(err))
+			e.warn("ports", "open the port from here to the domain controller, or take that one out of the settings", "%s does not answer: %v", address, plainNetwork(err))
 			continue
 		}
-		d.ok("ports", "%s answers", address)
+		e.ok("ports", "%s answers", address)
 	}
 }
 
@@ -102,18 +108,18 @@ func plainNetwork(err error) error {
 }
 
 // dialFailure puts a failed connection under the heading it belongs to.
-func (d *doctor) dialFailure(err error) {
+func (e *examination) dialFailure(err error) {
 	check := map[directory.Kind]string{
 		directory.ClockSkew: "clock", directory.UntrustedCA: "certificate", directory.Unreachable: "ports", directory.NoDC: "dns",
 	}[directory.KindOf(err)]
 	if check == "" {
 		check = "sign-in"
 	}
-	d.fail(check, err)
+	e.fail(check, err)
 }
 
 // clock compares the clocks; Kerberos gives up at five minutes.
-func (d *doctor) clock(skew time.Duration) {
+func (e *examination) clock(skew time.Duration) {
 	const do = "set the clock of this computer from the domain (Windows: w32tm /resync; elsewhere: NTP from a domain controller)"
 	direction := "behind"
 	if skew < 0 {
@@ -121,48 +127,48 @@ func (d *doctor) clock(skew time.Duration) {
 	}
 	switch {
 	case skew.Abs() > 5*time.Minute:
-		d.findings = append(d.findings, finding{"clock", checkFail, fmt.Sprintf("this computer is %s %s the domain controller: Kerberos refuses more than 5 min", span(skew.Abs()), direction), do})
+		e.Findings = append(e.Findings, Finding{"clock", Fail, fmt.Sprintf("this computer is %s %s the domain controller: Kerberos refuses more than 5 min", span(skew), direction), do})
 	case skew.Abs() > time.Minute:
-		d.warn("clock", do, "this computer is %s %s the domain controller; Kerberos refuses more than 5 min", span(skew.Abs()), direction)
+		e.warn("clock", do, "this computer is %s %s the domain controller; Kerberos refuses more than 5 min", span(skew), direction)
 	case skew == 0:
-		d.ok("clock", "agrees with the domain controller")
+		e.ok("clock", "agrees with the domain controller")
 	default:
-		d.ok("clock", "%s %s the domain controller", span(skew.Abs()), direction)
+		e.ok("clock", "%s %s the domain controller", span(skew), direction)
 	}
 }
 
 // offers says which ways of signing in the domain controller announces.
-func (d *doctor) offers(conn *directory.Conn) {
+func (e *examination) offers(conn *directory.Conn) {
 	mechanisms := slices.Clone(conn.Root.SASL)
 	slices.Sort(mechanisms)
 	kerberos := slices.Contains(mechanisms, "GSSAPI") || slices.Contains(mechanisms, "GSS-SPNEGO")
 	switch {
 	case kerberos:
-		d.ok("bind methods", "password over TLS, Kerberos (announced: %s)", joined(mechanisms))
+		e.ok("bind methods", "password over TLS, Kerberos (announced: %s)", commas(mechanisms))
 	case len(mechanisms) == 0:
-		d.ok("bind methods", "password over TLS; the domain controller announces no other")
+		e.ok("bind methods", "password over TLS; the domain controller announces no other")
 	default:
-		d.ok("bind methods", "password over TLS; no Kerberos (announced: %s)", joined(mechanisms))
+		e.ok("bind methods", "password over TLS; no Kerberos (announced: %s)", commas(mechanisms))
 	}
 }
 
 // rights says what the account may do. No secret is read for it.
-func (d *doctor) rights(ctx context.Context, conn *directory.Conn) {
+func (e *examination) rights(ctx context.Context, conn *directory.Conn) {
 	may, err := ad.Rights(ctx, conn)
 	if err != nil {
-		d.fail("rights", err)
+		e.fail("rights", err)
 		return
 	}
-	d.right("list machines", may.ListMachines, checkFail)
-	d.right("list keys", may.ListKeys, checkWarn)
-	d.right("read keys", may.ReadKeys, checkWarn)
-	d.right("LAPS", may.ReadLAPS, checkWarn)
+	e.right("list machines", may.ListMachines, Fail)
+	e.right("list keys", may.ListKeys, Warn)
+	e.right("read keys", may.ReadKeys, Warn)
+	e.right("LAPS", may.ReadLAPS, Warn)
 }
 
-func (d *doctor) right(check string, r ad.Right, missing string) {
-	f := finding{check, checkOK, "the account " + r.Means, ""}
+func (e *examination) right(check string, r ad.Right, missing Status) {
+	f := Finding{check, OK, "the account " + r.Means, ""}
 	if r.Answer != ad.Yes {
 		f.Status, f.Do = missing, r.Do
 	}
-	d.findings = append(d.findings, f)
+	e.Findings = append(e.Findings, f)
 }
