@@ -15,11 +15,8 @@ import (
 	"github.com/fleetmend/fleetmend/cmd/internal/keyscmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/runscmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
-	"github.com/fleetmend/fleetmend/internal/connect"
 	coredesk "github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
-	"github.com/fleetmend/fleetmend/internal/directory"
-	"github.com/fleetmend/fleetmend/internal/settings"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/inventory/ad"
 	"github.com/fleetmend/fleetmend/remediate/journal"
@@ -31,10 +28,8 @@ import (
 // A noun that moves into a package of its own takes its use of them along; the file goes with the last one.
 
 type (
-	output      = terminal.Output
-	config      = settings.Settings
-	winrmConfig = settings.WinRM
-	access      struct {
+	output = terminal.Output
+	access struct {
 		passphraseFile, identity string
 		keyring                  bool
 	}
@@ -81,7 +76,6 @@ var (
 	writeJSONLine = terminal.WriteJSONLine
 	runCode       = runscmd.Code
 	gateText      = runscmd.GateText
-	trusted       = connect.Trusted
 )
 
 // column is terminal.Column, written without its names.
@@ -143,14 +137,6 @@ func (a *app) prepared(cmd *cobra.Command) {
 func (a *app) close()                         { a.Close() }
 func (a *app) canAsk() bool                   { return a.CanAsk() }
 func (a *app) say(format string, args ...any) { a.Say(format, args...) }
-
-func (a *app) config() (config, error) {
-	d, err := a.Desk()
-	if err != nil {
-		return config{}, err
-	}
-	return d.Settings, nil
-}
 
 func (a *app) openStore(ctx context.Context) (*inventory.Store, error) {
 	d, err := a.Desk()
@@ -230,15 +216,6 @@ func (a *app) directorySource(ctx context.Context, dcs []string) (*ad.Source, er
 		return nil, err
 	}
 	return d.Connect.Computers(ctx, dcs)
-}
-
-func (a *app) directorySettings(ctx context.Context, dcs []string) (directory.Config, settings.Directory, error) {
-	d, err := a.Desk()
-	if err != nil {
-		return directory.Config{}, settings.Directory{}, err
-	}
-	c, err := d.Connect.Directory(ctx, dcs)
-	return c, d.Settings.Directory, err
 }
 
 // anyFormat lets the commands of this package, which do not say yet which formats they have, take every -o.
