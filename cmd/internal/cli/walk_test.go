@@ -25,7 +25,7 @@ import (
 // Commands that are not here fail the test, so that a new one is walked as well. Those of acts change something or take long, and
 // are not carried out for each format.
 var typical = map[string][]string{
-	"apply": {"walk.plan", "--yes"}, "completion": {"bash"}, "exit-codes": {}, "version": {},
+	"apply": {"walk.plan", "--yes"}, "completion": {"bash"}, "exit-codes": {}, "version": {}, "doctor": {},
 	"playbook list": {}, "playbook show": {"disable-service"}, "playbook new": {"new.yaml"}, "playbook lint": {"disable-service"}, "playbook test": {"disable-service", "--case", "case.json", "--set", "service=x"},
 	"plan": {"crowdstrike-channel-file-291"}, "run": {"crowdstrike-channel-file-291", "--dry-run"},
 	"runs list": {}, "runs show": {"last"}, "runs watch": {"last"}, "runs resume": {"last"}, "runs retry": {"last", "--yes"}, "runs undo": {"last", "--yes"},
