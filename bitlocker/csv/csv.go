@@ -112,6 +112,9 @@ func (s *Source) Refs() []bitlocker.KeyRef {
 	return out
 }
 
+// maxLabel bounds the name of a machine; a DNS name has at most 255 characters, a DN is longer.
+const maxLabel = 1024
+
 // maxTable bounds a file of keys; 100,000 keys are some 20 MB.
 const maxTable = 512 << 20
 
@@ -258,7 +261,10 @@ func (f *reading) take(row table.Row) error {
 		}
 	}
 	if err != nil && text != "" && !f.counts(row, text) {
-		return err
+		return fmt.Errorf("column %q: %w", f.report.Columns["key"], err)
+	}
+	if n := len(m.Label()); n > maxLabel {
+		return fmt.Errorf("the name of the machine has %d characters, at most %d can be", n, maxLabel)
 	}
 	k.ref.ID = id
 	k.ref.Volume = volume(f.cell(row, "volume", anything))

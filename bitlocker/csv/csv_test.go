@@ -67,7 +67,7 @@ func TestBadRowsAreNamed(t *testing.T) {
 		t.Fatalf("%+v, %d, %v", report, len(s.Refs()), err)
 	}
 	if got := fmt.Sprint(report.BadRows); got != "[line 3: key "+id2+": recovery password: group 3 is mistyped (its check does not come out) "+
-		"line 4: key ID \"12345\": it has 5 hexadecimal digits, a whole one has 32 line 7: a quotation mark is opened and not closed]" {
+		"line 4: column \"KeyID\": key ID \"12345\": it has 5 hexadecimal digits, a whole one has 32 line 7: a quotation mark is opened and not closed]" {
 		t.Errorf("%s", got)
 	}
 	for _, want := range []string{"line 6: no recovery password", "line 8: key " + id1 + " stands in the table already", "line 9: the date \"3/4/2024\" can be read with the day or the month first", "line 9: key " + id1 + " stands in the table with another machine", "line 10: the date \"soon\" is no time"} {

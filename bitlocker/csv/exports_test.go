@@ -118,6 +118,9 @@ func TestKeysWithoutID(t *testing.T) {
 	if _, report = read(t, "RecoveryKey\n"+good+"\n", csv.Options{}); report.Keys != 0 || len(report.BadRows) != 1 || strings.Contains(fmt.Sprint(report), good) {
 		t.Errorf("a key of nobody: %+v", report)
 	}
+	if _, report = read(t, "Host,RecoveryKey\n"+strings.Repeat("x", 60000)+","+good+"\n", csv.Options{}); report.Keys != 0 || len(report.BadRows) != 1 || len(report.BadRows[0].Reason) > 200 {
+		t.Errorf("a name without end: %d keys", report.Keys)
+	}
 	if _, _, err := csv.Read(strings.NewReader("RecoveryKey,Note\n"+good+",x\n"), csv.Options{}); err == nil || strings.Contains(err.Error(), good) {
 		t.Errorf("keys of nobody: %v", err)
 	}
@@ -244,6 +247,20 @@ func TestManageBDE(t *testing.T) {
 	}
 }
 
+// An ID belongs to the one password behind it, and a name of a file that was named alone to nobody.
+func TestTextsDoNotMixKeys(t *testing.T) {
+	s, report := read(t, "Volume C: [OS]\n  ID: {"+id1+"}\n  Password:\n    "+good+"\n  Password:\n    "+good2+"\nVolume D: [x]\n  ID: {"+id2+"}\nVolume E: [y]\n  Password:\n    "+good2+"\n",
+		csv.Options{File: "backup-2024.txt"})
+	wantKeys(t, s, id1+" (unknown machine) "+good)
+	if len(report.BadRows) != 2 {
+		t.Errorf("%+v", report)
+	}
+	_, report = read(t, "Host,RecoveryKey\nPC-1,1.93722E+47\n", csv.Options{})
+	if len(report.BadRows) != 1 || !strings.Contains(report.BadRows[0].Reason, "Excel rounded") {
+		t.Errorf("%+v", report)
+	}
+}
+
 func TestFolder(t *testing.T) {
 	dir := t.TempDir()
 	put := func(name, text string) {
@@ -272,6 +289,13 @@ func TestFolder(t *testing.T) {
 	put("readme.txt", "These are our keys.\n")
 	put("picture.png", "\x89PNG")
 	put("half.txt", "\xff\xfea")
+	outside := filepath.Join(t.TempDir(), "outside.txt")
+	if err := os.WriteFile(outside, []byte(saved(languages["en"], id2[:35]+"C", good)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(dir, "link.txt")); err != nil {
+		t.Log("no links here:", err)
+	}
 	s, report, err := csv.ReadFolder(t.Context(), dir, csv.Options{Source: "csv:keys"})
 	if err != nil || report.Keys != n+3 || report.Files != n+5 || report.NoID != 1 {
 		t.Fatalf("%d keys of %d, %+v, %v", report.Keys, n, report, err)
@@ -289,7 +313,7 @@ func TestFolder(t *testing.T) {
 		t.Errorf("%v", known)
 	}
 	said := fmt.Sprint(report.BadRows)
-	for _, want := range []string{"readme.txt: it holds no", "half.txt: it is cut off", filepath.FromSlash("more/keys.csv") + ": line 3: key ID \"12\""} {
+	for _, want := range []string{"readme.txt: it holds no", "half.txt: it is cut off", filepath.FromSlash("more/keys.csv") + ": line 3: column \"KeyID\": key ID \"12\""} {
 		if !strings.Contains(said, want) {
 			t.Errorf("%q is not in %s", want, said)
 		}

@@ -173,6 +173,11 @@ func TestDates(t *testing.T) {
 			t.Errorf("%q month first: %v, %v", text, got, err)
 		}
 	}
+	for _, text := range []string{"19/07/2567", "2567-07-19"} {
+		if got, err := new(table.Dates).Parse(text); err == nil || !strings.Contains(err.Error(), "another calendar") {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
 	d := table.Dates{Order: table.MonthFirst}
 	for _, text := range []string{"19/07/2024", "30/30/2024", "2/30/2024", "soon", "19/07/2567", "7/19/2024 13:00 PM", "25:00"} {
 		if got, err := d.Parse(text); err == nil {

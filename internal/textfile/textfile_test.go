@@ -112,6 +112,9 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	if _, err := textfile.ReadFrom(strings.NewReader("123456"), 5); err == nil || !strings.Contains(err.Error(), "larger") {
+		t.Errorf("more than was allowed: %v", err)
+	}
 	if _, err := textfile.Read(t.TempDir(), 100); err == nil || !strings.Contains(err.Error(), "folder") {
 		t.Errorf("a folder: %v", err)
 	}

@@ -167,7 +167,8 @@ OTHER\OSL-WS-1,OSL
 	if i := slices.IndexFunc(records, func(r inventory.Record) bool { return r.Fields["address"] == "10.1.2.3" }); i < 0 || records[i].SourceKey != "10.1.2.3" || records[i].Fields["name"] != "" {
 		t.Errorf("%v", records)
 	}
-	if len(report.BadRows) != 2 || report.BadRows[0].Line != 11 || report.BadRows[1].Line != 13 {
+	if len(report.BadRows) != 2 || report.BadRows[0].Line != 11 || report.BadRows[1].Line != 13 ||
+		report.BadRows[1].Reason != `column "Name": name "http://osl-ws-6/" is no host name (character ':') (write the name of one machine, as WS1, CORP\WS1 or ws1.corp.example)` {
 		t.Errorf("%v", report.BadRows)
 	}
 }

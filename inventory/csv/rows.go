@@ -114,7 +114,7 @@ func (t *reading) cell(e *entry, i int, value string) {
 	switch field {
 	case "name", "fqdn":
 		if err := e.host(field, value); err != nil && e.wrong == nil {
-			e.wrong, e.said = err, value
+			e.wrong, e.said = fmt.Errorf("column %q: %w (write the name of one machine, as WS1, CORP\\WS1 or ws1.corp.example)", column.Header, err), value
 		}
 		return
 	case dnField:

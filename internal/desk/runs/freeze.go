@@ -185,6 +185,8 @@ func split(all []inventory.Machine, excluded map[string]bool, claimed map[string
 			skipped = append(skipped, plan.Skip{ID: m.ID, Name: m.Name, Reason: "excluded by --exclude"})
 		case !m.Enabled:
 			skipped = append(skipped, plan.Skip{ID: m.ID, Name: m.Name, Reason: "disabled in its directory"})
+		case inventory.OtherSystem(m.OS.Name) != "": // from a directory; tables leave them out
+			skipped = append(skipped, plan.Skip{ID: m.ID, Name: m.Name, Reason: "runs " + inventory.OtherSystem(m.OS.Name) + ", and no playbook does"})
 		case claimed[m.ID].Run != "":
 			skipped = append(skipped, plan.Skip{ID: m.ID, Name: m.Name, Reason: claimed[m.ID].String()})
 		default:
