@@ -23,15 +23,21 @@ var (
 // damage says why.
 func Value(cell string) (value string, damage Damage) {
 	value = strings.TrimSpace(cell)
+	if value == "" {
+		return "", ""
+	}
 	if plain := Unescape(value); plain != value {
 		return strings.TrimSpace(plain), ""
+	}
+	switch value[0] { // most cells are nothing of all this
+	case '=', '#', '@', 'S', 'D', 'M', 'W':
+	default:
+		return value, ""
 	}
 	if m := formula.FindStringSubmatch(value); m != nil {
 		return strings.TrimSpace(strings.ReplaceAll(m[1], `""`, `"`)), ""
 	}
 	switch {
-	case value == "":
-		return "", ""
 	case typeName.MatchString(value):
 		return "", Damage(fmt.Sprintf("the name of a type (%s) in place of a value, as PowerShell writes lists and objects; select the value itself before Export-Csv", clip(value)))
 	case strings.HasPrefix(value, "@{") && strings.HasSuffix(value, "}"):
@@ -46,7 +52,7 @@ func Value(cell string) (value string, damage Damage) {
 
 // Rounded says of a value that should be an identity that Excel made a rounded number of it, as 1.23457E+11.
 func Rounded(value string) Damage {
-	if scientific.MatchString(value) {
+	if strings.IndexByte(value, 'E') > 0 && scientific.MatchString(value) {
 		return Damage(fmt.Sprintf("%s, a number that Excel rounded; take the value from the source again, and import the column as text", value))
 	}
 	return ""
@@ -80,6 +86,9 @@ func Escape(cell string) string {
 func Unescape(cell string) string {
 	if r := []rune(cell[:min(len(cell), 8)]); len(r) > 1 && r[0] == '\'' && strings.ContainsRune(run+"'", r[1]) {
 		cell = cell[1:]
+	}
+	if strings.IndexByte(cell, '\'') < 0 {
+		return cell
 	}
 	return innerOff.ReplaceAllString(cell, "$1$2")
 }

@@ -19,12 +19,14 @@ import (
 	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
-// codePages are the code pages of Windows by number: those of its windows (ANSI) and those of its console (OEM).
-var codePages = []struct {
+type codePage struct {
 	number int
 	words  string
 	page   encoding.Encoding
-}{
+}
+
+// codePages are the code pages of Windows by number: those of its windows (ANSI) and those of its console (OEM).
+var codePages = []codePage{
 	{1252, "Western European", charmap.Windows1252},
 	{1250, "Central European", charmap.Windows1250},
 	{1251, "Cyrillic", charmap.Windows1251},
@@ -164,12 +166,10 @@ func suggestions(data []byte, err error) string {
 		to = at + n
 	}
 	var out []string
-	for _, p := range codePages {
-		if !slices.Contains([]int{850, 852, 866, 932, 936, 949, 1251}, p.number) {
-			continue
-		}
+	for _, number := range []int{850, 852, 866, 1251, 932, 936, 949} {
+		p := codePages[slices.IndexFunc(codePages, func(p codePage) bool { return p.number == number })]
 		if text, err := decodePage(data[from:min(to, from+60)], p.page, ""); err == nil {
-			out = append(out, fmt.Sprintf("%d would give %q", p.number, text))
+			out = append(out, fmt.Sprintf("%d (%s) would give %q", p.number, p.words, text))
 		}
 	}
 	return strings.Join(out, ", ")
