@@ -4,6 +4,7 @@ package textfile
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"syscall"
 )
@@ -22,4 +23,13 @@ func syncFolder(name string) error {
 		return err
 	}
 	return nil
+}
+
+// readByOthers says that the file of a secret is open to more people than its owner; empty for what is no file.
+func readByOthers(name string) string {
+	info, err := os.Stat(name)
+	if err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o077 == 0 {
+		return ""
+	}
+	return fmt.Sprintf("others on this computer may read or change it (mode %04o); chmod 600 keeps it yours", info.Mode().Perm())
 }

@@ -3,6 +3,7 @@
 package textfile_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -47,5 +48,19 @@ func TestPipesAndDevices(t *testing.T) {
 	}
 	if err := textfile.Write(fifo, textfile.Shared, says("x")); err == nil {
 		t.Error("a pipe was replaced by a file")
+	}
+}
+
+// A secret that others can read is taken, and remarked on; the remark repeats nothing of it.
+func TestSecretThatOthersCanRead(t *testing.T) {
+	for mode, want := range map[os.FileMode]string{0o600: "", 0o400: "", 0o640: "(mode 0640)", 0o644: "(mode 0644)", 0o622: "(mode 0622)"} {
+		name := filepath.Join(t.TempDir(), "passphrase")
+		if err := errors.Join(os.WriteFile(name, []byte("correct horse\n"), 0o600), os.Chmod(name, mode)); err != nil {
+			t.Fatal(err)
+		}
+		got, remark, err := textfile.Secret(name)
+		if err != nil || got.Reveal() != "correct horse" || (remark == "") != (want == "") || !strings.Contains(remark, want) || strings.Contains(remark, "horse") {
+			t.Errorf("%04o: remark %q, %v", mode, remark, err)
+		}
 	}
 }

@@ -221,7 +221,7 @@ const MaxSecret = 64 << 10
 
 // Secret gives the first line of a file. An empty line and what is no text are errors. The remark, if there is one, is
 // for the person at the terminal: a blank at the end of the line is kept, save the one that `echo secret > file` of cmd
-// leaves before CR LF. The file's words are in neither.
+// leaves before CR LF; and where the system has modes, that others can read the file. The file's words are in neither.
 func Secret(name string) (value secret.String, remark string, err error) {
 	text, err := Read(name, MaxSecret)
 	if err != nil {
@@ -231,10 +231,13 @@ func Secret(name string) (value secret.String, remark string, err error) {
 	if line == "" {
 		return secret.String{}, "", hint.Wrapf(fmt.Errorf("%s: its first line is empty", name), "write the secret into the first line")
 	}
-	if remark != "" {
-		remark = name + ": " + remark
+	remarks := make([]string, 0, 2)
+	for _, text := range []string{remark, readByOthers(name)} {
+		if text != "" {
+			remarks = append(remarks, name+": "+text)
+		}
 	}
-	return secret.New(line), remark, nil
+	return secret.New(line), strings.Join(remarks, "; "), nil
 }
 
 func firstLine(text string) (line, remark string) {

@@ -112,17 +112,22 @@ func TestRotateRecoveryPassword(t *testing.T) {
 		keeps     []string // of the old ones
 		added     bool
 		mentioned []string // commands, in this order
+		never     string   // a command
 	}{
 		{name: "one", ids: []string{first}, detect: 10, added: true, mentioned: []string{"-add C: -RecoveryPassword", "-adbackup C: -id {0A1B2C3D", "-delete C: -id {" + first}},
 		{name: "two", ids: []string{first, second}, detect: 10, added: true, mentioned: []string{"-add", "-adbackup", "-delete C: -id {" + first, "-delete C: -id {" + second}},
 		{name: "the one that was used", set: map[string]string{"protector": strings.ToLower(second)}, ids: []string{first, second}, detect: 10, added: true, keeps: []string{first},
 			mentioned: []string{"-add", "-adbackup", "-delete C: -id {" + second}},
 		{name: "one that is gone", set: map[string]string{"protector": second}, ids: []string{first}, detect: 0, fix: -1},
-		{name: "both escrows", set: map[string]string{"escrow": "both"}, ids: []string{first}, detect: 10, added: true, mentioned: []string{"-add", "-adbackup", "-aadbackup", "-delete"}},
+		{name: "both escrows", set: map[string]string{"escrow": "both"}, ids: []string{first}, detect: 10, added: true, mentioned: []string{"-add", "-aadbackup", "-adbackup", "-delete"}},
 		{name: "Entra alone", set: map[string]string{"escrow": "entra"}, ids: []string{first}, detect: 10, added: true, mentioned: []string{"-add", "-aadbackup", "-delete"}},
 		{name: "no protector", detect: 0, fix: -1},
 		{name: "not added", fail: "-add", ids: []string{first}, detect: 10, fix: 21, keeps: []string{first}},
 		{name: "not escrowed", fail: "-adbackup", ids: []string{first}, detect: 10, fix: 23, keeps: []string{first}, mentioned: []string{"-add", "-adbackup", "-delete C: -id {0A1B2C3D"}},
+		{name: "Entra refuses the first of both", set: map[string]string{"escrow": "both"}, fail: "-aadbackup", ids: []string{first}, detect: 10, fix: 23, keeps: []string{first}, never: "-adbackup",
+			mentioned: []string{"-add", "-aadbackup", "-delete C: -id {0A1B2C3D"}},
+		{name: "AD refuses the second of both", set: map[string]string{"escrow": "both"}, fail: "-adbackup", ids: []string{first}, detect: 10, fix: 25, keeps: []string{first}, added: true, never: "-delete",
+			mentioned: []string{"-add", "-aadbackup", "-adbackup"}},
 		{name: "not removed", fail: "-delete", ids: []string{first}, detect: 10, fix: 24, keeps: []string{first}, added: true},
 	}
 	for _, test := range tests {
@@ -165,6 +170,9 @@ func TestRotateRecoveryPassword(t *testing.T) {
 					t.Fatalf("%q does not come where it should:\n%s", command, w.read(t, ".log"))
 				}
 				rest = after
+			}
+			if test.never != "" && strings.Contains(w.read(t, ".log"), test.never) {
+				t.Errorf("%s was called:\n%s", test.never, w.read(t, ".log"))
 			}
 			if test.fix != 0 {
 				return
