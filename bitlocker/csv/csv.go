@@ -156,7 +156,8 @@ func newReading(o Options) *reading {
 
 // read takes in a file, whichever form it has.
 func (f *reading) read(data []byte) error {
-	if text, encoding := f.asText(data); text != "" && isDump(text) {
+	if text, _ := f.asText(head(data)); text != "" && isDump(text) { // a table is not decoded twice for it
+		text, encoding := f.asText(data)
 		f.report.Encoding, f.report.ReadAs = encoding, "text with recovery passwords in "+encoding
 		return f.dump(text)
 	}
@@ -195,6 +196,22 @@ func (f *reading) read(data []byte) error {
 		f.report.ReadAs += ", " + dates
 	}
 	return nil
+}
+
+// head is the beginning of a file up to the end of a line, more than decides whether it is a table.
+func head(data []byte) []byte {
+	const most = 1 << 20
+	if len(data) <= most {
+		return data
+	}
+	end := bytes.LastIndexByte(data[:most], '\n') + 1
+	if end%2 == 1 && end < len(data) && data[end] == 0 { // the second half of it, in UTF-16
+		end++
+	}
+	if end == 0 {
+		end = most
+	}
+	return data[:end]
 }
 
 func (f *reading) bad(line int, machine, reason string) {

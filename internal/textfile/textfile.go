@@ -74,7 +74,7 @@ func Bytes(name string, limit int64) ([]byte, error) {
 	case !mode.IsRegular():
 		_ = f.SetReadDeadline(time.Now().Add(patience)) // where the system cannot, the pipe's writer decides
 	}
-	data, err := ReadAll(f, limit)
+	data, err := readAll(f, limit, int(max(info.Size(), 0)))
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = fmt.Errorf("the pipe did not end within %s", patience)
 	}
@@ -86,14 +86,26 @@ func Bytes(name string, limit int64) ([]byte, error) {
 
 // ReadAll reads at most limit bytes; more are an [*Error].
 func ReadAll(r io.Reader, limit int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
+	size := 0
+	if held, ok := r.(interface{ Len() int }); ok { // it is in memory already
+		size = held.Len()
+	}
+	return readAll(r, limit, size)
+}
+
+// readAll reads at most limit bytes, and takes memory once where their number is known.
+func readAll(r io.Reader, limit int64, size int) ([]byte, error) {
+	var b bytes.Buffer
+	if int64(size) <= limit {
+		b.Grow(size + bytes.MinRead)
+	}
+	if _, err := b.ReadFrom(io.LimitReader(r, limit+1)); err != nil {
 		return nil, err
 	}
-	if int64(len(data)) > limit {
+	if int64(b.Len()) > limit {
 		return nil, tooLarge(limit)
 	}
-	return data, nil
+	return b.Bytes(), nil
 }
 
 func tooLarge(limit int64) error {
