@@ -8,6 +8,7 @@ package connect
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -141,6 +142,19 @@ func Trusted(file string) (*x509.CertPool, error) {
 		return nil, fmt.Errorf("%s holds no PEM certificate", file)
 	}
 	return pool, nil
+}
+
+// KeyPair reads a certificate with its chain and its key from PEM files, in whichever encoding an editor left them.
+func KeyPair(certificate, key string) (tls.Certificate, error) {
+	var pem [2][]byte
+	for i, file := range []string{certificate, key} {
+		text, err := textfile.Read(file, MaxCA)
+		if err != nil {
+			return tls.Certificate{}, err
+		}
+		pem[i] = []byte(text.Content)
+	}
+	return tls.X509KeyPair(pem[0], pem[1])
 }
 
 // Secret reads a password, passphrase, token or secret from the first line of a file; advice says which file that is.

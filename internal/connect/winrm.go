@@ -2,7 +2,6 @@ package connect
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -28,7 +27,7 @@ func winrmRoute(ctx context.Context, c *Connector, how RouteOptions) (route.Rout
 		return nil, err
 	}
 	if w.Auth == "certificate" {
-		pair, err := tls.LoadX509KeyPair(w.Certificate, w.Key)
+		pair, err := KeyPair(w.Certificate, w.Key)
 		if err != nil {
 			return nil, hint.Wrap(fmt.Errorf("read the client certificate: %w", err), "winrm.certificate and winrm.key name PEM files")
 		}

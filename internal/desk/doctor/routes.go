@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -87,7 +86,7 @@ func winrmWords(w settings.WinRM) string {
 }
 
 func (e *examination) certificate(w settings.WinRM) {
-	pair, err := tls.LoadX509KeyPair(w.Certificate, w.Key)
+	pair, err := connect.KeyPair(w.Certificate, w.Key)
 	if err != nil {
 		e.fail("winrm", hint.Wrap(fmt.Errorf("read the client certificate: %w", err), "winrm.certificate and winrm.key name PEM files"))
 		return

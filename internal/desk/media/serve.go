@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/fleetmend/fleetmend/internal/connect"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/inventory"
@@ -73,7 +74,7 @@ func (r ServeRequest) config() (c pxe.Config, err error) {
 		return c, hint.Mistake(errors.New("--tls-cert and --tls-key belong together"), "give both or none")
 	}
 	if r.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(r.Cert, r.Key)
+		pair, err := connect.KeyPair(r.Cert, r.Key)
 		if err != nil {
 			return c, hint.Wrap(fmt.Errorf("load the certificate: %w", err), "give a certificate with its chain and its key, both as PEM")
 		}
