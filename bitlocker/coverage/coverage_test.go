@@ -146,7 +146,7 @@ func TestRenamedAndAbsentMachines(t *testing.T) {
 	r := coverage.Build(t0, machines, []bitlocker.Match{
 		key(1, bitlocker.Machine{Name: "OLD", DN: "CN=OLD,OU=LON,DC=fleet,DC=test", GUID: "AA"}),
 		key(2, bitlocker.Machine{Name: "AWAY"}), key(3, bitlocker.Machine{Name: "TABLE", GUID: "cc"}),
-		key(4, bitlocker.Machine{Name: "NEW", GUID: "dd"}),
+		key(4, bitlocker.Machine{Name: "NEW", DN: "CN=NEW,OU=PAR,DC=fleet,DC=test", GUID: "dd"}),
 	})
 	got := map[string]coverage.Verdict{}
 	for _, l := range r.Lines {

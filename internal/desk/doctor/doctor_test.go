@@ -163,8 +163,15 @@ func TestVaultOpensOrNot(t *testing.T) {
 	text, _ = c.examine(d, doctor.Request{})
 	c.wants(text, "ok vault: 1 key known, 0 passwords held; a person opens it, which was not tried", "warn vault: ad:fleet.test: 1 key, never read")
 	good, bad := write("right.txt", right.String()), write("other.txt", other.String())
-	text, _ = c.examine(c.at(func(s *settings.Settings) { s.Keys.Identity = good }), doctor.Request{})
+	d = c.at(func(s *settings.Settings) { s.Keys.Identity = good })
+	text, _ = c.examine(d, doctor.Request{})
 	c.wants(text, "ok vault: 1 key known, 0 passwords held; keys.identity opens it")
+	if vault, err = d.Vault(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if status, err := vault.Status(t.Context()); err != nil || status.Unlocked {
+		t.Errorf("the doctor left the vault open: %+v %v", status, err)
+	}
 	text, _ = c.examine(c.at(func(s *settings.Settings) { s.Keys.Identity = bad }), doctor.Request{})
 	c.wants(text, "fail vault: keys.identity does not open it")
 }
