@@ -12,7 +12,7 @@ LDFLAGS   := -s -w -X $(CLI).version=$(VERSION) -X $(CLI).commit=$(COMMIT) -X $(
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build release-agents test test-long race lint fmt bench labs prove fuzz cover clean help
+.PHONY: build release-agents test test-long race lint fmt bench labs mutants prove fuzz cover clean help
 
 build: ## the program, into bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
@@ -46,6 +46,9 @@ labs: ## interoperation with independent programs: scripts in test/interop/ (eac
 
 prove: ## the proofs at their full counts; ONLY as for fuzz, by name: make prove ONLY=directory-syncs
 	@GO='$(GO)' bash test/prove/run.sh '$(ONLY)'
+
+mutants: ## breaks N things, drawn by SEED, of PKG (agent, remediate/windows, ...): who notices? Without PKG: of the table, with its tests
+	$(GO) run ./test/mutants $(if $(filter-out ./...,$(PKG)),-pkg $(PKG)) $(if $(N),-n $(N)) $(if $(SEED),-seed $(SEED))
 
 fuzz: ## every fuzz target for FUZZTIME each; only those that match ONLY, a regular expression over folder and name
 	GO='$(GO)' FUZZTIME=$(FUZZTIME) bash test/fuzz/run.sh '$(ONLY)'

@@ -1,5 +1,5 @@
-// Package pwsh finds a real PowerShell for tests. [Find] gives its path or skips the test with one line; nothing but
-// tests uses it, and it installs nothing system-wide.
+// Package pwsh finds a real PowerShell for tests. [Find] gives its path or skips the test with one line, [Path] says why
+// there is none; nothing but tests uses it, and it installs nothing system-wide.
 package pwsh
 
 import (
@@ -16,12 +16,15 @@ import (
 // (FLEETMEND_LABS/powershell.sh) unpacks once into .ci/.tools of this tree. Where there is none the test is skipped.
 func Find(t testing.TB) string {
 	t.Helper()
-	path, why := find()
+	path, why := Path()
 	if path == "" {
 		t.Skip("no PowerShell here: " + why)
 	}
 	return path
 }
+
+// Path returns the path of a PowerShell, or why there is none.
+func Path() (path, why string) { return find() }
 
 var find = sync.OnceValues(func() (path, why string) {
 	for _, name := range []string{"pwsh", "powershell.exe"} {

@@ -24,6 +24,7 @@ import (
 	"github.com/fleetmend/fleetmend/internal/secret"
 	"github.com/fleetmend/fleetmend/internal/simfleet/directory"
 	"github.com/fleetmend/fleetmend/internal/simfleet/graph"
+	"github.com/fleetmend/fleetmend/internal/simfleet/machine"
 )
 
 const loopback = "127.0.0.1"
@@ -39,6 +40,7 @@ type Fleet struct {
 	funnel    *funnel
 	server    *http.Server
 	control   *control
+	lab       *machine.Lab // nil without a real PowerShell
 	done      chan struct{}
 
 	accounts   []directory.Account
@@ -95,6 +97,11 @@ func New(options Options) (*Fleet, error) {
 			h.started = now
 		}
 		f.byName[h.info.Name] = h
+	}
+	if options.PowerShell != "" {
+		if f.lab, err = machine.NewLab(options.PowerShell); err != nil {
+			return nil, err
+		}
 	}
 	return f, nil
 }
@@ -193,6 +200,9 @@ func (f *Fleet) Close() {
 		}
 	}
 	f.running.Wait()
+	if first && f.lab != nil {
+		_ = f.lab.Close() // a temporary folder
+	}
 }
 
 // Machines describes every machine, in the order of their names.

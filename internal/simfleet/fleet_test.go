@@ -83,7 +83,11 @@ func look(t *testing.T, f *simfleet.Fleet, name string) simfleet.State {
 }
 
 func TestAnAffectedMachineIsFixedOnceAndUndone(t *testing.T) {
-	o := open(1, simfleet.Mix{Affected: 1})
+	fixedOnceAndUndone(t, open(1, simfleet.Mix{Affected: 1}))
+}
+
+func fixedOnceAndUndone(t *testing.T, o simfleet.Options) {
+	t.Helper()
 	o.BootMin, o.BootMax = time.Millisecond, time.Millisecond
 	f := start(t, o)
 	name := first(f)

@@ -194,7 +194,7 @@ func (h *host) specLocked() machine.Spec {
 		Name: h.info.Name, FQDN: h.info.FQDN, Domain: netbiosDomain, Product: h.info.OS, Build: h.info.Build, Serial: h.info.Serial,
 		Address: strings.TrimSuffix(h.info.Subnet, "0/24") + fmt.Sprint(number), Seed: h.seed,
 		Affected: h.info.Kind.affected(), Stuck: h.info.Kind == Broken, Flood: h.fault.Flood,
-		Boot:    h.started,
+		Boot: h.started, Lab: h.fleet.lab,
 		Volumes: h.volumes(), Escrow: h.escrow, Language: language(h.info.Site),
 		Restart: func(delay time.Duration) { h.restartIn(max(time.Duration(float64(delay)*o.TimeScale), shutdownTime)) },
 	}

@@ -42,6 +42,9 @@ type Options struct {
 
 	DiskCheck time.Duration // how much longer such a machine takes to restart when it is asked to; 5 s
 
+	// PowerShell is the path of a real one, which then answers what is sent to the agent in the place of the Go interpreter.
+	PowerShell string
+
 	Quotas Quotas
 	Chunk  int // bytes of output in one Receive; 32 KiB
 }

@@ -1,8 +1,8 @@
 # Runs case files through bootstrap.ps1 and agent.ps1: by default all in this process, each request in a session of its own, which takes a tenth
 # of a second; with -Spawn N every N-th case as a route does, with a new PowerShell for every request, -EncodedCommand, lines on stdin.
 # Windows PowerShell 5.1 and PowerShell 7, no modules.
-#   conformance.ps1 [-Path FOLDER] [-Case NAME,NAME] [-LanguageMode Full|Constrained] [-Culture th-TH] [-Part I/N] [-Spawn N] [-Agent FILE]
-# One line per case, "N passed, N failed" at the end, exit code = cases failed. The case format: docs/playbooks-cases.md.
+#   conformance.ps1 [-Path FOLDER] [-Case NAME,NAME] [-LanguageMode Full|Constrained] [-Culture th-TH] [-Part I/N] [-Spawn N] [-First] [-Agent FILE]
+# -First ends with the first case that fails. One line per case, "N passed, N failed" at the end, exit code = cases failed. The case format: docs/playbooks-cases.md.
 # Off Windows a drive C:, a registry, services, the uptime and Windows' tools are stood in for; the agent itself is untouched.
 # On Windows files and registry are real ones, inside a scratch folder and a scratch key; a case that needs more is skipped and says why.
 param(
@@ -12,33 +12,15 @@ param(
     [string]$Culture = '',
     [ValidatePattern('^[0-9]+/[1-9][0-9]*$')][string]$Part = '0/1',
     [int]$Spawn = 0,
+    [switch]$First,
     [string]$Agent = (Join-Path $PSScriptRoot 'agent.ps1')
 )
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
 $onWindows = [string]$env:OS -eq 'Windows_NT'
-foreach ($name in 'registry', 'machine', 'real', 'compare', 'ask') { . (Join-Path $PSScriptRoot "conformance/$name.ps1") }
+foreach ($name in 'reading', 'registry', 'machine', 'real', 'compare', 'ask') { . (Join-Path $PSScriptRoot "conformance/$name.ps1") }
 
-function Get-Field($Object, [string]$Name, $Default) {
-    if ($null -eq $Object) { return $Default }
-    $property = $Object.PSObject.Properties[$Name]
-    if ($null -eq $property -or $null -eq $property.Value) { return $Default }
-    return $property.Value
-}
-function Get-Properties($Object, [string]$Name) {
-    $value = Get-Field $Object $Name $null
-    if ($null -ne $value) { foreach ($property in $value.PSObject.Properties) { $property } }
-}
-$hasDateKind = @((Get-Command -Name ConvertFrom-Json).Parameters.Keys) -contains 'DateKind'
-function Read-Json([string]$Text) {
-    if ($script:hasDateKind) { return (ConvertFrom-Json -InputObject $Text -DateKind String) }
-    return (ConvertFrom-Json -InputObject $Text)
-}
-function ConvertTo-Time($Value) {
-    if ($Value -is [DateTime]) { return $Value.ToUniversalTime() }
-    return [DateTime]::Parse([string]$Value, [Globalization.CultureInfo]::InvariantCulture, 'AssumeUniversal, AdjustToUniversal')
-}
 function Get-SkipReason($Test) {
     $skip = Get-Field $Test 'skip' $null
     Assert-Fields $skip 'skip' @('windows', 'elsewhere')
@@ -103,6 +85,7 @@ foreach ($file in @(Get-ChildItem -LiteralPath $Path -Filter '*.json' | Sort-Obj
     else {
         $failed++
         Write-Output "FAIL $($file.BaseName): $problem"
+        if ($First) { break }
     }
 }
 if ($passed + $failed -eq 0) {

@@ -17,9 +17,14 @@ const aDozen = "bcd-replace,channel-file-affected,file-umlauts,order-of-undo,put
 // runCases starts conformance.ps1 in a time zone that is not UTC and has a summer time.
 func runCases(t *testing.T, args ...string) (output string, err error) {
 	t.Helper()
+	return runScript(t, "conformance.ps1", args...)
+}
+
+func runScript(t *testing.T, name string, args ...string) (output string, err error) {
+	t.Helper()
 	// PowerShell starts the runner's file with real arrays of names only by -Command.
 	command := exec.CommandContext(t.Context(), pwsh.Find(t), "-NoLogo", "-NoProfile", "-NonInteractive", "-Command",
-		"& ./conformance.ps1 "+strings.Join(args, " ")+"; exit $LASTEXITCODE")
+		"& ./"+name+" "+strings.Join(args, " ")+"; exit $LASTEXITCODE")
 	command.Env = append(os.Environ(), "TZ=America/St_Johns", "TMPDIR="+t.TempDir())
 	all, err := command.CombinedOutput()
 	return string(all), err
@@ -37,7 +42,7 @@ func TestConformance(t *testing.T) {
 // TestConformanceAsARoute starts a PowerShell for every request of a case, as a route does.
 func TestConformanceAsARoute(t *testing.T) {
 	t.Parallel()
-	output, err := runCases(t, "-Spawn", "1", "-Case", "channel-file-affected")
+	output, err := runCases(t, "-Spawn", "1", "-Case", "registry-set-same")
 	if err != nil || !strings.Contains(output, "1 passed, 0 failed") {
 		t.Errorf("%v\n%s", err, output)
 	}
@@ -64,4 +69,22 @@ func TestConformanceNoticesWhatIsWrong(t *testing.T) {
 	if t.Failed() {
 		t.Log(output)
 	}
+}
+
+// TestEndedAnywhere ends the agent at outward calls of a fix and an undo, and asks again: every ninth of one case, every one
+// of four where there is time.
+func TestEndedAnywhere(t *testing.T) {
+	t.Parallel()
+	cases, step := "channel-file-affected", "9"
+	switch {
+	case os.Getenv("FLEETMEND_PROVE") != "":
+		cases, step = "order-of-undo,channel-file-affected,service-disable,bcd-replace,registry-set,script-action", "1"
+	case os.Getenv("FLEETMEND_LONG") != "":
+		cases, step = "order-of-undo,service-disable,bcd-replace", "3"
+	}
+	output, err := runScript(t, "trouble.ps1", "-Case", "'"+cases+"'", "-Step", step)
+	if err != nil || strings.Count(output, "ok   ") != strings.Count(cases, ",")+1 {
+		t.Errorf("%v\n%s", err, output)
+	}
+	t.Log(output)
 }

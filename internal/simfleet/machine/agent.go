@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/simfleet/wsman"
@@ -17,8 +16,11 @@ const maxEnvelope = 8 << 20
 
 // agent answers the agent's command line as bootstrap and agent.ps1 do; ok is false for any other command line.
 func (m *Machine) agent(ctx context.Context, c wsman.Command) (exit uint32, ok bool) {
-	if strings.TrimSpace(c.Line) != agent.CommandLine() {
+	if !isAgent(c.Line) {
 		return 0, false
+	}
+	if m.lab != nil {
+		return m.inLab(ctx, c), true
 	}
 	stdin, err := io.ReadAll(io.LimitReader(c.Stdin, maxEnvelope))
 	if err != nil {

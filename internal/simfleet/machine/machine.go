@@ -3,7 +3,8 @@
 // [New] makes a machine from a [Spec]; [Machine.Run] runs a command line that came over WinRM. The agent's command line
 // is answered by the Go interpreter working on this Windows, with the very envelope that was sent; a small honest cmd
 // and PowerShell answer the rest, and what they do not know fails as it would on Windows. Nothing here ever touches
-// the file system, the registry or the programs of the computer it runs on.
+// the file system, the registry or the programs of the computer it runs on, but for a [Lab], which starts a PowerShell
+// with a temporary folder for the machine's disk.
 package machine
 
 import (
@@ -38,6 +39,8 @@ type Spec struct {
 	Volumes  []Volume
 	Escrow   func(to Escrow, v Volume, p Protector) error
 	Language string // of what its programs say, en or de; en
+	// Lab has a real PowerShell answer the agent's command line; without it the Go interpreter does.
+	Lab *Lab
 	// Flood makes the agent's answer come after so many bytes of other output.
 	Flood int64
 }
@@ -47,6 +50,7 @@ type Machine struct {
 	spec     Spec
 	disk     *disk
 	registry *hive
+	lab      *layout // nil without a lab
 
 	acting  sync.Mutex // the agent acts alone, as its own lock on the machine sees to
 	mu      sync.Mutex
@@ -75,6 +79,9 @@ func New(spec Spec) *Machine {
 		"nx": "OptIn", "bootmenupolicy": "Standard", "recoveryenabled": "Yes",
 	}
 	m.furnish()
+	if spec.Lab != nil {
+		m.lab = &layout{lab: spec.Lab}
+	}
 	return m
 }
 

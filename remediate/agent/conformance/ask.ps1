@@ -13,7 +13,7 @@ function Get-Envelope([string]$Scratch, $Test, $Step) {
     return @("fleetmend/1 $($script:agentLines.Count) $($parts.Count)") + $script:agentLines + $parts + @('fleetmend/end')
 }
 # What comes before the bootstrap: the stand-ins, the culture, and last the language mode.
-function Get-Prelude([string]$Scratch) {
+function Get-Prelude([string]$Scratch, [string]$Trouble = '') {
     $prelude = ''
     if ($script:Culture -ne '') {
         $prelude += "`$culture = [Globalization.CultureInfo]::GetCultureInfo('$($script:Culture)')`n"
@@ -23,14 +23,15 @@ function Get-Prelude([string]$Scratch) {
     else {
         $prelude += ". '$(Join-Path $PSScriptRoot 'windows.ps1')' -Scratch '$Scratch' -Constrained:`$$($script:LanguageMode -eq 'Constrained')`n"
     }
+    if ($Trouble -ne '') { $prelude += ". '$(Join-Path $PSScriptRoot 'trouble.ps1')' $Trouble`n" }
     if ($script:LanguageMode -eq 'Constrained') { $prelude += "`$ExecutionContext.SessionState.LanguageMode = 'ConstrainedLanguage'`n" }
     return $prelude
 }
 # @{ output = lines of standard output; code = exit code }
-function Invoke-Agent([string]$Scratch, $Test, $Step, [bool]$Spawned) {
+function Invoke-Agent([string]$Scratch, $Test, $Step, [bool]$Spawned, [string]$Trouble = '') {
     $lines = Get-Envelope $Scratch $Test $Step
     if ($Spawned) {
-        $command = [Convert]::ToBase64String([Text.Encoding]::Unicode.GetBytes((Get-Prelude $Scratch) + $script:bootstrap))
+        $command = [Convert]::ToBase64String([Text.Encoding]::Unicode.GetBytes((Get-Prelude $Scratch $Trouble) + $script:bootstrap))
         $output = @($lines | & $script:shell -NoLogo -NoProfile -NonInteractive -EncodedCommand $command)
         return @{ output = $output; code = $LASTEXITCODE }
     }
@@ -42,7 +43,7 @@ function Invoke-Agent([string]$Scratch, $Test, $Step, [bool]$Spawned) {
     $one.Runspace = $session
     try {
         # A script file that exits ends alone and leaves its code; what it writes to the error stream is nothing a result has.
-        $text = (Get-Prelude $Scratch) + "`$lines | & '$($script:bootstrapFile)'`n`$global:FleetmendCode = `$LASTEXITCODE"
+        $text = (Get-Prelude $Scratch $Trouble) + "`$lines | & '$($script:bootstrapFile)'`n`$global:FleetmendCode = `$LASTEXITCODE"
         $session.SessionStateProxy.SetVariable('lines', $lines)
         $output = @($one.AddScript($text).Invoke())
         if ($one.Streams.Error.Count -gt 0) { throw "said on stderr: $($one.Streams.Error[0])" }

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/build"
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// golang is a Go package of this module.
+type golang struct{ folder string }
+
+// notIt are files that do not do a package's work: in remediate/windows the machine that the tests are made with.
+var notIt = map[string]*regexp.Regexp{"remediate/windows": regexp.MustCompile(`^(memory|rehearse|case|compare)`)}
+
+// patience bounds the tests of one mutant; what loops for ever is noticed by it.
+const patience = 20 * time.Minute
+
+func (g golang) points(context.Context) ([]mutant, error) {
+	info, err := build.ImportDir(g.folder, 0)
+	if err != nil {
+		return nil, fmt.Errorf("look at %s: %w", g.folder, err)
+	}
+	var all []mutant
+	for _, name := range info.GoFiles {
+		if leave := notIt[g.folder]; leave != nil && leave.MatchString(name) {
+			continue
+		}
+		path := filepath.Join(g.folder, name)
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		files := token.NewFileSet()
+		tree, err := parser.ParseFile(files, path, raw, parser.SkipObjectResolution)
+		if err != nil {
+			return nil, err
+		}
+		w := &walker{raw: raw, files: files, pkg: g.folder, file: path}
+		for _, d := range tree.Decls {
+			w.function = ""
+			if f, ok := d.(*ast.FuncDecl); ok {
+				w.function = functionName(f)
+			}
+			if g, ok := d.(*ast.GenDecl); ok && g.Tok == token.IMPORT {
+				continue
+			}
+			ast.Inspect(d, w.visit)
+		}
+		all = append(all, w.found...)
+	}
+	return name(all), nil
+}
+
+func functionName(f *ast.FuncDecl) string {
+	if f.Recv == nil || len(f.Recv.List) == 0 {
+		return f.Name.Name
+	}
+	kind := f.Recv.List[0].Type
+	if star, ok := kind.(*ast.StarExpr); ok {
+		kind = star.X
+	}
+	if id, ok := kind.(*ast.Ident); ok {
+		return id.Name + "." + f.Name.Name
+	}
+	return f.Name.Name
+}
+
+var opposite = map[token.Token]token.Token{
+	token.EQL: token.NEQ, token.NEQ: token.EQL, token.LSS: token.GEQ, token.GEQ: token.LSS, token.GTR: token.LEQ, token.LEQ: token.GTR,
+	token.LAND: token.LOR, token.LOR: token.LAND,
+}
+
+// walker collects the mutants of one file.
+type walker struct {
+	raw      []byte
+	files    *token.FileSet
+	pkg      string
+	file     string
+	function string
+	found    []mutant
+}
+
+func (w *walker) add(from, to token.Pos, kind, with string) {
+	a, b := w.files.Position(from).Offset, w.files.Position(to).Offset
+	w.found = append(w.found, mutant{Package: w.pkg, File: filepath.ToSlash(w.file), Function: w.function, Kind: kind, Text: string(w.raw[a:b]), With: with, start: a, end: b})
+}
+
+func (w *walker) visit(n ast.Node) bool {
+	switch n := n.(type) {
+	case *ast.CallExpr:
+		return !sayingOnly(n)
+	case *ast.CompositeLit: // &fs.PathError{Op: ...} is words as well
+		kind, ok := n.Type.(*ast.SelectorExpr)
+		return !ok || kind.Sel.Name != "PathError"
+	case *ast.Field:
+		return n.Tag == nil
+	case *ast.IfStmt:
+		text := w.raw[w.files.Position(n.Cond.Pos()).Offset:w.files.Position(n.Cond.End()).Offset]
+		w.add(n.Cond.Pos(), n.Cond.End(), "condition negated", "!("+string(text)+")")
+	case *ast.BinaryExpr:
+		if with, ok := opposite[n.Op]; ok {
+			w.add(n.OpPos, n.OpPos+token.Pos(len(n.Op.String())), "comparison turned", with.String())
+		}
+	case *ast.BlockStmt:
+		w.leaveOut(n.List)
+	case *ast.CaseClause:
+		w.leaveOut(n.Body)
+	case *ast.CommClause:
+		w.leaveOut(n.Body)
+	case *ast.BasicLit:
+		w.literal(n)
+	case *ast.Ident:
+		if with, ok := map[string]string{"true": "false", "false": "true"}[n.Name]; ok {
+			w.add(n.Pos(), n.End(), "literal changed", with)
+		}
+	}
+	return true
+}
+
+func (w *walker) leaveOut(list []ast.Stmt) {
+	for _, s := range list {
+		switch s := s.(type) {
+		case *ast.ExprStmt, *ast.IncDecStmt, *ast.DeferStmt, *ast.GoStmt, *ast.SendStmt, *ast.BranchStmt:
+			w.add(s.Pos(), s.End(), "statement left out", "{}")
+		case *ast.AssignStmt:
+			if s.Tok != token.DEFINE {
+				w.add(s.Pos(), s.End(), "statement left out", "{}")
+			}
+		}
+	}
+}
+
+func (w *walker) literal(n *ast.BasicLit) {
+	switch n.Kind {
+	case token.INT:
+		w.add(n.Pos(), n.End(), "literal changed", "("+n.Value+" + 1)")
+	case token.STRING:
+		if text, err := strconv.Unquote(n.Value); err == nil && text != "" {
+			w.add(n.Pos(), n.End(), "literal changed", strconv.Quote(text+"~"))
+		}
+	}
+}
+
+// sayingOnly: the words of errors and hints are not what these mutants are for.
+func sayingOnly(call *ast.CallExpr) bool {
+	s, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok {
+		return false
+	}
+	from, _ := s.X.(*ast.Ident)
+	return from != nil && (from.Name == "errors" || from.Name == "hint" || from.Name == "fmt" && s.Sel.Name == "Errorf")
+}
+
+var (
+	failedPart  = regexp.MustCompile(`(?m)^ +--- FAIL: (Test\w+/\S+) `)
+	failedTest  = regexp.MustCompile(`(?m)^--- FAIL: (\w+)`)
+	runningTest = regexp.MustCompile(`(?m)^\s+(Test\w+|Fuzz\w+)(?:/\S*)? \(`)
+	inPanic     = regexp.MustCompile(`(?m)^\S*\.(Test\w+|Fuzz\w+)\(`)
+)
+
+func (g golang) try(ctx context.Context, m mutant, test string) (verdict, error) {
+	overlay, clean, err := overlayOf(m)
+	if err != nil {
+		return verdict{}, err
+	}
+	defer clean()
+	args := []string{"test", "-vet=off", "-failfast", "-timeout", patience.String(), "-overlay", overlay}
+	if test != "" {
+		args = append(args, "-run", "^"+strings.Join(strings.Split(regexp.QuoteMeta(test), "/"), "$/^")+"$")
+	}
+	command := exec.CommandContext(ctx, "go", append(args, "./"+g.folder)...)
+	out, err := command.CombinedOutput()
+	exit := (*exec.ExitError)(nil)
+	switch {
+	case err == nil:
+		return verdict{}, nil
+	case !errors.As(err, &exit) || ctx.Err() != nil:
+		return verdict{}, fmt.Errorf("run the tests: %w", errors.Join(err, ctx.Err()))
+	case bytes.Contains(out, []byte("[build failed]")) || bytes.Contains(out, []byte("[setup failed]")):
+		return verdict{invalid: true}, nil
+	case bytes.Contains(out, []byte("panic: test timed out")):
+		return verdict{noticed: true, test: "(time) " + first(runningTest, out)}, nil
+	}
+	name := first(failedPart, out)
+	for _, pattern := range []*regexp.Regexp{failedTest, inPanic} {
+		if name == "" {
+			name = first(pattern, out)
+		}
+	}
+	if name == "" {
+		name = "(the package)"
+	}
+	return verdict{noticed: true, test: name}, nil
+}
+
+func first(pattern *regexp.Regexp, out []byte) string {
+	if m := pattern.FindSubmatch(out); m != nil {
+		return string(m[1])
+	}
+	return ""
+}
+
+// broken is the file's text with the mutant in it.
+func broken(m mutant) ([]byte, error) {
+	raw, err := os.ReadFile(m.File)
+	if err != nil {
+		return nil, err
+	}
+	if m.end > len(raw) || string(raw[m.start:m.end]) != m.Text {
+		return nil, fmt.Errorf("%s has changed since it was looked at", m.File)
+	}
+	return []byte(string(raw[:m.start]) + m.With + string(raw[m.end:])), nil
+}
+
+func overlayOf(m mutant) (path string, clean func(), err error) {
+	text, err := broken(m)
+	if err != nil {
+		return "", nil, err
+	}
+	dir, err := os.MkdirTemp("", "mutant-")
+	if err != nil {
+		return "", nil, err
+	}
+	clean = func() { _ = os.RemoveAll(dir) }
+	here, err := filepath.Abs(m.File)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "mutant.go"), text, 0o600)
+	}
+	if err == nil {
+		var list []byte
+		list, err = json.Marshal(map[string]map[string]string{"Replace": {here: filepath.Join(dir, "mutant.go")}})
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, "overlay.json"), list, 0o600)
+		}
+	}
+	if err != nil {
+		clean()
+		return "", nil, err
+	}
+	return filepath.Join(dir, "overlay.json"), clean, nil
+}

@@ -1,0 +1,232 @@
+// Command mutants breaks the project on purpose, one small thing at a time, and sees whether a test notices:
+//
+//	go run ./test/mutants                               # 12 of the committed table, each with the test it names, alone
+//	go run ./test/mutants -pkg remediate/windows -n 20  # 20 drawn from the whole package, with all its tests
+//
+// A mutant is a condition negated, a comparison turned, a statement left out or a literal changed, found in the syntax
+// tree (Go's own; PowerShell's own parser for remediate/agent/agent.ps1, which is called "agent") and drawn by seed. Go
+// code is built with -overlay and the agent is given to its runner by name, so nothing in the tree is ever touched. What
+// does not compile is drawn again.
+//
+// The table (test/mutants/table.tsv) names for each mutant the test that notices it; -write adds what this draw found. A
+// row whose "test" is "-" is a survivor that somebody has judged, with the reason.
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"slices"
+	"time"
+)
+
+// mutant is one way to break a file.
+type mutant struct {
+	Package  string // remediate/windows; "agent" for agent.ps1
+	File     string // path from the top of the tree
+	Function string
+	Kind     string
+	Text     string // what is replaced
+	With     string
+	start    int // bytes of the file
+	end      int
+	id       string
+}
+
+// verdict is how a mutant fared.
+type verdict struct {
+	noticed bool
+	invalid bool   // it does not compile
+	test    string // the first that failed; "(time)" when the tests did not end
+}
+
+// subject is something that can be broken and tested.
+type subject interface {
+	// points are all mutants, in the order of the source.
+	points(ctx context.Context) ([]mutant, error)
+	// try runs one test, or all of them when test is empty, against a mutant.
+	try(ctx context.Context, m mutant, test string) (verdict, error)
+}
+
+func main() {
+	pkg := flag.String("pkg", "", "what to break: agent, or a folder of Go; without it the table is used")
+	n := flag.Int("n", 12, "how many mutants")
+	seed := flag.Uint64("seed", 1, "same seed, same mutants")
+	least := flag.Float64("least", 0.95, "share that must be noticed")
+	write := flag.Bool("write", false, "add what was noticed to the table")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	var err error
+	if *pkg == "" {
+		err = fromTable(ctx, *n, *seed)
+	} else {
+		err = fromPackage(ctx, *pkg, *n, *seed, *least, *write)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		os.Exit(1)
+	}
+}
+
+func subjectOf(pkg string) subject {
+	if pkg == "agent" {
+		return powershell{}
+	}
+	return golang{pkg}
+}
+
+// name gives each mutant a name that outlives changes elsewhere in the file: what is replaced by what in which function,
+// and the how manieth of those it is.
+func name(all []mutant) []mutant {
+	seen := map[string]int{}
+	for i := range all {
+		m := &all[i]
+		what := fmt.Sprintf("%s\x00%s\x00%s\x00%s\x00%s", m.File, m.Function, m.Kind, m.Text, m.With)
+		seen[what]++
+		sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d", what, seen[what]))
+		m.id = hex.EncodeToString(sum[:5])
+	}
+	return all
+}
+
+func (m mutant) String() string {
+	return fmt.Sprintf("%s %s:%s: %s: %.60q -> %.60q", m.id, m.File, cmp.Or(m.Function, "(top)"), m.Kind, m.Text, m.With)
+}
+
+// fromPackage draws from everything there is and runs all tests of the package against each.
+func fromPackage(ctx context.Context, pkg string, n int, seed uint64, least float64, write bool) error {
+	s := subjectOf(pkg)
+	all, err := s.points(ctx)
+	if err != nil {
+		return err
+	}
+	rows, err := readTable()
+	if err != nil {
+		return err
+	}
+	rand.New(rand.NewPCG(seed, 0)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	fmt.Printf("%s: %d mutants, %d are drawn with seed %d\n", pkg, len(all), n, seed)
+	tried, noticed, judged := 0, 0, 0
+	var survivors []mutant
+	for _, m := range all {
+		if tried == n || ctx.Err() != nil {
+			break
+		}
+		begun := time.Now()
+		known, isKnown := rows[m.id]
+		v := verdict{}
+		if isKnown && known.test != "-" { // the test that noticed it before is asked first
+			if v, err = s.try(ctx, m, known.test); err != nil {
+				return err
+			}
+		}
+		if !v.noticed && !v.invalid {
+			if v, err = s.try(ctx, m, ""); err != nil {
+				return err
+			}
+		}
+		if v.invalid {
+			continue
+		}
+		tried++
+		switch {
+		case v.noticed:
+			noticed++
+			fmt.Printf("noticed   %s: by %s (%.0f s)\n", m, v.test, time.Since(begun).Seconds())
+			if write && v.test != "" && v.test[0] != '(' {
+				rows[m.id] = row{m, v.test, ""}
+				if err := writeTable(rows); err != nil {
+					return err
+				}
+			}
+		case isKnown && known.test == "-":
+			judged++
+			fmt.Printf("judged    %s: %s\n", m, known.reason)
+		default:
+			survivors = append(survivors, m)
+			fmt.Printf("SURVIVED  %s: no test notices it (%.0f s)\n", m, time.Since(begun).Seconds())
+		}
+	}
+	if tried == 0 {
+		return fmt.Errorf("%s: nothing was tried", pkg)
+	}
+	share := float64(noticed+judged) / float64(tried)
+	fmt.Printf("%s: %d of %d noticed, %d judged to change nothing, %d survived: %.0f %%\n", pkg, noticed, tried, judged, len(survivors), 100*share)
+	if share < least {
+		return fmt.Errorf("%s: %.0f %% is less than %.0f %%", pkg, 100*share, 100*least)
+	}
+	return nil
+}
+
+// fromTable draws rows of the table and runs the one test that each names.
+func fromTable(ctx context.Context, n int, seed uint64) error {
+	rows, err := readTable()
+	if err != nil {
+		return err
+	}
+	here := map[string]mutant{}
+	subjects := map[string]subject{}
+	stale := 0
+	var ids []string
+	for _, id := range sortedIDs(rows) {
+		r := rows[id]
+		if _, ok := subjects[r.Package]; !ok {
+			subjects[r.Package] = subjectOf(r.Package)
+			points, err := subjects[r.Package].points(ctx)
+			if err != nil {
+				fmt.Printf("%s is left out: %v\n", r.Package, err)
+			}
+			for _, m := range points {
+				here[m.id] = m
+			}
+		}
+		if _, ok := here[id]; !ok {
+			stale++
+		} else if r.test != "-" {
+			ids = append(ids, id)
+		}
+	}
+	fmt.Printf("%d mutants in the table, %d of them of a source that has changed since\n", len(rows), stale)
+	rand.New(rand.NewPCG(seed, 0)).Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+	if len(ids) < n {
+		return fmt.Errorf("only %d of %d rows are of the present source: draw anew with -pkg and -write", len(ids), len(rows))
+	}
+	missed := 0
+	for _, id := range ids[:n] {
+		begun := time.Now()
+		m := here[id]
+		v, err := subjects[m.Package].try(ctx, m, rows[id].test)
+		switch {
+		case err != nil:
+			return err
+		case v.noticed:
+			fmt.Printf("noticed   %s: by %s (%.0f s)\n", m, rows[id].test, time.Since(begun).Seconds())
+		default:
+			missed++
+			fmt.Printf("SURVIVED  %s: %s does not notice it any more\n", m, rows[id].test)
+		}
+	}
+	if missed > 0 {
+		return fmt.Errorf("%d of %d were not noticed", missed, n)
+	}
+	return nil
+}
+
+func sortedIDs(rows map[string]row) []string {
+	ids := make([]string, 0, len(rows))
+	for id := range rows {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, func(a, b string) int {
+		x, y := rows[a], rows[b]
+		return cmp.Or(cmp.Compare(x.Package, y.Package), cmp.Compare(x.File, y.File), cmp.Compare(x.Function, y.Function), cmp.Compare(a, b))
+	})
+	return ids
+}
