@@ -243,8 +243,10 @@ func (m *Machine) layOutState(inUse []string) error {
 	}
 	services := map[string]string{}
 	for _, s := range serviceSpecs {
-		if running, ok, _ := m.Running(s.name); ok {
-			services[s.name] = map[bool]string{true: windows.StateRunning, false: windows.StateStopped}[running]
+		if kind, _, ok := m.service(s.name); ok && kind&0x30 != 0 {
+			m.mu.Lock()
+			services[s.name] = map[bool]string{true: windows.StateRunning, false: windows.StateStopped}[m.running[strings.ToLower(s.name)]]
+			m.mu.Unlock()
 		}
 	}
 	plus := map[string]any{}
