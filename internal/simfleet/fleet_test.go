@@ -43,13 +43,9 @@ func (c *client) ask(run string, mode agent.Mode) (agent.Result, error) {
 	if status, reply := c.input(shell, command, stdin, true); status != 200 {
 		c.t.Fatalf("send: %d %s", status, reply)
 	}
-	status, reply := c.receive(shell, command)
-	if status != 200 {
-		return agent.Result{}, fmt.Errorf("receive: %d %s", status, reply)
-	}
-	var out []byte
-	for _, m := range streams.FindAllStringSubmatch(reply, -1) {
-		out = append(out, unbase64(c.t, m[2])...)
+	out, reply, err := c.whole(shell, command)
+	if err != nil {
+		return agent.Result{}, err
 	}
 	result, err := agent.Decode(out, request.Nonce)
 	if exit := between(reply, "<rsp:ExitCode>", "<"); err == nil && (exit == "1") != (result.Outcome == agent.Failed) {
@@ -59,6 +55,27 @@ func (c *client) ask(run string, mode agent.Mode) (agent.Result, error) {
 		c.remove(shell)
 	}
 	return result, err
+}
+
+// whole receives until the command is done, however long that takes: out is all that it said, reply the last one.
+func (c *client) whole(shell, command string) (out []byte, reply string, err error) {
+	c.t.Helper()
+	for {
+		var status int
+		status, reply = c.receive(shell, command)
+		if status == 500 && faultOf(reply) == "2150858793" { // nothing was said for so long: ask again
+			continue
+		}
+		if status != 200 {
+			return nil, "", fmt.Errorf("receive: %d %s", status, reply)
+		}
+		for _, m := range streams.FindAllStringSubmatch(reply, -1) {
+			out = append(out, unbase64(c.t, m[2])...)
+		}
+		if strings.Contains(reply, "CommandState/Done") {
+			return out, reply, nil
+		}
+	}
 }
 
 // until polls a state that timers of the fleet change.

@@ -65,7 +65,10 @@ func TestTheRealBootstrapRefusesCutInput(t *testing.T) {
 		if status, reply := client.input(shell, command, c.stdin, true); status != 200 {
 			t.Fatalf("%s: send: %d %s", what, status, reply)
 		}
-		_, reply := client.receive(shell, command)
+		_, reply, err := client.whole(shell, command)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if exit := between(reply, "<rsp:ExitCode>", "<"); exit != c.exit {
 			t.Errorf("%s: exit code %q, not %s", what, exit, c.exit)
 		}
