@@ -37,6 +37,7 @@ type env struct {
 	Installed    time.Time `expr:"installed"`
 	Encrypted    string    `expr:"encrypted"`
 	Conflicts    int       `expr:"conflicts"`
+	Case         caseEnv   `expr:"case"`
 }
 
 type osEnv struct {
@@ -98,6 +99,13 @@ func Fields() []Field {
 		{"sources", "list", "sources that know the machine", nil},
 		{"health", "text", "present opinion", strs(Healths())},
 		{"health_reason", "text", "why", nil},
+		{"case.verdict", "text", "where it stands in the incident", CaseVerdicts()},
+		{"case.since", "time", "since when", nil},
+		{"case.route", "text", "how it is reached", CaseRoutes()},
+		{"case.keys", "text", "what is known of its recovery key", CaseKeys()},
+		{"case.next", "text", "what comes next", CaseSteps()},
+		{"case.out", "text", "why it does not count in the incident", []string{"replaced", "excluded", "gone", "disabled", ""}},
+		{"case.incident", "text", "the incident", nil},
 		{"last_seen", "time", "last known alive, never counts as long ago: last_seen < ago(\"30d\")", nil},
 		{"installed", "time", "when it was last set up: installation of Windows, enrolment, creation of its account", nil},
 		{"encrypted", "text", "its system disk is encrypted, as a source says", []string{"yes", "no", ""}},

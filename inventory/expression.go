@@ -34,13 +34,12 @@ func (e *UnknownFieldError) Error() string {
 }
 
 // compile makes a program of an expression. ago("30d") becomes a time before now, so that all machines of a selection
-// are compared with the same moment.
-func compile(text string, now time.Time) (*vm.Program, error) {
+// are compared with the same moment. checked learns the fields that it uses.
+func compile(text string, now time.Time, checked *fieldCheck) (*vm.Program, error) {
 	tree, err := parser.Parse(text)
 	if err != nil {
 		return nil, plainSyntax(text, err)
 	}
-	checked := &fieldCheck{}
 	ast.Walk(&tree.Node, checked)
 	if err := checked.err(); err != nil {
 		return nil, err
@@ -102,6 +101,9 @@ func plainSyntax(text string, err error) error {
 	return hint.Wrap(e, "separate names by commas: WS1,WS2")
 }
 
+// groups are the fields that have fields.
+var groups = []string{"os", "probe", "case"}
+
 // fieldCheck finds names that are no fields.
 type fieldCheck struct {
 	used []string
@@ -118,7 +120,7 @@ func (c *fieldCheck) Visit(node *ast.Node) {
 	case *ast.MemberNode:
 		root, isRoot := n.Node.(*ast.IdentifierNode)
 		property, isName := n.Property.(*ast.StringNode)
-		if isRoot && isName && (root.Value == "os" || root.Value == "probe") {
+		if isRoot && isName && slices.Contains(groups, root.Value) {
 			c.used = append(c.used, root.Value+"."+property.Value)
 		}
 	}
@@ -130,7 +132,7 @@ func (c *fieldCheck) err() error {
 		valid = append(valid, f.Name)
 	}
 	for _, name := range c.used {
-		if slices.Contains(valid, name) || slices.Contains(c.own, name) || slices.Contains([]string{"os", "probe", "ago", "glob", "$env"}, name) {
+		if slices.Contains(valid, name) || slices.Contains(c.own, name) || slices.Contains(groups, name) || slices.Contains([]string{"ago", "glob", "$env"}, name) {
 			continue
 		}
 		e := &UnknownFieldError{Field: name, Nearest: hint.Nearest(name, valid), Valid: valid}
@@ -160,11 +162,26 @@ func (f *folder) Visit(node *ast.Node) {
 		f.ago(node, n)
 	case *ast.BinaryNode:
 		for _, side := range [][2]*ast.Node{{&n.Left, &n.Right}, {&n.Right, &n.Left}} {
-			if id, ok := (*side[0]).(*ast.IdentifierNode); ok {
-				f.fold(id.Value, n.Operator, *side[1])
+			if name := fieldOf(*side[0]); name != "" {
+				f.fold(name, n.Operator, *side[1])
 			}
 		}
 	}
+}
+
+// fieldOf is the name of the field that a node stands for: site, case.route; empty for anything else.
+func fieldOf(node ast.Node) string {
+	switch n := node.(type) {
+	case *ast.IdentifierNode:
+		return n.Value
+	case *ast.MemberNode:
+		root, isRoot := n.Node.(*ast.IdentifierNode)
+		property, isName := n.Property.(*ast.StringNode)
+		if isRoot && isName && slices.Contains(groups, root.Value) {
+			return root.Value + "." + property.Value
+		}
+	}
+	return ""
 }
 
 func (f *folder) ago(node *ast.Node, call *ast.CallNode) {
@@ -212,6 +229,14 @@ func (f *folder) fold(field, operator string, with ast.Node) {
 			f.check(field, operator, c.Value, strs(Classes()))
 		case "health":
 			f.check(field, operator, c.Value, strs(Healths()))
+		case "case.verdict":
+			f.check(field, operator, c.Value, caseVerdicts)
+		case "case.route":
+			f.check(field, operator, c.Value, caseRoutes)
+		case "case.keys":
+			f.check(field, operator, c.Value, caseKeys)
+		case "case.next":
+			f.check(field, operator, c.Value, caseSteps)
 		}
 	}
 }
@@ -228,8 +253,8 @@ func (f *folder) check(field, operator, value string, valid []string) {
 }
 
 // evaluate runs an expression over all machines, on all processors.
-func (p *snapshot) evaluate(ctx context.Context, text string, now time.Time) ([]bool, error) {
-	program, err := compile(text, now)
+func (p *snapshot) evaluate(ctx context.Context, text string, now time.Time, over Overlay) ([]bool, error) {
+	program, err := compile(text, now, &fieldCheck{})
 	if err != nil {
 		return nil, err
 	}
@@ -239,20 +264,27 @@ func (p *snapshot) evaluate(ctx context.Context, text string, now time.Time) ([]
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
-			errs[w] = p.evaluateSome(ctx, program, picked, w*len(p.envs)/workers, (w+1)*len(p.envs)/workers)
+			errs[w] = p.evaluateSome(ctx, program, over, picked, w*len(p.envs)/workers, (w+1)*len(p.envs)/workers)
 		})
 	}
 	wg.Wait()
 	return picked, errors.Join(errs...)
 }
 
-func (p *snapshot) evaluateSome(ctx context.Context, program *vm.Program, picked []bool, from, to int) error {
+func (p *snapshot) evaluateSome(ctx context.Context, program *vm.Program, over Overlay, picked []bool, from, to int) error {
 	var machine vm.VM
+	var laid env
 	for i := from; i < to; i++ {
 		if i%1024 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		out, err := machine.Run(program, &p.envs[i])
+		seen := &p.envs[i]
+		if over != nil {
+			laid = *seen
+			laid.lay(over.Case(&p.machines[i]))
+			seen = &laid
+		}
+		out, err := machine.Run(program, seen)
 		if err != nil {
 			return fmt.Errorf("for %s: %w", p.machines[i].Name, plainSyntax("==", err))
 		}

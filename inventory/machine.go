@@ -33,6 +33,7 @@ type Machine struct {
 	Encrypted    string            `json:"encrypted,omitempty"` // yes or no: its system disk, as a source says
 	Gone         bool              `json:"gone,omitempty"`      // no source lists it any more
 	Probe        *ProbeResult      `json:"probe,omitempty"`
+	Case         *Case             `json:"case,omitempty"` // where it stands in an incident; only with an Overlay
 	Claims       Claims            `json:"claims"`
 	Provenance   map[string]Origin `json:"provenance,omitempty"` // field name as in a selector -> origin
 	Records      []Record          `json:"records,omitempty"`

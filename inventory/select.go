@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -71,40 +72,118 @@ func (p *snapshot) unknown(names []string) error {
 
 // Select gives the machines a selector picks, sorted by name. Names that nobody has are an [*UnknownMachinesError], a
 // name that several machines have picks all of them. The machines come without Records and Provenance, which
-// [Store.Machine] gives; their lists are shared between callers and must not be changed in place.
+// [Store.Machine] gives; their lists are shared between callers and must not be changed in place. A selector over
+// case.* is a mistake here: see [Store.SelectWith].
 func (s *Store) Select(ctx context.Context, sel Selector) ([]Machine, error) {
+	return s.SelectWith(ctx, sel, nil)
+}
+
+// SelectWith is [Store.Select] with an overlay: the machines have their cases, and the selector may ask for them.
+func (s *Store) SelectWith(ctx context.Context, sel Selector, over Overlay) ([]Machine, error) {
+	snap, picked, err := s.pick(ctx, sel, over, nil)
+	if err != nil {
+		return nil, err
+	}
+	return snap.collect(picked, over), nil
+}
+
+// Left are the names of a list that pick no machine.
+type Left struct {
+	Unknown []string // nobody's
+	Several []string // of several machines
+}
+
+// SelectKnown is [Store.SelectWith] for lists that people keep: names of nobody are no error, and a name of several
+// machines picks none of them. They are given back.
+func (s *Store) SelectKnown(ctx context.Context, sel Selector, over Overlay) ([]Machine, Left, error) {
+	var left Left
+	snap, picked, err := s.pick(ctx, sel, over, &left)
+	if err != nil {
+		return nil, left, err
+	}
+	return snap.collect(picked, over), left, nil
+}
+
+// collect gives the machines picked (nil: all), with their cases.
+func (p *snapshot) collect(picked []bool, over Overlay) []Machine {
+	n := len(p.machines)
+	if picked != nil {
+		n = 0
+		for _, is := range picked {
+			if is {
+				n++
+			}
+		}
+	}
+	out := make([]Machine, 0, n)
+	for i := range p.machines {
+		if picked == nil || picked[i] {
+			out = append(out, p.machines[i])
+			if over != nil {
+				out[len(out)-1].Take(over.Case(&p.machines[i]))
+			}
+		}
+	}
+	return out
+}
+
+// Each calls do with the machines that [Store.SelectWith] would give, one after the other and without a copy of them all.
+// do must not keep the machine.
+func (s *Store) Each(ctx context.Context, sel Selector, over Overlay, do func(*Machine) error) error {
+	snap, picked, err := s.pick(ctx, sel, over, nil)
+	if err != nil {
+		return err
+	}
+	for i := range snap.machines {
+		if picked != nil && !picked[i] {
+			continue
+		}
+		m := snap.machines[i]
+		if over != nil {
+			m.Take(over.Case(&snap.machines[i]))
+		}
+		if err := do(&m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pick says which machines of the snapshot a selector picks; nil is all of them. Where left is not nil, it takes the names
+// that do not stand for one machine.
+func (s *Store) pick(ctx context.Context, sel Selector, over Overlay, left *Left) (*snapshot, []bool, error) {
+	if over == nil {
+		if err := sel.noOverlay(); err != nil {
+			return nil, nil, err
+		}
+	}
+	snap, err := s.snapshot(ctx)
+	if err != nil || sel.text == "" {
+		return snap, nil, err
+	}
+	var picked []bool
+	if len(sel.terms) > 0 {
+		picked, err = snap.match(sel.terms, left)
+	} else {
+		picked, err = snap.evaluate(ctx, sel.text, s.now(), over)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("selector %q: %w", clip(sel.text), err)
+	}
+	return snap, picked, nil
+}
+
+// Canonical gives the present IDs of machines that were joined with others since: former ID -> present one. What is not
+// in it is called as ever.
+func (s *Store) Canonical(ctx context.Context) (map[string]string, error) {
 	snap, err := s.snapshot(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if sel.text == "" {
-		return slices.Clone(snap.machines), nil
-	}
-	var picked []bool
-	if len(sel.terms) > 0 {
-		picked, err = snap.match(sel.terms)
-	} else {
-		picked, err = snap.evaluate(ctx, sel.text, s.now())
-	}
-	if err != nil {
-		return nil, fmt.Errorf("selector %q: %w", clip(sel.text), err)
-	}
-	n := 0
-	for _, p := range picked {
-		if p {
-			n++
-		}
-	}
-	out := make([]Machine, 0, n)
-	for i, p := range picked {
-		if p {
-			out = append(out, snap.machines[i])
-		}
-	}
-	return out, nil
+	return maps.Clone(snap.aliases), nil
 }
 
-func (p *snapshot) match(terms []term) ([]bool, error) {
+func (p *snapshot) match(terms []term, left *Left) ([]bool, error) {
 	picked := make([]bool, len(p.machines))
 	var unknown []string
 	byAddress := map[string][]int{}
@@ -129,14 +208,20 @@ func (p *snapshot) match(terms []term) ([]bool, error) {
 			}
 			found = byAddress[strings.ToLower(t.text)]
 		}
-		if found == nil {
+		switch {
+		case found == nil:
 			unknown = append(unknown, t.text)
+		case len(found) > 1 && left != nil:
+			left.Several = append(left.Several, t.text)
+			continue
 		}
 		for _, i := range found {
 			picked[i] = true
 		}
 	}
-	if len(unknown) > 0 {
+	if left != nil {
+		left.Unknown = unknown
+	} else if len(unknown) > 0 {
 		return nil, p.unknown(unknown)
 	}
 	return picked, nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -18,6 +19,8 @@ import (
 type Selector struct {
 	text  string
 	terms []term // none: an expression
+
+	health, cases bool // fields of an [Overlay] that an expression asks for
 }
 
 type term struct {
@@ -33,6 +36,14 @@ func (s Selector) String() string {
 	}
 	return s.text
 }
+
+// Named reports whether the selector names its machines, one by one.
+func (s Selector) Named() bool {
+	return len(s.terms) > 0 && !slices.ContainsFunc(s.terms, func(t term) bool { return t.kind != 'n' })
+}
+
+// Expression gives the text of a selector that is an expression.
+func (s Selector) Expression() (string, bool) { return s.text, s.text != "" && len(s.terms) == 0 }
 
 // ParseSelector reads a selector. It is one of
 //
@@ -62,8 +73,13 @@ func ParseSelector(text string, stdin io.Reader) (Selector, error) {
 		}
 		return s, nil
 	}
-	if _, err := compile(text, time.Now()); err != nil {
+	used := &fieldCheck{}
+	if _, err := compile(text, time.Now(), used); err != nil {
 		return Selector{}, fmt.Errorf("selector %q: %w", clip(text), err)
+	}
+	for _, name := range used.used {
+		s.health = s.health || name == "health" || name == "health_reason"
+		s.cases = s.cases || name == "case" || strings.HasPrefix(name, "case.")
 	}
 	return s, nil
 }

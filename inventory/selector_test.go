@@ -155,7 +155,7 @@ func FuzzParseSelector(f *testing.F) {
 		}
 		sel, err := ParseSelector(text, strings.NewReader("WS1\n"))
 		if err == nil && len(sel.terms) == 0 {
-			_, _ = snap.evaluate(t.Context(), sel.text, t0)
+			_, _ = snap.evaluate(t.Context(), sel.text, t0, nil)
 		}
 	})
 }

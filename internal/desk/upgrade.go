@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -37,6 +38,16 @@ func (d *Desk) ready(ctx context.Context, dir string) error {
 	}
 	d.upgraded = true
 	return nil
+}
+
+// HasVault reports whether there are recovery keys, without making a vault for the asking.
+func (d *Desk) HasVault() bool {
+	dir, err := d.Folder()
+	if err != nil {
+		return false
+	}
+	_, err = os.Stat(filepath.Join(dir, vaultFile))
+	return err == nil
 }
 
 // stateFiles are the stores of a folder, each with what brings it up to date.

@@ -2,6 +2,7 @@ package desk_test
 
 import (
 	"compress/gzip"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -102,7 +103,8 @@ func TestWhileARunOfTheFolderIsAtWorkItIsLeftAlone(t *testing.T) {
 	}
 	defer release()
 	var said []string
-	if _, err := at(t, dir, &said).Inventory(ctx); err == nil || !strings.Contains(err.Error(), "locked") {
+	_, err = at(t, dir, &said).Inventory(ctx)
+	if locked := (*journal.LockedError)(nil); !errors.As(err, &locked) {
 		t.Errorf("%v", err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "before-*")); len(left) != 0 {

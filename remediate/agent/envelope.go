@@ -58,7 +58,7 @@ func Encode(r Request) ([]byte, error) {
 		return nil, fmt.Errorf("encode request: %w", err)
 	}
 	// What the machine does not need stays here.
-	r.Playbook.Params, r.Playbook.References, r.Playbook.Summary = nil, nil, ""
+	r.Playbook.Params, r.Playbook.References, r.Playbook.Summary, r.Playbook.Tool = nil, nil, "", false
 	text, err := asciiJSON(r)
 	if err != nil {
 		return nil, fmt.Errorf("encode request: %w", err)

@@ -103,8 +103,8 @@ type Facts struct {
 	Gone                  bool   // no source lists it any more
 	Encrypted             string // yes, no or empty: its system disk, as a source says
 	LastSeen              time.Time
-	ByHand                string // health that an operator set in the inventory; it goes before everything
-	ByHandReason          string
+	Said                  string // health in a source's own words, where nobody in the incident has said anything
+	SaidReason            string
 	Probe                 *Probed // the newest
 	Answer                *Answer // the newest of a run or medium of the incident
 	Tried                 *Tried  // the newest attempt, whether or not it gave an answer
@@ -190,7 +190,7 @@ func out(f *Facts) string {
 	switch {
 	case f.Mark != nil && (f.Mark.Word == "replaced" || f.Mark.Word == "excluded"):
 		return f.Mark.Word
-	case f.Answer != nil || f.Mark != nil || f.ByHand != "":
+	case f.Answer != nil || f.Mark != nil || f.Said != "":
 		return ""
 	case f.Gone:
 		return "gone"

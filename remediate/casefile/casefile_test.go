@@ -91,7 +91,8 @@ func TestJudge(t *testing.T) {
 		{"excluded", casefile.Facts{Mark: mark("excluded", 5)}, "unknown", "not probed", "winrm", "none", "excluded"},
 		{"carried over", casefile.Facts{Mark: mark("suspect", 5)}, "suspect", "not examined since", "winrm", "probe", ""},
 		{"carried over and examined", casefile.Facts{Answer: said("clean", now), Mark: mark("suspect", 5)}, "clean", "clean", "winrm", "none", ""},
-		{"set by hand", casefile.Facts{ByHand: "healthy", ByHandReason: "I stood before it", Answer: said("affected", start)}, "clean", "I stood", "winrm", "none", ""},
+		{"a source has an opinion", casefile.Facts{Said: "affected", SaidReason: "sensor of the vendor", Probe: answers}, "affected", "sensor", "winrm", "fix", ""},
+		{"a source has an opinion, a run the answer", casefile.Facts{Said: "affected", Answer: said("clean", start)}, "clean", "found it clean", "winrm", "none", ""},
 	} {
 		c.f.Routes = []string{casefile.WinRM}
 		got := casefile.Judge(window, c.f, now)

@@ -13,9 +13,6 @@ const retiredAfter = 45 * 24 * time.Hour
 // alive. One that was in use when the incident began and is silent now is suspect, however the sources look: that is what
 // a boot loop looks like from outside. That a machine answers does not make it healthy; only an examination does.
 func verdict(w Window, f *Facts) (v Verdict, because string, since time.Time) {
-	if v, ok := byHand[f.ByHand]; ok {
-		return v, withReason("set by hand", f.ByHandReason), time.Time{}
-	}
 	answer := f.Answer
 	if answer != nil && !w.Start.IsZero() && answer.At.Before(w.Start) {
 		answer = nil // it was asked before there was harm
@@ -34,11 +31,14 @@ func verdict(w Window, f *Facts) (v Verdict, because string, since time.Time) {
 	if t := f.Tried; t != nil && t.Word == "unknown" {
 		return Unknown, withReason("the connection was lost "+stamp(t.At)+" after the work may have begun", t.Reason), t.At
 	}
+	if v, ok := healths[f.Said]; ok {
+		return v, withReason("says a source of the inventory", f.SaidReason), time.Time{}
+	}
 	return unanswered(w, f)
 }
 
-// byHand are the words of the inventory's field health.
-var byHand = map[string]Verdict{"healthy": Clean, "affected": Affected, "suspect": Suspect, "unknown": Unknown}
+// healths are the words of the inventory's field health.
+var healths = map[string]Verdict{"healthy": Clean, "affected": Affected, "suspect": Suspect, "unknown": Unknown}
 
 func answered(f *Facts, a *Answer) (Verdict, string, time.Time) {
 	by := "a run"

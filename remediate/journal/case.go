@@ -147,3 +147,37 @@ func (j *Journal) History(ctx context.Context, machine ...string) ([]Visit, erro
 	}
 	return visits, nil
 }
+
+// Unfinished is a machine that a run has and is not done with.
+type Unfinished struct {
+	Machine string
+	Run     string
+	Live    bool // somebody works on the run
+}
+
+// Unfinished returns the machines that the runs of an incident have and are not done with.
+func (j *Journal) Unfinished(ctx context.Context, incident string) ([]Unfinished, error) {
+	rows, err := j.db.QueryContext(ctx, `SELECT m.id, r.id FROM runs r JOIN machines m ON m.run = r.n
+		WHERE r.incident = ? AND r.status IN ('running', 'paused', 'waiting', 'interrupted') AND m.state != 'done'`, incident)
+	if err != nil {
+		return nil, fmt.Errorf("read unfinished machines: %w", err)
+	}
+	all, err := collect(rows, func(rows *sql.Rows) (u Unfinished, err error) {
+		err = rows.Scan(&u.Machine, &u.Run)
+		return u, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read unfinished machines: %w", err)
+	}
+	live := map[string]bool{}
+	for i := range all {
+		run := all[i].Run
+		if _, known := live[run]; !known {
+			if _, live[run], err = j.Owner(run); err != nil {
+				return nil, fmt.Errorf("read unfinished machines: %w", err)
+			}
+		}
+		all[i].Live = live[run]
+	}
+	return all, nil
+}

@@ -54,6 +54,9 @@ func (d *decoder) playbook(n *yaml.Node) Playbook {
 	if c := top["references"]; c != nil {
 		p.References = d.texts(c, "references", plainText)
 	}
+	if c := top["tool"]; c != nil {
+		p.Tool = d.boolean(c, "tool")
+	}
 	if c := top["detect"]; c != nil {
 		d.list(c, "detect", func(e *yaml.Node, path string) { p.Detect = append(p.Detect, d.condition(e, path)) })
 	}

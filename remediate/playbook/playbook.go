@@ -13,11 +13,18 @@ type Playbook struct {
 	Name       string           `json:"playbook,omitempty"`
 	Summary    string           `json:"summary,omitempty"`
 	References []string         `json:"references,omitempty"`
+	Tool       bool             `json:"tool,omitempty"`   // of use to people, and no cure of a trouble; see [Playbook.Cure]
 	Params     map[string]Param `json:"params,omitempty"` // never on the wire: Bind replaces ${name} and drops them
 	Detect     []Condition      `json:"detect"`           // all must hold: affected
 	Fix        []Action         `json:"fix"`              // in this order
 	Verify     []Condition      `json:"verify"`           // all must hold afterwards
 	Reboot     Reboot           `json:"reboot,omitempty"`
+}
+
+// Cure reports whether the playbook answers the question "is it affected?" and does something about it: it detects, fixes
+// and verifies, and does not call itself a tool.
+func (p *Playbook) Cure() bool {
+	return len(p.Detect) > 0 && len(p.Fix) > 0 && len(p.Verify) > 0 && !p.Tool
 }
 
 // Param is a value that the operator gives with --set name=value.

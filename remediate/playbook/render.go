@@ -129,6 +129,9 @@ func (r *renderer) playbook(p Playbook) *yaml.Node {
 	if len(p.References) > 0 {
 		o.add("references", r.strings(p.References))
 	}
+	if p.Tool {
+		o.add("tool", boolNode(true))
+	}
 	if len(p.Params) > 0 {
 		params := r.object("params")
 		for _, name := range slices.Sorted(maps.Keys(p.Params)) {

@@ -3,7 +3,7 @@ package playbook
 // The keys of the YAML form, in the order in which they are shown and written; those of actions and conditions stand in the
 // rows of their kinds (kinds.go).
 var (
-	playbookKeys = []string{"playbook", "summary", "references", "params", "detect", "fix", "verify", "reboot"}
+	playbookKeys = []string{"playbook", "summary", "references", "tool", "params", "detect", "fix", "verify", "reboot"}
 	paramKeys    = []string{"summary", "pattern", "default"}
 
 	osKeys     = []string{"min-build", "max-build"}

@@ -13,10 +13,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/runscmd"
+	"github.com/fleetmend/fleetmend/internal/desk/cases"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/inventory/csv"
+	"github.com/fleetmend/fleetmend/remediate/casefile"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
@@ -107,7 +109,7 @@ func (a *app) demo(ctx context.Context, s simFlags, dir string, headless, withMe
 		return err
 	}
 	a.Use(filepath.Join(dir, "fleetmend.yaml"))
-	if err := a.demoInventory(ctx, dir, inventory.Incident{Start: fleet.Incident(), End: fleet.Incident().Add(90 * time.Minute)}, story); err != nil {
+	if err := a.demoInventory(ctx, dir, fleet.Incident(), story); err != nil {
 		return err
 	}
 	return a.demoRun(ctx, dir, story, began, withMedia)
@@ -115,7 +117,7 @@ func (a *app) demo(ctx context.Context, s simFlags, dir string, headless, withMe
 
 // demoInventory reads the machines from the directory of the fleet, and from a table where each of them is reached: the
 // simulated machines share one computer, so their names are in no DNS.
-func (a *app) demoInventory(ctx context.Context, dir string, incident inventory.Incident, story tell) error {
+func (a *app) demoInventory(ctx context.Context, dir string, harm time.Time, story tell) error {
 	file, err := os.Open(filepath.Join(dir, "machines.csv"))
 	if err != nil {
 		return err
@@ -141,13 +143,21 @@ func (a *app) demoInventory(ctx context.Context, dir string, incident inventory.
 	if err != nil {
 		return err
 	}
-	health, err := a.assess(ctx, incident)
+	d, err := a.Desk()
+	if err != nil {
+		return err
+	}
+	incident, err := cases.Open(ctx, d, cases.Opening{Playbook: demoPlaybook, Start: harm, End: harm.Add(90 * time.Minute)})
+	if err != nil {
+		return err
+	}
+	status, err := cases.Take(ctx, d, incident.ID, inventory.Selector{})
 	if err != nil {
 		return err
 	}
 	story("\n2. The machines are read from Active Directory, over LDAP: %s, %d of them of the fleet; the others were retired long ago and are still listed there.", machinesText(read.New), len(records))
 	story("   A table of the fleet's %d adds addresses and serial numbers: %s that the directory had not, %s. By their last sign-in %d are suspect: they were on when it happened.", len(records), machinesText(report.NewMachines),
-		counted(len(report.Conflicts), "conflict", "conflicts"), health[string(inventory.HealthSuspect)])
+		counted(len(report.Conflicts), "conflict", "conflicts"), status.Verdicts[casefile.Suspect])
 	return nil
 }
 

@@ -1,19 +1,24 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/internal/desk/cases"
 	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/table"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/inventory/csv"
+	"github.com/fleetmend/fleetmend/remediate/journal"
 )
 
 func newInventory(a *app) *cobra.Command {
@@ -44,7 +49,7 @@ func (a *app) selectMachines(cmd *cobra.Command, text string) ([]inventory.Machi
 	if _, err := a.openStore(cmd.Context()); err != nil {
 		return nil, err
 	}
-	return machines.Select(cmd.Context(), d, text, a.In)
+	return machines.SelectIn(cmd.Context(), d, text, cases.Options{Incident: command.Incident(cmd)}, a.In)
 }
 
 var machineColumns = []column[inventory.Machine]{
@@ -66,6 +71,15 @@ var machineColumns = []column[inventory.Machine]{
 	{"last seen", false, func(m inventory.Machine) string { return ago(m.LastSeen, time.Now()) }},
 	{"sources", true, func(m inventory.Machine) string { return joined(m.Sources) }},
 	{"conflicts", true, func(m inventory.Machine) string { return number(len(m.Conflicts)) }},
+}
+
+// caseColumns stand behind the others while an incident is open.
+var caseColumns = []column[inventory.Machine]{
+	{"verdict", true, func(m inventory.Machine) string { return m.Case.Verdict }},
+	{"route", false, func(m inventory.Machine) string { return m.Case.Route }},
+	{"keys", false, func(m inventory.Machine) string { return m.Case.Keys }},
+	{"next", false, func(m inventory.Machine) string { return m.Case.Next }},
+	{"because", true, func(m inventory.Machine) string { return m.Case.Because }},
 }
 
 // shownName is what a machine can be called by: those that only asked for a boot file have no name yet.
@@ -106,17 +120,26 @@ func newInventoryList(a *app) *cobra.Command {
 		Args:              atMostOne,
 		ValidArgsFunction: first(completing(a.selectorWords)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			machines, err := a.selectMachines(cmd, argument(args))
+			d, err := a.Desk()
 			if err != nil {
 				return err
 			}
-			return list(a.out, a.streams.Out, machines, machineColumns)
+			found, err := machines.SelectIn(cmd.Context(), d, argument(args), cases.Options{Incident: command.Incident(cmd), Keys: true}, a.In)
+			if err != nil {
+				return err
+			}
+			columns := machineColumns
+			if found[0].Case != nil {
+				columns = slices.Concat(columns, caseColumns)
+			}
+			return list(a.out, a.streams.Out, found, columns)
 		},
 	}
 	var fields strings.Builder
 	for _, f := range inventory.Fields() {
 		fmt.Fprintf(&fields, "  %s%s\n", pad(f.Name, 16), f.Doc)
 	}
+	command.InIncident(a.Context, cmd)
 	cmd.Long = "List the machines a selector picks, all without one.\n\nFields of an expression:\n" + strings.TrimRight(fields.String(), "\n")
 	exits(cmd, exitNothing)
 	return cmd
@@ -130,18 +153,40 @@ func newInventoryShow(a *app) *cobra.Command {
 		Args:              exactly(1, "a machine by its name, ID, MAC address or mainboard UUID"),
 		ValidArgsFunction: first(completing(a.machineNames)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			store, err := a.openStore(cmd.Context())
+			d, err := a.Desk()
 			if err != nil {
 				return err
 			}
-			machine, err := store.Machine(cmd.Context(), args[0])
+			file, err := cases.History(cmd.Context(), d, args[0], command.Incident(cmd))
 			if err != nil {
 				return err
 			}
-			return one(a.out, a.streams.Out, machine, func(w io.Writer) error { return showMachine(w, machine) })
+			shown := struct {
+				inventory.Machine
+				Visits []journal.Visit `json:"visits"`
+			}{file.Machine, file.Visits}
+			return one(a.out, a.streams.Out, shown, func(w io.Writer) error {
+				return errors.Join(showMachine(w, file.Machine), showVisits(w, file.Visits))
+			})
 		},
 	}
-	return cmd
+	return command.InIncident(a.Context, cmd)
+}
+
+// showVisits lists the runs that had the machine.
+func showVisits(w io.Writer, visits []journal.Visit) error {
+	for _, v := range visits {
+		state := string(v.Machine.Outcome)
+		if state == "" {
+			state = string(v.Machine.State)
+		}
+		reason := v.Machine.Reason
+		if reason != "" {
+			reason = ": " + reason
+		}
+		fmt.Fprintf(w, "%s%s %s by %s, %s, %s%s\n", pad("run", 14), v.Run, oneLine(v.Playbook+" ("+v.Mode+")"), v.Machine.Route, state, ago(v.Started, time.Now()), oneLine(reason))
+	}
+	return nil
 }
 
 func showMachine(w io.Writer, m inventory.Machine) error {
@@ -163,6 +208,12 @@ func showMachine(w io.Writer, m inventory.Machine) error {
 			origin = "   (" + o.Source + ", " + ago(o.SeenAt, time.Now()) + ")"
 		}
 		fmt.Fprintf(w, "%s%s%s\n", pad(r.field, 14), oneLine(r.value), oneLine(origin))
+	}
+	if c := m.Case; c != nil {
+		fmt.Fprintf(w, "%s%s in %s: %s\n", pad("case", 14), c.Verdict, c.Incident, oneLine(c.Because))
+		if c.Next != "" {
+			fmt.Fprintf(w, "%s%s: %s\n%s%s\n%s%s: %s\n", pad("route", 14), c.Route, oneLine(c.RouteWhy), pad("keys", 14), c.Keys, pad("next", 14), c.Next, oneLine(c.NextWhy))
+		}
 	}
 	if p := m.Probe; p != nil {
 		fmt.Fprintf(w, "%s%s %s, %s, offers %s %s\n", pad("probe", 14), probeWord(p), ago(p.At, time.Now()), p.Latency.Round(time.Millisecond), strings.Join(p.Auth, ", "), oneLine(p.Error))

@@ -10,10 +10,6 @@ import (
 
 // syncInventory reads the directory into the inventory and prints what came of it.
 func (a *app) syncInventory(ctx context.Context, f syncFlags) error {
-	incident, err := f.incident(time.Now())
-	if err != nil {
-		return err
-	}
 	source, err := a.directorySource(ctx, f.dcs)
 	if err != nil {
 		return err
@@ -27,17 +23,6 @@ func (a *app) syncInventory(ctx context.Context, f syncFlags) error {
 			a.stillUsable(ctx, source.Name())
 		}
 		return err
-	}
-	given := !incident.Start.IsZero()
-	if !given {
-		if incident, given, err = a.lastIncident(ctx); err != nil {
-			return err
-		}
-	}
-	if given {
-		if summary.Health, err = a.assess(ctx, incident); err != nil {
-			return err
-		}
 	}
 	all := []syncSummary{summary}
 	switch a.out.Format {

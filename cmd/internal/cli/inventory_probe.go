@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/inventory"
 )
 
@@ -57,6 +58,7 @@ changed.`,
 			return a.showProbes(machines, results)
 		},
 	}
+	command.InIncident(a.Context, cmd)
 	cmd.Flags().IntVar(&concurrency, "forks", 256, "machines at once")
 	cmd.Flags().DurationVar(&wait, "wait", 5*time.Second, "time for one machine")
 	exits(cmd, exitNothing)

@@ -15,10 +15,8 @@ import (
 
 // syncFlags are the flags of inventory sync.
 type syncFlags struct {
-	full          bool
-	dcs           []string
-	incidentStart string
-	incidentEnd   string
+	full bool
+	dcs  []string
 }
 
 func newInventorySync(a *app) *cobra.Command {
@@ -33,12 +31,8 @@ where it changed. Everything is read the first time, with --full, after a week o
 What has vanished is marked, not deleted; where it is more than a fifth, only with --full: lost rights look the same. No
 password and no recovery key is read.
 
-With --incident-start every machine gets a health with its reason: one that was on during the incident, or in use before it and
-silent now, is suspect, and not taken for one that nobody has used for months. Once a run of a cure has reached it, its outcome
-counts: clean and fixed are healthy, affected and failed are affected. The window holds for later readings too.
-
 When no domain controller answers, what was read before stays usable; the message says how old it is.`,
-		Example: "fleetmend inventory sync\nfleetmend inventory sync --full --dc dc1.corp.example=10.0.0.5\nfleetmend inventory sync --incident-start 2024-07-19T04:09Z --incident-end 2024-07-19T05:27Z",
+		Example: "fleetmend inventory sync\nfleetmend inventory sync --full --dc dc1.corp.example=10.0.0.5",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.syncInventory(cmd.Context(), f)
@@ -46,45 +40,8 @@ When no domain controller answers, what was read before stays usable; the messag
 	}
 	cmd.Flags().BoolVar(&f.full, "full", false, "read all machines, and mark as gone what is not among them, however much that is")
 	cmd.Flags().StringSliceVar(&f.dcs, "dc", nil, "domain controllers to ask: dc1.corp.example, or dc1.corp.example=10.0.0.5 without DNS")
-	cmd.Flags().StringVar(&f.incidentStart, "incident-start", "", "when the incident began, e.g. 2024-07-19T04:09Z")
-	cmd.Flags().StringVar(&f.incidentEnd, "incident-end", "", "when the faulty update was taken back (default: it goes on)")
 	exits(cmd, exitAuth)
 	return cmd
-}
-
-// incident reads the window; the zero value where none is given. Without an end it goes on.
-func (f *syncFlags) incident(now time.Time) (i inventory.Incident, err error) {
-	if f.incidentStart == "" {
-		if f.incidentEnd != "" {
-			err = usage(errorf("--incident-end needs --incident-start"), "give both, or the start alone")
-		}
-		return i, err
-	}
-	if i.Start, err = pointInTime("--incident-start", f.incidentStart); err != nil {
-		return i, err
-	}
-	latest := now
-	if f.incidentEnd != "" {
-		if i.End, err = pointInTime("--incident-end", f.incidentEnd); err != nil {
-			return i, err
-		}
-		latest = i.End
-	}
-	if !i.Start.Before(latest) {
-		err = usage(errorf("the incident begins at %s and ends at %s", when(i.Start), when(latest)), "the start must lie before the end, and in the past")
-	}
-	return i, err
-}
-
-var timeForms = []string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02 15:04Z07:00", "2006-01-02 15:04:05Z07:00"}
-
-func pointInTime(flag, text string) (time.Time, error) {
-	for _, form := range timeForms {
-		if t, err := time.Parse(form, strings.TrimSpace(text)); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	return time.Time{}, usage(errorf("%s %q is no point in time", flag, text), "write it as 2024-07-19T04:09Z, or with an offset: 2024-07-19T06:09+02:00")
 }
 
 // syncSummary is what one source gave.
@@ -102,7 +59,6 @@ type syncSummary struct {
 	Gone       int            `json:"gone"`
 	Withheld   int            `json:"withheld,omitempty"` // not listed any more, and too many to be marked as gone
 	LeftOut    map[string]int `json:"left_out,omitempty"` // reason -> objects that are no machine to repair
-	Health     map[string]int `json:"health,omitempty"`
 	DurationMS int64          `json:"duration_ms"`
 	Referrals  []string       `json:"referrals,omitempty"`
 	Remarks    []string       `json:"remarks"`
@@ -139,9 +95,6 @@ func writeSyncs(w io.Writer, all []syncSummary) error {
 		}
 		if s.Unseen != "" {
 			fmt.Fprintf(w, "  not seen: %s\n", oneLine(s.Unseen))
-		}
-		if len(s.Health) > 0 {
-			fmt.Fprintf(w, "  health: %s\n", tally(s.Health))
 		}
 		if len(s.Referrals) > 0 {
 			fmt.Fprintf(w, "  %s to other partitions not followed; -o json lists them\n", counted(len(s.Referrals), "referral", "referrals"))

@@ -17,6 +17,7 @@ import (
 	"github.com/fleetmend/fleetmend/cmd/internal/auditcmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/cmd/internal/doctorcmd"
+	"github.com/fleetmend/fleetmend/cmd/internal/incidentcmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/keyscmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/mediacmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/playbookcmd"
@@ -109,6 +110,7 @@ Start with the simulated fleet, no Windows needed:
 		newVersion(a), newExitCodes(), newCompletion(a),
 	)
 	root.AddCommand(runscmd.New(a.runs())...)
+	root.AddCommand(incidentcmd.New(a.Context))
 	root.SetHelpCommandGroupID("rest")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(command.SuggestFlag(cmd, err), "see %s --help", cmd.CommandPath())

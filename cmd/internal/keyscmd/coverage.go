@@ -9,6 +9,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	"github.com/fleetmend/fleetmend/internal/desk/cases"
 	"github.com/fleetmend/fleetmend/internal/desk/keys"
 	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/table"
@@ -37,7 +38,7 @@ knows any more.`,
 			if err != nil {
 				return err
 			}
-			selected, err := machines.Select(cmd.Context(), d, strings.Join(args, ""), c.In)
+			selected, err := machines.SelectIn(cmd.Context(), d, strings.Join(args, ""), cases.Options{Incident: command.Incident(cmd)}, c.In)
 			if err != nil {
 				return err
 			}
@@ -63,6 +64,7 @@ knows any more.`,
 			return c.One(report, report.Text)
 		},
 	}
+	command.InIncident(c, cmd)
 	cmd.Flags().StringVar(&html, "html", "", "write a page that stands alone into this file")
 	cmd.Flags().StringVar(&csvFile, "csv", "", "write a row per machine into this file")
 	cmd.Flags().StringVar(&by, "by", "ou", "divide by ou or site")

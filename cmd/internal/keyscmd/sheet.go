@@ -14,6 +14,7 @@ import (
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/desk/cases"
 	"github.com/fleetmend/fleetmend/internal/desk/keys"
 	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/textfile"
@@ -123,6 +124,6 @@ func (f sheetFlags) request(cmd *cobra.Command, c *command.Context, d *desk.Desk
 		return r, command.Usage(errors.New("one selector or several key IDs are wanted"), "put the selector in quotes, and names behind each other with commas: WS1,WS2")
 	}
 	var err error
-	r.Machines, err = machines.Select(cmd.Context(), d, strings.Join(args, ""), c.In)
+	r.Machines, err = machines.SelectIn(cmd.Context(), d, strings.Join(args, ""), cases.Options{Incident: command.Incident(cmd)}, c.In)
 	return r, err
 }

@@ -2,11 +2,11 @@ package keys
 
 import (
 	"context"
-	"strings"
 
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/coverage"
 	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/desk/cases"
 	"github.com/fleetmend/fleetmend/inventory"
 )
 
@@ -32,10 +32,8 @@ func Coverage(ctx context.Context, d *desk.Desk, machines []inventory.Machine, b
 }
 
 func covered(m inventory.Machine, bySite bool) coverage.Machine {
-	out := coverage.Machine{ID: m.ID, Name: m.Name, FQDN: m.FQDN, Serial: m.Serial, GUID: m.Claims.ObjectGUID, Group: m.OU, Reimaged: m.Installed, NoDrive: m.Encrypted == "no"}
-	if strings.Contains(strings.ToUpper(m.OU), "DC=") {
-		out.DN = "CN=" + m.Name + "," + m.OU
-	}
+	out := cases.Covered(&m)
+	out.Group = m.OU
 	switch {
 	case m.Gone:
 		out.LeftOut = "gone"
@@ -44,9 +42,6 @@ func covered(m inventory.Machine, bySite bool) coverage.Machine {
 	}
 	if bySite {
 		out.Group = m.Site
-	}
-	if id := m.Claims.EntraDeviceID; id != "" {
-		out.DeviceIDs = []string{id}
 	}
 	return out
 }

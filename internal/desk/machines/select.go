@@ -8,8 +8,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/desk/cases"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/route"
@@ -28,22 +30,25 @@ func (e *NoMachineError) Error() string {
 	return fmt.Sprintf("no machine matches %q", e.Selector)
 }
 
-// Select returns the machines of a selector, "" for all. stdin is read for "-"; nil refuses it.
+// Select returns the machines of a selector, "" for all, with their cases in the open incident, or the one where they stand
+// worst. stdin is read for "-"; nil refuses it.
 func Select(ctx context.Context, d *desk.Desk, selector string, stdin io.Reader) ([]inventory.Machine, error) {
-	if selector == "" {
-		selector = "all"
-	}
-	parsed, err := inventory.ParseSelector(selector, stdin)
+	return SelectIn(ctx, d, selector, cases.Options{}, stdin)
+}
+
+// SelectIn is [Select] with a choice of cases.
+func SelectIn(ctx context.Context, d *desk.Desk, selector string, o cases.Options, stdin io.Reader) ([]inventory.Machine, error) {
+	parsed, err := cases.Parse(selector, stdin)
 	if err != nil {
-		return nil, &hint.MistakeError{Err: err}
+		return nil, err
+	}
+	found, err := cases.Select(ctx, d, parsed, o)
+	if err != nil || len(found) > 0 {
+		return found, err
 	}
 	store, err := d.Inventory(ctx)
 	if err != nil {
 		return nil, err
-	}
-	found, err := store.Select(ctx, parsed)
-	if err != nil || len(found) > 0 {
-		return found, err
 	}
 	all, err := inventory.ParseSelector("all", nil)
 	if err != nil {
@@ -54,9 +59,18 @@ func Select(ctx context.Context, d *desk.Desk, selector string, stdin io.Reader)
 		return nil, err
 	}
 	if len(known) == 0 {
-		return nil, hint.Wrap(&NoMachineError{selector, true}, "fleetmend inventory import FILE reads a table of machines, fleetmend inventory sync the directory")
+		return nil, hint.Wrap(&NoMachineError{parsed.String(), true}, "fleetmend inventory import FILE reads a table of machines, fleetmend inventory sync the directory")
 	}
-	return nil, hint.Wrap(&NoMachineError{selector, false}, "fleetmend inventory list shows what is there; fleetmend inventory list --help explains selectors")
+	return nil, hint.Wrap(&NoMachineError{parsed.String(), false}, "fleetmend inventory list shows what is there; fleetmend inventory list --help explains selectors")
+}
+
+// Named reports whether a selector names its machines, one by one.
+func Named(selector string) bool {
+	if strings.TrimSpace(selector) == "-" {
+		return true
+	}
+	parsed, err := inventory.ParseSelector(selector, nil)
+	return err == nil && parsed.Named()
 }
 
 // Names are the names of all machines, for completion.

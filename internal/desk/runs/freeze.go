@@ -9,12 +9,11 @@ import (
 	"path/filepath"
 
 	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/desk/cases"
 	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/textfile"
-	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/agent"
-	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
 )
@@ -60,11 +59,15 @@ func Freeze(ctx context.Context, d *desk.Desk, r Request, stdin io.Reader) (Froz
 	if err != nil {
 		return Frozen{}, err
 	}
-	selected, err := machines.Select(ctx, d, r.On, stdin)
+	book, err := incident(ctx, d, &r, &bound)
 	if err != nil {
 		return Frozen{}, err
 	}
-	excluded, err := excluded(ctx, d, r.Exclude, stdin)
+	selected, err := machines.SelectIn(ctx, d, r.On, cases.Options{Incident: book.Only()}, stdin)
+	if err != nil {
+		return Frozen{}, err
+	}
+	excluded, err := excluded(ctx, d, r.Exclude, book.Only(), stdin)
 	if err != nil {
 		return Frozen{}, err
 	}
@@ -76,7 +79,7 @@ func Freeze(ctx context.Context, d *desk.Desk, r Request, stdin io.Reader) (Froz
 	if err != nil {
 		return Frozen{}, err
 	}
-	entries, skipped := split(selected, excluded, claimed)
+	entries, skipped := triage{book, r.Incident, excluded, claimed, r.Chase || machines.Named(r.On)}.sort(selected)
 	made, err := Plan(d, r, entries, skipped, plan.Source{Playbook: bound, File: playbookFile(r.Playbook), Digest: source.Digest, Parameters: r.Set})
 	return Frozen{made, findings}, err
 }
@@ -162,11 +165,11 @@ func checked(source *playbook.Source, bound playbook.Playbook, force bool) ([]pl
 	return findings, nil
 }
 
-func excluded(ctx context.Context, d *desk.Desk, selector string, stdin io.Reader) (map[string]bool, error) {
+func excluded(ctx context.Context, d *desk.Desk, selector, incident string, stdin io.Reader) (map[string]bool, error) {
 	if selector == "" {
 		return nil, nil
 	}
-	found, err := machines.Select(ctx, d, selector, stdin)
+	found, err := machines.SelectIn(ctx, d, selector, cases.Options{Incident: incident}, stdin)
 	if none := (*machines.NoMachineError)(nil); err != nil && !errors.As(err, &none) {
 		return nil, err
 	}
@@ -175,44 +178,6 @@ func excluded(ctx context.Context, d *desk.Desk, selector string, stdin io.Reade
 		ids[m.ID] = true
 	}
 	return ids, nil
-}
-
-// split sorts machines into those with a route and those that are left out, each with its reason.
-func split(all []inventory.Machine, excluded map[string]bool, claimed map[string]journal.Claim) (entries []plan.Entry, skipped []plan.Skip) {
-	for _, m := range all {
-		switch {
-		case excluded[m.ID]:
-			skipped = append(skipped, plan.Skip{ID: m.ID, Name: m.Name, Reason: "excluded by --exclude"})
-		case !m.Enabled:
-			skipped = append(skipped, plan.Skip{ID: m.ID, Name: m.Name, Reason: "disabled in its directory"})
-		case inventory.OtherSystem(m.OS.Name) != "": // from a directory; tables leave them out
-			skipped = append(skipped, plan.Skip{ID: m.ID, Name: m.Name, Reason: "runs " + inventory.OtherSystem(m.OS.Name) + ", and no playbook does"})
-		case claimed[m.ID].Run != "":
-			skipped = append(skipped, plan.Skip{ID: m.ID, Name: m.Name, Reason: claimed[m.ID].String()})
-		default:
-			entries = append(entries, Entry(m, ""))
-		}
-	}
-	return entries, skipped
-}
-
-// Entry is a machine on the route to a running Windows; why, where there is one, stands before what is known of the route.
-func Entry(m inventory.Machine, why string) plan.Entry {
-	reason := routeReason(m)
-	if why != "" {
-		reason = why + "; " + reason
-	}
-	return plan.Entry{Target: machines.Target(m), Route: "winrm", Reason: reason}
-}
-
-func routeReason(m inventory.Machine) string {
-	switch {
-	case m.Probe == nil:
-		return "not probed; WinRM is tried"
-	case m.Probe.WinRM:
-		return "answered WinRM when probed"
-	}
-	return "was silent when probed; WinRM is tried all the same"
 }
 
 // Unchanged refuses a plan whose playbook is not the one any more that was looked at. A file that is gone changes nothing: the

@@ -1,0 +1,311 @@
+// Package cases is the one place where inventory, journal and vault meet: one state for each machine of an incident.
+//
+// [Load] reads what the stores know into a [Book], which lays cases over machines ([Book.Case]); [Take] makes the one
+// screen of an incident. Stores are joined by the inventory's IDs, through the IDs that machines had before they were
+// merged. What a case means is judged by remediate/casefile when it is asked for: the package keeps no opinion, and
+// nothing here changes a machine.
+package cases
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fleetmend/fleetmend/internal/connect"
+	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/inventory"
+	"github.com/fleetmend/fleetmend/remediate/casefile"
+	"github.com/fleetmend/fleetmend/remediate/journal"
+)
+
+// Options say which cases are read.
+type Options struct {
+	Incident string // ID or the beginning of one; "": the open ones
+	Keys     bool   // with the state of recovery keys, which costs reading all their references
+}
+
+// Book holds the cases of one incident, or of all open ones. It changes no more once it was made, and is safe for
+// concurrent use.
+type Book struct {
+	views  []view // the newest incident first
+	keys   map[string]casefile.Keys
+	routes []string
+	now    time.Time
+}
+
+// view is one incident with what the journal knows of its machines, by their present IDs.
+type view struct {
+	incident journal.Incident
+	cases    map[string]journal.Case
+	work     map[string]casefile.Work
+	number   int64 // of the feed
+}
+
+// Load reads the cases. Without an incident there is a Book that has none. An incident that is not there is a
+// *journal.NoIncidentError.
+func Load(ctx context.Context, d *desk.Desk, o Options) (*Book, error) {
+	incidents, err := which(ctx, d, o.Incident)
+	if err != nil {
+		return nil, err
+	}
+	b := &Book{now: d.Now(), routes: connect.Routes()}
+	if len(incidents) == 0 {
+		return b, nil
+	}
+	store, err := d.Inventory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	present, err := store.Canonical(ctx)
+	if err != nil {
+		return nil, err
+	}
+	j, err := d.Journal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range incidents {
+		v, err := read(ctx, j, i, present)
+		if err != nil {
+			return nil, err
+		}
+		b.views = append(b.views, v)
+	}
+	if o.Keys {
+		b.keys, err = keyStates(ctx, d, store)
+	}
+	return b, err
+}
+
+func read(ctx context.Context, j *journal.Journal, i journal.Incident, present map[string]string) (view, error) {
+	v := view{incident: i, work: map[string]casefile.Work{}}
+	all, number, err := j.Cases(ctx, i.ID, 0)
+	if err != nil {
+		return v, err
+	}
+	v.number, v.cases = number, make(map[string]journal.Case, len(all))
+	for _, c := range all {
+		id := c.Machine
+		if now, merged := present[id]; merged {
+			id = now
+		}
+		if other, twice := v.cases[id]; twice {
+			c = joined(other, c)
+		}
+		v.cases[id] = c
+	}
+	unfinished, err := j.Unfinished(ctx, i.ID)
+	if err != nil {
+		return v, err
+	}
+	for _, u := range unfinished {
+		id := u.Machine
+		if now, merged := present[id]; merged {
+			id = now
+		}
+		if known := v.work[id]; !known.Live {
+			v.work[id] = casefile.Work{Run: u.Run, Live: u.Live}
+		}
+	}
+	return v, nil
+}
+
+// joined is the case of a machine that had two: of each part the newer one.
+func joined(a, b journal.Case) journal.Case {
+	if b.Answer.Number > a.Answer.Number {
+		a.Answer = b.Answer
+	}
+	if b.Tried.Number > a.Tried.Number {
+		a.Tried = b.Tried
+	}
+	if b.Mark.Number > a.Mark.Number {
+		a.Mark = b.Mark
+	}
+	a.Number = max(a.Number, b.Number)
+	return a
+}
+
+// Incidents are all of them, open ones first.
+func Incidents(ctx context.Context, d *desk.Desk) ([]journal.Incident, error) {
+	j, err := d.Journal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return j.Incidents(ctx)
+}
+
+// which finds the incident that is meant; none given: the open ones.
+func which(ctx context.Context, d *desk.Desk, name string) ([]journal.Incident, error) {
+	all, err := Incidents(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	if name != "" {
+		i, err := resolve(all, name)
+		return []journal.Incident{i}, err
+	}
+	return slices.DeleteFunc(all, func(i journal.Incident) bool { return !i.IsOpen() }), nil
+}
+
+func resolve(all []journal.Incident, name string) (journal.Incident, error) {
+	var fitting []journal.Incident
+	var ids []string
+	for _, i := range all {
+		ids = append(ids, i.ID)
+		if i.ID == name {
+			return i, nil
+		}
+		if strings.HasPrefix(i.ID, name) {
+			fitting = append(fitting, i)
+		}
+	}
+	switch {
+	case len(fitting) == 1:
+		return fitting[0], nil
+	case len(fitting) > 1:
+		return journal.Incident{}, hint.Mistake(fmt.Errorf("%q is the beginning of %d incidents: %s", name, len(fitting), list(fitting)), "give more of its ID")
+	}
+	err := &journal.NoIncidentError{ID: name}
+	switch near := hint.Nearest(name, ids); {
+	case near != "":
+		return journal.Incident{}, hint.Mistake(err, "did you mean %s?", near)
+	case len(all) == 0:
+		return journal.Incident{}, hint.Mistake(err, "there is none yet: the first run of a cure opens one, or do it with `fleetmend incident open`")
+	}
+	return journal.Incident{}, hint.Mistake(err, "there are %s", list(all))
+}
+
+func list(all []journal.Incident) string {
+	var names []string
+	for _, i := range all[:min(len(all), 10)] {
+		names = append(names, i.ID+" ("+i.Playbook+")")
+	}
+	return strings.Join(names, ", ")
+}
+
+// One is the incident that is meant: the one named, or the only open one. Where several are open it asks which.
+func One(ctx context.Context, d *desk.Desk, name string) (journal.Incident, error) {
+	found, err := which(ctx, d, name)
+	switch {
+	case err != nil:
+		return journal.Incident{}, err
+	case len(found) == 0:
+		return journal.Incident{}, hint.Mistake(errors.New("no incident is open"), "the first run of a cure opens one, or do it with `fleetmend incident open`; `fleetmend incident list` shows closed ones")
+	case len(found) > 1:
+		return journal.Incident{}, several(found)
+	}
+	return found[0], nil
+}
+
+func several(open []journal.Incident) error {
+	return hint.Mistake(fmt.Errorf("%d incidents are open: %s", len(open), list(open)), "say which with --incident, such as --incident %s", open[0].ID)
+}
+
+// Overlay lays the cases over machines; nil where there are none.
+func (b *Book) Overlay() inventory.Overlay {
+	if b == nil || len(b.views) == 0 {
+		return nil
+	}
+	return b
+}
+
+// Incidents are those of the book.
+func (b *Book) Incidents() []journal.Incident {
+	var all []journal.Incident
+	for i := range b.views {
+		all = append(all, b.views[i].incident)
+	}
+	return all
+}
+
+// Case is the case of a machine; of several incidents only health and verdict of the one where it stands worst.
+func (b *Book) Case(m *inventory.Machine) *inventory.Case {
+	switch len(b.views) {
+	case 0:
+		return nil
+	case 1:
+		return shown(&b.views[0].incident, b.views[0].judge(b, m))
+	}
+	var worst *inventory.Case
+	for i := range b.views {
+		c := b.views[i].judge(b, m)
+		if worst == nil || rank(c.Verdict) < rank(casefile.Verdict(worst.Verdict)) {
+			worst = &inventory.Case{Incident: b.views[i].incident.ID, Verdict: string(c.Verdict), Because: b.views[i].incident.ID + ": " + c.Because,
+				Since: c.Since, Health: inventory.Health(c.Health()), Out: c.Out}
+		}
+	}
+	return worst
+}
+
+func rank(v casefile.Verdict) int { return slices.Index(casefile.Verdicts(), v) }
+
+func shown(i *journal.Incident, c casefile.Case) *inventory.Case {
+	return &inventory.Case{
+		Incident: i.ID, Verdict: string(c.Verdict), Because: c.Because, Since: c.Since, Health: inventory.Health(c.Health()), Out: c.Out,
+		Route: c.Route.Name, RouteWhy: c.Route.Why, Keys: string(c.Keys), Next: string(c.Next.Verb), NextWhy: c.Next.Why,
+	}
+}
+
+// Only is the ID of the book's incident; empty where it has none or several.
+func (b *Book) Only() string {
+	if len(b.views) == 1 {
+		return b.views[0].incident.ID
+	}
+	return ""
+}
+
+// Judge judges a machine in the incident of the book, or in none where it has none or several.
+func (b *Book) Judge(m *inventory.Machine) casefile.Case {
+	if len(b.views) != 1 {
+		return casefile.Judge(casefile.Window{}, b.facts(m), b.now)
+	}
+	return b.views[0].judge(b, m)
+}
+
+// Outside judges a machine outside of every incident: how it is reached.
+func Outside(m *inventory.Machine, now time.Time) casefile.Case {
+	b := &Book{now: now, routes: connect.Routes()}
+	return b.Judge(m)
+}
+
+// Select returns the machines of a selector with their cases. A selector over case.* needs one incident: where several are
+// open and none is named that is a mistake which names them.
+func Select(ctx context.Context, d *desk.Desk, selector inventory.Selector, o Options) ([]inventory.Machine, error) {
+	store, b, err := over(ctx, d, selector, o)
+	if err != nil {
+		return nil, err
+	}
+	return store.SelectWith(ctx, selector, b.Overlay())
+}
+
+// over loads what a selector needs, and refuses one that asks for the cases of several incidents.
+func over(ctx context.Context, d *desk.Desk, selector inventory.Selector, o Options) (*inventory.Store, *Book, error) {
+	_, uses := selector.UsesCases()
+	o.Keys = o.Keys || uses
+	b, err := Load(ctx, d, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	if uses && len(b.views) > 1 {
+		return nil, nil, several(b.Incidents())
+	}
+	store, err := d.Inventory(ctx)
+	return store, b, err
+}
+
+// Parse reads a selector; "" is all. A selector that is none is a mistake.
+func Parse(text string, stdin io.Reader) (inventory.Selector, error) {
+	if text == "" {
+		text = "all"
+	}
+	parsed, err := inventory.ParseSelector(text, stdin)
+	if err != nil {
+		return parsed, &hint.MistakeError{Err: err}
+	}
+	return parsed, nil
+}

@@ -1,0 +1,122 @@
+package cases
+
+import (
+	"context"
+	"strings"
+
+	"github.com/fleetmend/fleetmend/bitlocker"
+	"github.com/fleetmend/fleetmend/bitlocker/coverage"
+	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/inventory"
+	"github.com/fleetmend/fleetmend/remediate/casefile"
+)
+
+// facts are what is known of a machine outside of every incident.
+func (b *Book) facts(m *inventory.Machine) casefile.Facts {
+	f := casefile.Facts{
+		ID: m.ID, Name: m.Name, Site: m.Site, Class: string(m.Class), Disabled: !m.Enabled, Gone: m.Gone, Encrypted: m.Encrypted,
+		LastSeen: m.LastSeen, Keys: b.keys[m.ID], Routes: b.routes,
+	}
+	said, reason := m.Health, m.HealthReason
+	if m.Case != nil { // what stands there is our own word
+		said, reason = m.Case.Said, m.Case.SaidReason
+	}
+	if said != inventory.HealthUnknown {
+		f.Said, f.SaidReason = string(said), reason
+	}
+	if f.Keys == "" {
+		f.Keys = casefile.NoKey
+	}
+	if p := m.Probe; p != nil {
+		f.Probe = &casefile.Probed{At: p.At, Open: p.Open, WinRM: p.WinRM}
+	}
+	return f
+}
+
+func (v *view) judge(b *Book, m *inventory.Machine) casefile.Case {
+	f := b.facts(m)
+	if c, ok := v.cases[m.ID]; ok {
+		if a := c.Answer; a.Word != "" {
+			f.Answer = &casefile.Answer{Word: string(a.Word), Run: a.Run, Route: a.Route, At: a.At, Number: a.Number}
+			if a.Number == c.Tried.Number {
+				f.Answer.Reason = c.Tried.Reason
+			}
+		}
+		if t := c.Tried; t.Word != "" {
+			f.Tried = &casefile.Tried{Word: t.Word, Class: string(t.Class), Reason: t.Reason, Run: t.Run, Route: t.Route, At: t.At, Number: t.Number}
+		}
+		if k := c.Mark; k.Word != "" {
+			f.Mark = &casefile.Mark{Word: string(k.Word), Reason: k.Reason, By: k.By, At: k.At, Number: k.Number}
+		}
+	}
+	if w, ok := v.work[m.ID]; ok {
+		f.Work = &w
+	}
+	return casefile.Judge(casefile.Window{Start: v.incident.Start, End: v.incident.End}, f, b.now)
+}
+
+// keyStates says of each machine that has one what is known of its recovery key, from one reading of all references.
+func keyStates(ctx context.Context, d *desk.Desk, store *inventory.Store) (map[string]casefile.Keys, error) {
+	if !d.HasVault() {
+		return nil, nil
+	}
+	vault, err := d.Vault(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var keys []bitlocker.Match
+	held := map[bitlocker.KeyID]bool{}
+	err = vault.All(ctx, func(m bitlocker.Match) error {
+		keys = append(keys, m)
+		held[m.ID] = held[m.ID] || m.State == bitlocker.StateSealed
+		return nil
+	})
+	if err != nil || len(keys) == 0 {
+		return nil, err
+	}
+	var machines []coverage.Machine
+	err = store.Each(ctx, inventory.Selector{}, nil, func(m *inventory.Machine) error {
+		machines = append(machines, Covered(m))
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	states := make(map[string]casefile.Keys, len(machines))
+	for _, line := range coverage.Build(d.Now(), machines, keys).Lines {
+		if state := keyState(&line, held); state != casefile.NoKey {
+			states[line.Machine.ID] = state
+		}
+	}
+	return states, nil
+}
+
+func keyState(line *coverage.Line, held map[bitlocker.KeyID]bool) casefile.Keys {
+	switch line.Verdict {
+	case coverage.OK:
+		if held[line.Newest] {
+			return casefile.HeldKey
+		}
+		return casefile.KnownKey
+	case coverage.Several:
+		return casefile.SeveralKey
+	case coverage.Unreadable:
+		return casefile.DeniedKey
+	case coverage.Invalid:
+		return casefile.WrongKey
+	}
+	return casefile.NoKey
+}
+
+// Covered is what the report of recovery keys has to know of a machine, but its group and whether it is left out.
+func Covered(m *inventory.Machine) coverage.Machine {
+	out := coverage.Machine{ID: m.ID, Name: m.Name, FQDN: m.FQDN, Serial: m.Serial, Reimaged: m.Installed, NoDrive: m.Encrypted == "no"}
+	if strings.Contains(strings.ToUpper(m.OU), "DC=") {
+		out.DN = "CN=" + m.Name + "," + m.OU
+	}
+	out.GUID = m.Claims.ObjectGUID
+	if id := m.Claims.EntraDeviceID; id != "" {
+		out.DeviceIDs = []string{id}
+	}
+	return out
+}

@@ -1,0 +1,90 @@
+package runs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/desk/cases"
+	"github.com/fleetmend/fleetmend/internal/desk/machines"
+	"github.com/fleetmend/fleetmend/inventory"
+	"github.com/fleetmend/fleetmend/remediate/casefile"
+	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/plan"
+	"github.com/fleetmend/fleetmend/remediate/playbook"
+)
+
+// incident says in r which incident the outcomes belong to, and returns the cases by which machines are selected: of that
+// incident, or of the open ones where it is only to be opened.
+func incident(ctx context.Context, d *desk.Desk, r *Request, bound *playbook.Playbook) (*cases.Book, error) {
+	id, err := cases.For(ctx, d, bound, r.Playbook, r.Set, r.Incident)
+	if err != nil {
+		return nil, err
+	}
+	r.Incident = id
+	book, err := cases.Load(ctx, d, cases.Options{Incident: id})
+	if fresh := (*journal.NoIncidentError)(nil); errors.As(err, &fresh) {
+		return cases.Load(ctx, d, cases.Options{})
+	}
+	return book, err
+}
+
+// triage sorts machines into those with a route that a run can take and those that are left out, each with its reason. A
+// machine that only a boot medium reaches is left out, unless it is to be knocked at all the same.
+type triage struct {
+	book     *cases.Book
+	incident string // of the run
+	excluded map[string]bool
+	claimed  map[string]journal.Claim
+	knock    bool
+}
+
+func (t triage) sort(all []inventory.Machine) (entries []plan.Entry, skipped []plan.Skip) {
+	for i := range all {
+		m := &all[i]
+		c := t.book.Judge(m)
+		if why := t.leftOut(m, &c); why != "" {
+			skipped = append(skipped, plan.Skip{ID: m.ID, Name: m.Name, Reason: why})
+			continue
+		}
+		entries = append(entries, entry(m, c.Route))
+	}
+	return entries, skipped
+}
+
+func (t triage) leftOut(m *inventory.Machine, c *casefile.Case) string {
+	switch {
+	case t.excluded[m.ID]:
+		return "excluded by --exclude"
+	case !m.Enabled:
+		return "disabled in its directory"
+	case inventory.OtherSystem(m.OS.Name) != "": // from a directory; tables leave them out
+		return "runs " + inventory.OtherSystem(m.OS.Name) + ", and no playbook does"
+	case t.claimed[m.ID].Run != "":
+		return t.claimed[m.ID].String()
+	case t.book.Only() == t.incident && c.Mark != nil && c.Out == c.Mark.Word:
+		return fmt.Sprintf("marked as %s by %s: %s", c.Mark.Word, c.Mark.By, c.Mark.Reason)
+	case c.Route.Name == casefile.Medium && !t.knock:
+		return "needs a boot medium: it " + c.Route.Why + "; --chase knocks all the same"
+	}
+	return ""
+}
+
+// entry is a machine on a route that runs take: the one chosen, or WinRM where that is none of them.
+func entry(m *inventory.Machine, chosen casefile.Route) plan.Entry {
+	if chosen.Name == casefile.Medium || chosen.Name == casefile.Hand {
+		chosen = casefile.Route{Name: casefile.WinRM, Why: chosen.Why + "; WinRM is tried all the same"}
+	}
+	return plan.Entry{Target: machines.Target(*m), Route: chosen.Name, Reason: chosen.Why}
+}
+
+// Entry is a machine on the route to a running Windows; why, where there is one, stands before what is known of the route.
+func Entry(m inventory.Machine, why string) plan.Entry {
+	made := entry(&m, cases.Outside(&m, time.Now()).Route)
+	if why != "" {
+		made.Reason = why + "; " + made.Reason
+	}
+	return made
+}
