@@ -14,6 +14,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/cmd/internal/runscmd"
 	"github.com/fleetmend/fleetmend/internal/desk/cases"
+	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/inventory"
@@ -118,32 +119,15 @@ func (a *app) demo(ctx context.Context, s simFlags, dir string, headless, withMe
 // demoInventory reads the machines from the directory of the fleet, and from a table where each of them is reached: the
 // simulated machines share one computer, so their names are in no DNS.
 func (a *app) demoInventory(ctx context.Context, dir string, harm time.Time, story tell) error {
-	file, err := os.Open(filepath.Join(dir, "machines.csv"))
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	records, _, err := csv.Read(file, csv.Options{Source: "csv:machines.csv"})
-	if err != nil {
-		return err
-	}
-	store, err := a.openStore(ctx)
-	if err != nil {
-		return err
-	}
-	source, err := a.directorySource(ctx, nil)
-	if err != nil {
-		return err
-	}
-	read, err := a.syncSource(ctx, source, true)
-	if err != nil {
-		return err
-	}
-	report, err := store.Import(ctx, "csv:machines.csv", records)
-	if err != nil {
-		return err
-	}
 	d, err := a.Desk()
+	if err != nil {
+		return err
+	}
+	read, err := machines.Sync(ctx, d, nil, true)
+	if err != nil {
+		return err
+	}
+	report, err := machines.Import(ctx, d, filepath.Join(dir, "machines.csv"), nil, csv.Options{})
 	if err != nil {
 		return err
 	}
@@ -155,8 +139,8 @@ func (a *app) demoInventory(ctx context.Context, dir string, harm time.Time, sto
 	if err != nil {
 		return err
 	}
-	story("\n2. The machines are read from Active Directory, over LDAP: %s, %d of them of the fleet; the others were retired long ago and are still listed there.", machinesText(read.New), len(records))
-	story("   A table of the fleet's %d adds addresses and serial numbers: %s that the directory had not, %s. By their last sign-in %d are suspect: they were on when it happened.", len(records), machinesText(report.NewMachines),
+	story("\n2. The machines are read from Active Directory, over LDAP: %s, %d of them of the fleet; the others were retired long ago and are still listed there.", machinesText(read.New), report.Rows)
+	story("   A table of the fleet's %d adds addresses and serial numbers: %s that the directory had not, %s. By their last sign-in %d are suspect: they were on when it happened.", report.Rows, machinesText(report.New),
 		counted(len(report.Conflicts), "conflict", "conflicts"), status.Verdicts[casefile.Suspect])
 	return nil
 }

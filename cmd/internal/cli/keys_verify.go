@@ -14,6 +14,7 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker/audit"
 	"github.com/fleetmend/fleetmend/bitlocker/fve"
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
 // auditVerify is the action of a password that was tried on a volume and not shown.
@@ -103,6 +104,14 @@ func (a *app) verifyVolume(ctx context.Context, path string, f verifyFlags) erro
 	return nil
 }
 
+// keyText reads a recovery password from a file; "-" is stdin.
+func keyText(stdin io.Reader, file string) (textfile.Text, error) {
+	if file == "-" {
+		return textfile.ReadFrom(stdin, textfile.MaxSecret)
+	}
+	return textfile.Read(file, textfile.MaxSecret)
+}
+
 // keyTrial gives what tries a volume: one typed password, or those in the vault.
 func (a *app) keyTrial(ctx context.Context, path string, f verifyFlags) (func(*verifiedVolume) error, error) {
 	if f.keyFile == "" {
@@ -115,11 +124,11 @@ func (a *app) keyTrial(ctx context.Context, path string, f verifyFlags) (func(*v
 		}
 		return func(r *verifiedVolume) error { return a.tryStored(ctx, d, r, f) }, nil
 	}
-	data, err := readInput(a.streams.In, f.keyFile)
+	text, err := keyText(a.In, f.keyFile)
 	if err != nil {
 		return nil, fmt.Errorf("read the recovery password: %w", err)
 	}
-	line, _, _ := strings.Cut(strings.TrimSpace(string(data)), "\n")
+	line, _, _ := strings.Cut(strings.TrimSpace(text.Content), "\n")
 	password, err := bitlocker.ParsePassword(strings.TrimSpace(line))
 	if err != nil {
 		return nil, hint.Wrap(err, "compare that group with the paper or the screen it came from")

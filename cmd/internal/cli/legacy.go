@@ -17,8 +17,6 @@ import (
 	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	coredesk "github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
-	"github.com/fleetmend/fleetmend/inventory"
-	"github.com/fleetmend/fleetmend/inventory/ad"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/media/usb"
 	"github.com/fleetmend/fleetmend/remediate/report"
@@ -58,40 +56,17 @@ var (
 	exits    = command.Exits
 	exactly  = command.Exactly
 	noArgs   = command.NoArgs
-	first    = command.First
 
-	completing    = command.Completing
 	itoa          = terminal.Itoa
 	counted       = terminal.Counted
 	machinesText  = terminal.Machines
-	ago           = terminal.Ago
 	span          = terminal.Span
-	joined        = terminal.Joined
 	wrapped       = terminal.Wrapped
-	pad           = terminal.Pad
 	oneLine       = terminal.OneLine
-	writeJSON     = terminal.WriteJSON
-	writeYAML     = terminal.WriteYAML
-	writeLines    = terminal.Lines
 	writeJSONLine = terminal.WriteJSONLine
 	runCode       = runscmd.Code
 	gateText      = runscmd.GateText
 )
-
-// column is terminal.Column, written without its names.
-type column[T any] struct {
-	title string
-	wide  bool
-	cell  func(T) string
-}
-
-func list[T any](o output, w io.Writer, items []T, columns []column[T]) error {
-	named := make([]terminal.Column[T], len(columns))
-	for i, c := range columns {
-		named[i] = terminal.Column[T]{Title: c.title, Wide: c.wide, Cell: c.cell}
-	}
-	return terminal.List(o, w, items, named)
-}
 
 func one(o output, w io.Writer, value any, text func(io.Writer) error) error {
 	return terminal.One(o, w, value, text)
@@ -108,7 +83,6 @@ type app struct {
 	noColor   bool
 	logger    *slog.Logger
 	usb       usb.System
-	store     *inventory.Store
 	closers   closers
 }
 
@@ -137,23 +111,6 @@ func (a *app) prepared(cmd *cobra.Command) {
 func (a *app) close()                         { a.Close() }
 func (a *app) canAsk() bool                   { return a.CanAsk() }
 func (a *app) say(format string, args ...any) { a.Say(format, args...) }
-
-func (a *app) openStore(ctx context.Context) (*inventory.Store, error) {
-	d, err := a.Desk()
-	if err != nil {
-		return nil, err
-	}
-	a.store, err = d.Inventory(ctx)
-	return a.store, err
-}
-
-func (a *app) openJournal(ctx context.Context) (*journal.Journal, error) {
-	d, err := a.Desk()
-	if err != nil {
-		return nil, err
-	}
-	return d.Journal(ctx)
-}
 
 // desk is the vault with its audit.
 type desk struct {
@@ -194,14 +151,6 @@ func (a *app) runs() *runscmd.Commands {
 	return &runscmd.Commands{Context: a.Context, Ended: keyscmd.Ended}
 }
 
-func (a *app) machineNames(ctx context.Context, prefix string) ([]string, error) {
-	return a.MachineNames(ctx, prefix)
-}
-
-func (a *app) selectorWords(ctx context.Context, prefix string) ([]string, error) {
-	return a.SelectorWords(ctx, prefix)
-}
-
 func buildReport(ctx context.Context, a *app, id string) (*journal.Run, *report.Report, error) {
 	d, err := a.Desk()
 	if err != nil {
@@ -210,17 +159,9 @@ func buildReport(ctx context.Context, a *app, id string) (*journal.Run, *report.
 	return runs.Report(ctx, d, id)
 }
 
-func (a *app) directorySource(ctx context.Context, dcs []string) (*ad.Source, error) {
-	d, err := a.Desk()
-	if err != nil {
-		return nil, err
-	}
-	return d.Connect.Computers(ctx, dcs)
-}
-
 // anyFormat lets the commands of this package, which do not say yet which formats they have, take every -o.
 func anyFormat(cmd *cobra.Command) {
-	if moved := []string{"apply", "completion", "doctor", "exit-codes", "version", "playbook", "plan", "run", "runs"}; cmd.Parent() != nil && cmd.Parent().Parent() == nil && slices.Contains(moved, cmd.Name()) {
+	if moved := []string{"apply", "completion", "doctor", "exit-codes", "version", "inventory", "playbook", "plan", "run", "runs"}; cmd.Parent() != nil && cmd.Parent().Parent() == nil && slices.Contains(moved, cmd.Name()) {
 		return
 	}
 	if cmd.Annotations["formats"] == "" {

@@ -18,6 +18,7 @@ import (
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/cmd/internal/doctorcmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/incidentcmd"
+	"github.com/fleetmend/fleetmend/cmd/internal/inventorycmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/keyscmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/mediacmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/playbookcmd"
@@ -104,7 +105,7 @@ Start with the simulated fleet, no Windows needed:
 	)
 	root.AddCommand(
 		newDemo(a), newSim(a), doctorcmd.New(a.Context),
-		newInventory(a), playbookcmd.New(a.Context),
+		inventorycmd.New(a.Context), playbookcmd.New(a.Context),
 		mediacmd.New(a.Context),
 		keyscmd.New(a.Context, newKeysVerify(a)), auditcmd.New(a.Context),
 		newVersion(a), newExitCodes(), newCompletion(a),

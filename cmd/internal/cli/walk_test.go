@@ -27,6 +27,7 @@ import (
 var typical = map[string][]string{
 	"apply": {"walk.plan", "--yes"}, "completion": {"bash"}, "exit-codes": {}, "version": {}, "doctor": {},
 	"playbook list": {}, "playbook show": {"disable-service"}, "playbook new": {"new.yaml"}, "playbook lint": {"disable-service"}, "playbook test": {"disable-service", "--case", "case.json", "--set", "service=x"},
+	"inventory list": {}, "inventory show": {"FRA-IT-01"}, "inventory import": {"machines.csv"}, "inventory sync": {}, "inventory probe": {}, "inventory tag": {"all", "x"}, "inventory export": {},
 	"plan": {"crowdstrike-channel-file-291"}, "run": {"crowdstrike-channel-file-291", "--dry-run"},
 	"runs list": {}, "runs show": {"last"}, "runs watch": {"last"}, "runs resume": {"last"}, "runs retry": {"last", "--yes"}, "runs undo": {"last", "--yes"},
 	"media build": {"winre.wim", "--agent", "pe.exe", "-p", "disable-service", "--set", "service=x", "--out", "again.img"}, "media inspect": {"medium.img"},
