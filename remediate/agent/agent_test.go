@@ -121,10 +121,36 @@ func TestDecode(t *testing.T) {
 		"numbers":   {"@@fm n-1 2/1 {}|\n", ErrGarbled},
 		"huge":      {"@@fm n-1 1/99999999 {}|\n", ErrGarbled},
 		"cut":       {"@@fm n-1 1/1 {", ErrGarbled},
+		"unread":    {strings.Join(Lines("none", want), "\n"), ErrUnread},
+		"busy":      {strings.Join(Lines("n-1", Result{Outcome: Busy}), "\n"), ErrBusy},
 	} {
 		if _, err := Decode([]byte(c.text), "n-1"); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
+	}
+}
+
+// PowerShell may write a mark before its first output, whichever stream that is.
+func TestByteOrderMark(t *testing.T) {
+	want := Result{Outcome: Clean, Message: "x"}
+	if got, err := Decode([]byte("\ufeff"+strings.Join(Lines("n-1", want), "\r\n")), "n-1"); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if !IsCLIXML("\ufeff#< CLIXML\r\n") || !IsCLIXML("#< CLIXML") || IsCLIXML("\ufeffAccess is denied.") {
+		t.Error("CLIXML is not told from other text")
+	}
+}
+
+func TestWithinRoom(t *testing.T) {
+	whole := Result{Outcome: Fixed, Message: strings.Repeat("m", 1000), Steps: []StepDone{{Action: "script", Note: strings.Repeat("n", 1500)}, {Action: "put", Target: strings.Repeat("p", 800)}}}
+	for _, room := range []int{0, 10_000, 3200, 2200, 600} {
+		got := whole.Within(Request{Nonce: "n-1", Room: room})
+		if n := size(Lines("n-1", got)); room > 0 && n > room || got.Clipped != (room == 3200 || room == 2200 || room == 600) {
+			t.Errorf("room %d: %d bytes, clipped: %v", room, n, got.Clipped)
+		}
+	}
+	if whole.Steps[0].Note == "" {
+		t.Error("the result itself was clipped")
 	}
 }
 

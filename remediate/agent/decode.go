@@ -31,6 +31,8 @@ var (
 	ErrForeign   = errors.New("the machine's output holds a result of another request")
 	ErrGarbled   = errors.New("the machine's result is damaged")
 	ErrTooLarge  = errors.New("the machine's output is too large")
+	// ErrUnread is an agent's answer to a request that it could not read: nothing was done.
+	ErrUnread = errors.New("the agent could not read the request")
 	// ErrBusy is an answer without an outcome: another request of the same run is at work on the machine. Ask again.
 	ErrBusy = errors.New("the machine is busy")
 )
@@ -44,7 +46,7 @@ func Decode(stdout []byte, nonce string) (Result, error) {
 	var chunks []string
 	seen, foreign := 0, ""
 	for line := range bytes.Lines(stdout) {
-		text := strings.TrimRight(string(line), "\r\n \t")
+		text := withoutMark(strings.TrimRight(string(line), "\r\n \t"))
 		rest, ok := strings.CutPrefix(text, marker)
 		if !ok {
 			continue
@@ -70,6 +72,8 @@ func Decode(stdout []byte, nonce string) (Result, error) {
 		seen++
 	}
 	switch {
+	case foreign == unreadNonce && chunks == nil:
+		return Result{}, fmt.Errorf("decode result: %w", ErrUnread)
 	case foreign != "":
 		return Result{}, fmt.Errorf("decode result: nonce %.64q: %w", foreign, ErrForeign)
 	case chunks == nil:
@@ -79,6 +83,12 @@ func Decode(stdout []byte, nonce string) (Result, error) {
 	}
 	return decodeJSON(strings.Join(chunks, ""))
 }
+
+// unreadNonce is what agent.ps1 answers with as long as it has not read a nonce.
+const unreadNonce = "none"
+
+// withoutMark takes a byte order mark off, which PowerShell may write before its first output in code page 65001.
+func withoutMark(text string) string { return strings.TrimPrefix(text, "\ufeff") }
 
 func decodeJSON(text string) (Result, error) {
 	var r Result
@@ -147,6 +157,7 @@ func DecodeCLIXML(stderr string) string {
 	if len(stderr) > maxStdout {
 		stderr = stderr[:maxStdout]
 	}
+	stderr = withoutMark(stderr)
 	text := stderr
 	if at := strings.Index(stderr, "#< CLIXML"); at >= 0 {
 		var out strings.Builder
@@ -177,3 +188,10 @@ func unescapeCLIXML(text string) string {
 		return string(utf16.Decode(units))
 	})
 }
+
+// IsCLIXML reports whether stderr is PowerShell's own: then it has started.
+func IsCLIXML(stderr string) bool { return strings.HasPrefix(withoutMark(stderr), "#< CLIXML") }
+
+// Blocked reports whether antivirus (AMSI) kept PowerShell from running the agent's text: nothing was done. The error's ID is
+// the same in every language.
+func Blocked(stderr string) bool { return strings.Contains(stderr, "ScriptContainedMaliciousContent") }

@@ -49,13 +49,25 @@ func (r *Route) Do(ctx context.Context, t route.Target, request agent.Request) (
 func noResult(target string, out Output, err error) *route.Error {
 	e := &route.Error{Class: route.Unknown, Op: opReceive, Target: target}
 	said := strings.Join(strings.Fields(agent.DecodeCLIXML(string(out.Stderr[:min(len(out.Stderr), 32<<10)]))), " ")
-	silent, plain := len(out.Stdout) == 0, len(said) > 0 && !strings.HasPrefix(string(out.Stderr), "#< CLIXML")
+	silent, plain := len(out.Stdout) == 0, len(said) > 0 && !agent.IsCLIXML(string(out.Stderr))
 	foreign := errors.Is(err, agent.ErrForeign)
 	switch {
 	case !foreign && (out.ExitCode == exitNoEnvelope || out.ExitCode == exitCutEnvelope):
 		e.Class = route.Unreachable
 		e.Err = hint.Wrap(fmt.Errorf("the request reached PowerShell incomplete (exit code %d), so nothing was done", out.ExitCode),
 			"the run tries again; if it stays so, something on the machine keeps input from PowerShell")
+		return e
+	case errors.Is(err, agent.ErrNoResult) && agent.Blocked(string(out.Stderr)):
+		// The whole text is looked at before its first line runs.
+		e.Class = route.Refused
+		e.Err = hint.Wrap(errors.New("antivirus on the machine blocked the agent, so nothing was done"),
+			"allow the agent by its SHA-256 ("+agent.Digest()+") in the antivirus, or use a medium")
+		return e
+	case errors.Is(err, agent.ErrUnread):
+		e.Class = route.Refused
+		e.Err = hint.Wrap(fmt.Errorf("%w, so nothing was done", err), "something on the machine or on the way changes what PowerShell reads")
+	case errors.Is(err, agent.ErrBusy):
+		e.Err = hint.Wrap(err, "the run asks again; what the other request does is answered from the machine's record")
 		return e
 	case silent && out.ExitCode == exitNotFound:
 		e.Class = route.Refused
