@@ -788,20 +788,40 @@ function Test-Stale($Lock) {
     $apart = $started - [long](Get-Field $Lock 'started' 0)
     return $started -ne 0 -and ($apart -gt 2 -or $apart -lt -2)
 }
-# The lock that another request holds, or $null.
+# The lock that another request holds, or $null; $script:StaleLock is the text of one that holds nobody any more.
 function Get-Held {
+    $script:StaleLock = ''
     $place = Get-RecordPlace 'lock.json'
     $item = Get-There $place
     if ($null -eq $item) { return $null }
+    $text = ''
     $lock = $null
-    try { $lock = Read-Json ([string](Get-Content -LiteralPath $place -Raw -Encoding UTF8)) } catch { $lock = $null }
+    try {
+        $text = [string](Get-Content -LiteralPath $place -Raw -Encoding UTF8)
+        $lock = Read-Json $text
+    }
+    catch { $lock = $null }
     if ($null -eq $lock -or -not (Test-Field $lock 'nonce')) {
-        # Half written, or left by a power cut.
-        if (([DateTime]::UtcNow - $item.LastWriteTimeUtc).TotalSeconds -gt 120) { return $null }
+        # It ended just now, is half written, or was left by a power cut.
+        if (-not (Test-There $place)) { return $null }
+        if (([DateTime]::UtcNow - $item.LastWriteTimeUtc).TotalSeconds -gt 120) {
+            $script:StaleLock = "$text`n"
+            return $null
+        }
         return (New-Object PSObject -Property @{ nonce = ''; pid = 0 })
     }
-    if (Test-Stale $lock) { return $null }
+    if (Test-Stale $lock) {
+        $script:StaleLock = "$text`n"
+        return $null
+    }
     return $lock
+}
+# Moves a stale lock away. Of two requests that find it stale one gets it; the other may get hold of the lock that the first has made
+# meanwhile, and gives it back.
+function Clear-Stale([string]$Place, [string]$Old) {
+    try { Move-Item -LiteralPath $Place -Destination $Old } catch { return }
+    if (([string](Get-Content -LiteralPath $Old -Raw -Encoding UTF8) + "`n").Equals($script:StaleLock)) { return }
+    Move-Item -LiteralPath $Old -Destination $Place
 }
 function Set-Busy($Lock) {
     $script:Result.outcome = 'busy'
@@ -814,8 +834,7 @@ function Enter-Lock {
     $place = Get-RecordPlace 'lock.json'
     $mine = Get-RecordPlace ('lock-' + [guid]::NewGuid().ToString('N'))
     if ($null -eq $held) {
-        # A stale one is moved away, not removed: of two that find it stale one gets it.
-        if (Test-There $place) { try { Move-Item -LiteralPath $place -Destination "$mine.old" } catch { $null = $_ } }
+        if ($script:StaleLock -cne '') { Clear-Stale $place "$mine.old" }
         $boot = -1
         if ([long]$script:Result.uptime -ge 0) { $boot = (Get-UnixTime) - [long]$script:Result.uptime }
         $now = Get-UnixTime
@@ -823,7 +842,12 @@ function Enter-Lock {
                 v = 1; nonce = $script:Nonce; by = $script:Result.ps; host = [Environment]::MachineName; boot = $boot; pid = $PID
                 started = (Get-Started $PID); renewed = $now
             })
-        try { Move-Item -LiteralPath "$mine.new" -Destination $place } catch { $null = $_ }
+        $made = $false
+        try {
+            Move-Item -LiteralPath "$mine.new" -Destination $place
+            $made = $true
+        }
+        catch { $null = $_ }
         foreach ($end in '.new', '.old') { Remove-Item -LiteralPath "$mine$end" -Force -ErrorAction SilentlyContinue }
         $lock = $null
         try { $lock = Read-Json ([string](Get-Content -LiteralPath $place -Raw -Encoding UTF8)) } catch { $lock = $null }
@@ -832,6 +856,7 @@ function Enter-Lock {
             return $true
         }
         $held = $lock
+        if ($null -eq $held -and $made) { Remove-Item -LiteralPath $place -Force -ErrorAction SilentlyContinue }
         if ($null -eq $held) { throw 'the lock of this run could not be written: is the disk full?' }
     }
     Set-Busy $held
@@ -1286,6 +1311,11 @@ function Invoke-Fix($Playbook) {
             by = $script:Result.ps; time = (Get-UnixTime); uptime = $script:Result.uptime
         }
     }
+    elseif (-not $script:Locked) {
+        # Another request has begun just now.
+        Set-Busy (New-Object PSObject -Property @{ pid = 0 })
+        return
+    }
     else {
         # Cut off in the middle: detect may not hold any more, but the rest of the work is still to be done.
         [void](Read-Record 'manifest.json' 'run')
@@ -1322,6 +1352,10 @@ function Invoke-Undo([string]$Wanted) {
     if (Confirm-Folder) { $total = Get-Total }
     if ($total -eq 0 -and -not (Test-Record 'manifest.json')) {
         $script:Result.message = 'this run changed nothing here'
+        return
+    }
+    if (-not $script:Locked) {
+        Set-Busy (New-Object PSObject -Property @{ pid = 0 })
         return
     }
     if ($Wanted -cne '') { Assert-Records $Wanted $total }
@@ -1519,6 +1553,7 @@ $script:Policy = ''
 $script:Restart = $false
 $script:Damaged = $false
 $script:Unread = $false
+$script:StaleLock = ''
 $script:Locked = $false
 $script:Step = 0
 $script:Records = 0

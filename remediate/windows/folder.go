@@ -186,13 +186,25 @@ func (f *Folder) Remove(path string) error {
 
 // Look implements [Files].
 func (f *Folder) Look(path string) (Kind, error) {
-	local, err := f.local(path)
-	if err != nil {
-		return Nothing, err
+	if len(path) < 2 || fold(path[:2]) != "C:" {
+		return Nothing, &fs.PathError{Op: "look", Path: path, Err: errors.New("not on this volume")}
 	}
 	at, kind := ".", Directory
-	for part := range strings.SplitSeq(filepath.ToSlash(local), "/") {
-		at = filepath.Join(at, part)
+	for part := range strings.SplitSeq(path[2:], `\`) {
+		if part == "" {
+			continue
+		}
+		if part == ".." || strings.ContainsAny(part, "/\x00") {
+			return Nothing, &fs.PathError{Op: "look", Path: path, Err: errors.New("path climbs")}
+		}
+		if kind != Directory {
+			return Nothing, nil
+		}
+		stored, err := f.stored(at, part)
+		if err != nil {
+			return Nothing, err
+		}
+		at = filepath.Join(at, stored)
 		info, err := f.root.Lstat(at)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -216,16 +228,17 @@ func (f *Folder) Own(folder string) error {
 	if err != nil {
 		return err
 	}
-	local, err := f.local(folder)
-	if err != nil {
-		return err
-	}
 	switch kind {
 	case Link:
 		return fmt.Errorf("%s is a link: refused", folder)
 	case File:
 		return fmt.Errorf("%s is no folder: refused", folder)
-	case Nothing:
+	}
+	local, err := f.local(folder)
+	if err != nil {
+		return err
+	}
+	if kind == Nothing {
 		if err := f.root.MkdirAll(filepath.Dir(local), 0o755); err != nil {
 			return err
 		}

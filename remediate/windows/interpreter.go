@@ -170,7 +170,7 @@ func (r *run) isBusy(result *agent.Result) bool {
 	if there, err := r.confirm(); err != nil || !there {
 		return false
 	}
-	other, err := r.held()
+	other, _, err := r.held()
 	if err != nil || other == nil {
 		return false
 	}
@@ -314,6 +314,10 @@ func (r *run) fix(result *agent.Result) (restart bool, err error) {
 	found, err := r.read("manifest.json", "run", &begun)
 	if err != nil {
 		return false, err
+	}
+	if found && !r.locked { // another request has begun just now
+		busy(result, lock{})
+		return false, nil
 	}
 	if found {
 		// Cut off in the middle: detect may not hold any more, but the rest of the work is still to be done.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime"
 	"syscall"
@@ -65,23 +66,52 @@ func (r *run) stale(l lock) bool {
 	return !r.Process.Alive(l.PID, l.Started)
 }
 
-// held returns the lock that another request holds, or nil.
-func (r *run) held() (*lock, error) {
-	var l lock
-	found, err := r.read(lockName, "nonce", &l)
-	if errors.As(err, new(damage)) { // half written, or left by a power cut
-		files, err := r.Files.List(r.folder)
-		for _, f := range files {
-			if fold(f.Name) == fold(lockName) && r.Now().Sub(f.Modified) > lockPeriod*time.Second {
-				return nil, nil
-			}
+// held returns the lock that another request holds, or nil; stale is the text of one that holds nobody any more, "" where
+// there is none.
+func (r *run) held() (l *lock, stale string, err error) {
+	l = &lock{}
+	found, err := r.read(lockName, "nonce", l)
+	damaged := errors.As(err, new(damage))
+	if err != nil && !damaged || !found && !damaged {
+		return nil, "", err
+	}
+	raw, err := r.raw(lockName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, "", nil // it ended just now
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	if !damaged {
+		if r.stale(*l) {
+			return nil, string(raw) + "\n", nil
 		}
-		return &lock{}, err
+		return l, "", nil
 	}
-	if err != nil || !found || r.stale(l) {
-		return nil, err
+	files, err := r.Files.List(r.folder) // half written, or left by a power cut
+	for _, f := range files {
+		if fold(f.Name) == fold(lockName) && r.Now().Sub(f.Modified) > lockPeriod*time.Second {
+			return nil, string(raw) + "\n", nil
+		}
 	}
-	return &l, nil
+	return &lock{}, "", err
+}
+
+// breakLock moves a stale lock away. Of two requests that find it stale one gets it; the other may get hold of the lock that
+// the first has made meanwhile, and gives it back.
+func (r *run) breakLock(stale string) error {
+	path, old := join(r.folder, lockName), join(r.folder, "lock-"+r.request.Nonce+".old")
+	if err := r.Files.Move(path, old); err != nil {
+		return nil //nolint:nilerr // another request was quicker: the lock is asked for anew
+	}
+	raw, err := r.raw("lock-" + r.request.Nonce + ".old")
+	if err != nil {
+		return err
+	}
+	if string(raw)+"\n" != stale {
+		return r.Files.Move(old, path)
+	}
+	return r.Files.Remove(old)
 }
 
 func busy(result *agent.Result, l lock) {
@@ -94,7 +124,7 @@ func (r *run) enter(result *agent.Result) (bool, error) {
 	if r.locked {
 		return true, nil
 	}
-	other, err := r.held()
+	other, stale, err := r.held()
 	if err != nil {
 		return false, err
 	}
@@ -103,10 +133,8 @@ func (r *run) enter(result *agent.Result) (bool, error) {
 		return false, nil
 	}
 	path := join(r.folder, lockName)
-	if there, err := r.exists(path); err != nil {
-		return false, err
-	} else if there {
-		if err := r.Files.Remove(path); err != nil {
+	if stale != "" {
+		if err := r.breakLock(stale); err != nil {
 			return false, fmt.Errorf("remove a stale lock: %w", err)
 		}
 	}
@@ -120,7 +148,12 @@ func (r *run) enter(result *agent.Result) (bool, error) {
 	}
 	made := r.Files.Create(path, raw)
 	var now lock
-	if _, err := r.read(lockName, "nonce", &now); err != nil || now.Nonce != mine.Nonce || now.PID != mine.PID {
+	_, err = r.read(lockName, "nonce", &now)
+	if made == nil && errors.As(err, new(damage)) {
+		_ = r.Files.Remove(path)
+		return false, errors.New("the lock of this run could not be written: is the disk full?")
+	}
+	if err != nil || now.Nonce != mine.Nonce || now.PID != mine.PID {
 		if made == nil || now.Nonce != "" {
 			busy(result, now)
 			return false, nil

@@ -24,6 +24,10 @@ func (r *run) undo(result *agent.Result) (restart bool, err error) {
 		result.Message = "this run changed nothing here"
 		return false, nil
 	}
+	if !r.locked { // another request has begun just now
+		busy(result, lock{})
+		return false, nil
+	}
 	if want := r.request.Record; want != "" {
 		if err := r.ofTheFix(want, total); err != nil {
 			return false, err
