@@ -120,7 +120,7 @@ func TestUndoTellsTheTruth(t *testing.T) {
 	}
 	for seed := range runs {
 		random := rand.New(rand.NewPCG(uint64(seed), 7)) //nolint:gosec // a test's
-		m, p, before := threeFiles()
+		m, p, _ := threeFiles()
 		foreign, record := map[string]string{}, ""
 		var said []string
 		for n := range 3 + random.IntN(6) {
@@ -137,12 +137,6 @@ func TestUndoTellsTheTruth(t *testing.T) {
 				}
 				if got.Outcome == agent.Fixed && !got.Repeated {
 					clear(foreign) // it is kept, or replaced, by the fix
-					before = map[string]string{}
-					for _, f := range m.Snapshot() {
-						if strings.HasPrefix(f.Path, folder+"kept-") {
-							before[f.Path] = string(f.Content)
-						}
-					}
 				}
 			case 2, 3:
 				r := request(agent.Undo, nonce, p)
