@@ -54,6 +54,9 @@ func (f *auditFlags) flags(cmd *cobra.Command) {
 
 func (f *auditFlags) filter(now time.Time) (audit.Filter, error) {
 	out := audit.Filter{Machine: f.machine, KeyID: f.key, OSUser: f.user, Action: audit.Action(f.action), Limit: f.limit}
+	if f.limit < 0 {
+		return out, command.Usage(fmt.Errorf("--limit %d is less than nothing", f.limit), "0 means all")
+	}
 	var err error
 	if out.Since, err = moment("--since", f.since, now); err != nil {
 		return out, err

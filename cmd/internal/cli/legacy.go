@@ -161,7 +161,7 @@ func buildReport(ctx context.Context, a *app, id string) (*journal.Run, *report.
 
 // anyFormat lets the commands of this package, which do not say yet which formats they have, take every -o.
 func anyFormat(cmd *cobra.Command) {
-	if moved := []string{"apply", "completion", "doctor", "exit-codes", "version", "inventory", "playbook", "plan", "run", "runs"}; cmd.Parent() != nil && cmd.Parent().Parent() == nil && slices.Contains(moved, cmd.Name()) {
+	if moved := []string{"apply", "completion", "doctor", "exit-codes", "version", "inventory", "playbook", "plan", "run", "runs", "keys", "audit", "incident", "media"}; cmd.Parent() != nil && cmd.Parent().Parent() == nil && slices.Contains(moved, cmd.Name()) {
 		return
 	}
 	if cmd.Annotations["formats"] == "" {

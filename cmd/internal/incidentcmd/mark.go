@@ -74,6 +74,8 @@ fleetmend incident mark --undo`,
 			switch {
 			case list:
 				return listMarks(c, cmd)
+			case cmd.Flags().Changed("act") && act < 1:
+				return command.Usage(fmt.Errorf("--act %d is the number of no act", act), "fleetmend incident mark --list shows them")
 			case undo:
 				return unmark(c, cmd, act)
 			case len(args) == 0:

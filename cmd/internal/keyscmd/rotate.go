@@ -85,6 +85,9 @@ func (f *rotateFlags) rotate(cmd *cobra.Command, c *command.Context, args []stri
 		return err
 	}
 	f.request.Names, f.request.DryRun, f.request.Rules, f.request.Stdin = args, f.DryRun, f.Rules(cmd), c.In
+	if err := f.request.Rules.Check(); err != nil {
+		return err
+	}
 	r, err := keys.Rotate(ctx, d, f.request)
 	if r != nil {
 		f.show(c, r)

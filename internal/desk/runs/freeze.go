@@ -41,6 +41,9 @@ func (e *LintError) Error() string {
 // Freeze makes the plan of a request. Nothing is done to any machine. Errors are *LintError, *machines.NoMachineError, a
 // [hint.MistakeError] for what cannot be, and those of the stores. stdin is read for the selector "-".
 func Freeze(ctx context.Context, d *desk.Desk, r Request, stdin io.Reader) (Frozen, error) {
+	if err := r.Check(); err != nil {
+		return Frozen{}, err
+	}
 	source, err := r.source()
 	if err != nil {
 		return Frozen{}, err

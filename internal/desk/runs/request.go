@@ -97,6 +97,12 @@ func said[T any](values ...*T) *T {
 	return nil
 }
 
+// Check says what cannot be in rules that are said, before anything is looked at.
+func (r Rules) Check() error {
+	_, err := r.with(settings.Run{}).options()
+	return err
+}
+
 // options are the rules as a plan has them; r is complete.
 func (r Rules) options() (plan.Options, error) {
 	o := plan.Options{
