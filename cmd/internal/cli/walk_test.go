@@ -34,7 +34,7 @@ var typical = map[string][]string{
 	"keys sync": {}, "keys import": {"keys.csv"}, "keys coverage": {}, "keys rotate": {"FRA-IT-01", "--dry-run", "--reason", "walked"}, "keys protect": {"--new-passphrase-file", "passphrase"},
 	"keys status": {}, "keys unlock": {"--passphrase-file", "passphrase"}, "keys lock": {}, "keys export": {"--out", "keys.age", "--reason", "walked"},
 	"keys import-snapshot": {"keys.age"},
-	"inventory list": {}, "inventory show": {"FRA-IT-01"}, "inventory import": {"machines.csv"}, "inventory sync": {}, "inventory probe": {}, "inventory tag": {"all", "x"}, "inventory export": {},
+	"inventory list":       {}, "inventory show": {"FRA-IT-01"}, "inventory import": {"machines.csv"}, "inventory sync": {}, "inventory probe": {}, "inventory tag": {"all", "x"}, "inventory export": {},
 	"plan": {"crowdstrike-channel-file-291"}, "run": {"crowdstrike-channel-file-291", "--dry-run"},
 	"runs list": {}, "runs show": {"last"}, "runs watch": {"last"}, "runs resume": {"last"}, "runs retry": {"last", "--yes"}, "runs undo": {"last", "--yes"},
 	"media build": {"winre.wim", "--agent", "pe.exe", "-p", "disable-service", "--set", "service=x", "--out", "again.img"}, "media inspect": {"medium.img"},
