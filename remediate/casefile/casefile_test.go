@@ -29,6 +29,12 @@ func tried(word, class string, at time.Time) *casefile.Tried {
 	return &casefile.Tried{Word: word, Class: class, Run: "r2", Route: casefile.WinRM, At: at, Number: 20}
 }
 
+func onMedium(at time.Time) *casefile.Tried {
+	t := tried("held", "", at)
+	t.Route = casefile.Medium
+	return t
+}
+
 func mark(word string, number int64) *casefile.Mark {
 	return &casefile.Mark{Word: word, Reason: "new disk", By: "ada", At: start.Add(2 * time.Hour), Number: number}
 }
@@ -81,6 +87,9 @@ func TestJudge(t *testing.T) {
 		{"lost in the middle", casefile.Facts{Probe: answers, Tried: tried("unknown", "unknown", start.Add(7*time.Hour))}, "unknown", "may have begun", "winrm", "retry", ""},
 		{"affected, then lost in the middle", casefile.Facts{Probe: answers, Answer: said("affected", start), Tried: tried("unknown", "unknown", start.Add(7*time.Hour))}, "affected", "affected", "winrm", "retry", ""},
 		{"held back", casefile.Facts{Probe: answers, Answer: said("affected", start), Tried: tried("held", "", start.Add(7*time.Hour))}, "affected", "affected", "winrm", "fix", ""},
+		{"its medium is on its way", casefile.Facts{Answer: said("affected", start), Tried: onMedium(now.Add(-time.Hour))}, "affected", "affected", "medium", "wait", ""},
+		{"its medium did not come back", casefile.Facts{Answer: said("affected", start), Probe: silent, Tried: onMedium(now.Add(-80 * time.Hour))}, "affected", "affected", "medium", "medium", ""},
+		{"came back without its medium", casefile.Facts{Answer: said("affected", start), Probe: probe(now, true, true), Tried: onMedium(now.Add(-time.Hour))}, "affected", "affected", "winrm", "fix", ""},
 		// A run has it in its hands.
 		{"at work", casefile.Facts{Answer: said("affected", start), Work: &casefile.Work{Run: "r3", Live: true}}, "affected", "affected", "winrm", "wait", ""},
 		{"run stopped", casefile.Facts{Answer: said("affected", start), Work: &casefile.Work{Run: "r3"}}, "affected", "affected", "winrm", "resume", ""},

@@ -21,6 +21,8 @@ func next(c *Case, now time.Time) Step {
 	switch {
 	case c.Route.Name == Hand:
 		return Step{ByHand, c.Route.Why}
+	case awaited(&c.Facts, now):
+		return Step{Wait, "its boot medium was made " + stamp(c.Tried.At) + " (run " + c.Tried.Run + ")"}
 	case c.Route.Name == Medium:
 		return medium(c)
 	case !c.Route.OK:

@@ -26,10 +26,22 @@ func silence(f *Facts, now time.Time) (q quiet) {
 		q.tried = now.Sub(t.At) < fresh
 		q.stale = q.stale || !q.tried
 	}
+	if t != nil && t.Word == "held" && t.Route == Medium && (p == nil || !p.Open || p.At.Before(t.At)) {
+		q.tried = true // it was put on a medium because it was silent, and has not come back
+	}
 	if q.probed || q.tried {
 		q.stale = false
 	}
 	return q
+}
+
+// mediumReturns is how long a boot medium is waited for before another is proposed.
+const mediumReturns = 72 * time.Hour
+
+// awaited reports whether a boot medium is on its way to the machine, and it has not answered meanwhile.
+func awaited(f *Facts, now time.Time) bool {
+	t, p := f.Tried, f.Probe
+	return t != nil && t.Word == "held" && t.Route == Medium && now.Sub(t.At) < mediumReturns && (p == nil || !p.WinRM || p.At.Before(t.At))
 }
 
 // refused are the classes of errors that the same way gives again, each time.
@@ -49,6 +61,9 @@ func Choose(f Facts, now time.Time) Route {
 			return Route{others[0], why, true}
 		}
 		return Route{Medium, why, true}
+	}
+	if t := f.Tried; awaited(&f, now) {
+		return Route{Medium, "run " + t.Run + " put it on a boot medium", true}
 	}
 	q := silence(&f, now)
 	if f.Tried != nil && f.Tried.Route == WinRM && f.Tried.Word == "unreachable" {

@@ -9,7 +9,64 @@ import (
 
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/plan"
 )
+
+// RouteMedium is the route of machines that are started from a boot medium.
+const RouteMedium = "medium"
+
+// awaitsMedium is the reason of a machine that is held for its medium.
+const awaitsMedium = "awaits its boot medium"
+
+// NewRunID makes the ID of a run that [Journal.CreateForMedium] records once its medium is built.
+func NewRunID() string { return newID(time.Now()) }
+
+// CreateForMedium records a run that boot media carry out: its machines, which have the route medium, are held until
+// [Journal.RecordByMedium] brings what became of them.
+func (j *Journal) CreateForMedium(ctx context.Context, id string, p *plan.Plan) error {
+	err := j.createForMedium(ctx, id, p)
+	if err != nil {
+		return fmt.Errorf("record the run of a medium: %w", explain(err))
+	}
+	return nil
+}
+
+func (j *Journal) createForMedium(ctx context.Context, id string, p *plan.Plan) error {
+	tx, err := j.write(ctx)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
+	now := time.Now()
+	s := &Session{journal: j, id: id, plan: p, index: map[string]int{}}
+	if err := s.insertIn(ctx, tx, p, now); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, "UPDATE machines SET state = 'done', outcome = 'held', reason = ?, ended = ? WHERE run = ? AND wave > 0", awaitsMedium, ms(now), s.n); err != nil {
+		return err
+	}
+	for pos := 0; s.incident != "" && pos < len(s.rows); pos++ {
+		if err := (&mediumTx{tx: tx, n: s.n}).changeCase(ctx, pos); err != nil {
+			return err
+		}
+	}
+	tally, err := countOutcomes(ctx, tx, s.n)
+	if err != nil {
+		return err
+	}
+	counts, err := encode(tally)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, "UPDATE runs SET status = ?, counts = ?, ended = ?, finished = waves WHERE n = ?", RunDone, counts, ms(now), s.n); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, "INSERT INTO events (run, seq, time, kind, wave, pos, state, outcome, class, text) VALUES (?,1,?,?,0,-1,'','','',?)",
+		s.n, ms(now), string(RunStarted), "a boot medium was built"); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
 
 // ByMedium is what became of one machine of a run, as a boot medium brought it back.
 type ByMedium struct {
@@ -152,6 +209,11 @@ func (m *mediumTx) decide(ctx context.Context, pos int, one ByMedium, outcome Ou
 	if _, err := m.tx.ExecContext(ctx, "INSERT INTO results (run, pos, result) VALUES (?,?,?) ON CONFLICT DO UPDATE SET result = excluded.result", m.n, pos, text); err != nil || m.incident == "" {
 		return err
 	}
+	return m.changeCase(ctx, pos)
+}
+
+// changeCase takes the row of a machine into its case.
+func (m *mediumTx) changeCase(ctx context.Context, pos int) error {
 	for _, step := range []struct {
 		query string
 		args  []any

@@ -163,10 +163,6 @@ func newID(now time.Time) string {
 }
 
 func (s *Session) insert(ctx context.Context, p *plan.Plan, now time.Time) error {
-	packed, err := pack(p)
-	if err != nil {
-		return err
-	}
 	if err := s.turn.wait(ctx); err != nil {
 		return err
 	}
@@ -175,6 +171,17 @@ func (s *Session) insert(ctx context.Context, p *plan.Plan, now time.Time) error
 		return err
 	}
 	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
+	if err := s.insertIn(ctx, tx, p, now); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+func (s *Session) insertIn(ctx context.Context, tx *sql.Tx, p *plan.Plan, now time.Time) error {
+	packed, err := pack(p)
+	if err != nil {
+		return err
+	}
 	detect := p.Playbook.DetectDigest()
 	if s.incident, err = incidentOf(ctx, tx, p, detect, now); err != nil {
 		return err
@@ -187,10 +194,7 @@ func (s *Session) insert(ctx context.Context, p *plan.Plan, now time.Time) error
 	if s.n, err = result.LastInsertId(); err != nil {
 		return err
 	}
-	if err := s.insertMachines(ctx, tx, p, now); err != nil {
-		return err
-	}
-	return tx.Commit()
+	return s.insertMachines(ctx, tx, p, now)
 }
 
 func (s *Session) insertMachines(ctx context.Context, tx *sql.Tx, p *plan.Plan, now time.Time) error {

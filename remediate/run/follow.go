@@ -87,6 +87,11 @@ func follow(ctx context.Context, j *journal.Journal, runID string, f Follow, wan
 	var waves []plan.Wave
 	for _, w := range p.Waves {
 		w.Entries = slices.DeleteFunc(slices.Clone(w.Entries), func(e plan.Entry) bool { return !wanted[e.ID] })
+		for i := range w.Entries {
+			if w.Entries[i].Route == journal.RouteMedium { // no run goes that way: what was started from a medium runs again
+				w.Entries[i].Route, w.Entries[i].Reason = "winrm", "was to be started from a boot medium; WinRM is tried"
+			}
+		}
 		if len(w.Entries) > 0 {
 			waves = append(waves, w)
 		}

@@ -72,6 +72,8 @@ fleetmend incident mark --undo`,
 		Args: command.Between(0, 1, "a selector or @FILE"), ValidArgsFunction: command.First(command.Completing(c.SelectorWords)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
+			case list && undo, (list || undo) && (as != "" || reason != "" || len(args) > 0):
+				return command.Usage(fmt.Errorf("%s marks, takes back (--undo) or lists (--list): one at a time", cmd.CommandPath()), "see %s --help", cmd.CommandPath())
 			case list:
 				return listMarks(c, cmd)
 			case cmd.Flags().Changed("act") && act < 1:
@@ -111,7 +113,6 @@ fleetmend incident mark --undo`,
 	f.BoolVar(&undo, "undo", false, "take the last act of marking back, or the one of --act")
 	f.Int64Var(&act, "act", 0, "number of the act to take back, as --list shows it")
 	f.BoolVar(&list, "list", false, "list the acts of marking, newest first")
-	cmd.MarkFlagsMutuallyExclusive("undo", "list", "as")
 	command.Complete(cmd, "as", "fixed", "replaced", "excluded")
 	command.Exits(cmd, command.ExitSomeFailed, command.ExitNothing)
 	return command.Formats(command.InIncident(c, cmd), terminal.ListFormats...)

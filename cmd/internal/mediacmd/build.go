@@ -2,6 +2,7 @@ package mediacmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -24,6 +25,7 @@ type buildFlags struct {
 	deskmedia.BuildRequest
 	iso              bool
 	secureBoot, size string
+	next             string
 }
 
 func newBuild(c *command.Context) *cobra.Command {
@@ -40,6 +42,7 @@ all files one time; the same input gives the same bytes, but for the sealed keys
 fleetmend media build Win11.iso --run last --driver drivers/vmd --message "Service desk: 555-0100"
 fleetmend media build Win11.iso --winre --iso --secure-boot 2023 --playbook fix.yaml --out repair.iso
 fleetmend media build winre.wim --run last --keys vault --reason "INC-1234" --keys-expire 72h
+fleetmend media build winre.wim --next medium --keys vault --reason "INC-1234"
 fleetmend media build winre.wim --run last --keys keys.csv --passphrase-file phrase.txt`,
 		Args: command.Exactly(1, "a WIM or a Windows ISO"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -59,6 +62,8 @@ func (b *buildFlags) add(c *command.Context, cmd *cobra.Command) {
 	f.StringArrayVarP(&b.Playbooks, "playbook", "p", nil, "playbook by name or file; may be given several times")
 	f.StringToStringVar(&b.Set, "set", nil, "name=value for a parameter of the playbooks")
 	f.StringVar(&b.Run, "run", "", "run of the journal that this medium belongs to: its playbook, its machines")
+	f.StringVar(&b.next, "next", "", "medium: for the machines of the incident whose next step is a boot medium, and their keys; results come home into a run of their own")
+	command.IncidentFlag(c, cmd, &b.Incident, "incident of --next (default: the open one)")
 	f.StringVar(&s.Settings.Choose, "choose", aboard.Auto, "with several playbooks: auto (by detection) or menu")
 	f.StringVar(&s.Image, "image", "", "image in the source by number or name (default: the one that starts)")
 	f.BoolVar(&s.WinRE, "winre", false, "take winre.wim out of the install.wim of an ISO")
@@ -86,10 +91,14 @@ func (b *buildFlags) add(c *command.Context, cmd *cobra.Command) {
 	f.StringVar(&b.Collector.CA, "collector-ca", "", "PEM file of the collector's certificate authority")
 	f.StringVar(&b.Collector.TokenFile, "collector-token-file", "", "file with a token for one use")
 	command.Complete(cmd, "secure-boot", "auto", "2011", "2023")
+	command.Complete(cmd, "next", nextMedium)
 	command.Complete(cmd, "choose", "auto", "menu")
 	_ = cmd.RegisterFlagCompletionFunc("run", command.Completing(c.RunIDs))
 	_ = cmd.RegisterFlagCompletionFunc("playbook", command.Playbooks)
 }
+
+// nextMedium is the only word of --next.
+const nextMedium = "medium"
 
 func build(ctx context.Context, c *command.Context, b buildFlags) (err error) {
 	s := &b.Spec
@@ -103,9 +112,18 @@ func build(ctx context.Context, c *command.Context, b buildFlags) (err error) {
 	if s.Time, err = sourceDate(); err != nil {
 		return err
 	}
+	switch b.Next = b.next == nextMedium; {
+	case b.next != "" && !b.Next:
+		return command.Usage(fmt.Errorf("--next %q: a medium is built for those whose next step is %s", b.next, nextMedium), "fleetmend incident status shows what comes next")
+	case b.Incident != "" && !b.Next:
+		return command.Usage(errors.New("--incident stands with --next medium"), "a medium for a run is built with --run")
+	}
 	built, err := at(c, func(d *desk.Desk) (deskmedia.Built, error) { return deskmedia.Build(ctx, d, b.BuildRequest) })
 	if err != nil {
 		return err
+	}
+	if built.Awaited > 0 {
+		c.Say("for %s, as run %s; when sticks come back: %s", terminal.Machines(built.Awaited), built.Run, c.Program().In("fleetmend media collect STICK"))
 	}
 	return c.One(built, func(w io.Writer) error { return showBuilt(w, built) })
 }

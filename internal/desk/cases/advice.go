@@ -36,7 +36,11 @@ func commands(d *desk.Desk, i journal.Incident, scope inventory.Selector, verb c
 		return []string{line("inventory", "probe", on, "--incident", i.ID)}
 	case casefile.GetKey:
 		return []string{line("keys", "coverage", on, "--incident", i.ID), line("keys", "sync")}
-	case casefile.Start, casefile.Rotate, casefile.ByHand, casefile.Wait, casefile.Done:
+	case casefile.Start:
+		if scope.String() == "all" {
+			return []string{line("media", "build", "WINRE.WIM", "--next", "medium", "--keys", "vault", "--incident", i.ID)}
+		}
+	case casefile.Rotate, casefile.ByHand, casefile.Wait, casefile.Done:
 	}
 	return []string{line("incident", "machines", on, "--incident", i.ID)}
 }

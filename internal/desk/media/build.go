@@ -11,9 +11,11 @@ import (
 
 	"github.com/fleetmend/fleetmend/internal/connect"
 	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/desk/cases"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/textfile"
+	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/media"
 	"github.com/fleetmend/fleetmend/remediate/media/aboard"
@@ -29,6 +31,8 @@ type BuildRequest struct {
 	Playbooks []string          // by name or file
 	Set       map[string]string // parameters of the playbooks
 	Run       string            // that the medium belongs to: its playbook, its machines
+	Next      bool              // for the machines of the incident whose next step is a medium, in a run of its own
+	Incident  string            // of Next; empty: the open one
 	Keys      KeysRequest
 	Collector CollectorRequest
 }
@@ -42,7 +46,9 @@ type CollectorRequest struct {
 
 // Built is a medium that was written.
 type Built struct {
-	File string `json:"file"`
+	File    string `json:"file"`
+	Run     string `json:"run,omitempty"` // with Next: what its results come home into
+	Awaited int    `json:"awaited,omitempty"`
 	media.Report
 }
 
@@ -54,9 +60,18 @@ func Build(ctx context.Context, d *desk.Desk, r BuildRequest) (Built, error) {
 	if r.Out == "" {
 		r.Out = map[media.Format]string{media.USB: "fleetmend.img", media.ISO: "fleetmend.iso"}[s.Format]
 	}
+	next, err := r.next(ctx, d, &s)
+	if err != nil {
+		return Built{}, err
+	}
 	wanted, err := r.machines(ctx, d, &s)
 	if err != nil {
 		return Built{}, err
+	}
+	if next != nil {
+		for _, m := range next.Machines {
+			wanted = append(wanted, wantedOf(m))
+		}
 	}
 	if err := r.playbooks(&s); err != nil {
 		return Built{}, err
@@ -74,11 +89,40 @@ func Build(ctx context.Context, d *desk.Desk, r BuildRequest) (Built, error) {
 	defer func() { _ = os.RemoveAll(folder) }()
 	s.FindAgent = func(ctx context.Context, arch string) (string, error) { return Program(ctx, d, arch, folder) }
 	report, err := media.Build(ctx, s, r.Out)
-	return Built{r.Out, report}, err
+	if err != nil || next == nil {
+		return Built{File: r.Out, Report: report}, err
+	}
+	err = cases.Await(ctx, d, s.Settings.Run, next.Incident, s.Playbooks[0], next.Machines)
+	return Built{r.Out, s.Settings.Run, len(next.Machines), report}, err
 }
 
 // wanted is a machine that a medium is for. One that was only named may be unknown to the inventory.
 type wanted struct{ id, name string }
+
+func wantedOf(m inventory.Machine) wanted { return wanted{m.ID, m.Name} }
+
+// next finds the machines whose next step is a medium, with the playbook of their incident and the ID of the run that is recorded
+// when the medium was built; nil where it is not asked for.
+func (r BuildRequest) next(ctx context.Context, d *desk.Desk, s *media.Spec) (*cases.OnMedium, error) {
+	if !r.Next {
+		return nil, nil
+	}
+	if r.Run != "" || len(r.Keys.Machines) > 0 {
+		return nil, hint.Mistake(errors.New("--next says which machines, and so do --run and --machines"), "give one of them")
+	}
+	next, err := cases.ForMedium(ctx, d, r.Incident)
+	if err != nil {
+		return nil, err
+	}
+	if len(next.Machines) == 0 {
+		return nil, hint.Wrap(&NothingError{fmt.Sprintf("no machine of incident %s needs a boot medium next", next.Incident.ID)}, "see fleetmend incident status "+next.Incident.ID)
+	}
+	s.Settings.Run = journal.NewRunID()
+	if len(r.Playbooks) == 0 {
+		s.Playbooks = append(s.Playbooks, next.Playbook)
+	}
+	return next, nil
+}
 
 // machines are those named, or those of the run that a medium may still help; the playbook of the run is taken where none is named.
 func (r BuildRequest) machines(ctx context.Context, d *desk.Desk, s *media.Spec) (list []wanted, err error) {
