@@ -20,6 +20,7 @@ prove directory-syncs FLEETMEND_ROUNDS=200 "$go" test -count 1 -timeout 60m -v -
 # Ten thousand sequences of fix, undo, damage and power cuts; the agent ended at every outward call, and what breaks without a test that
 # notices, with the laboratory's PowerShell.
 [ -n "${FLEETMEND_LABS:-}" ] || [ ! -d ../shared/labs ] || export FLEETMEND_LABS=$(cd ../shared/labs && pwd)
+prove real-agent-fleet FLEETMEND_PROVE=1 "$go" test -count 1 -timeout 3h -v -run TestKilledClientRealAgent ./cmd/internal/cli
 prove undo-property FLEETMEND_PROVE=1 "$go" test -count 1 -v -run TestUndoSaysWhatIsOnDisk ./remediate/windows
 prove agent-ended-anywhere FLEETMEND_PROVE=1 "$go" test -count 1 -timeout 3h -v -run TestEndedAnywhere ./remediate/agent
 for package in agent remediate/windows remediate/run remediate/journal remediate/route/winrm; do

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/pwsh"
 	"github.com/fleetmend/fleetmend/internal/simfleet"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 )
@@ -92,13 +93,31 @@ func TestKilledClient(t *testing.T) {
 		t.Skip("long: set FLEETMEND_LONG=1")
 	}
 	dir, control := simulate(t, "--machines", "300", "--seed", "11")
+	killAndResume(t, dir, control, "90s", 20, 200*time.Millisecond, 1500*time.Millisecond)
+}
+
+// TestKilledClientRealAgent is the same on machines that run the agent itself under a real PowerShell: 20 of them and four
+// kills, 200 and twenty for FLEETMEND_PROVE. Each request takes a second of computing.
+func TestKilledClientRealAgent(t *testing.T) {
+	machines, kills := "20", 4
+	switch {
+	case os.Getenv("FLEETMEND_PROVE") != "":
+		machines, kills = "200", 20
+	case os.Getenv("FLEETMEND_LONG") == "":
+		t.Skip("long: set FLEETMEND_LONG=1")
+	}
+	dir, control := simulate(t, "--machines", machines, "--seed", "11", "--unreachable", "0", "--powershell", pwsh.Find(t))
+	killAndResume(t, dir, control, "10m", kills, 3*time.Second, 15*time.Second)
+}
+
+func killAndResume(t *testing.T, dir, control, patience string, wanted int, least, most time.Duration) {
+	t.Helper()
 	config := filepath.Join(dir, "fleetmend.yaml")
 	if out, err := asCommand(t, "--config", config, "inventory", "import", filepath.Join(dir, "machines.csv")).CombinedOutput(); err != nil {
 		t.Fatalf("import: %v\n%s", err, out)
 	}
-	args := []string{"--config", config, "run", "crowdstrike-channel-file-291", "--waves", "1,10,100%", "--yes", "--chase", "--machine-timeout", "90s", "--forks", "20", "--max-fail", "none"}
-	kills := 0
-	for kills < 20 {
+	args := []string{"--config", config, "run", "crowdstrike-channel-file-291", "--waves", "1,10,100%", "--yes", "--chase", "--machine-timeout", patience, "--forks", "20", "--max-fail", "none"}
+	for kills := 0; kills < wanted; {
 		cmd := asCommand(t, args...)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -108,8 +127,8 @@ func TestKilledClient(t *testing.T) {
 		select {
 		case err := <-ended:
 			t.Logf("the run was over after %d kills: %v", kills, err)
-			kills = 20
-		case <-time.After(time.Duration(200+rand.IntN(1300)) * time.Millisecond):
+			kills = wanted
+		case <-time.After(least + rand.N(most-least)):
 			_ = cmd.Process.Kill()
 			<-ended
 			kills++

@@ -65,7 +65,7 @@ func (s *simFlags) fleet() (*simfleet.Fleet, error) {
 
 func newSim(a *app) *cobra.Command {
 	var s simFlags
-	var dir string
+	var dir, powershell string
 	var unencrypted, strict, plain bool
 	var chunk int
 	cmd := &cobra.Command{
@@ -76,7 +76,11 @@ func newSim(a *app) *cobra.Command {
 boot configuration, restarts. Any WinRM client can talk to them.
 
 The folder gets fleetmend.yaml, machines.csv, ca.pem, password and ansible.ini. One JSON line on stdout says when the
-fleet is ready. What the machines hold can be read at the control address in that line.`,
+fleet is ready. What the machines hold can be read at the control address in that line.
+
+With --powershell /path/to/pwsh (PowerShell 7 on Linux or macOS) the script that came over the wire is run by that PowerShell on each machine,
+in the place of a simulation of it: a second of computing for every request. The machines lie in a temporary folder meanwhile, and none
+of them restarts by itself again and again.`,
 		Example: `fleetmend sim --dir drill --machines 200 --seed 7
 fleetmend --config drill/fleetmend.yaml inventory import drill/machines.csv
 fleetmend --config drill/fleetmend.yaml run crowdstrike-channel-file-291 --waves 1,10,100% --yes
@@ -92,6 +96,9 @@ ansible -i drill/ansible.ini all -m raw -a hostname`,
 			}
 			if plain {
 				options.Mix = &simfleet.Mix{Affected: 0.6}
+			}
+			if options.PowerShell = powershell; powershell != "" { // how fast this computer is must not decide who is fixed
+				options.Mix.Affected, options.Mix.CrashLoop = options.Mix.Affected+options.Mix.CrashLoop, 0
 			}
 			options.AllowUnencrypted, options.CBT, options.Chunk = unencrypted, ntlm.Relaxed, chunk
 			if strict {
@@ -120,6 +127,7 @@ ansible -i drill/ansible.ini all -m raw -a hostname`,
 	}
 	s.add(cmd, 200)
 	cmd.Flags().StringVar(&dir, "dir", "", "folder to write settings and machines into")
+	cmd.Flags().StringVar(&powershell, "powershell", "", "a PowerShell that runs the real agent on the machines; it must not be a Windows one")
 	cmd.Flags().IntVar(&chunk, "chunk", 0, "bytes of output in one answer (0: 32 KiB)")
 	cmd.Flags().BoolVar(&plain, "plain", false, "every machine answers and can be fixed: no silent, broken or moody ones")
 	cmd.Flags().BoolVar(&unencrypted, "allow-unencrypted", false, "accept requests in the clear over HTTP, as no Windows does by default")
