@@ -638,7 +638,9 @@ function Read-Output([string]$Path, [bool]$Oem) {
 # no link, owner and rights of SYSTEM and administrators alone. One that is there already is never changed, only refused: who made it
 # may have made it a trap, and rights set on it would be handed down to files that are kept in it.
 function Get-Sddl([string]$Place) {
-    if ($null -eq (Get-Command -Name Get-Acl -ErrorAction SilentlyContinue)) {
+    # Asked once: to look for what is not there takes long.
+    if ($null -eq $script:HasAcl) { $script:HasAcl = $null -ne (Get-Command -Name Get-Acl -ErrorAction SilentlyContinue) }
+    if (-not $script:HasAcl) {
         if ([string]$env:OS -ceq 'Windows_NT') { throw "the rights of $Place cannot be read" }
         return ''
     }
@@ -1554,6 +1556,7 @@ $script:Restart = $false
 $script:Damaged = $false
 $script:Unread = $false
 $script:StaleLock = ''
+$script:HasAcl = $null
 $script:Locked = $false
 $script:Step = 0
 $script:Records = 0

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// Rights are written as Windows writes them, in SDDL ([MS-DTYP] section 2.5.1): the same in every language.
+// Rights are written as Windows writes them, in SDDL ([MS-DTYP] section 2.5.1): the same in every language. agent.ps1 has the same
+// rule in Assert-Own.
 var (
 	ownedByUs = regexp.MustCompile(`^O:(BA|SY|S-1-5-18|S-1-5-32-544)(G:[A-Z0-9-]+?)?D:[A-Z]*((\([^()]*\))+)(S:.*)?$`)
 	aceParts  = regexp.MustCompile(`\(([^()]*)\)`)
