@@ -41,7 +41,7 @@ func execute(ctx context.Context, streams terminal.Streams, args []string) int {
 	defer app.close()
 	root := New(app)
 	root.SetArgs(args)
-	return app.report(app.InTime(root.ExecuteContext(ctx)))
+	return app.report(app.InTime(command.AsUsage(root.ExecuteContext(ctx))))
 }
 
 // report prints err for a person (or as JSON where JSON was asked for) and returns the exit code it stands for.

@@ -43,6 +43,20 @@ func Between(least, most int, what string) cobra.PositionalArgs {
 	}
 }
 
+// AsUsage marks what cobra itself says of a line as wrong use: flags that exclude each other, or are missing. Its errors have no
+// type, and begin with these words (cobra 1.10).
+func AsUsage(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, words := range []string{"if any flags in the group [", "at least one of the flags in the group [", `required flag(s) "`} {
+		if strings.HasPrefix(err.Error(), words) {
+			return Usage(err, "see --help of the command")
+		}
+	}
+	return err
+}
+
 // SuggestFlag names the flag that was meant.
 func SuggestFlag(cmd *cobra.Command, err error) error {
 	word, found := strings.CutPrefix(err.Error(), "unknown flag: --")

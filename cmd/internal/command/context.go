@@ -44,7 +44,7 @@ type Context struct {
 	logLevel   string
 	logFile    string
 	timeout    time.Duration
-	deadline   context.Context // that of --timeout, nil without
+	deadline   time.Time // that of --timeout, zero without
 	closers    []io.Closer
 	cancels    []context.CancelFunc
 	desk       *desk.Desk
@@ -100,7 +100,7 @@ func (c *Context) prepare(cmd *cobra.Command) error {
 		ctx, cancel := context.WithTimeout(cmd.Context(), c.timeout)
 		c.cancels = append(c.cancels, cancel)
 		cmd.SetContext(ctx)
-		c.deadline = ctx
+		c.deadline, _ = ctx.Deadline()
 	}
 	return nil
 }
@@ -138,12 +138,18 @@ func (c *Context) checkFormat(cmd *cobra.Command) error {
 	return Usage(fmt.Errorf("%s has no -o %s", cmd.CommandPath(), c.Output.Format), "it has -o %s", strings.Join(has, ", "))
 }
 
-// InTime is err, or the end of the time where a command ended well and took longer than --timeout allows.
+// InTime is err, or the end of the time where a command took longer than --timeout allows, however it ended.
 func (c *Context) InTime(err error) error {
-	if err == nil && c.deadline != nil && errors.Is(c.deadline.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("it took longer than the %s of --timeout, and came to its end all the same: %w", c.timeout, context.DeadlineExceeded)
+	if c.deadline.IsZero() || time.Now().Before(c.deadline) {
+		return err
 	}
-	return err
+	switch {
+	case err == nil:
+		return fmt.Errorf("it took longer than the %s of --timeout, and came to its end all the same: %w", c.timeout, context.DeadlineExceeded)
+	case Silent(err):
+		return Silently(ExitTimeout)
+	}
+	return Coded(ExitTimeout, err)
 }
 
 // Use makes the context work with another file of settings and its state folder, as demo does.
