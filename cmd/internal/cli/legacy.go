@@ -9,13 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fleetmend/fleetmend/bitlocker"
-	"github.com/fleetmend/fleetmend/bitlocker/audit"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/cmd/internal/keyscmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/runscmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
-	coredesk "github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/media/usb"
@@ -27,10 +24,6 @@ import (
 
 type (
 	output = terminal.Output
-	access struct {
-		passphraseFile, identity string
-		keyring                  bool
-	}
 )
 
 const (
@@ -112,40 +105,6 @@ func (a *app) close()                         { a.Close() }
 func (a *app) canAsk() bool                   { return a.CanAsk() }
 func (a *app) say(format string, args ...any) { a.Say(format, args...) }
 
-// desk is the vault with its audit.
-type desk struct {
-	*bitlocker.Vault
-	audit *audit.Log
-}
-
-func (a *app) openDesk(ctx context.Context) (*desk, error) {
-	d, err := a.Desk()
-	if err != nil {
-		return nil, err
-	}
-	vault, err := d.Vault(ctx)
-	if err != nil {
-		return nil, err
-	}
-	log, err := d.Audit(ctx)
-	return &desk{vault, log}, err
-}
-
-func (w *access) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&w.passphraseFile, "passphrase-file", "", "file with the vault's passphrase in its first line (default: you are asked)")
-	cmd.Flags().StringVar(&w.identity, "identity", "", "age identity file that unlocks the vault")
-	cmd.Flags().BoolVar(&w.keyring, "keyring", false, "unlock the vault with your keyring, and with nothing else")
-	cmd.MarkFlagsMutuallyExclusive("passphrase-file", "identity", "keyring")
-}
-
-func (a *app) unlock(ctx context.Context, _ *desk, w access) error {
-	d, err := a.Desk()
-	if err != nil {
-		return err
-	}
-	return d.Unlock(ctx, coredesk.Access{PassphraseFile: w.passphraseFile, Identity: w.identity, Keyring: w.keyring})
-}
-
 // runs are the commands around runs, with what a rotation leaves to vault and audit.
 func (a *app) runs() *runscmd.Commands {
 	return &runscmd.Commands{Context: a.Context, Ended: keyscmd.Ended}
@@ -171,14 +130,4 @@ func anyFormat(cmd *cobra.Command) {
 	for _, child := range cmd.Commands() {
 		anyFormat(child)
 	}
-}
-
-// sealed are the references whose passwords the vault holds.
-func sealed(matches []bitlocker.Match) (held []bitlocker.KeyRef) {
-	for _, m := range matches {
-		if m.State == bitlocker.StateSealed {
-			held = append(held, m.KeyRef)
-		}
-	}
-	return held
 }

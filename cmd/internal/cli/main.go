@@ -107,7 +107,7 @@ Start with the simulated fleet, no Windows needed:
 		newDemo(a), newSim(a), doctorcmd.New(a.Context),
 		inventorycmd.New(a.Context), playbookcmd.New(a.Context),
 		mediacmd.New(a.Context),
-		keyscmd.New(a.Context, newKeysVerify(a)), auditcmd.New(a.Context),
+		keyscmd.New(a.Context), auditcmd.New(a.Context),
 		newVersion(a), newExitCodes(), newCompletion(a),
 	)
 	root.AddCommand(runscmd.New(a.runs())...)

@@ -21,8 +21,8 @@ import (
 	"github.com/fleetmend/fleetmend/internal/question"
 )
 
-// New makes the noun keys. more are commands of it that live elsewhere.
-func New(c *command.Context, more ...*cobra.Command) *cobra.Command {
+// New makes the noun keys.
+func New(c *command.Context) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "keys",
 		Short:   "BitLocker recovery keys: find, show, print, check, rotate",
@@ -44,9 +44,8 @@ And afterwards:
 		newFind(c), newShow(c), newSheet(c),
 		newSync(c), newImport(c), newCoverage(c), newRotate(c),
 		newProtect(c), newStatus(c), newUnlock(c), newLock(c),
-		newExport(c), newImportSnapshot(c),
+		newExport(c), newImportSnapshot(c), newVerify(c),
 	)
-	cmd.AddCommand(more...)
 	return cmd
 }
 

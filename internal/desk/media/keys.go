@@ -94,6 +94,12 @@ func (k KeysRequest) ofVault(ctx context.Context, d *desk.Desk, machines []wante
 	if err != nil {
 		return nil, err
 	}
+	if err := keys.Fold(ctx, d); err != nil { // what rotations did; a remark where the journal cannot tell, as in desk/keys
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		d.Tell("remark: what rotations did could not be read from the journal, and is read the next time: " + err.Error())
+	}
 	store, err := d.Inventory(ctx)
 	if err != nil {
 		return nil, err

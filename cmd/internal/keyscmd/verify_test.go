@@ -1,4 +1,4 @@
-package cli
+package keyscmd
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fleetmend/fleetmend/bitlocker/fve"
+	"github.com/fleetmend/fleetmend/internal/desk/keys"
 )
 
 // TestVerifiedVolumeInText: what the JSON knows of a volume is in the text, each fact once.
@@ -21,10 +22,10 @@ func TestVerifiedVolumeInText(t *testing.T) {
 		},
 		Copies: []fve.Copy{{Offset: 100, Used: true, Checked: true}, {Offset: 200, Damage: "its checksum does not agree"}, {Offset: 300}},
 	}
-	r := verifiedVolume{Partition: fve.Partition{Number: 3, Start: 1 << 20, Size: 8192}, Volume: v, Known: []string{"RECOVERY-1"}, needsNone: true}
+	r := keys.Verified{Partition: fve.Partition{Number: 3, Start: 1 << 20, Size: 8192}, Volume: v, Known: []string{"RECOVERY-1"}, NeedsNone: true}
 	text := func() string {
 		var b bytes.Buffer
-		if err := writeVolumes(&b, []verifiedVolume{r}); err != nil {
+		if err := writeVolumes(&b, []keys.Verified{r}); err != nil {
 			t.Fatal(err)
 		}
 		return b.String()
