@@ -55,7 +55,6 @@ var (
 	machinesText  = terminal.Machines
 	span          = terminal.Span
 	wrapped       = terminal.Wrapped
-	oneLine       = terminal.OneLine
 	writeJSONLine = terminal.WriteJSONLine
 	runCode       = runscmd.Code
 	gateText      = runscmd.GateText
