@@ -38,6 +38,9 @@ type Verified struct {
 // Verify reads the BitLocker volumes of a disk, a partition or an image, and tries keys on each. It writes nothing and shows no
 // password; those of the vault are in the audit before they are tried.
 func Verify(ctx context.Context, d *desk.Desk, t Trial, how desk.Access) ([]Verified, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	device, err := fve.Open(t.Path)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", t.Path, err)
