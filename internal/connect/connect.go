@@ -34,6 +34,8 @@ type Options struct {
 	Tell     func(string)   // a remark while one waits; nil: dropped
 	Logger   *slog.Logger
 	Version  string // of fleetmend, for those who are asked
+	// Read reads a secret from a file, with a remark; nil: its first line. A process that was handed the secrets has another.
+	Read func(file string) (secret.String, string, error)
 	// Machine looks up a machine by its ID; routes whose machines have accounts of their own need it.
 	Machine func(ctx context.Context, id string) (inventory.Machine, error)
 }
@@ -55,6 +57,9 @@ func New(o Options) *Connector {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Read == nil {
+		o.Read = textfile.Secret
 	}
 	return &Connector{Options: o}
 }
@@ -159,7 +164,7 @@ func KeyPair(certificate, key string) (tls.Certificate, error) {
 
 // Secret reads a password, passphrase, token or secret from the first line of a file; advice says which file that is.
 func (c *Connector) Secret(file, advice string) (secret.String, error) {
-	value, remark, err := textfile.Secret(file)
+	value, remark, err := c.Read(file)
 	if err != nil {
 		return secret.String{}, hint.Wrap(fmt.Errorf("read the secret: %w", err), advice)
 	}

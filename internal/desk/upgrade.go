@@ -27,6 +27,9 @@ func (d *Desk) ready(ctx context.Context, dir string) error {
 	if d.upgraded {
 		return nil
 	}
+	if err := statefolder.Local(dir); err != nil {
+		return err
+	}
 	done, err := statefolder.Upgrade(ctx, dir, stateFiles(dir), func(ctx context.Context) (func() error, error) {
 		return journal.Quiet(ctx, filepath.Join(dir, journalFile))
 	})

@@ -144,5 +144,6 @@ const (
 	Paused      Kind = "paused"     //
 	Unpaused    Kind = "unpaused"   //
 	Stopping    Kind = "stopping"   // no new machines; Text: why
+	Ignored     Kind = "ignored"    // a wish that does nothing; Text: which, and why
 	MachineMove Kind = "machine"    // State and Outcome say where to
 )

@@ -1,15 +1,19 @@
 package journal_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
@@ -249,12 +253,20 @@ func TestControls(t *testing.T) {
 		t.Error("approved a run that does not wait")
 	}
 	must(t, other.Control(ctx, s.ID(), journal.Pause, "bob"), s.SetStatus(journal.RunWaiting, journal.Approval, 1, ""), other.Control(ctx, s.ID(), journal.Approve, "eve"))
+	if _, err := other.Approve(ctx, s.ID(), 3, "bob"); !isNotAwaited(err) || !strings.Contains(err.Error(), "wave 2, not of wave 3") {
+		t.Errorf("approved a wave that does not wait: %v", err)
+	}
 	controls, err := s.Controls(ctx, s.ControlSeq())
 	must(t, err)
-	if len(controls) != 2 || controls[0].Kind != journal.Pause || controls[1].Who != "eve" {
+	if len(controls) != 2 || controls[0].Kind != journal.Pause || controls[1].Who != "eve" || controls[1].Wave != 2 {
 		t.Fatalf("controls: %+v", controls)
 	}
 	must(t, s.Obeyed(controls[0].Seq), s.Hold([]string{id(0)}, "x"), s.End(journal.RunInterrupted, ""), s.Close())
+	for _, kind := range []journal.ControlKind{journal.Pause, journal.Stop, journal.StopNow} {
+		if err := other.Control(ctx, s.ID(), kind, "bob"); !isIdle(err) {
+			t.Errorf("%s where nobody works: %v", kind, err)
+		}
+	}
 	s2, err := j.Resume(ctx, s.ID(), nil)
 	must(t, err)
 	if left, err := s2.Controls(ctx, s2.ControlSeq()); err != nil || len(left) != 1 {
@@ -263,6 +275,116 @@ func TestControls(t *testing.T) {
 	must(t, s2.End(journal.RunCancelled, ""), s2.Close())
 	if err := other.Control(ctx, s.ID(), journal.Pause, "bob"); !isEnded(err) {
 		t.Errorf("control of a run that is over: %v", err)
+	}
+}
+
+func isIdle(err error) bool       { _, ok := errors.AsType[*journal.IdleError](err); return ok }
+func isNotAwaited(err error) bool { _, ok := errors.AsType[*journal.NotAwaitedError](err); return ok }
+
+func TestACancelledDeadRunLeavesNothing(t *testing.T) {
+	ctx, path := t.Context(), filepath.Join(t.TempDir(), "j.db")
+	j := open(t, path)
+	s := create(t, j, testPlan(t, 5), nil)
+	must(t, s.Lease(id(0), id(1), id(2), id(3)), s.Begin(id(0), 1), s.Begin(id(1), 1), s.Reboot(id(1), agent.Result{Changed: 1}), s.Begin(id(2), 1),
+		s.Finish(id(2), journal.End{Outcome: journal.Clean}))
+	if err := j.Abandon(ctx, s.ID(), "eve"); !isLocked(err) {
+		t.Fatalf("abandoned a run at work: %v", err)
+	}
+	must(t, s.Close(), j.Abandon(ctx, s.ID(), "eve"))
+	run, err := j.Run(ctx, s.ID())
+	must(t, err)
+	if want := "map[clean:1 held:2 skipped:1 unknown:2]"; fmt.Sprint(run.Counts) != want || run.Status != journal.RunCancelled || run.Reason != "cancelled by eve" {
+		t.Errorf("%v, want %s (%s %s)", run.Counts, want, run.Status, run.Reason)
+	}
+	if claims, err := j.Claims(ctx); err != nil || len(claims) != 0 {
+		t.Errorf("claims left: %v %v", claims, err)
+	}
+	if err := j.Abandon(ctx, s.ID(), "eve"); !isEnded(err) {
+		t.Errorf("abandoned twice: %v", err)
+	}
+}
+
+// A follower who does not read for the whole run loses nothing, and nothing is kept for him.
+func TestAFollowerLosesNothing(t *testing.T) {
+	const n = 1500
+	path := filepath.Join(t.TempDir(), "j.db")
+	j, other := open(t, path), open(t, path)
+	s := create(t, j, testPlan(t, n), nil)
+	must(t, s.Note(journal.RunStarted, 0, ""))
+	over, followed := make(chan struct{}), make(chan error, 1)
+	var seen []journal.Event
+	var last *journal.Run
+	go func() {
+		var err error
+		last, err = other.Follow(context.Background(), s.ID(), 0, func(events []journal.Event) error {
+			<-over
+			if len(events) > 1000 {
+				t.Errorf("%d events at a time", len(events))
+			}
+			seen = append(seen, events...)
+			return nil
+		})
+		followed <- err
+	}()
+	for i := range n {
+		must(t, s.Lease(id(i)), s.Begin(id(i), 1), s.Finish(id(i), journal.End{Outcome: journal.Clean}))
+	}
+	must(t, s.End(journal.RunDone, ""), s.Close())
+	close(over)
+	must(t, <-followed)
+	for i, e := range seen {
+		if e.Seq != int64(i+1) {
+			t.Fatalf("event %d has number %d", i, e.Seq)
+		}
+	}
+	if len(seen) != 3*n+2 || last.Status != journal.RunDone {
+		t.Errorf("%d events, %+v", len(seen), last)
+	}
+}
+
+func TestFollowingEndsWhereNobodyWorks(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j.db")
+	j := open(t, path)
+	s := create(t, j, testPlan(t, 1), nil)
+	must(t, s.Note(journal.RunStarted, 0, ""), s.Close()) // as if it died
+	run, err := j.Follow(t.Context(), s.ID(), 0, func([]journal.Event) error { return nil })
+	if err != nil || !run.Idle() || run.Status != journal.RunRunning {
+		t.Errorf("%+v %v", run, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	again, err := j.Resume(ctx, s.ID(), nil)
+	must(t, err)
+	if _, err := j.Follow(ctx, s.ID(), 0, func([]journal.Event) error { cancel(); return nil }); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	must(t, again.Close())
+}
+
+// A journal that is deleted in mid-run is said, and what it held is kept.
+func TestADeletedJournalIsRescued(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows does not delete a file that is open")
+	}
+	parent := t.TempDir()
+	state := filepath.Join(parent, "state")
+	j := open(t, filepath.Join(state, "journal.db"))
+	s, err := j.Create(t.Context(), testPlan(t, 2), nil)
+	must(t, err, s.Lease(id(0)), os.RemoveAll(state), s.Begin(id(0), 1), s.Finish(id(0), journal.End{Outcome: journal.Fixed}))
+	_, err = s.Controls(t.Context(), 0)
+	if lost := (*journal.WriteError)(nil); !errors.As(err, &lost) || !errors.Is(err, journal.ErrGone) {
+		t.Fatalf("not noticed: %v", err)
+	}
+	err = s.Close()
+	copies, _ := filepath.Glob(filepath.Join(parent, "state-rescued-*", "journal.db")) //nolint:errcheck // the pattern is right
+	if !errors.Is(err, journal.ErrGone) || len(copies) != 1 || !strings.Contains(err.Error(), filepath.Dir(copies[0])) || len(hint.Of(err)) == 0 {
+		t.Fatalf("%v %v", err, copies)
+	}
+	if _, err := os.Stat(state); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the folder is there again: %v", err)
+	}
+	machines, err := open(t, copies[0]).Machines(t.Context(), s.ID())
+	if err != nil || machines[0].Outcome != journal.Fixed || machines[1].State != journal.Pending {
+		t.Errorf("%+v %v", machines, err)
 	}
 }
 

@@ -213,10 +213,15 @@ func scanMachineAfter(rows *sql.Rows, before ...any) (m Machine, err error) {
 
 // Events returns the history of a run after the event numbered afterSeq (0: from the beginning), in order.
 func (j *Journal) Events(ctx context.Context, id string, afterSeq int64) ([]Event, error) {
+	return j.events(ctx, id, afterSeq, -1)
+}
+
+// events reads at most so many, all of them where most is negative.
+func (j *Journal) events(ctx context.Context, id string, afterSeq int64, most int) ([]Event, error) {
 	rows, err := j.db.QueryContext(ctx, `
 		SELECT e.seq, e.time, e.kind, e.wave, coalesce(m.name, ''), coalesce(m.id, ''), e.state, e.outcome, e.class, e.text
 		FROM events e LEFT JOIN machines m ON m.run = e.run AND m.pos = e.pos
-		WHERE e.run = (SELECT n FROM runs WHERE id = ?) AND e.seq > ? ORDER BY e.seq`, id, afterSeq)
+		WHERE e.run = (SELECT n FROM runs WHERE id = ?) AND e.seq > ? ORDER BY e.seq LIMIT ?`, id, afterSeq, most)
 	if err != nil {
 		return nil, fmt.Errorf("read events of run %s: %w", id, err)
 	}

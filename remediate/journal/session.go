@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ type Session struct {
 	journal *Journal
 	lock    *runLock
 	turn    *turn
+	file    os.FileInfo // of the journal, as it was when the session was opened
 	conn    *sql.Conn
 	prepare map[string]*sql.Stmt
 	observe func(Event)
@@ -111,6 +113,10 @@ func (j *Journal) open(ctx context.Context, id string, observe func(Event)) (*Se
 	if err != nil {
 		return nil, err
 	}
+	file, err := os.Stat(j.path)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open journal session: %w", err), lock.release())
+	}
 	turn, err := j.openTurn()
 	if err != nil {
 		return nil, errors.Join(err, lock.release())
@@ -127,7 +133,7 @@ func (j *Journal) open(ctx context.Context, id string, observe func(Event)) (*Se
 	if observe == nil {
 		observe = func(Event) {}
 	}
-	return &Session{journal: j, lock: lock, turn: turn, conn: conn, observe: observe, id: id,
+	return &Session{journal: j, lock: lock, turn: turn, file: file, conn: conn, observe: observe, id: id,
 		prepare: map[string]*sql.Stmt{}, index: map[string]int{},
 		ops: make(chan op, maxBatch), closed: make(chan struct{}), ended: make(chan struct{})}, nil
 }
@@ -258,12 +264,16 @@ func (s *Session) load(ctx context.Context) error {
 
 func (s *Session) launch() { go s.write() }
 
-// Close waits for the changes under way and gives the lock back. It may be called more than once.
+// Close waits for the changes under way and gives the lock back. Where the file of the journal is gone, it writes a copy of what
+// it held, and the error, [ErrGone], says where that lies. It may be called more than once.
 func (s *Session) Close() error {
 	s.once.Do(func() {
 		close(s.closed)
 		<-s.ended
-		if err := s.abandon(); err != nil {
+		if !s.inPlace() {
+			s.err = s.rescue()
+		}
+		if err := s.abandon(); err != nil && s.err == nil {
 			s.err = fmt.Errorf("close journal session: %w", err)
 		}
 	})

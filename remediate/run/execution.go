@@ -34,7 +34,11 @@ type execution struct {
 	paused   bool
 	base     journal.Status // what the run is when it is not paused: running or waiting
 	control  int64          // last wish obeyed
-	approved chan string
+	began    time.Time      // of this life of the run
+	current  int            // the wave under way, from 1
+	awaits   int            // the wave whose approval is awaited; 0: none
+	approved map[int]string // who let a wave begin
+	atOnce   context.CancelCauseFunc
 	deadline <-chan time.Time // of the run
 	ticks    <-chan time.Time // look for wishes
 }
@@ -51,7 +55,8 @@ const controlEvery = time.Second
 func newExecution(e *Engine, s *journal.Session) *execution {
 	x := &execution{
 		Engine: e, journal: s, plan: s.Plan(), rules: &s.Plan().Options, pilots: map[string]*pilot{},
-		halted: make(chan struct{}), rejected: make(chan struct{}), base: journal.RunRunning, control: s.ControlSeq(), approved: make(chan string, 1),
+		halted: make(chan struct{}), rejected: make(chan struct{}), base: journal.RunRunning, control: s.ControlSeq(), approved: map[int]string{},
+		began: time.Now().Truncate(time.Millisecond), // as wishes have it
 	}
 	for name := range e.options.Routes {
 		x.pilots[name] = newPilot()
@@ -69,6 +74,8 @@ func (x *execution) all(ctx context.Context, kind journal.Kind) error {
 	ticker := time.NewTicker(controlEvery)
 	defer ticker.Stop()
 	x.ticks = ticker.C
+	ctx, x.atOnce = context.WithCancelCause(ctx)
+	defer x.atOnce(nil)
 
 	if err := x.journal.SetStatus(journal.RunRunning, kind, 0, x.opening()); err != nil {
 		return err
@@ -172,8 +179,12 @@ func (x *execution) explain(err error) error {
 	resume := fmt.Sprintf("machines in flight stay running in the journal; `fleetmend runs resume %s` asks each what became of it and changes none twice", id)
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		// The journal itself is sound: leave word that this was wanted.
+		reason := "stopped at once"
+		if wished := (*stoppedError)(nil); errors.As(err, &wished) {
+			reason = wished.Error()
+		}
 		return errors.Join(hint.Wrap(fmt.Errorf("run %s stopped at once: %w", id, err), resume),
-			x.journal.End(journal.RunInterrupted, "stopped at once"))
+			x.journal.End(journal.RunInterrupted, reason))
 	}
 	return hint.Wrap(fmt.Errorf("run %s stopped: %w", id, err), resume)
 }
@@ -189,7 +200,7 @@ func (x *execution) outside(ctx context.Context, done <-chan verdict, wake <-cha
 	case v := <-done:
 		return &v, nil
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, context.Cause(ctx)
 	case <-wake:
 	case <-stop:
 		x.stopFor(journal.RunInterrupted, "stopped by the operator")
@@ -215,6 +226,9 @@ func (x *execution) stopRejected() error {
 func (x *execution) wishes(ctx context.Context) error {
 	controls, err := x.journal.Controls(ctx, x.control)
 	if err != nil {
+		if lost := (*journal.WriteError)(nil); errors.As(err, &lost) {
+			return err
+		}
 		x.options.Logger.WarnContext(ctx, "controls of other processes cannot be read", "error", err)
 		return nil // the next tick looks again
 	}
@@ -246,13 +260,43 @@ func (x *execution) obey(c journal.Control) error {
 		x.stopFor(journal.RunCancelled, "cancelled by "+c.Who)
 		return x.journal.Note(journal.Stopping, 0, x.halt.reason)
 	case journal.Approve:
-		select {
-		case x.approved <- c.Who:
-		default: // an approval is waiting already
+		return x.approval(c)
+	case journal.Stop:
+		if !x.stale(c) && x.halt == nil {
+			x.stopFor(journal.RunInterrupted, "stopped by "+c.Who)
+			return x.journal.Note(journal.Stopping, 0, "no new machines are started, those in flight end: stopped by "+c.Who)
+		}
+	case journal.StopNow:
+		if !x.stale(c) {
+			x.atOnce(&stoppedError{c.Who})
 		}
 	}
 	return nil
 }
+
+// stale reports whether a wish to stop was for an earlier life of the run: who resumed it wanted it to go on.
+func (x *execution) stale(c journal.Control) bool { return c.Time.Before(x.began) }
+
+// approval takes the approval of one wave, and says so where that wave waits no more.
+func (x *execution) approval(c journal.Control) error {
+	wave := c.Wave
+	if wave == 0 { // left by a version whose approvals had no number
+		wave = x.awaits
+	}
+	if wave == 0 || wave <= x.current {
+		return x.journal.Note(journal.Ignored, x.current, fmt.Sprintf("the approval of wave %d by %s does nothing: that wave does not wait", wave, c.Who))
+	}
+	x.approved[wave] = c.Who
+	return nil
+}
+
+// stoppedError ends a run at once, because somebody wished it.
+type stoppedError struct{ who string }
+
+func (e *stoppedError) Error() string { return "stopped at once by " + e.who }
+
+// Is makes it an end of the context like every other.
+func (e *stoppedError) Is(target error) bool { return target == context.Canceled }
 
 // requestRun is the run ID that machines know: with undo that of the run to take back.
 func (x *execution) requestRun() string {

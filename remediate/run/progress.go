@@ -70,6 +70,31 @@ func NewProgress(p *plan.Plan) *Progress {
 	return g
 }
 
+// Stand makes the numbers those of a moment of the run: as if every event up to it had been folded, without reading them.
+func (g *Progress) Stand(at journal.Standing) {
+	for _, e := range at.Course {
+		g.Observe(e)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.now.Seq = at.Seq
+	var newest int64
+	for _, m := range at.Machines {
+		newest = max(newest, m.Ended.Unix())
+	}
+	for _, m := range at.Machines {
+		if m.State != journal.Pending {
+			g.move(journal.Event{MachineID: m.ID, Wave: m.Wave, State: m.State, Outcome: m.Outcome, Time: m.Ended})
+		}
+	}
+	g.pace, g.paceAt = [paceSeconds]int{}, newest
+	for _, m := range at.Machines {
+		if second := m.Ended.Unix(); m.State == journal.Done && m.Outcome != journal.Held && newest-second < paceSeconds {
+			g.pace[second%paceSeconds]++
+		}
+	}
+}
+
 // Observe implements Observer. Events already folded are ignored, so that a history may be fed twice.
 func (g *Progress) Observe(e journal.Event) {
 	g.mu.Lock()

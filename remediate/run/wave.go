@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -65,6 +66,7 @@ type wave struct {
 // wave executes one wave from where it was left to its end: machines, gate, soak, second verify, approval.
 func (x *execution) wave(ctx context.Context, number int, machines []journal.Machine) error {
 	spec := &x.plan.Waves[number-1]
+	x.current = number
 	w := &wave{number: number, spec: spec, queue: newQueue(x.rules), gate: newGate(x.rules, number, spec.Name), done: make(chan verdict, x.rules.Forks)}
 	if err := x.journal.Note(journal.WaveStarted, number, fmt.Sprintf("wave %d (%s): %s", number, spec.Name, counted(len(spec.Entries), "machine"))); err != nil {
 		return err
@@ -130,7 +132,7 @@ func (x *execution) turn(ctx, working context.Context, w *wave) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		if err := ctx.Err(); err != nil {
+		if err := context.Cause(ctx); err != nil {
 			return err // before a worker's verdict of the same moment makes room for a new one
 		}
 		if err := x.pass(w, false); err != nil {
@@ -274,24 +276,25 @@ func (x *execution) approve(ctx context.Context, w *wave) error {
 		return nil
 	}
 	next := &x.plan.Waves[w.number]
-	select {
-	case <-x.approved: // left from a wave before
-	default:
-	}
 	question := Wave{Run: x.journal.ID(), Number: w.number, Name: w.spec.Name, Counts: maps.Clone(w.gate.counts), Next: next.Name, Machines: len(next.Entries)}
 	text := fmt.Sprintf("wave %d (%s) is over; approval of wave %d (%s, %s) is awaited", w.number, w.spec.Name, w.number+1, next.Name, counted(len(next.Entries), "machine"))
-	x.base = journal.RunWaiting
-	defer func() { x.base = journal.RunRunning }()
+	x.base, x.awaits = journal.RunWaiting, w.number+1
+	defer func() { x.base, x.awaits = journal.RunRunning, 0 }()
 	if err := x.journal.SetStatus(journal.RunWaiting, journal.Approval, w.number, text); err != nil {
 		return err
 	}
 	answer, end := x.askApprover(ctx, question)
 	defer end()
 	for x.halt == nil {
-		select {
-		case who := <-x.approved:
+		if who, ok := x.approved[w.number+1]; ok {
 			return x.goOn(w, "given by "+who)
+		}
+		select {
 		case a := <-answer:
+			if errors.Is(a.err, context.Canceled) && ctx.Err() == nil { // the question was ended, not the run: others may answer
+				answer = nil
+				continue
+			}
 			if a.err != nil {
 				return fmt.Errorf("ask for approval: %w", a.err)
 			}
@@ -305,7 +308,7 @@ func (x *execution) approve(ctx context.Context, w *wave) error {
 		case <-x.deadline:
 			x.stopFor(journal.RunTimeout, fmt.Sprintf("the time of the run, %s, is over", x.rules.RunTimeout))
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		case <-x.ticks:
 			if err := x.wishes(ctx); err != nil {
 				return err

@@ -169,7 +169,7 @@ func (a *app) demoRun(ctx context.Context, dir string, story tell, began time.Ti
 	if err != nil {
 		return err
 	}
-	result, err := a.runs().Drive(ctx, d, frozen, runscmd.CarryFlags{}, func(ctx context.Context, o runs.Options) (*journal.Run, error) { return runs.Start(ctx, d, frozen, o) })
+	result, err := a.runs().Drive(ctx, d, frozen, runscmd.CarryFlags{Foreground: true}, func(ctx context.Context, o runs.Options) (*journal.Run, error) { return runs.Start(ctx, d, frozen, o) })
 	if err != nil {
 		return err
 	}

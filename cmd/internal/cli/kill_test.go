@@ -116,7 +116,7 @@ func killAndResume(t *testing.T, dir, control, patience string, wanted int, leas
 	if out, err := asCommand(t, "--config", config, "inventory", "import", filepath.Join(dir, "machines.csv")).CombinedOutput(); err != nil {
 		t.Fatalf("import: %v\n%s", err, out)
 	}
-	args := []string{"--config", config, "run", "crowdstrike-channel-file-291", "--waves", "1,10,100%", "--yes", "--chase", "--machine-timeout", patience, "--forks", "20", "--max-fail", "none"}
+	args := []string{"--config", config, "run", "crowdstrike-channel-file-291", "--waves", "1,10,100%", "--yes", "--chase", "--machine-timeout", patience, "--forks", "20", "--max-fail", "none", "--foreground"}
 	for kills := 0; kills < wanted; {
 		cmd := asCommand(t, args...)
 		if err := cmd.Start(); err != nil {
@@ -133,7 +133,7 @@ func killAndResume(t *testing.T, dir, control, patience string, wanted int, leas
 			<-ended
 			kills++
 		}
-		args = []string{"--config", config, "runs", "resume", "last"}
+		args = []string{"--config", config, "runs", "resume", "last", "--foreground"}
 	}
 	out, err := asCommand(t, "--config", config, "runs", "resume", "last").CombinedOutput()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {

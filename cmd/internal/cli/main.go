@@ -10,6 +10,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -33,11 +34,19 @@ func Main(args []string) int {
 	ctx, stop := terminal.Interruptible(context.Background())
 	defer stop()
 	_ = secret.NoDumps() // a system that does not let us runs us all the same
-	return execute(ctx, terminal.System(), args)
+	app := newApp(terminal.System())
+	if self, err := os.Executable(); err == nil {
+		app.Runner = []string{self, runscmd.RunnerCommand}
+	}
+	return app.execute(ctx, args)
 }
 
 func execute(ctx context.Context, streams terminal.Streams, args []string) int {
-	app := newApp(streams)
+	return newApp(streams).execute(ctx, args)
+}
+
+func (a *app) execute(ctx context.Context, args []string) int {
+	app := a
 	defer app.close()
 	root := New(app)
 	root.SetArgs(args)

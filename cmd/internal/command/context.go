@@ -38,6 +38,7 @@ type Context struct {
 	Logger    *slog.Logger
 	Disks     usb.System // nil: the disks of this machine
 	Version   string
+	Runner    []string // the program that carries runs out as processes of their own; nil: this process does
 
 	configPath string
 	stateFlag  string

@@ -114,6 +114,7 @@ type CarryFlags struct {
 	PasswordFile string
 	HTML         string
 	Detailed     bool
+	Foreground   bool
 }
 
 // Add adds them to cmd.
@@ -123,6 +124,7 @@ func (f *CarryFlags) Add(cmd *cobra.Command) {
 	set.StringVar(&f.PasswordFile, "password-file", "", "file with the password in its first line")
 	set.StringVar(&f.HTML, "html", "", "write the report into this HTML file when the run ends")
 	set.BoolVar(&f.Detailed, "detailed-exitcode", false, "exit code 10 when a dry run found affected machines")
+	set.BoolVar(&f.Foreground, "foreground", false, "carry the run out in this process, which it ends with (for containers)")
 	command.Exits(cmd, command.ExitSomeFailed, command.ExitAuth, command.ExitGate, command.ExitNothing, command.ExitChanges, command.ExitLocked, command.ExitTimeout, command.ExitInterrupted)
 	command.Formats(cmd, Formats...)
 }

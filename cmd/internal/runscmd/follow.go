@@ -2,17 +2,22 @@ package runscmd
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
-	"time"
+	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/table"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/plan"
 )
 
 func newWatch(c *Commands) *cobra.Command {
@@ -32,29 +37,86 @@ func (c *Commands) watch(ctx context.Context, d *desk.Desk, r *journal.Run) erro
 	if c.JSONLines {
 		f = &jsonFace{w: c.Out}
 	}
-	seq := int64(0)
-	for {
-		events, err := j.Events(ctx, r.ID, seq)
+	last, err := j.Follow(ctx, r.ID, 0, func(events []journal.Event) error {
+		for _, e := range events {
+			f.event(e)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	c.Say("%s", strings.TrimSpace(fmt.Sprintf("run %s: %s %s", last.ID, statusWord(*last), last.Reason)))
+	if last.Idle() {
+		c.Say("next: %s", commandline.Line("runs", "resume", last.ID))
+	}
+	return command.Silently(Code(last, false))
+}
+
+// follow shows a run of a plan from an event on, until it goes on no more, and asks for approvals where a person can be asked.
+func (c *Commands) follow(ctx context.Context, d *desk.Desk, p *plan.Plan, id string, after int64) error {
+	j, err := d.Journal(ctx)
+	if err != nil {
+		return err
+	}
+	shown := newProgress(c.Context, p)
+	if after > 0 { // what was before is counted, not told
+		at, err := j.Standing(ctx, id)
 		if err != nil {
 			return err
 		}
-		for _, e := range events {
-			seq = e.Seq
-			f.event(e)
-		}
-		if r, err = j.Run(ctx, r.ID); err != nil {
-			return err
-		}
-		if len(events) == 0 && (runs.Over(r.Status) || !runs.AtWork(ctx, d, r.ID)) {
-			c.Say("run %s: %s %s", r.ID, r.Status, r.Reason)
-			return command.Silently(Code(r, false))
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(500 * time.Millisecond):
-		}
+		shown.fold.Stand(at)
 	}
+	asking := approvals{c: c, d: d}
+	var printing sync.WaitGroup
+	printing.Go(shown.show)
+	_, err = j.Follow(ctx, id, after, func(events []journal.Event) error {
+		for _, e := range events {
+			asking.take(ctx, e)
+			shown.take(e)
+		}
+		return nil
+	})
+	asking.end()
+	close(shown.events)
+	printing.Wait()
+	return err
+}
+
+// approvals puts the question whether a wave may begin, and takes it back when it was answered elsewhere.
+type approvals struct {
+	c      *Commands
+	d      *desk.Desk
+	cancel context.CancelFunc
+	asking sync.WaitGroup
+}
+
+func (a *approvals) take(ctx context.Context, e journal.Event) {
+	switch e.Kind {
+	case journal.MachineMove, journal.Paused, journal.Unpaused, journal.Ignored:
+		return
+	}
+	a.end()
+	if e.Kind != journal.Approval || !a.c.CanAsk() {
+		return
+	}
+	ctx, a.cancel = context.WithCancel(ctx)
+	a.asking.Go(func() {
+		err := runs.AskApproval(ctx, a.d, e.Run, e.Wave+1, e.Text)
+		over := (*journal.EndedError)(nil)
+		if err != nil && !errors.Is(err, context.Canceled) && !errors.As(err, &over) {
+			a.c.Say("the approval could not be asked for: %v", err)
+		}
+	})
+}
+
+// end takes the question back that stands, if one does.
+func (a *approvals) end() {
+	if a.cancel != nil {
+		a.cancel()
+		a.cancel = nil
+	}
+	a.asking.Wait()
 }
 
 func newResume(c *Commands) *cobra.Command {
@@ -65,8 +127,8 @@ func newResume(c *Commands) *cobra.Command {
 own record and do nothing twice. A paused run goes on where it is being carried out.`,
 		Example: "fleetmend runs resume last",
 	}, func(ctx context.Context, d *desk.Desk, r *journal.Run) error {
-		if r.Status == journal.RunPaused && runs.AtWork(ctx, d, r.ID) {
-			if _, err := runs.Control(ctx, d, r.ID, journal.Resume); err != nil {
+		if r.Status == journal.RunPaused && r.Owner != nil {
+			if err := runs.Control(ctx, d, r.ID, journal.Resume); err != nil {
 				return err
 			}
 			c.Say("run %s goes on; fleetmend runs watch %s follows it", r.ID, r.ID)
@@ -128,10 +190,58 @@ func newControl(c *Commands, control journal.ControlKind, verb, short, said stri
 		Use: verb + " RUN", Short: short,
 		Example: "fleetmend runs " + verb + " last",
 	}, func(ctx context.Context, d *desk.Desk, r *journal.Run) error {
-		if _, err := runs.Control(ctx, d, r.ID, control); err != nil {
+		if err := runs.Control(ctx, d, r.ID, control); err != nil {
 			return err
+		}
+		if r.Idle() && control == journal.Cancel {
+			c.Say("run %s is cancelled; nobody worked on it: what was in flight is unknown, and runs retry asks it", r.ID)
+			return nil
 		}
 		c.Say(said, r.ID)
 		return nil
 	})
+}
+
+func newApprove(c *Commands) *cobra.Command {
+	var wave int
+	cmd := named(c, &cobra.Command{
+		Use: "approve RUN", Short: "Let a run that waits go on with its next wave",
+		Long: `Let the next wave of a run begin. With --wave the approval is for that wave alone: where another one waits it does nothing and
+says so.`,
+		Example: "fleetmend runs approve last\nfleetmend runs approve last --wave 3",
+	}, func(ctx context.Context, d *desk.Desk, r *journal.Run) error {
+		if wave < 0 {
+			return command.Usage(fmt.Errorf("--wave %d is no wave", wave), "waves are counted from 1; without --wave it is the one that waits")
+		}
+		approved, err := runs.Approve(ctx, d, r.ID, wave)
+		if err != nil {
+			return err
+		}
+		c.Say("run %s may go on with wave %d", r.ID, approved)
+		return nil
+	})
+	cmd.Flags().IntVar(&wave, "wave", 0, "the wave that may begin (0: the one that waits)")
+	return cmd
+}
+
+func newStop(c *Commands) *cobra.Command {
+	var now bool
+	cmd := named(c, &cobra.Command{
+		Use: "stop RUN", Short: "Stop a run so that it can be resumed: those in flight end",
+		Long: `Start no further machine, let those in flight end, and leave the run to be resumed: what Ctrl-C does in the terminal of the
+run. With --now everything ends at once, and what became of the machines in flight is asked when the run is resumed.`,
+		Example: "fleetmend runs stop last\nfleetmend runs stop last --now",
+	}, func(ctx context.Context, d *desk.Desk, r *journal.Run) error {
+		kind := journal.Stop
+		if now {
+			kind = journal.StopNow
+		}
+		if err := runs.Control(ctx, d, r.ID, kind); err != nil {
+			return err
+		}
+		c.Say("run %s is stopping; fleetmend runs resume %s goes on with it", r.ID, r.ID)
+		return nil
+	})
+	cmd.Flags().BoolVar(&now, "now", false, "at once, with machines in flight")
+	return cmd
 }

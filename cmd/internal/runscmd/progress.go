@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
@@ -15,16 +14,13 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/run"
 )
 
-// progress shows a run while it goes on: one line redrawn on a terminal, plain lines elsewhere, JSON lines with --json.
-// Observe is called by the engine and only folds; a goroutine of its own prints.
+// progress shows a run while it goes on: one line redrawn on a terminal, plain lines elsewhere, JSON lines with --json. It follows
+// the journal: a terminal that does not take what is printed holds nothing but the follower, and misses nothing.
 type progress struct {
-	fold    *run.Progress
-	face    face
-	events  chan journal.Event
-	dropped int
-	mu      sync.Mutex
-	done    chan struct{}
-	quit    chan struct{}
+	fold     *run.Progress
+	face     face
+	interval time.Duration
+	events   chan journal.Event
 }
 
 // face is one way of showing progress.
@@ -35,66 +31,42 @@ type face interface {
 }
 
 func newProgress(c *command.Context, frozen *plan.Plan) *progress {
-	p := &progress{fold: run.NewProgress(frozen), events: make(chan journal.Event, 4096), done: make(chan struct{}), quit: make(chan struct{})}
-	interval := 10 * time.Second
+	p := &progress{fold: run.NewProgress(frozen), events: make(chan journal.Event), interval: 10 * time.Second}
 	switch {
 	case c.JSONLines:
 		p.face = &jsonFace{w: c.Out}
 	case c.Quiet:
 		p.face = silentFace{}
 	case c.ErrTTY:
-		p.face, interval = &lineFace{c.Terminal}, 200*time.Millisecond
+		p.face, p.interval = &lineFace{c.Terminal}, 200*time.Millisecond
 	default:
 		p.face = &plainFace{w: c.Err}
 	}
-	go p.show(interval)
 	return p
 }
 
-// Observe takes an event; it never blocks. What the printer cannot keep up with is counted and said.
-func (p *progress) Observe(e journal.Event) {
+// take hands an event to the printer and waits until it takes it.
+func (p *progress) take(e journal.Event) {
 	p.fold.Observe(e)
-	select {
-	case p.events <- e:
-	default:
-		p.mu.Lock()
-		p.dropped++
-		p.mu.Unlock()
-	}
+	p.events <- e
 }
 
-func (p *progress) show(interval time.Duration) {
-	defer close(p.done)
-	ticker := time.NewTicker(interval)
+// show prints until there are no more events.
+func (p *progress) show() {
+	ticker := time.NewTicker(p.interval)
 	defer ticker.Stop()
 	for {
 		select {
-		case e := <-p.events:
-			p.face.event(e)
-		case <-ticker.C:
-			p.face.tick(p.fold.Snapshot(time.Now()))
-		case <-p.quit:
-			for {
-				select {
-				case e := <-p.events:
-					p.face.event(e)
-					continue
-				default:
-				}
+		case e, more := <-p.events:
+			if !more {
 				p.face.end(p.fold.Snapshot(time.Now()))
 				return
 			}
+			p.face.event(e)
+		case <-ticker.C:
+			p.face.tick(p.fold.Snapshot(time.Now()))
 		}
 	}
-}
-
-// close prints what is left and ends the printer; it returns how many events were not printed.
-func (p *progress) close() int {
-	close(p.quit)
-	<-p.done
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.dropped
 }
 
 type silentFace struct{}

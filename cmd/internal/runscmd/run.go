@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -34,7 +35,7 @@ type Commands struct {
 
 // New makes the commands.
 func New(c *Commands) []*cobra.Command {
-	return []*cobra.Command{newPlan(c), newApply(c), newRun(c), newRuns(c)}
+	return []*cobra.Command{newPlan(c), newApply(c), newRun(c), newRuns(c), newRunner(c)}
 }
 
 func newRun(c *Commands) *cobra.Command {
@@ -45,6 +46,9 @@ func newRun(c *Commands) *cobra.Command {
 		Short:   "Plan, confirm and carry out a playbook",
 		GroupID: "work",
 		Long: `Run a playbook on the machines of a selector, in waves, behind gates.
+
+The run is a process of its own, which this command only follows: a closed terminal or a lost connection does not touch it.
+fleetmend runs watch follows it again.
 
 Ctrl-C once: no further machine is started, those in flight end, the run can be resumed.
 Ctrl-C twice: everything ends at once; what became of the machines in flight is asked when the run is resumed.`,
@@ -147,23 +151,35 @@ func (c *Commands) carry(ctx context.Context, d *desk.Desk, p *plan.Plan, f Carr
 	return concluded
 }
 
-// Drive lets start run an engine, and shows how it goes. Without a run there is an error; with one there may be.
+// Drive lets start carry a run out, and shows how it goes. Without a run there is an error; with one there may be.
 func (c *Commands) Drive(ctx context.Context, d *desk.Desk, p *plan.Plan, f CarryFlags, start func(context.Context, runs.Options) (*journal.Run, error)) (*journal.Run, error) {
-	shown := newProgress(c.Context, p)
 	release := func() {}
-	options := runs.Options{PasswordFile: f.PasswordFile, Observer: shown, Approve: c.CanAsk(), Begins: func(stop func()) {
-		release = terminal.OnFirstInterrupt(ctx, func() {
+	options := runs.Options{PasswordFile: f.PasswordFile, Runner: c.Runner}
+	if f.Foreground {
+		options.Runner = nil
+	}
+	var showing sync.WaitGroup
+	options.Begun = func(id string, first int64, stop func()) {
+		free := terminal.OnFirstInterrupt(ctx, func() {
 			c.Say("stopping: no further machine is started, those in flight end. Ctrl-C again ends at once.")
 			stop()
 		}, func() {
 			c.Say("stopping at once: machines in flight go on by themselves, and what became of them is asked when the run is resumed")
 		})
-	}}
-	r, err := start(ctx, options)
-	release()
-	if dropped := shown.close(); dropped > 0 {
-		c.Say("%s not shown; the journal has them all", terminal.Counted(dropped, "event was", "events were"))
+		kept := func() {}
+		if options.Runner == nil {
+			kept = terminal.OnHangup(stop)
+		}
+		release = func() { free(); kept() }
+		showing.Go(func() {
+			if err := c.follow(context.WithoutCancel(ctx), d, p, id, first-1); err != nil {
+				c.Say("the run cannot be followed any more: %v", err)
+			}
+		})
 	}
+	r, err := start(ctx, options)
+	showing.Wait()
+	release()
 	if r == nil {
 		return nil, err
 	}

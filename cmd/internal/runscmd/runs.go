@@ -9,6 +9,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/remediate/journal"
@@ -23,8 +24,8 @@ func newRuns(c *Commands) *cobra.Command {
 	cmd.AddCommand(
 		newList(c), newShow(c), newWatch(c), newResume(c), newRetry(c), newUndo(c), newReport(c),
 		newControl(c, journal.Pause, "pause", "Start no further machine until it is continued", "run %s is pausing; fleetmend runs resume goes on"),
-		newControl(c, journal.Approve, "approve", "Let a run that waits go on with its next wave", "run %s may go on"),
-		newControl(c, journal.Cancel, "cancel", "Stop a run: those in flight end, the rest is held", "run %s is stopping"),
+		newApprove(c), newStop(c),
+		newControl(c, journal.Cancel, "cancel", "End a run for good: those in flight end, the rest is held", "run %s is stopping"),
 	)
 	return cmd
 }
@@ -62,6 +63,11 @@ func newList(c *Commands) *cobra.Command {
 			all, err := j.Runs(cmd.Context())
 			if err != nil {
 				return err
+			}
+			for i := range all {
+				if all[i].Idle() && !runs.Over(all[i].Status) {
+					c.Say("nobody works on run %s; next: %s", all[i].ID, commandline.Line("runs", "resume", all[i].ID))
+				}
 			}
 			return command.List(c.Context, all, runColumns())
 		},

@@ -17,28 +17,32 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/run"
 )
 
-// Options say how a run is carried out in this process.
+// Options say how a run is carried out.
 type Options struct {
-	PasswordFile string       // in place of that of the settings
-	Observer     run.Observer // may be nil
-	// Begins is handed what stops the run (no further machine starts, those in flight end), before it begins; may be nil.
-	Begins func(stop func())
-	// Approve puts the approval between waves to the desk's asker. Without it only the journal is asked (fleetmend runs approve).
-	Approve bool
+	PasswordFile string // in place of that of the settings
+	// Runner is the program, with its first words, that carries the run out as a process of its own; nil: this process does.
+	Runner []string
+	// Begun is told the run once it is recorded, the number of the first event of this life, and what stops it (no further
+	// machine starts, those in flight end). It and stop must not wait for anything. May be nil.
+	Begun func(id string, first int64, stop func())
 }
 
 // Start carries a plan out and returns when the run is over, with the run as the journal has it. There is a run and an error
 // where the journal could not be written any more; without a run nothing was begun. Errors are those of run.Engine.Start and of
-// the routes.
+// the routes. With a runner the end of ctx asks that process to stop at once; the death of this one touches nothing.
 func Start(ctx context.Context, d *desk.Desk, p *plan.Plan, o Options) (*journal.Run, error) {
-	engine, err := engine(ctx, d, p, o)
+	if o.Runner != nil {
+		return launch(ctx, d, p, "", o)
+	}
+	engine, err := engine(ctx, d, d.Connect, p, o)
 	if err != nil {
 		return nil, err
 	}
 	return engine.Start(ctx, p)
 }
 
-// Resume goes on with a run that was paused, interrupted or killed.
+// Resume goes on with a run that was paused, interrupted or killed. A run that another process works on is a
+// *journal.LockedError.
 func Resume(ctx context.Context, d *desk.Desk, id string, o Options) (*journal.Run, error) {
 	j, err := d.Journal(ctx)
 	if err != nil {
@@ -48,57 +52,86 @@ func Resume(ctx context.Context, d *desk.Desk, id string, o Options) (*journal.R
 	if err != nil {
 		return nil, err
 	}
-	engine, err := engine(ctx, d, p, o)
+	if o.Runner != nil {
+		return launch(ctx, d, p, id, o)
+	}
+	engine, err := engine(ctx, d, d.Connect, p, o)
 	if err != nil {
 		return nil, err
 	}
 	return engine.Resume(ctx, id)
 }
 
-func engine(ctx context.Context, d *desk.Desk, p *plan.Plan, o Options) (*run.Engine, error) {
+func engine(ctx context.Context, d *desk.Desk, c *connect.Connector, p *plan.Plan, o Options) (*run.Engine, error) {
 	j, err := d.Journal(ctx)
 	if err != nil {
 		return nil, err
 	}
+	routes, err := routesOf(ctx, c, p, o)
+	if err != nil {
+		return nil, err
+	}
+	begun := &first{begun: o.Begun}
+	made, err := run.New(run.Options{Journal: j, Routes: routes, Observer: begun, Logger: d.Logger})
+	if err == nil {
+		begun.stop = made.Stop
+	}
+	return made, err
+}
+
+// routesOf makes the routes of a plan, and asks for what they need.
+func routesOf(ctx context.Context, c *connect.Connector, p *plan.Plan, o Options) (map[string]route.Route, error) {
 	routes := map[string]route.Route{}
 	for _, wave := range p.Waves {
 		for _, e := range wave.Entries {
 			if routes[e.Route] != nil {
 				continue
 			}
-			if routes[e.Route], err = d.Connect.Route(ctx, e.Route, connect.RouteOptions{PasswordFile: o.PasswordFile}); err != nil {
+			made, err := c.Route(ctx, e.Route, connect.RouteOptions{PasswordFile: o.PasswordFile})
+			if err != nil {
 				return nil, err
 			}
+			routes[e.Route] = made
 		}
 	}
-	options := run.Options{Journal: j, Routes: routes, Observer: o.Observer, Logger: d.Logger}
-	if o.Approve {
-		options.Approve = func(ctx context.Context, w run.Wave) (bool, error) { return approved(ctx, d.Ask, w) }
-	}
-	made, err := run.New(options)
-	if err == nil && o.Begins != nil {
-		o.Begins(made.Stop)
-	}
-	return made, err
+	return routes, nil
 }
 
-// approved asks whether a run may go on with its next wave.
-func approved(ctx context.Context, ask question.Asker, w run.Wave) (bool, error) {
-	_, err := ask.Ask(ctx, question.Question{
-		ID: "wave.approve", Kind: question.YesNo, About: w, Flag: "fleetmend runs approve " + w.Run,
-		Text: fmt.Sprintf("wave %d (%s) is over: %s. Go on with %s of wave %d (%s)?", w.Number, w.Name, CountsText(w.Counts), machinesText(w.Machines), w.Number+1, w.Next),
+// first tells the first event of a run; the others are in the journal.
+type first struct {
+	begun func(id string, first int64, stop func())
+	stop  func()
+	told  bool
+}
+
+// Observe implements [run.Observer].
+func (f *first) Observe(e journal.Event) {
+	if !f.told && f.begun != nil {
+		f.begun(e.Run, e.Seq, f.stop)
+	}
+	f.told = true
+}
+
+// AskApproval asks whether a wave may begin, and leaves the answer in the journal. The end of ctx ends the question.
+func AskApproval(ctx context.Context, d *desk.Desk, id string, wave int, text string) error {
+	_, err := d.Ask.Ask(ctx, question.Question{
+		ID: "wave.approve", Kind: question.YesNo, About: run.Wave{Run: id, Number: wave - 1}, Flag: "fleetmend runs approve " + id,
+		Text: fmt.Sprintf("%s. Go on with wave %d?", text, wave),
 	})
-	if errors.Is(err, question.ErrDeclined) {
-		return false, nil
+	j, failed := d.Journal(ctx)
+	switch {
+	case failed != nil:
+		return failed
+	case errors.Is(err, question.ErrDeclined):
+		return j.Control(ctx, id, journal.Cancel, d.Operator())
+	case err != nil:
+		return err
 	}
-	return err == nil, err
-}
-
-func machinesText(n int) string {
-	if n == 1 {
-		return "1 machine"
+	_, err = j.Approve(ctx, id, wave, d.Operator())
+	if late := (*journal.NotAwaitedError)(nil); errors.As(err, &late) { // somebody else was quicker
+		return nil
 	}
-	return fmt.Sprintf("%d machines", n)
+	return err
 }
 
 // Outcomes are all outcomes in the order in which they are told.
@@ -150,27 +183,26 @@ func followUp(ctx context.Context, d *desk.Desk, name string, rules Rules, next 
 	return plan.Restage(p, sizes)
 }
 
-// Control leaves a wish for the process that carries a run out.
-func Control(ctx context.Context, d *desk.Desk, name string, kind journal.ControlKind) (*journal.Run, error) {
-	r, err := Find(ctx, d, name)
-	if err != nil {
-		return nil, err
-	}
+// Control leaves a wish for the process that carries a run out. A run that nobody works on is cancelled here: what may have been
+// changed is unknown then.
+func Control(ctx context.Context, d *desk.Desk, id string, kind journal.ControlKind) error {
 	j, err := d.Journal(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return r, j.Control(ctx, r.ID, kind, d.Operator())
+	if r, err := j.Run(ctx, id); err == nil && kind == journal.Cancel && r.Idle() {
+		return j.Abandon(ctx, id, d.Operator())
+	}
+	return j.Control(ctx, id, kind, d.Operator())
 }
 
-// AtWork reports whether some process carries the run out now.
-func AtWork(ctx context.Context, d *desk.Desk, id string) bool {
+// Approve lets a wave begin and returns its number; 0 is the one that waits now.
+func Approve(ctx context.Context, d *desk.Desk, id string, wave int) (int, error) {
 	j, err := d.Journal(ctx)
 	if err != nil {
-		return false
+		return 0, err
 	}
-	_, held, err := j.Owner(id)
-	return err == nil && held
+	return j.Approve(ctx, id, wave, d.Operator())
 }
 
 // Over reports whether a run goes on no more by itself.

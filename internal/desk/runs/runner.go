@@ -1,0 +1,389 @@
+package runs
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fleetmend/fleetmend/internal/connect"
+	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/question"
+	"github.com/fleetmend/fleetmend/internal/secret"
+	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/plan"
+)
+
+// order is what a runner is told through its standard input, one JSON document: the only way that secrets take.
+type order struct {
+	V            int              `json:"v"` // 1
+	Plan         json.RawMessage  `json:"plan,omitempty"`
+	Resume       string           `json:"resume,omitempty"` // run to go on with, instead of a plan
+	PasswordFile string           `json:"password_file,omitempty"`
+	Log          string           `json:"log"`     // where its standard error goes
+	Answers      map[string]given `json:"answers"` // by ID of the question
+	Files        map[string]given `json:"files"`   // secrets that were read from files, by name
+}
+
+// given is an answer as it travels.
+type given struct {
+	Text   string `json:"text,omitempty"`
+	Secret string `json:"secret,omitempty"`
+}
+
+// hello is the one line that a runner answers with, before it lets go of its standard output.
+type hello struct {
+	Run   string   `json:"run,omitempty"`
+	First int64    `json:"first,omitempty"` // number of the first event of this life
+	Error string   `json:"error,omitempty"`
+	Hints []string `json:"hints,omitempty"`
+}
+
+// proof is the Asker, and the reader of secret files, of the one who starts a runner: it remembers what was answered. What a
+// run could have to ask is asked before it is on its own.
+type proof struct {
+	ask  question.Asker
+	read func(string) (secret.String, string, error)
+
+	mu      sync.Mutex
+	answers map[string]given
+	files   map[string]given
+}
+
+func (p *proof) Ask(ctx context.Context, q question.Question) (question.Answer, error) {
+	answer, err := p.ask.Ask(ctx, q)
+	if err == nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.answers[q.ID] = given{answer.Text, answer.Secret.Reveal()}
+	}
+	return answer, err
+}
+
+func (p *proof) readFile(file string) (secret.String, string, error) {
+	value, remark, err := p.read(file)
+	if err == nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.files[file] = given{Secret: value.Reveal()}
+	}
+	return value, remark, err
+}
+
+// prove makes the routes of a plan once, so that everything is asked that they need, and returns the answers.
+func prove(ctx context.Context, d *desk.Desk, p *plan.Plan, o Options) (*proof, error) {
+	seen := &proof{ask: d.Ask, read: d.Connect.Read, answers: map[string]given{}, files: map[string]given{}}
+	options := d.Connect.Options
+	options.Ask, options.Read = seen, seen.readFile
+	c := connect.New(options)
+	_, err := routesOf(ctx, c, p, o)
+	return seen, errors.Join(err, c.Close())
+}
+
+// launch starts a process for the run, which lives on whatever becomes of this one, and waits for its end.
+func launch(ctx context.Context, d *desk.Desk, p *plan.Plan, resume string, o Options) (*journal.Run, error) {
+	j, err := d.Journal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := mayBegin(ctx, d, j, p, resume); err != nil {
+		return nil, err
+	}
+	seen, err := prove(ctx, d, p, o)
+	if err != nil {
+		return nil, err
+	}
+	out := order{V: 1, Resume: resume, PasswordFile: o.PasswordFile, Answers: seen.answers, Files: seen.files}
+	if resume == "" {
+		if out.Plan, err = json.Marshal(p); err != nil {
+			return nil, fmt.Errorf("start the runner: %w", err)
+		}
+	}
+	child, err := detach(ctx, d, o.Runner, out)
+	if err != nil {
+		return nil, err
+	}
+	return child.carry(ctx, d, j, o)
+}
+
+// mayBegin refuses here, in words and types, what the runner would refuse.
+func mayBegin(ctx context.Context, d *desk.Desk, j *journal.Journal, p *plan.Plan, resume string) error {
+	if resume == "" {
+		return errors.Join(p.Verify(), p.Fresh(d.Now()))
+	}
+	r, err := j.Run(ctx, resume)
+	switch {
+	case err != nil:
+		return err
+	case r.Status.Final():
+		return hint.Wrap(&journal.EndedError{Run: r.ID, Status: r.Status}, "what it left undone is done by `fleetmend runs retry`")
+	case r.Owner != nil:
+		return hint.Wrapf(&journal.LockedError{Owner: *r.Owner}, "follow it with `fleetmend runs watch %s`, or stop it with `fleetmend runs stop %s`", r.ID, r.ID)
+	}
+	return nil
+}
+
+// child is a runner, seen from the process that started it.
+type child struct {
+	hello hello
+	log   *os.File
+	ended chan error
+}
+
+// detach starts a runner, hands it its order, and waits for its hello.
+func detach(ctx context.Context, d *desk.Desk, program []string, out order) (*child, error) {
+	state, err := d.Folder()
+	if err != nil {
+		return nil, err
+	}
+	logs := filepath.Join(state, "runners")
+	if err := os.MkdirAll(logs, 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of the runners' logs: %w", err)
+	}
+	log, err := os.CreateTemp(logs, "starting-*.log")
+	if err != nil {
+		return nil, fmt.Errorf("make the log of the runner: %w", err)
+	}
+	out.Log = log.Name()
+	data, err := json.Marshal(out)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start the runner: %w", err), log.Close())
+	}
+	c := &child{log: log, ended: make(chan error, 1)}
+	if err := c.start(ctx, d, program, data); err != nil {
+		return nil, errors.Join(hint.Wrap(fmt.Errorf("start the runner: %w", err), "--foreground carries the run out in this process"), log.Close(), os.Remove(log.Name()))
+	}
+	return c, nil
+}
+
+func (c *child) start(ctx context.Context, d *desk.Desk, program []string, data []byte) error {
+	var cmd *exec.Cmd
+	var in io.WriteCloser
+	var out io.ReadCloser
+	for _, attributes := range detached() { // the best first
+		cmd = exec.CommandContext(context.WithoutCancel(ctx), program[0], append(program[1:len(program):len(program)], d.Same...)...) //nolint:gosec // ourselves
+		cmd.Stderr, cmd.SysProcAttr = c.log, attributes.how
+		var err error
+		if in, err = cmd.StdinPipe(); err != nil {
+			return err
+		}
+		if out, err = cmd.StdoutPipe(); err != nil {
+			return err
+		}
+		err = cmd.Start()
+		if err == nil {
+			if attributes.remark != "" {
+				d.Tell("remark: " + attributes.remark)
+			}
+			break
+		}
+		if !attributes.again(err) {
+			return err
+		}
+	}
+	_, err := in.Write(data)
+	clear(data)
+	err = errors.Join(err, in.Close())
+	line, read := io.ReadAll(io.LimitReader(out, 1<<20)) // until it lets go
+	if len(line) == 0 {
+		wait := cmd.Wait()
+		return errors.Join(err, read, wait, errors.New(c.said()))
+	}
+	if err := json.Unmarshal(line, &c.hello); err != nil {
+		return errors.Join(fmt.Errorf("the runner says %q: %w", line, err), cmd.Wait())
+	}
+	go func() { c.ended <- cmd.Wait() }()
+	if c.hello.Error != "" {
+		if failure := <-c.ended; failure == nil {
+			return fmt.Errorf("the runner ended well after an error: %s", c.hello.Error)
+		}
+		return advised(errors.New(c.hello.Error), c.hello.Hints)
+	}
+	return nil
+}
+
+// stopPatience is how long the end of a runner is awaited that was asked to stop at once.
+const stopPatience = 20 * time.Second
+
+// carry waits for the end of the run. The end of ctx asks the runner to stop at once.
+func (c *child) carry(ctx context.Context, d *desk.Desk, j *journal.Journal, o Options) (*journal.Run, error) {
+	defer c.log.Close() //nolint:errcheck // only read here
+	id, always := c.hello.Run, context.WithoutCancel(ctx)
+	var wishes sync.WaitGroup
+	defer wishes.Wait()
+	wish := func(kind journal.ControlKind) {
+		wishes.Go(func() {
+			err := j.Control(always, id, kind, d.Operator())
+			over, idle := (*journal.EndedError)(nil), (*journal.IdleError)(nil)
+			if err != nil && !errors.As(err, &over) && !errors.As(err, &idle) {
+				d.Tell(fmt.Sprintf("the run could not be asked to stop: %v", err))
+			}
+		})
+	}
+	if o.Begun != nil {
+		o.Begun(id, c.hello.First, func() { wish(journal.Stop) })
+	}
+	var failure error
+	select {
+	case failure = <-c.ended:
+	case <-ctx.Done():
+		wish(journal.StopNow)
+		late := time.NewTimer(stopPatience)
+		defer late.Stop()
+		select {
+		case failure = <-c.ended:
+		case <-late.C:
+			d.Tell(fmt.Sprintf("run %s has not stopped yet; see fleetmend runs watch %s", id, id))
+		}
+	}
+	r, err := j.Run(always, id)
+	if err == nil && (failure == nil || Over(r.Status)) {
+		return r, context.Cause(ctx)
+	}
+	return r, c.died(id, failure)
+}
+
+// died says why a runner ended before its run did.
+func (c *child) died(id string, failure error) error {
+	text, advice := c.said(), fmt.Sprintf("`fleetmend runs resume %s` goes on: it asks each machine in flight what became of it and changes none twice", id)
+	if text == "" {
+		return hint.Wrap(fmt.Errorf("the process that carried out run %s ended before the run did (%w)", id, failure), advice)
+	}
+	var hints []string
+	var lines []string
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if h, ok := strings.CutPrefix(line, "hint: "); ok {
+			hints = append(hints, h)
+		} else {
+			lines = append(lines, strings.TrimPrefix(line, "fleetmend: "))
+		}
+	}
+	if len(hints) == 0 {
+		hints = append(hints, advice)
+	}
+	return advised(errors.New(strings.Join(lines, "\n")), hints)
+}
+
+func advised(err error, hints []string) error {
+	for _, h := range slices.Backward(hints) { // the outermost is said first
+		err = hint.Wrap(err, h)
+	}
+	return err
+}
+
+// said is the end of what a runner said for people, also where its log was deleted with the folder.
+func (c *child) said() string {
+	const most = 16 << 10
+	info, err := c.log.Stat()
+	if err != nil {
+		return ""
+	}
+	data, err := io.ReadAll(io.NewSectionReader(c.log, max(info.Size()-most, 0), most))
+	if err != nil {
+		return ""
+	}
+	if at := bytes.LastIndex(data, []byte("fleetmend: ")); at >= 0 {
+		data = data[at:]
+	}
+	return strings.TrimSpace(string(data))
+}
+
+// Carry is what a runner does: it reads its order, carries the run out, and tells out, once, how it began. signals is handed
+// what stops the run. Nobody can be asked: what had to be was answered before.
+func Carry(ctx context.Context, d *desk.Desk, in io.Reader, out io.WriteCloser, signals func(stop func())) error {
+	var o order
+	err := json.NewDecoder(in).Decode(&o)
+	if err == nil && o.V != 1 {
+		err = fmt.Errorf("the order has version %d", o.V)
+	}
+	if err != nil {
+		return greet(out, hello{}, fmt.Errorf("read what is to be done: %w", err))
+	}
+	options := d.Connect.Options
+	options.Ask, options.Read = answered(o.Answers), func(file string) (secret.String, string, error) {
+		if handed, ok := o.Files[file]; ok {
+			return secret.New(handed.Secret), "", nil
+		}
+		return d.Connect.Read(file)
+	}
+	c := connect.New(options)
+	begun := false
+	carried := Options{PasswordFile: o.PasswordFile, Begun: func(id string, first int64, stop func()) {
+		begun = true
+		signals(stop)
+		if name := filepath.Join(filepath.Dir(o.Log), id+".log"); os.Rename(o.Log, name) == nil {
+			o.Log = name
+		}
+		_ = greet(out, hello{Run: id, First: first}, nil) //nolint:errcheck // whoever started the run may be gone
+	}}
+	err = errors.Join(carryOut(ctx, d, c, o, carried), c.Close())
+	if !begun {
+		return greet(out, hello{}, err)
+	}
+	if info, failed := os.Stat(o.Log); err == nil && failed == nil && info.Size() == 0 {
+		_ = os.Remove(o.Log) //nolint:errcheck // it says nothing
+	}
+	return err
+}
+
+func carryOut(ctx context.Context, d *desk.Desk, c *connect.Connector, o order, options Options) error {
+	p, err := o.plan(ctx, d)
+	if err != nil {
+		return err
+	}
+	engine, err := engine(ctx, d, c, p, options)
+	if err != nil {
+		return err
+	}
+	if o.Resume != "" {
+		_, err = engine.Resume(ctx, o.Resume)
+	} else {
+		_, err = engine.Start(ctx, p)
+	}
+	return err
+}
+
+// plan is what the run does: as it was handed over, or as the journal has it.
+func (o order) plan(ctx context.Context, d *desk.Desk) (*plan.Plan, error) {
+	if o.Resume == "" {
+		return plan.Decode(o.Plan)
+	}
+	j, err := d.Journal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return j.Plan(ctx, o.Resume)
+}
+
+// greet writes the hello and lets go of out; it returns err.
+func greet(out io.WriteCloser, h hello, err error) error {
+	if err != nil {
+		h.Error, h.Hints = err.Error(), hint.Of(err)
+	}
+	line, encoded := json.Marshal(h)
+	if encoded == nil {
+		_, encoded = out.Write(line)
+	}
+	return errors.Join(err, encoded, out.Close())
+}
+
+// answered is the Asker of a runner.
+type answered map[string]given
+
+func (a answered) Ask(ctx context.Context, q question.Question) (question.Answer, error) {
+	if got, ok := a[q.ID]; ok {
+		return question.Answer{Text: got.Text, Secret: secret.New(got.Secret)}, nil
+	}
+	return question.Nobody{}.Ask(ctx, q)
+}
