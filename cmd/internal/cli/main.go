@@ -46,11 +46,10 @@ func execute(ctx context.Context, streams terminal.Streams, args []string) int {
 }
 
 func (a *app) execute(ctx context.Context, args []string) int {
-	app := a
-	defer app.close()
-	root := New(app)
+	defer a.close()
+	root := New(a)
 	root.SetArgs(args)
-	return app.report(app.InTime(command.AsUsage(root.ExecuteContext(ctx))))
+	return a.report(a.InTime(command.AsUsage(root.ExecuteContext(ctx))))
 }
 
 // report prints err for a person (or as JSON where JSON was asked for) and returns the exit code it stands for.

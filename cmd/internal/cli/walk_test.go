@@ -40,7 +40,7 @@ var typical = map[string][]string{
 	"media verify": {"medium.img"}, "media disks": {}, "media write": {"medium.img", "no-such-disk", "--yes", "--serial", "none"},
 	"media collect": {"netboot"}, "media bundle": {"medium.img", "bundle"},
 	"media serve": {"netboot", "--address", "127.0.0.1", "--dry-run", "--dhcp-port", "0", "--tftp-port", "0", "--http-port", "0"},
-	"runs report": {"last"}, "runs pause": {"last"}, "runs approve": {"last"}, "runs cancel": {"last"},
+	"runs report": {"last"}, "runs pause": {"last"}, "runs stop": {"last"}, "runs approve": {"last"}, "runs cancel": {"last"},
 }
 
 var acts = map[string]bool{
@@ -48,7 +48,7 @@ var acts = map[string]bool{
 	"media write": true, "media collect": true, "media bundle": true, "media serve": true,
 	"keys protect": true, "keys unlock": true, "keys lock": true, "keys export": true, "keys import": true, "keys import-snapshot": true, "keys sheet": true, "keys rotate": true, "keys verify": true,
 	"keys show": true, "incident mark": true, "incident open": true, "incident close": true, "audit verify": true,
-	"runs pause": true, "runs approve": true, "runs cancel": true, "completion": true, "exit-codes": true,
+	"runs pause": true, "runs stop": true, "runs approve": true, "runs cancel": true, "completion": true, "exit-codes": true,
 }
 
 // walked makes the fleet that the typical command lines work on, and returns what runs one.
