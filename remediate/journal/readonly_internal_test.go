@@ -76,6 +76,20 @@ func TestEvidenceIsReadAndNotChanged(t *testing.T) {
 	}
 }
 
+func TestAJournalOnANetworkIsRefused(t *testing.T) {
+	defer func(was func(string) error) { onThisComputer = was }(onThisComputer)
+	path, refused := filepath.Join(t.TempDir(), "j.db"), errors.New("NFS")
+	onThisComputer = func(dir string) error {
+		if dir != filepath.Dir(path) {
+			t.Errorf("looked at %s", dir)
+		}
+		return refused
+	}
+	if _, err := Open(t.Context(), path); !errors.Is(err, refused) {
+		t.Fatal(err)
+	}
+}
+
 func contents(t *testing.T, path string) []byte {
 	t.Helper()
 	var all []byte

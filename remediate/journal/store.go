@@ -57,7 +57,7 @@ func Open(ctx context.Context, path string, options ...Option) (*Journal, error)
 	err = makeFile(abs)
 	switch {
 	case err == nil:
-		err = statefolder.Local(filepath.Dir(abs))
+		err = onThisComputer(filepath.Dir(abs))
 	case cannotWrite(abs, err):
 		j.readOnly = true
 		j.copy, err = copyAside(abs)
@@ -85,8 +85,11 @@ func (j *Journal) room(more int) {
 	j.db.SetMaxOpenConns(others + j.sessions)
 }
 
-// makeFile is touch, but in tests.
-var makeFile = touch
+// makeFile and onThisComputer are these, but in tests.
+var (
+	makeFile       = touch
+	onThisComputer = statefolder.Local
+)
 
 // touch makes the file before SQLite does, so that only its owner can read what was run where.
 func touch(path string) error {

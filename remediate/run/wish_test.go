@@ -53,6 +53,30 @@ func TestAnotherProcessStopsTheRun(t *testing.T) {
 	})
 }
 
+// A wish to stop that came just when the process died is none for the life after it.
+func TestAWishToStopDiesWithItsProcess(t *testing.T) {
+	bubble(t, 3, func(t *testing.T, s *setup) {
+		dead, err := s.journal.Create(t.Context(), s.plan(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, kind := range []journal.ControlKind{journal.Stop, journal.StopNow} {
+			if err := s.journal.Control(t.Context(), dead.ID(), kind, "eve"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := dead.Close(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute) // of the bubble
+		r, err := s.newEngine().Resume(t.Context(), dead.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.wantCounts(r, journal.RunDone, journal.Fixed, 3)
+	})
+}
+
 func TestAnotherProcessStopsTheRunAtOnce(t *testing.T) {
 	bubble(t, 4, func(t *testing.T, s *setup) {
 		s.fleet.latency = time.Hour
@@ -135,7 +159,11 @@ func TestAQuestionEndsWithTheApprovalFromElsewhere(t *testing.T) {
 		}
 		s.wish(t, time.Minute, journal.Approve)
 		s.wish(t, time.Hour, journal.Approve)
+		began := time.Now()
 		s.wantCounts(s.start(t.Context()), journal.RunDone, journal.Fixed, 6)
+		if time.Since(began) < time.Hour {
+			t.Error("a question that was ended without an answer let the wave begin")
+		}
 		if asked != 2 || ended != 1 {
 			t.Errorf("asked %d times, %d ended", asked, ended)
 		}

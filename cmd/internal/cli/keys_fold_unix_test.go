@@ -63,7 +63,7 @@ func TestKilledRotationIsTold(t *testing.T) {
 	if err := fleet.SetFaults(stuck, simfleet.Faults{Drops: []simfleet.Drop{{Times: -1}}}); err != nil {
 		t.Fatal(err)
 	}
-	cmd := asCommand(t, append([]string{"--config", filepath.Join(dir, "fleetmend.yaml"), "keys", "rotate", "--via", "winrm", "--escrow", "ad", "--waves", "100%", "--max-fail", "none", "--forks", "3", "--backoff", "5m", "--reason", "INC-1", "--yes"}, named...)...)
+	cmd := asCommand(t, append([]string{"--config", filepath.Join(dir, "fleetmend.yaml"), "keys", "rotate", "--via", "winrm", "--escrow", "ad", "--waves", "100%", "--max-fail", "none", "--forks", "3", "--backoff", "5m", "--reason", "INC-1", "--yes", "--foreground"}, named...)...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
