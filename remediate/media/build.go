@@ -83,7 +83,7 @@ func Build(ctx context.Context, spec Spec, out string) (r Report, err error) {
 			return Report{}, hint.Wrap(fmt.Errorf("%s is not a regular file", out), "build a file first; fleetmend media write puts it onto a stick")
 		}
 	}
-	aside, err := textfile.Create(out, textfile.Shared)
+	aside, err := textfile.Create(out, textfile.Private)
 	if err != nil {
 		return Report{}, fmt.Errorf("write %s: %w", out, err)
 	}

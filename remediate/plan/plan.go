@@ -50,6 +50,7 @@ type Entry struct {
 	Route  string `json:"route"`
 	Reason string `json:"reason"`           // why this route
 	Canary bool   `json:"canary,omitempty"` // goes first, before any priority
+	Record string `json:"record,omitempty"` // with mode undo: agent.Result.Record of the fix, where its answer came; other records are refused
 }
 
 // Skip is a machine that was selected and left out, with the reason.

@@ -100,7 +100,7 @@ func (x *execution) all(ctx context.Context, kind journal.Kind) error {
 			break
 		}
 	}
-	return x.end()
+	return x.end(ctx)
 }
 
 func (x *execution) opening() string {
@@ -131,20 +131,23 @@ func (x *execution) stopFor(status journal.Status, reason string) {
 }
 
 // end records the status. Machines that were not started are held, unless the run can be resumed.
-func (x *execution) end() error {
+func (x *execution) end(ctx context.Context) error {
 	if x.halt == nil {
 		return x.journal.End(journal.RunDone, "")
 	}
 	if x.halt.status.Final() {
-		if err := x.holdRest(); err != nil {
+		if err := x.holdRest(ctx); err != nil {
 			return err
 		}
 	}
 	return x.journal.End(x.halt.status, x.halt.reason)
 }
 
-func (x *execution) holdRest() error {
-	machines, err := x.options.Journal.Machines(context.Background(), x.journal.ID())
+// holdRest records what was not started as held. It is done when ctx has ended too, and gives up on a disk that does not answer.
+func (x *execution) holdRest(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	machines, err := x.options.Journal.Machines(ctx, x.journal.ID())
 	if err != nil {
 		return err
 	}
@@ -306,10 +309,10 @@ func (x *execution) requestRun() string {
 	return x.journal.ID()
 }
 
-func (x *execution) request(mode agent.Mode) agent.Request {
+func (x *execution) request(e *plan.Entry, mode agent.Mode) agent.Request {
 	var nonce [16]byte
 	_, _ = rand.Read(nonce[:]) //nolint:errcheck // never fails (crypto/rand)
-	return agent.Request{Run: x.requestRun(), Nonce: hex.EncodeToString(nonce[:]), Mode: mode, Playbook: x.plan.Playbook}
+	return agent.Request{Run: x.requestRun(), Nonce: hex.EncodeToString(nonce[:]), Mode: mode, Playbook: x.plan.Playbook, Record: e.Record}
 }
 
 // counted is "1 machine", "2 machines".

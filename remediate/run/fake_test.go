@@ -188,6 +188,7 @@ func (f *fakeRoute) act(m *fakeMachine, r agent.Request) agent.Result {
 			m.changed++
 			m.affected = false
 			result.Outcome, result.Changed = agent.Fixed, 1
+			result.Record = "of " + m.name + " in " + r.Run
 			result.Steps = []agent.StepDone{{Action: "quarantine", Target: `C:\bad.sys`, Changed: 1}}
 			if r.Playbook.Reboot == playbook.RebootIfFixed && !m.stays {
 				result.Reboot = "scheduled"
@@ -203,7 +204,12 @@ func (f *fakeRoute) act(m *fakeMachine, r agent.Request) agent.Result {
 		m.record[r.Run] = result
 	case agent.Undo:
 		result.Outcome = agent.Undone
-		if old, ok := m.record[r.Run]; ok && old.Changed > 0 && !m.affected {
+		old, ok := m.record[r.Run]
+		if ok && r.Record != old.Record {
+			result.Outcome, result.Message = agent.Failed, "the records are not those of the fix"
+			break
+		}
+		if ok && old.Changed > 0 && !m.affected {
 			m.undone++
 			m.affected = true
 			result.Changed = 1

@@ -57,6 +57,9 @@ func UndoPlan(ctx context.Context, j *journal.Journal, runID string, f Follow) (
 		return nil, hint.Wrap(fmt.Errorf("undo run %s: %s changes machines by scripts alone, and they have no undo", runID, p.Playbook.Name), "nothing was done; what the run changed stays as it is")
 	}
 	p.Mode, p.Undoes, p.RetryOf = agent.Undo, runID, ""
+	if err := proven(ctx, j, runID, p); err != nil {
+		return nil, fmt.Errorf("undo run %s: %w", runID, err)
+	}
 	return seal(p, "undo", runID, "that run changed no machine")
 }
 
@@ -68,6 +71,27 @@ func mayBeChanged(m *journal.Machine) bool {
 		return m.Changed > 0 || m.Outcome == journal.Unknown
 	}
 	return false
+}
+
+// proven puts into p what each machine said of its records when it was fixed, so that an undo obeys no others. A machine whose answer
+// was lost has said nothing: there owner and rights of the records have to do.
+func proven(ctx context.Context, j *journal.Journal, runID string, p *plan.Plan) error {
+	machines, err := j.Machines(ctx, runID)
+	if err != nil {
+		return err
+	}
+	records := map[string]string{}
+	for i := range machines {
+		if r := machines[i].Result; r != nil {
+			records[machines[i].Target.ID] = r.Record
+		}
+	}
+	for _, w := range p.Waves {
+		for i := range w.Entries {
+			w.Entries[i].Record = records[w.Entries[i].ID]
+		}
+	}
+	return nil
 }
 
 // follow copies the plan of a run with the machines that want says.

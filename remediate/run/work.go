@@ -117,7 +117,7 @@ func (x *execution) ask(ctx context.Context, t *task, mode agent.Mode, begin fun
 	}
 	var result agent.Result
 	err := x.within(ctx, t, func(ctx context.Context) (err error) {
-		result, err = way.Do(ctx, t.entry.Target, x.request(mode))
+		result, err = way.Do(ctx, t.entry.Target, x.request(t.entry, mode))
 		return err
 	})
 	switch route.ClassOf(err) {
