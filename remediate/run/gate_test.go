@@ -60,6 +60,7 @@ func TestGates(t *testing.T) {
 
 func TestGateLetsThoseInFlightEnd(t *testing.T) {
 	bubble(t, 30, func(t *testing.T, s *setup) {
+		s.waves("1,100%") // the first wave proves the credentials, so that ten of the second are asked at once
 		s.input.Options.Forks = 10
 		s.input.Options.MaxFail = plan.Limit{Set: true}
 		s.fleet.machine(3).failing = true

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/democmd"
 	"github.com/fleetmend/fleetmend/internal/simfleet"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
@@ -78,27 +79,27 @@ func startFleet(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
 		ts.Fatalf("usage: fleet DIR MACHINES SEED [broken=SHARE] [unreachable=SHARE] [plain=yes]")
 	}
-	flags, plain := simFlags{broken: -1, silent: -1}, false
+	flags, plain := democmd.SimFlags{Broken: -1, Silent: -1}, false
 	var err error
-	flags.machines, err = strconv.Atoi(args[1])
+	flags.Machines, err = strconv.Atoi(args[1])
 	ts.Check(err)
-	flags.seed, err = strconv.ParseUint(args[2], 10, 64)
+	flags.Seed, err = strconv.ParseUint(args[2], 10, 64)
 	ts.Check(err)
 	for _, arg := range args[3:] {
 		key, value, _ := strings.Cut(arg, "=")
 		switch key {
 		case "broken":
-			flags.broken, err = strconv.ParseFloat(value, 64)
+			flags.Broken, err = strconv.ParseFloat(value, 64)
 		case "plain": // every machine answers
 			plain = value == "yes"
 		case "unreachable":
-			flags.silent, err = strconv.ParseFloat(value, 64)
+			flags.Silent, err = strconv.ParseFloat(value, 64)
 		default:
 			err = fmt.Errorf("no option %q", key)
 		}
 		ts.Check(err)
 	}
-	options, err := flags.options()
+	options, err := flags.Options()
 	ts.Check(err)
 	if plain {
 		options.Mix = &simfleet.Mix{Affected: .6}

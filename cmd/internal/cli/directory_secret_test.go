@@ -33,7 +33,7 @@ func TestPlantedDirectorySecrets(t *testing.T) {
 	fleetmend := func(args ...string) {
 		code := execute(t.Context(), terminal.Streams{In: strings.NewReader(""), Out: &printed, Err: &printed, Width: 80},
 			append([]string{"--log-level", "debug"}, args...))
-		printed.WriteString("exit " + itoa(code) + "\n")
+		printed.WriteString("exit " + terminal.Itoa(code) + "\n")
 	}
 	fleetmend("doctor")
 	fleetmend("doctor", "-o", "json")

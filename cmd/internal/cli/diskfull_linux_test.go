@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
 )
 
 // TestDiskFull runs with the journal on a file system of its own that fills up: the run stops and says why, and with room
@@ -43,7 +45,7 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, code := fleetmend("run", "crowdstrike-channel-file-291", "--waves", "100%", "--yes", "-q", "--reboot", "never")
-	if code != exitError || !strings.Contains(out, "full") || !strings.Contains(out, "hint:") {
+	if code != command.ExitError || !strings.Contains(out, "full") || !strings.Contains(out, "hint:") {
 		t.Fatalf("exit code %d:\n%s", code, out)
 	}
 	if err := syscall.Mount("tmpfs", state, "tmpfs", syscall.MS_REMOUNT, "size=50m"); err != nil {

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
 )
 
 // transcript collects what a process prints and lets a test wait for a piece of it.
@@ -67,7 +69,7 @@ func TestInterrupt(t *testing.T) {
 		t.Fatalf("import: %v\n%s", err, out)
 	}
 	start := []string{"--config", config, "run", "crowdstrike-channel-file-291", "--waves", "100%", "--yes", "--forks", "4", "--reboot", "never"}
-	if out, code := interrupted(t, fleet, 1, start...); code != exitInterrupted || !strings.Contains(out, "runs resume") {
+	if out, code := interrupted(t, fleet, 1, start...); code != command.ExitInterrupted || !strings.Contains(out, "runs resume") {
 		t.Fatalf("after one Ctrl-C: exit code %d\n%s", code, out)
 	}
 	// With the second a machine must be in flight. It may be that none has begun when the fleet falls silent; then nothing is
@@ -77,7 +79,7 @@ func TestInterrupt(t *testing.T) {
 		if !strings.Contains(out, "stopping at once") && part < 15 {
 			continue
 		}
-		if code != exitInterrupted || !strings.Contains(out, "stopping at once") || !strings.Contains(out, "runs resume") {
+		if code != command.ExitInterrupted || !strings.Contains(out, "stopping at once") || !strings.Contains(out, "runs resume") {
 			t.Fatalf("after two Ctrl-C, part %d: exit code %d\n%s", part, code, out)
 		}
 		break

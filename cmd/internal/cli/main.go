@@ -17,6 +17,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/cmd/internal/auditcmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/democmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/doctorcmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/incidentcmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/inventorycmd"
@@ -28,6 +29,16 @@ import (
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/secret"
 )
+
+// app is what one command line works with.
+type app struct{ *command.Context }
+
+func newApp(streams terminal.Streams) *app { return &app{command.NewContext(streams, version)} }
+
+// runs are the commands around runs, with what a rotation leaves to vault and audit.
+func (a *app) runs() *runscmd.Commands {
+	return &runscmd.Commands{Context: a.Context, Ended: keyscmd.Ended}
+}
 
 // Main runs the command line args and returns the exit code.
 func Main(args []string) int {
@@ -46,7 +57,7 @@ func execute(ctx context.Context, streams terminal.Streams, args []string) int {
 }
 
 func (a *app) execute(ctx context.Context, args []string) int {
-	defer a.close()
+	defer a.Close()
 	root := New(a)
 	root.SetArgs(args)
 	return a.report(a.InTime(command.AsUsage(root.ExecuteContext(ctx))))
@@ -55,9 +66,9 @@ func (a *app) execute(ctx context.Context, args []string) int {
 // report prints err for a person (or as JSON where JSON was asked for) and returns the exit code it stands for.
 func (a *app) report(err error) int {
 	if err == nil {
-		return exitOK
+		return command.ExitOK
 	}
-	code := exitCode(err)
+	code := command.ExitCode(err)
 	if command.Silent(err) {
 		return code
 	}
@@ -67,17 +78,17 @@ func (a *app) report(err error) int {
 	}
 	if a.Output.Format == terminal.JSON || a.JSONLines {
 		line, _ := json.Marshal(map[string]any{"v": 1, "type": "error", "exit": code, "error": err.Error(), "hints": hints})
-		fmt.Fprintf(a.streams.Err, "%s\n", line)
+		fmt.Fprintf(a.Err, "%s\n", line)
 		return code
 	}
 	for i, line := range strings.Split(strings.TrimRight(err.Error(), "\n"), "\n") {
 		if i == 0 {
 			line = "fleetmend: " + line
 		}
-		fmt.Fprintln(a.streams.Err, line)
+		fmt.Fprintln(a.Err, line)
 	}
 	for _, h := range hints {
-		fmt.Fprintln(a.streams.Err, "hint: "+h)
+		fmt.Fprintln(a.Err, "hint: "+h)
 	}
 	return code
 }
@@ -97,14 +108,13 @@ Start with the simulated fleet, no Windows needed:
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
 		},
-		Args: noArgs,
+		Args: command.NoArgs,
 	}
-	root.SetOut(a.streams.Out)
-	root.SetErr(a.streams.Err)
-	root.SetIn(a.streams.In)
+	root.SetOut(a.Out)
+	root.SetErr(a.Err)
+	root.SetIn(a.In)
 	cobra.MousetrapHelpText = ""
 	a.GlobalFlags(root)
-	a.prepared(root)
 	root.AddGroup(
 		&cobra.Group{ID: "start", Title: "Start here:"},
 		&cobra.Group{ID: "work", Title: "Repair:"},
@@ -112,7 +122,7 @@ Start with the simulated fleet, no Windows needed:
 		&cobra.Group{ID: "rest", Title: "More:"},
 	)
 	root.AddCommand(
-		newDemo(a), newSim(a), doctorcmd.New(a.Context),
+		democmd.New(a.runs()), democmd.NewSim(a.Context), doctorcmd.New(a.Context),
 		inventorycmd.New(a.Context), playbookcmd.New(a.Context),
 		mediacmd.New(a.Context),
 		keyscmd.New(a.Context), auditcmd.New(a.Context),
@@ -122,10 +132,9 @@ Start with the simulated fleet, no Windows needed:
 	root.AddCommand(incidentcmd.New(a.Context))
 	root.SetHelpCommandGroupID("rest")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage(command.SuggestFlag(cmd, err), "see %s --help", cmd.CommandPath())
+		return command.Usage(command.SuggestFlag(cmd, err), "see %s --help", cmd.CommandPath())
 	})
 	command.StyleHelp(root)
-	anyFormat(root)
 	return root
 }
 

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+
 	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/media/usb"
 )
@@ -54,17 +56,17 @@ func TestMediaWrite(t *testing.T) {
 		err         string
 		written     bool
 	}{
-		{"declined", "yes\n", []string{a}, exitInterrupted, "not confirmed", false},
-		{"serial of another", a + " Sb\n", []string{a}, exitInterrupted, "not confirmed", false},
-		{"nobody to ask", "", []string{a}, exitUsage, "nobody to ask", false},
-		{"yes alone", "", []string{a, "--yes"}, exitUsage, "needs --serial", false},
-		{"yes with another serial", "", []string{a, "--yes", "--serial", "S9"}, exitUsage, "not among --serial", false},
-		{"internal", "", []string{internal.Path, "--yes", "--serial", "SYS", "--force"}, exitError, "internal disk", false},
-		{"wrong hash", "", []string{a, "--yes", "--serial", "Sa", "--sha256", strings.Repeat("0", 64)}, exitError, "SHA-256", false},
-		{"half a hash", "", []string{a, "--yes", "--serial", "Sa", "--sha256", "1234"}, exitError, "is no SHA-256", false},
-		{"no image", a + " Sa\n", []string{a}, exitError, "no image of a boot stick", false},
-		{"typed", a + " Sa\n", []string{a}, exitOK, "ALL OF IT WILL BE LOST", true},
-		{"both, by serial and size", "", []string{"sa", b, "--yes", "--serial", "Sa,8388608"}, exitOK, "sa is " + a, true},
+		{"declined", "yes\n", []string{a}, command.ExitInterrupted, "not confirmed", false},
+		{"serial of another", a + " Sb\n", []string{a}, command.ExitInterrupted, "not confirmed", false},
+		{"nobody to ask", "", []string{a}, command.ExitUsage, "nobody to ask", false},
+		{"yes alone", "", []string{a, "--yes"}, command.ExitUsage, "needs --serial", false},
+		{"yes with another serial", "", []string{a, "--yes", "--serial", "S9"}, command.ExitUsage, "not among --serial", false},
+		{"internal", "", []string{internal.Path, "--yes", "--serial", "SYS", "--force"}, command.ExitError, "internal disk", false},
+		{"wrong hash", "", []string{a, "--yes", "--serial", "Sa", "--sha256", strings.Repeat("0", 64)}, command.ExitError, "SHA-256", false},
+		{"half a hash", "", []string{a, "--yes", "--serial", "Sa", "--sha256", "1234"}, command.ExitError, "is no SHA-256", false},
+		{"no image", a + " Sa\n", []string{a}, command.ExitError, "no image of a boot stick", false},
+		{"typed", a + " Sa\n", []string{a}, command.ExitOK, "ALL OF IT WILL BE LOST", true},
+		{"both, by serial and size", "", []string{"sa", b, "--yes", "--serial", "Sa,8388608"}, command.ExitOK, "sa is " + a, true},
 	}
 	for _, c := range cases {
 		if err := os.WriteFile(a, make([]byte, 8<<20), 0o600); err != nil {
@@ -72,7 +74,7 @@ func TestMediaWrite(t *testing.T) {
 		}
 		var out, errs bytes.Buffer
 		app := newApp(terminal.Streams{In: strings.NewReader(c.typed), Out: &out, Err: &errs, InTTY: c.typed != "", ErrTTY: c.typed != "", Width: 80})
-		app.usb = disks
+		app.Disks = disks
 		root := New(app)
 		source := filepath.Join(dir, "x.img")
 		if c.name == "no image" {
@@ -80,7 +82,7 @@ func TestMediaWrite(t *testing.T) {
 		}
 		root.SetArgs(append([]string{"media", "write", source}, c.args...))
 		code := app.report(root.ExecuteContext(t.Context()))
-		app.close()
+		app.Close()
 		if code != c.code || !strings.Contains(errs.String(), c.err) {
 			t.Errorf("%s: exit %d\n%s%s", c.name, code, out.String(), errs.String())
 		}

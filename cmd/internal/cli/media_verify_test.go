@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+
 	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/media"
 	"github.com/fleetmend/fleetmend/remediate/media/practice"
@@ -54,11 +56,11 @@ func TestMediaVerifyDisk(t *testing.T) {
 	run := func(args ...string) (int, string, string) {
 		var out, errs bytes.Buffer
 		app := newApp(terminal.Streams{In: strings.NewReader(""), Out: &out, Err: &errs, Width: 80})
-		app.usb = disks
+		app.Disks = disks
 		root := New(app)
 		root.SetArgs(append([]string{"media"}, args...))
 		code := app.report(root.ExecuteContext(t.Context()))
-		app.close()
+		app.Close()
 		return code, out.String(), errs.String()
 	}
 	expect := func(code int, want string, args ...string) string {
@@ -69,28 +71,28 @@ func TestMediaVerifyDisk(t *testing.T) {
 		}
 		return out
 	}
-	expect(exitOK, "written and verified", "write", image, "S1", "--yes", "--serial", "S1")
-	expect(exitOK, "byte for byte", "verify", "S1", "--image", image)
-	expect(exitOK, "0 changed, 0 missing", "verify", "S1")
-	expect(exitOK, "playbook crowdstrike-channel-file-291", "inspect", "S1")
+	expect(command.ExitOK, "written and verified", "write", image, "S1", "--yes", "--serial", "S1")
+	expect(command.ExitOK, "byte for byte", "verify", "S1", "--image", image)
+	expect(command.ExitOK, "0 changed, 0 missing", "verify", "S1")
+	expect(command.ExitOK, "playbook crowdstrike-channel-file-291", "inspect", "S1")
 	var seen struct{ SHA256 string }
-	if err := json.Unmarshal([]byte(expect(exitOK, "", "verify", "S1", "--image", image, "-o", "json")), &seen); err != nil || len(seen.SHA256) != 64 {
+	if err := json.Unmarshal([]byte(expect(command.ExitOK, "", "verify", "S1", "--image", image, "-o", "json")), &seen); err != nil || len(seen.SHA256) != 64 {
 		t.Errorf("%+v, %v", seen, err)
 	}
 
 	at := int64(bytes.Index(content, []byte("BCD for practice")))
 	spoil(t, stick, at)
-	expect(exitError, "does not hold the image", "verify", "S1", "--image", image)
-	if out := expect(exitError, "changed  ", "verify", "S1"); !strings.Contains(strings.ToUpper(out), "BCD") {
+	expect(command.ExitError, "does not hold the image", "verify", "S1", "--image", image)
+	if out := expect(command.ExitError, "changed  ", "verify", "S1"); !strings.Contains(strings.ToUpper(out), "BCD") {
 		t.Errorf("which file: %s", out)
 	}
 	spoil(t, stick, at) // as it was
-	expect(exitOK, "byte for byte", "verify", "S1", "--image", image)
+	expect(command.ExitOK, "byte for byte", "verify", "S1", "--image", image)
 	spoil(t, stick, size-500)
-	expect(exitError, "backup partition table", "verify", "S1", "--image", image)
-	expect(exitError, "there is no disk", "verify", "S2", "--image", image)
+	expect(command.ExitError, "backup partition table", "verify", "S1", "--image", image)
+	expect(command.ExitError, "there is no disk", "verify", "S2", "--image", image)
 	disks[0].Size = int64(len(content)) - 1
-	expect(exitError, "too small", "verify", "S1", "--image", image)
+	expect(command.ExitError, "too small", "verify", "S1", "--image", image)
 }
 
 // spoil turns a bit of a file over.

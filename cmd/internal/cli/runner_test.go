@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+
 	"github.com/fleetmend/fleetmend/remediate/journal"
 )
 
@@ -123,7 +125,7 @@ func TestAKilledRunnerIsSaidAndResumed(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := cmd.Wait()
-	if text := out.String(); cmd.ProcessState.ExitCode() != exitError || !strings.Contains(text, "ended before the run did") || !strings.Contains(text, "runs resume 2") {
+	if text := out.String(); cmd.ProcessState.ExitCode() != command.ExitError || !strings.Contains(text, "ended before the run did") || !strings.Contains(text, "runs resume 2") {
 		t.Errorf("the follower ends with %v:\n%s", err, text)
 	}
 	if text := s.ok("runs", "list"); !strings.Contains(text, "running, nobody works on it") || !strings.Contains(text, "next: fleetmend --config "+s.config+" runs resume 2") {
@@ -247,7 +249,7 @@ func TestHangupOfARunInTheForeground(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait() //nolint:errcheck // its code is looked at
-	if r := s.list()[0]; cmd.ProcessState.ExitCode() != exitInterrupted || r.Status != journal.RunInterrupted || r.Owner != nil {
+	if r := s.list()[0]; cmd.ProcessState.ExitCode() != command.ExitInterrupted || r.Status != journal.RunInterrupted || r.Owner != nil {
 		t.Fatalf("exit code %d, %+v\n%s", cmd.ProcessState.ExitCode(), r, out)
 	}
 	for _, m := range s.machines() {
@@ -330,7 +332,7 @@ func TestTheStateFolderIsDeleted(t *testing.T) {
 	}
 	_ = cmd.Wait()                                                      //nolint:errcheck // its code is looked at
 	copies, _ := filepath.Glob(filepath.Join(s.dir, "state-rescued-*")) //nolint:errcheck // the pattern is right
-	if cmd.ProcessState.ExitCode() != exitError || len(copies) != 1 || !strings.Contains(out.String(), copies[0]) {
+	if cmd.ProcessState.ExitCode() != command.ExitError || len(copies) != 1 || !strings.Contains(out.String(), copies[0]) {
 		t.Fatalf("exit code %d, copies %v\n%s", cmd.ProcessState.ExitCode(), copies, out)
 	}
 	if text := s.ok("runs", "list", "--state-dir", copies[0]); !strings.Contains(text, "nobody works on it") {

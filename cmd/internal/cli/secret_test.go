@@ -27,7 +27,7 @@ func TestPlantedPassword(t *testing.T) {
 	fleetmend := func(args ...string) {
 		code := execute(t.Context(), terminal.Streams{In: strings.NewReader(""), Out: &printed, Err: &printed, Width: 80},
 			append([]string{"--config", "fleetmend.yaml", "--log-level", "debug"}, args...))
-		printed.WriteString("exit " + itoa(code) + "\n")
+		printed.WriteString("exit " + terminal.Itoa(code) + "\n")
 	}
 	fleetmend("inventory", "import", "machines.csv")
 	fleetmend("inventory", "probe")

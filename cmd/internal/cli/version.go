@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 )
 
@@ -29,11 +31,11 @@ type versionInfo struct {
 }
 
 func newVersion(a *app) *cobra.Command {
-	return &cobra.Command{
+	return command.Formats(&cobra.Command{
 		Use:     "version",
 		Short:   "Print the version, and the hash of the agent script",
 		GroupID: "rest",
-		Args:    noArgs,
+		Args:    command.NoArgs,
 		Example: "fleetmend version\nfleetmend version -o json",
 		RunE: func(*cobra.Command, []string) error {
 			info := versionInfo{version, commit, date, runtime.Version(), runtime.GOOS, runtime.GOARCH, agent.Digest()}
@@ -44,10 +46,10 @@ func newVersion(a *app) *cobra.Command {
 					}
 				}
 			}
-			return one(a.out, a.streams.Out, info, func(w io.Writer) error {
+			return a.One(info, func(w io.Writer) error {
 				_, err := fmt.Fprintf(w, "fleetmend %s (%s/%s, %s)\nagent.ps1 sha256 %s\n", info.Version, info.OS, info.Arch, info.Go, info.Agent)
 				return err
 			})
 		},
-	}
+	}, terminal.OneFormats...)
 }

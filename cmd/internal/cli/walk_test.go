@@ -26,6 +26,7 @@ import (
 var typical = map[string][]string{
 	"apply": {"walk.plan", "--yes"}, "completion": {"bash"}, "exit-codes": {}, "version": {}, "doctor": {},
 	"playbook list": {}, "playbook show": {"disable-service"}, "playbook new": {"new.yaml"}, "playbook lint": {"disable-service"}, "playbook test": {"disable-service", "--case", "case.json", "--set", "service=x"},
+	"demo": {"--headless", "--machines", "6"}, "sim": {"--machines", "2"}, // without --dir sim ends at once
 	"audit list": {}, "audit verify": {}, "audit export": {},
 	"incident list": {}, "incident status": {}, "incident machines": {}, "incident report": {}, "incident mark": {"FRA-IT-01", "--as", "excluded", "--reason", "walked"},
 	"incident open": {"--playbook", "disable-service", "--set", "service=x"}, "incident close": {"walked", "--yes"},
@@ -44,6 +45,7 @@ var typical = map[string][]string{
 }
 
 var acts = map[string]bool{
+	"demo": true, "sim": true,
 	"apply": true, "playbook new": true, "playbook test": true, "run": true, "runs watch": true, "runs resume": true, "runs retry": true, "runs undo": true,
 	"media write": true, "media collect": true, "media bundle": true, "media serve": true,
 	"keys protect": true, "keys unlock": true, "keys lock": true, "keys export": true, "keys import": true, "keys import-snapshot": true, "keys sheet": true, "keys rotate": true, "keys verify": true,
@@ -98,7 +100,7 @@ func walked(t *testing.T) func(args ...string) (code int, out, errs string) {
 func leaves(t *testing.T, each func(t *testing.T, cmd *cobra.Command, words []string)) {
 	t.Helper()
 	a := newApp(terminal.Streams{})
-	defer a.close()
+	defer a.Close()
 	var walk func(cmd *cobra.Command, words []string)
 	walk = func(cmd *cobra.Command, words []string) {
 		for _, child := range cmd.Commands() {
@@ -106,7 +108,7 @@ func leaves(t *testing.T, each func(t *testing.T, cmd *cobra.Command, words []st
 				walk(child, append(slices.Clone(words), child.Name()))
 			}
 		}
-		if len(words) > 0 && !cmd.HasSubCommands() && cmd.Annotations["legacy"] == "" {
+		if len(words) > 0 && !cmd.HasSubCommands() {
 			t.Run(strings.Join(words, " "), func(t *testing.T) { each(t, cmd, words) })
 		}
 	}

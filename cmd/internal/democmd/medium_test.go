@@ -1,4 +1,4 @@
-package cli
+package democmd
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/runscmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
@@ -86,10 +87,10 @@ func TestDemoAsksForAMedium(t *testing.T) {
 			t.Setenv("HOME", dir)
 			j, id := endedRun(t, filepath.Join(dir, "fleetmend"))
 			var out, errs bytes.Buffer
-			a := newApp(terminal.Streams{In: strings.NewReader(c.typed), Out: &out, Err: &errs, InTTY: c.terminal, OutTTY: false, ErrTTY: c.terminal, Width: 100})
-			defer a.close()
+			shown := &demo{&runscmd.Commands{Context: command.NewContext(terminal.Streams{In: strings.NewReader(c.typed), Out: &out, Err: &errs, InTTY: c.terminal, OutTTY: false, ErrTTY: c.terminal, Width: 100}, "test")}}
+			defer shown.Close()
 			story := tell(func(format string, args ...any) { fmt.Fprintf(&out, format+"\n", args...) })
-			if err := a.demoEnd(t.Context(), j, id, dir, story, time.Second, c.flag); err != nil && !command.Silent(err) {
+			if err := shown.demoEnd(t.Context(), j, id, dir, story, time.Second, c.flag); err != nil && !command.Silent(err) {
 				t.Fatal(err)
 			}
 			if asked := strings.Contains(errs.String(), question); asked != c.terminal {

@@ -1,4 +1,7 @@
-package cli
+// Package democmd are the commands around simulated fleets: demo, which shows the main job on one, and sim, which serves one.
+//
+// [New] and [NewSim] make them. Nothing outside this computer is contacted.
+package democmd
 
 import (
 	"context"
@@ -12,7 +15,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/cmd/internal/runscmd"
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/desk/cases"
 	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
@@ -51,8 +56,9 @@ type demoSummary struct {
 	Medium      string `json:"medium,omitempty"`
 }
 
-func newDemo(a *app) *cobra.Command {
-	var s simFlags
+// New makes the command demo. What has to happen after a run comes with c.
+func New(c *runscmd.Commands) *cobra.Command {
+	var s SimFlags
 	var headless, withMedia bool
 	var dir string
 	cmd := &cobra.Command{
@@ -64,31 +70,43 @@ the real parts: read the machines, see who is affected, fix them over WinRM in w
 
 Nothing outside this computer is contacted. Inventory, journal and report stay in a folder that is named at the end.`,
 		Example: "fleetmend demo\nfleetmend demo --media\nfleetmend demo --headless --machines 200 --seed 7 -o json",
-		Args:    noArgs,
+		Args:    command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.demo(cmd.Context(), s, dir, headless, withMedia)
+			return (&demo{c}).show(cmd.Context(), s, dir, headless, withMedia)
 		},
 	}
 	s.add(cmd, 200)
 	cmd.Flags().BoolVar(&headless, "headless", false, "only print the result")
 	cmd.Flags().BoolVar(&withMedia, "media", false, "build a USB image for the machines that stayed unreachable, at the end (asked for at a terminal)")
 	cmd.Flags().StringVar(&dir, "dir", "", "folder for inventory, journal and report (default: a new temporary one)")
-	exits(cmd, exitGate, exitInterrupted)
-	return cmd
+	command.Exits(cmd, command.ExitGate, command.ExitInterrupted)
+	return command.Formats(cmd, terminal.OneFormats...)
+}
+
+// demo tells the story with the commands' own parts.
+type demo struct{ *runscmd.Commands }
+
+// report tells what a run did.
+func (c *demo) report(ctx context.Context, id string) (*journal.Run, *report.Report, error) {
+	d, err := c.Desk()
+	if err != nil {
+		return nil, nil, err
+	}
+	return runs.Report(ctx, d, id)
 }
 
 // tell prints one step of the story, unless nobody listens.
 type tell func(format string, args ...any)
 
-func (a *app) demo(ctx context.Context, s simFlags, dir string, headless, withMedia bool) error {
+func (c *demo) show(ctx context.Context, s SimFlags, dir string, headless, withMedia bool) error {
 	began := time.Now()
 	story := tell(func(format string, args ...any) {
 		text := fmt.Sprintf(format, args...)
 		gap := text[:len(text)-len(strings.TrimLeft(text, "\n"))]
-		fmt.Fprintln(a.streams.Out, gap+wrapped(strings.TrimLeft(text, "\n"), a.streams.Width))
+		fmt.Fprintln(c.Out, gap+terminal.Wrapped(strings.TrimLeft(text, "\n"), c.Width))
 	})
-	if headless || a.out.Format == "json" || a.jsonLines {
-		story, a.quiet = func(string, ...any) {}, true
+	if headless || c.Output.Format == terminal.JSON || c.JSONLines {
+		story, c.Quiet = func(string, ...any) {}, true
 	}
 	if dir == "" {
 		var err error
@@ -96,11 +114,11 @@ func (a *app) demo(ctx context.Context, s simFlags, dir string, headless, withMe
 			return err
 		}
 	}
-	story("1. A fleet of %s starts on this computer. Each one speaks real WinRM and has a small Windows of its own.", machinesText(s.machines))
+	story("1. A fleet of %s starts on this computer. Each one speaks real WinRM and has a small Windows of its own.", terminal.Machines(s.Machines))
 	story("   At 04:09 UTC a faulty content file reached many of them; some are down, some crash again and again.")
 	fleet, err := s.fleet()
 	if err != nil {
-		return coded(exitUsage, err)
+		return command.Coded(command.ExitUsage, err)
 	}
 	if err := fleet.Start(ctx); err != nil {
 		return err
@@ -109,17 +127,17 @@ func (a *app) demo(ctx context.Context, s simFlags, dir string, headless, withMe
 	if err := fleet.Write(dir); err != nil {
 		return err
 	}
-	a.Use(filepath.Join(dir, "fleetmend.yaml"))
-	if err := a.demoInventory(ctx, dir, fleet.Incident(), story); err != nil {
+	c.Use(filepath.Join(dir, "fleetmend.yaml"))
+	if err := c.demoInventory(ctx, dir, fleet.Incident(), story); err != nil {
 		return err
 	}
-	return a.demoRun(ctx, dir, story, began, withMedia)
+	return c.demoRun(ctx, dir, story, began, withMedia)
 }
 
 // demoInventory reads the machines from the directory of the fleet, and from a table where each of them is reached: the
 // simulated machines share one computer, so their names are in no DNS.
-func (a *app) demoInventory(ctx context.Context, dir string, harm time.Time, story tell) error {
-	d, err := a.Desk()
+func (c *demo) demoInventory(ctx context.Context, dir string, harm time.Time, story tell) error {
+	d, err := c.Desk()
 	if err != nil {
 		return err
 	}
@@ -139,14 +157,14 @@ func (a *app) demoInventory(ctx context.Context, dir string, harm time.Time, sto
 	if err != nil {
 		return err
 	}
-	story("\n2. The machines are read from Active Directory, over LDAP: %s, %d of them of the fleet; the others were retired long ago and are still listed there.", machinesText(read.New), report.Rows)
-	story("   A table of the fleet's %d adds addresses and serial numbers: %s that the directory had not, %s. By their last sign-in %d are suspect: they were on when it happened.", report.Rows, machinesText(report.New),
-		counted(len(report.Conflicts), "conflict", "conflicts"), status.Verdicts[casefile.Suspect])
+	story("\n2. The machines are read from Active Directory, over LDAP: %s, %d of them of the fleet; the others were retired long ago and are still listed there.", terminal.Machines(read.New), report.Rows)
+	story("   A table of the fleet's %d adds addresses and serial numbers: %s that the directory had not, %s. By their last sign-in %d are suspect: they were on when it happened.", report.Rows, terminal.Machines(report.New),
+		terminal.Counted(len(report.Conflicts), "conflict", "conflicts"), status.Verdicts[casefile.Suspect])
 	return nil
 }
 
-func (a *app) demoRun(ctx context.Context, dir string, story tell, began time.Time, withMedia bool) error {
-	frozen, err := a.demoPlan(ctx)
+func (c *demo) demoRun(ctx context.Context, dir string, story tell, began time.Time, withMedia bool) error {
+	frozen, err := c.demoPlan(ctx)
 	if err != nil {
 		return err
 	}
@@ -156,12 +174,11 @@ func (a *app) demoRun(ctx context.Context, dir string, story tell, began time.Ti
 	}
 	story("   in waves, so that a mistake meets few machines first:")
 	for i, wave := range frozen.Waves {
-		story("      wave %d (%s): %s", i+1, wave.Name, machinesText(len(wave.Entries)))
+		story("      wave %d (%s): %s", i+1, wave.Name, terminal.Machines(len(wave.Entries)))
 	}
-	story("   and a gate behind each: %s.", gateText(frozen.Options))
+	story("   and a gate behind each: %s.", runscmd.GateText(frozen.Options))
 	story("\n4. The run. Every step is written to the journal before it is taken.")
-	a.Quiet = a.quiet
-	d, err := a.Desk()
+	d, err := c.Desk()
 	if err != nil {
 		return err
 	}
@@ -169,15 +186,15 @@ func (a *app) demoRun(ctx context.Context, dir string, story tell, began time.Ti
 	if err != nil {
 		return err
 	}
-	result, err := a.runs().Drive(ctx, d, frozen, runscmd.CarryFlags{Foreground: true}, func(ctx context.Context, o runs.Options) (*journal.Run, error) { return runs.Start(ctx, d, frozen, o) })
+	result, err := c.Commands.Drive(ctx, d, frozen, runscmd.CarryFlags{Foreground: true}, func(ctx context.Context, o runs.Options) (*journal.Run, error) { return runs.Start(ctx, d, frozen, o) })
 	if err != nil {
 		return err
 	}
-	return a.demoEnd(context.WithoutCancel(ctx), j, result.ID, dir, story, time.Since(began), withMedia)
+	return c.demoEnd(context.WithoutCancel(ctx), j, result.ID, dir, story, time.Since(began), withMedia)
 }
 
-func (a *app) demoPlan(ctx context.Context) (*plan.Plan, error) {
-	d, err := a.Desk()
+func (c *demo) demoPlan(ctx context.Context) (*plan.Plan, error) {
+	d, err := c.Desk()
 	if err != nil {
 		return nil, err
 	}
@@ -191,8 +208,8 @@ func demoRules() runs.Rules {
 	return runs.Rules{MaxFail: "20%", Chase: true, Backoff: &backoff, MachineTimeout: &machine, RebootWait: &reboot}
 }
 
-func (a *app) demoEnd(ctx context.Context, j *journal.Journal, id, dir string, story tell, took time.Duration, withMedia bool) error {
-	r, rep, err := buildReport(ctx, a, id)
+func (c *demo) demoEnd(ctx context.Context, j *journal.Journal, id, dir string, story tell, took time.Duration, withMedia bool) error {
+	r, rep, err := c.report(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -207,24 +224,24 @@ func (a *app) demoEnd(ctx context.Context, j *journal.Journal, id, dir string, s
 		Affected: affected(rep), Waves: r.Waves, DurationMS: took.Milliseconds(), Report: html, Run: r.ID, Dir: dir,
 	}
 	left := n[journal.Unreachable] + n[journal.Unknown] + n[journal.Failed] + n[journal.Held]
-	if a.quiet {
+	if c.Quiet {
 		if withMedia && left > 0 {
-			if summary.Medium, err = a.demoMedium(ctx, j, r, left, dir, story); err != nil {
+			if summary.Medium, err = c.demoMedium(ctx, j, r, left, dir, story); err != nil {
 				return err
 			}
 		}
-		err = one(a.out, a.streams.Out, summary, summary.write)
+		err = c.One(summary, summary.write)
 	} else {
 		story("\n5. The result.\n")
-		err = rep.WriteText(a.Out, report.TextOptions{Width: a.Width, Color: a.Color()})
+		err = rep.WriteText(c.Out, report.TextOptions{Width: c.Width, Color: c.Color()})
 		story("\nThe report for others: %s", html)
-		if left > 0 && err == nil && (withMedia || a.wantsMedium(ctx, left)) {
-			_, err = a.demoMedium(ctx, j, r, left, dir, story)
+		if left > 0 && err == nil && (withMedia || c.wantsMedium(ctx, left)) {
+			_, err = c.demoMedium(ctx, j, r, left, dir, story)
 		}
 		story("The simulated machines end with this program. The commands above that only look work as they stand; those that reach machines need a fleet that runs.")
 		story("Rehearse with the commands themselves: fleetmend sim --dir drill --machines 200 serves a fleet in one terminal; fleetmend sim --help says what to type in the other.")
 	}
-	return errors.Join(err, silently(demoCode(r)))
+	return errors.Join(err, command.Silently(demoCode(r)))
 }
 
 // affected counts the machines whose agent found the trouble: those it fixed and those it could not fix.
@@ -240,8 +257,8 @@ func affected(rep *report.Report) int {
 
 func (s demoSummary) write(w io.Writer) error {
 	_, err := fmt.Fprintf(w, "%s: %d affected, %d clean, %d fixed, %d failed, %d unreachable, %d unknown, %d held, %d skipped, in %d waves and %s\nreport: %s\n",
-		machinesText(s.Machines), s.Affected, s.Clean, s.Fixed, s.Failed, s.Unreachable, s.Unknown, s.Held, s.Skipped, s.Waves,
-		span(time.Duration(s.DurationMS)*time.Millisecond), s.Report)
+		terminal.Machines(s.Machines), s.Affected, s.Clean, s.Fixed, s.Failed, s.Unreachable, s.Unknown, s.Held, s.Skipped, s.Waves,
+		terminal.Span(time.Duration(s.DurationMS)*time.Millisecond), s.Report)
 	if err == nil && s.Medium != "" {
 		_, err = fmt.Fprintf(w, "medium: %s\n", s.Medium)
 	}
@@ -250,8 +267,8 @@ func (s demoSummary) write(w io.Writer) error {
 
 // demoCode is 0 for a demonstration that came to its end: that some of its machines cannot be fixed is part of the story.
 func demoCode(r *journal.Run) int {
-	if code := runCode(r, false); code != exitSomeFailed {
+	if code := runscmd.Code(r, false); code != command.ExitSomeFailed {
 		return code
 	}
-	return exitOK
+	return command.ExitOK
 }

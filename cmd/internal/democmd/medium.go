@@ -1,4 +1,4 @@
-package cli
+package democmd
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	deskmedia "github.com/fleetmend/fleetmend/internal/desk/media"
 	"github.com/fleetmend/fleetmend/internal/question"
 	"github.com/fleetmend/fleetmend/remediate/journal"
@@ -16,21 +17,21 @@ import (
 )
 
 // wantsMedium asks at the end of a demonstration.
-func (a *app) wantsMedium(ctx context.Context, left int) bool {
-	if !a.canAsk() {
+func (c *demo) wantsMedium(ctx context.Context, left int) bool {
+	if !c.CanAsk() {
 		return false
 	}
-	_, err := a.Ask(ctx, question.Question{ID: "demo.medium", Kind: question.YesNo, Text: fmt.Sprintf("%s could not be repaired over the network. Build a USB image for them?", machinesText(left))})
+	_, err := c.Ask(ctx, question.Question{ID: "demo.medium", Kind: question.YesNo, Text: fmt.Sprintf("%s could not be repaired over the network. Build a USB image for them?", terminal.Machines(left))})
 	return err == nil
 }
 
 // demoMedium builds a USB image for what a run could not reach, from a Windows PE in name only.
-func (a *app) demoMedium(ctx context.Context, j *journal.Journal, r *journal.Run, left int, dir string, story tell) (string, error) {
+func (c *demo) demoMedium(ctx context.Context, j *journal.Journal, r *journal.Run, left int, dir string, story tell) (string, error) {
 	p, err := j.Plan(ctx, r.ID)
 	if err != nil {
 		return "", err
 	}
-	story("\n6. %s could not be repaired over the network. A stick is built to start them from instead.", machinesText(left))
+	story("\n6. %s could not be repaired over the network. A stick is built to start them from instead.", terminal.Machines(left))
 	source, image := filepath.Join(dir, "practice.wim"), filepath.Join(dir, "fleetmend.img")
 	wim, err := practice.WIM(ctx, "amd64")
 	if err != nil {
@@ -40,7 +41,7 @@ func (a *app) demoMedium(ctx context.Context, j *journal.Journal, r *journal.Run
 		return "", err
 	}
 	story("   No Windows PE is at hand here, so a small WIM is made that is one in name only: the image is built and checked like a real one, but there is no Windows on it to start.")
-	d, err := a.Desk()
+	d, err := c.Desk()
 	if err != nil {
 		return "", err
 	}

@@ -1,43 +1,53 @@
-package cli
+package democmd
 
 import (
+	"fmt"
 	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/simfleet"
 	"github.com/fleetmend/fleetmend/internal/simfleet/ntlm"
 )
 
-// simFlags are the flags of everything that serves a simulated fleet.
-type simFlags struct {
-	machines int
-	seed     uint64
-	latency  time.Duration
-	broken   float64
-	silent   float64
+// SimFlags are the flags of everything that serves a simulated fleet.
+type SimFlags struct {
+	Machines int
+	Seed     uint64
+	Latency  time.Duration
+	Broken   float64 // share on which the fix fails; negative: a few
+	Silent   float64 // share that does not answer; negative: some
 }
 
-func (s *simFlags) add(cmd *cobra.Command, machines int) {
+func (s *SimFlags) add(cmd *cobra.Command, machines int) {
 	f := cmd.Flags()
-	f.IntVar(&s.machines, "machines", machines, "how many machines")
-	f.Uint64Var(&s.seed, "seed", 1, "same seed, same fleet")
-	f.DurationVar(&s.latency, "latency", 0, "time each answer takes")
-	f.Float64Var(&s.broken, "broken", -1, "share of machines on which the fix fails (0 to 1; negative: a few)")
-	f.Float64Var(&s.silent, "unreachable", -1, "share of machines that do not answer (0 to 1; negative: some)")
+	f.IntVar(&s.Machines, "machines", machines, "how many machines")
+	f.Uint64Var(&s.Seed, "seed", 1, "same seed, same fleet")
+	f.DurationVar(&s.Latency, "latency", 0, "time each answer takes (0: none)")
+	f.Float64Var(&s.Broken, "broken", -1, "share of machines on which the fix fails (0 to 1; negative: a few)")
+	f.Float64Var(&s.Silent, "unreachable", -1, "share of machines that do not answer (0 to 1; negative: some)")
 }
 
-func (s *simFlags) options() (simfleet.Options, error) {
-	mix, err := mixed(s.broken, s.silent)
-	return simfleet.Options{Machines: s.machines, Seed: s.seed, Latency: s.latency, Mix: &mix, AllowBasic: true}, err
+// Options are the fleet that the flags ask for.
+func (s *SimFlags) Options() (simfleet.Options, error) {
+	mix, err := mixed(s.Broken, s.Silent)
+	if s.Machines < 1 {
+		return simfleet.Options{}, command.Usage(fmt.Errorf("--machines %d: a fleet has at least one", s.Machines), "leave it out for what is usual")
+	}
+	if s.Latency < 0 {
+		return simfleet.Options{}, command.Usage(fmt.Errorf("--latency %s is less than nothing", s.Latency), "0 means none")
+	}
+	return simfleet.Options{Machines: s.Machines, Seed: s.Seed, Latency: s.Latency, Mix: &mix, AllowBasic: true}, err
 }
 
 // mixed is the default mix with the given shares of broken and unreachable machines; the others keep their proportions.
 func mixed(broken, silent float64) (simfleet.Mix, error) {
 	mix := simfleet.DefaultMix()
 	if broken > 1 || silent > 1 || max(broken, 0)+max(silent, 0) > 1 {
-		return mix, usage(errorf("the shares of broken and unreachable machines are more than all"), "give numbers from 0 to 1 that add up to 1 at most")
+		return mix, command.Usage(fmt.Errorf("the shares of broken and unreachable machines are more than all"), "give numbers from 0 to 1 that add up to 1 at most")
 	}
 	rest := 1.0
 	if broken >= 0 {
@@ -55,16 +65,17 @@ func mixed(broken, silent float64) (simfleet.Mix, error) {
 	return mix, nil
 }
 
-func (s *simFlags) fleet() (*simfleet.Fleet, error) {
-	options, err := s.options()
+func (s *SimFlags) fleet() (*simfleet.Fleet, error) {
+	options, err := s.Options()
 	if err != nil {
 		return nil, err
 	}
 	return simfleet.New(options)
 }
 
-func newSim(a *app) *cobra.Command {
-	var s simFlags
+// NewSim makes the command sim.
+func NewSim(c *command.Context) *cobra.Command {
+	var s SimFlags
 	var dir, powershell string
 	var unencrypted, strict, plain bool
 	var chunk int
@@ -85,12 +96,12 @@ of them restarts by itself again and again.`,
 fleetmend --config drill/fleetmend.yaml inventory import drill/machines.csv
 fleetmend --config drill/fleetmend.yaml run crowdstrike-channel-file-291 --waves 1,10,100% --yes
 ansible -i drill/ansible.ini all -m raw -a hostname`,
-		Args: noArgs,
+		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dir == "" {
-				return usage(errorf("no folder to write settings and machines into"), "give one with --dir")
+				return command.Usage(fmt.Errorf("no folder to write settings and machines into"), "give one with --dir")
 			}
-			options, err := s.options()
+			options, err := s.Options()
 			if err != nil {
 				return err
 			}
@@ -107,7 +118,7 @@ ansible -i drill/ansible.ini all -m raw -a hostname`,
 			debug.SetGCPercent(50) // ten thousand machines are mostly memory
 			fleet, err := simfleet.New(options)
 			if err != nil {
-				return coded(exitUsage, err)
+				return command.Coded(command.ExitUsage, err)
 			}
 			if err := fleet.Start(cmd.Context()); err != nil {
 				return err
@@ -116,12 +127,12 @@ ansible -i drill/ansible.ini all -m raw -a hostname`,
 			if err := fleet.Write(dir); err != nil {
 				return err
 			}
-			if err := writeJSONLine(a.streams.Out, fleet.Ready(dir)); err != nil {
+			if err := terminal.WriteJSONLine(c.Out, fleet.Ready(dir)); err != nil {
 				return err
 			}
-			a.say("%s are up; settings and machines are in %s. Ctrl-C ends it.", machinesText(s.machines), dir)
+			c.Say("%s are up; settings and machines are in %s. Ctrl-C ends it.", terminal.Machines(s.Machines), dir)
 			<-cmd.Context().Done()
-			a.say("the fleet is gone")
+			c.Say("the fleet is gone")
 			return nil
 		},
 	}
