@@ -84,6 +84,34 @@ func TestBadRowsAreNamed(t *testing.T) {
 	}
 }
 
+// TestPasswordInTheWrongColumn keeps a password of a shifted row out of what is stored and said in clear.
+func TestPasswordInTheWrongColumn(t *testing.T) {
+	const header = "KeyID,Computer,FQDN,SerialNumber,DeviceID,DistinguishedName,ObjectGUID,Volume,VolumeID,Created,RecoveryKey\n"
+	for _, said := range []string{good, bad, strings.ReplaceAll(good, "-", ""), strings.ReplaceAll(good, "-", "\u2013"), strings.ReplaceAll(good, "-", " "), "password " + good} {
+		for column := 1; column < 10; column++ {
+			cells := make([]string, 11)
+			cells[0], cells[column], cells[10] = id1, said, "PC-1"
+			s, report, err := csv.Read(strings.NewReader(header+strings.Join(cells, ",")+"\n"), csv.Options{})
+			if err != nil || len(report.BadRows) != 1 || len(s.Refs()) != 1 {
+				t.Fatalf("column %d: %+v, %v", column, report, err)
+			}
+			if text := fmt.Sprintf("%+v %+v", report, s.Refs()); strings.Contains(text, "444444") {
+				t.Errorf("column %d: the password is in it: %s", column, text)
+			}
+			if n := len(report.Remarks); n != 1 || !strings.Contains(report.Remarks[0], "line 2: ") || !strings.Contains(report.Remarks[0], "recovery password") {
+				t.Errorf("column %d: %q", column, report.Remarks)
+			}
+		}
+	}
+	// Names with many digits are names: an object of AD, a virtual machine's serial number.
+	for field, value := range map[string]string{"dn": "CN=2024-01-02T03:04:05-00:00{44444444-1111-4111-9111-123456789012},CN=PC-1,DC=fleet", "serial": "1234-5678-9012-3456-7890-1234-56"} {
+		s, _, err := csv.Read(strings.NewReader("KeyID,X,RecoveryKey\n"+id1+",\""+value+"\","+good+"\n"), csv.Options{Map: map[string]string{"X": field}})
+		if err != nil || s.Refs()[0].Machine == (bitlocker.Machine{}) {
+			t.Errorf("%s: %+v, %v", field, s.Refs(), err)
+		}
+	}
+}
+
 func TestNoHeader(t *testing.T) {
 	for _, text := range []string{"", "Host,Model\nPC-1,X\n", id1 + "," + good + "\n", "a\x00b"} {
 		_, report, err := csv.Read(strings.NewReader(text), csv.Options{})

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/internal/hint"
@@ -28,6 +29,21 @@ var (
 	// "Computer Name: LON-WS-00001", which manage-bde prints with -cn.
 	hostIn = regexp.MustCompile(`(?i)^\s*(?:computer\s?-?name|computername|nom de l.ordinateur|nombre de(?:l)? equipo|nome (?:do )?computador|nome computer|computernaam|コンピューター名)\s*:\s*(\S+)\s*$`)
 )
+
+// mayBePassword keeps a recovery password that stands in the wrong column, in a row where a cell is missing, out of what is
+// kept and said in clear, such as the name of a machine.
+func mayBePassword(value string) bool {
+	digits, others := 0, 0
+	for _, r := range value {
+		switch {
+		case r >= '0' && r <= '9':
+			digits++
+		case unicode.IsLetter(r):
+			others++
+		}
+	}
+	return digits >= 40 && (others == 0 || passwordIn.MatchString(value))
+}
 
 // isDump reports whether a text holds recovery passwords, or nearly, on lines that are no rows of a table: nothing but
 // the password, or a word before it.

@@ -169,7 +169,7 @@ func suggestions(data []byte, err error) string {
 	for _, number := range []int{850, 852, 866, 1251, 932, 936, 949} {
 		p := codePages[slices.IndexFunc(codePages, func(p codePage) bool { return p.number == number })]
 		if text, err := decodePage(data[from:min(to, from+60)], p.page, ""); err == nil {
-			out = append(out, fmt.Sprintf("%d (%s) would give %q", p.number, p.words, text))
+			out = append(out, fmt.Sprintf("%d (%s) would give %q", p.number, p.words, hushed(text)))
 		}
 	}
 	return strings.Join(out, ", ")
@@ -185,8 +185,26 @@ func wordAt(text string, at int) string {
 	if n := strings.IndexAny(text[at:], "\r\n,;\t|\""); n >= 0 {
 		word = text[from : at+n]
 	}
+	word = hushed(word)
 	if r := []rune(word); len(r) > 24 {
 		word = string(r[:24])
 	}
 	return word
+}
+
+// hushed takes the digits out of a word that may be a recovery password with dashes of a code page between its groups;
+// letters are what an encoding is judged by.
+func hushed(word string) string {
+	digits := 0
+	out := strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' {
+			return r
+		}
+		digits++
+		return '*'
+	}, word)
+	if digits < 6 {
+		return word
+	}
+	return out
 }

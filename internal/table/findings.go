@@ -19,10 +19,13 @@ func (f *Findings) Add(line int, column, what string) {
 	if f.lines == nil {
 		f.lines = map[string][]int{}
 	}
-	if _, known := f.lines[what]; !known {
+	lines, known := f.lines[what]
+	if !known {
 		f.order = append(f.order, what)
 	}
-	f.lines[what] = append(f.lines[what], line)
+	if len(lines) == 0 || lines[len(lines)-1] != line { // a cell may be looked at more than once
+		f.lines[what] = append(lines, line)
+	}
 }
 
 // List gives one sentence for each finding.

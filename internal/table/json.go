@@ -91,9 +91,9 @@ const maxHeaders = 2000
 
 // flatten makes a table of JSON: the keys are the headers, in the order of their first appearance. It looks through the
 // envelopes of Graph ({"value": [...]}), Fleet ({"hosts": [...]}, {"spec": {...}}) and PowerShell.
-func flatten(text string) ([]Row, error) {
+func flatten(text string, room room) ([]Row, error) {
 	f := flat{at: map[string]int{}}
-	line, counted := 1, 0
+	line, counted, held := 1, 0, 0
 	err := Elements(text, func(at int, raw json.RawMessage) error {
 		line, counted = line+strings.Count(text[counted:at], "\n"), at
 		inner, list := unwrap(raw)
@@ -106,6 +106,10 @@ func flatten(text string) ([]Row, error) {
 				return Place(text, at, err)
 			}
 			f.rows = append(f.rows, Row{Line: line, Cells: cells, Err: err})
+			held += 1 + len(cells)
+		}
+		if err := room.holds(held); err != nil {
+			return Place(text, at, err)
 		}
 		return nil
 	})

@@ -22,11 +22,29 @@ import (
 // maxSize bounds a table; 50,000 machines are some 10 MB.
 const maxSize = 512 << 20
 
+// maxCells bounds the cells of a workbook or JSON text, the empty ones before the last of a row included: a few bytes can
+// name a cell far to the right in each of a million rows. 50,000 machines with 200 columns are 10 million.
+const maxCells = 32 << 20
+
+// room is how many cells may be; 0: maxCells.
+type room int
+
+func (r room) holds(cells int) error {
+	if r == 0 {
+		r = maxCells
+	}
+	if cells > int(r) {
+		return hint.Wrap(fmt.Errorf("it has more than %d cells", r), "leave out columns that are not needed, or split it")
+	}
+	return nil
+}
+
 // Options say how to read a table. The zero value finds everything out.
 type Options struct {
 	Encoding  string                   // one of [Encodings]; empty: found out
 	Delimiter rune                     // 0: found out
 	Known     func(header string) bool // which headers mean something; the delimiter that gives the most of them wins
+	room      room
 }
 
 // Table is a table as it was found.
@@ -52,7 +70,7 @@ func Open(r io.Reader, o Options) (Table, error) {
 	switch {
 	case bytes.HasPrefix(data, []byte("PK\x03\x04")):
 		var t Table
-		err := t.workbook(data)
+		err := t.workbook(data, o.room)
 		return t, err
 	case bytes.HasPrefix(data, []byte("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")):
 		return Table{}, hint.Wrap(errors.New("it is a workbook of an old Excel (.xls) or one with a password"), "save it as CSV in UTF-8, or as an Excel workbook (.xlsx) without a password")
@@ -66,7 +84,7 @@ func Open(r io.Reader, o Options) (Table, error) {
 
 func (t *Table) open(o Options) (err error) {
 	if IsJSON(t.text) {
-		t.rows, err = flatten(t.text)
+		t.rows, err = flatten(t.text, o.room)
 		t.form, t.text = "JSON", ""
 		return err
 	}

@@ -14,20 +14,23 @@ import (
 	"github.com/fleetmend/fleetmend/internal/hint"
 )
 
-// Bounds of a workbook: what Excel itself allows, and no more than a table of text may have.
+// Bounds of a workbook: what Excel itself allows, and no more than a table of text may have. A small archive can hold parts
+// of any size.
 const (
 	maxColumns = 16_384
+	maxText    = 1 << 20 // bytes of a text in pieces; Excel has 32,767 characters in a cell, others more
 	maxPart    = maxSize
+	maxIndex   = 16 << 20 // the part that lists the sheets
 )
 
 // workbook reads the first sheet of an Excel workbook (ECMA-376, Office Open XML, part 1 section 18). Values are taken as
 // they are stored, so that a number has all its digits whatever the sheet shows; dates are stored as numbers of days.
-func (t *Table) workbook(data []byte) error {
+func (t *Table) workbook(data []byte, room room) error {
 	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
 		return fmt.Errorf("it begins like an Excel workbook, but is damaged: %w", err)
 	}
-	book := &book{files: map[string]*zip.File{}}
+	book := &book{files: map[string]*zip.File{}, room: room}
 	for _, f := range z.File {
 		book.files[f.Name] = f
 	}
@@ -60,9 +63,10 @@ func (t *Table) workbook(data []byte) error {
 type book struct {
 	files  map[string]*zip.File
 	shared []string
+	room   room
 }
 
-// part decodes a part of the workbook; one that is missing is left as it is.
+// part decodes a small part of the workbook; one that is missing is left as it is.
 func (b *book) part(name string, into any) error {
 	f := b.files[name]
 	if f == nil {
@@ -73,7 +77,7 @@ func (b *book) part(name string, into any) error {
 		return err
 	}
 	defer r.Close()
-	return xml.NewDecoder(io.LimitReader(r, maxPart)).Decode(into)
+	return xml.NewDecoder(io.LimitReader(r, maxIndex)).Decode(into)
 }
 
 // first finds the first sheet that is not hidden.
@@ -120,121 +124,169 @@ func (b *book) first() (file, name string, of int, err error) {
 }
 
 // rich is a text, whole or in pieces of different looks.
-type rich struct {
-	Text string `xml:"t"`
-	Runs []struct {
-		Text string `xml:"t"`
-	} `xml:"r"`
+type rich string
+
+// UnmarshalXML puts the pieces together as they come. How a word is spoken (rPh) is left out.
+func (r *rich) UnmarshalXML(dec *xml.Decoder, start xml.StartElement) error {
+	var text strings.Builder
+	for {
+		token, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		switch t := token.(type) {
+		case xml.StartElement:
+			switch t.Name.Local {
+			case "t":
+				var piece string
+				if err := dec.DecodeElement(&piece, &t); err != nil {
+					return err
+				}
+				text.WriteString(piece)
+			case "r":
+			default:
+				if err := dec.Skip(); err != nil {
+					return err
+				}
+			}
+		case xml.EndElement:
+			if t.Name == start.Name {
+				*r = rich(text.String())
+				return nil
+			}
+		}
+		if text.Len() > maxText {
+			return fmt.Errorf("a cell has more than %d MB of text", maxText>>20)
+		}
+	}
 }
 
-func (r rich) String() string {
-	text := r.Text
-	for _, run := range r.Runs {
-		text += run.Text
+// each calls do for the start and end of every element of a part, one after the other.
+func (b *book) each(file string, do func(*xml.Decoder, xml.Token) error) error {
+	r, err := b.files[file].Open()
+	if err != nil {
+		return err
 	}
-	return text
+	defer r.Close()
+	dec := xml.NewDecoder(io.LimitReader(r, maxPart))
+	for {
+		token, err := dec.Token()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = do(dec, token)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // strings reads the texts that cells share.
 func (b *book) strings() error {
-	var s struct {
-		Items []rich `xml:"si"`
+	const file = "xl/sharedStrings.xml"
+	if b.files[file] == nil {
+		return nil
 	}
-	if err := b.part("xl/sharedStrings.xml", &s); err != nil {
-		return err
-	}
-	for _, item := range s.Items {
-		b.shared = append(b.shared, item.String())
-	}
-	return nil
+	return b.each(file, func(dec *xml.Decoder, token xml.Token) error {
+		start, ok := token.(xml.StartElement)
+		if !ok || start.Name.Local != "si" {
+			return nil
+		}
+		var text rich
+		if err := dec.DecodeElement(&text, &start); err != nil {
+			return err
+		}
+		b.shared = append(b.shared, string(text))
+		return b.room.holds(len(b.shared))
+	})
 }
 
-type xmlRow struct {
-	Number int `xml:"r,attr"`
-	Cells  []struct {
-		Place  string `xml:"r,attr"`
-		Type   string `xml:"t,attr"`
-		Value  string `xml:"v"`
-		Inline rich   `xml:"is"`
-	} `xml:"c"`
+type xmlCell struct {
+	Place  string `xml:"r,attr"`
+	Type   string `xml:"t,attr"`
+	Value  string `xml:"v"`
+	Inline rich   `xml:"is"`
 }
 
 func (b *book) rows(file string) ([]Row, error) {
-	r, err := b.files[file].Open()
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	dec := xml.NewDecoder(io.LimitReader(r, maxPart))
 	var out []Row
-	for number := 1; ; number++ {
-		token, err := dec.Token()
-		if errors.Is(err, io.EOF) {
-			return out, nil
-		}
-		if err != nil {
-			return nil, err
+	var cells []string
+	number, next, held := 0, 0, 0
+	err := b.each(file, func(dec *xml.Decoder, token xml.Token) error {
+		if end, ok := token.(xml.EndElement); ok && end.Name.Local == "row" && !Blank(cells) {
+			out = append(out, Row{Line: number, Cells: cells})
+			held, cells = held+1+len(cells), nil
+			return b.room.holds(held)
 		}
 		start, ok := token.(xml.StartElement)
-		if !ok || start.Name.Local != "row" {
-			number--
-			continue
+		switch {
+		case ok && start.Name.Local == "row":
+			number, next, cells = rowNumber(start, number+1), 0, nil
+		case ok && start.Name.Local == "c":
+			var c xmlCell
+			err := dec.DecodeElement(&c, &start)
+			if err == nil {
+				cells, next, err = b.put(cells, c, next)
+			}
+			if err != nil {
+				return fmt.Errorf("row %d: %w", number, err)
+			}
 		}
-		var row xmlRow
-		if err := dec.DecodeElement(&row, &start); err != nil {
-			return nil, err
-		}
-		if row.Number > 0 {
-			number = row.Number
-		}
-		cells, err := b.cells(row)
-		if err != nil {
-			return nil, fmt.Errorf("row %d: %w", number, err)
-		}
-		if !Blank(cells) {
-			out = append(out, Row{Line: number, Cells: cells})
-		}
-	}
+		return nil
+	})
+	return out, err
 }
 
-func (b *book) cells(row xmlRow) ([]string, error) {
-	var cells []string
-	for _, c := range row.Cells {
-		at := len(cells)
-		if c.Place != "" {
-			at = 0
-			for _, r := range strings.ToUpper(strings.TrimRight(c.Place, "0123456789")) {
-				if r < 'A' || r > 'Z' || at > maxColumns {
-					return nil, fmt.Errorf("cell %q is nowhere", clip(c.Place))
-				}
-				at = at*26 + int(r-'A') + 1
-			}
-			at--
+func rowNumber(row xml.StartElement, next int) int {
+	for _, a := range row.Attr {
+		if n, err := strconv.Atoi(a.Value); a.Name.Local == "r" && err == nil && n > 0 {
+			return n
 		}
-		if at < 0 || at >= maxColumns {
-			return nil, fmt.Errorf("cell %q is nowhere", clip(c.Place))
-		}
-		for len(cells) <= at {
-			cells = append(cells, "")
-		}
-		value := c.Value
-		switch c.Type {
-		case "s":
-			i, err := strconv.Atoi(strings.TrimSpace(value))
-			if err != nil || i < 0 || i >= len(b.shared) {
-				return nil, fmt.Errorf("cell %q has a text that is not there", clip(c.Place))
-			}
-			value = b.shared[i]
-		case "inlineStr":
-			value = c.Inline.String()
-		case "b":
-			value = map[string]string{"1": "TRUE", "0": "FALSE"}[value]
-		case "", "n":
-			value = wholeNumber(value)
-		}
-		cells[at] = value
 	}
-	return cells, nil
+	return next
+}
+
+// put adds a cell to its row and says which column comes next. One that holds nothing, such as the last of a row that was
+// coloured, takes no room.
+func (b *book) put(cells []string, c xmlCell, at int) (row []string, next int, err error) {
+	if c.Place != "" {
+		at = 0
+		for _, r := range strings.ToUpper(strings.TrimRight(c.Place, "0123456789")) {
+			if r < 'A' || r > 'Z' || at > maxColumns {
+				return nil, 0, fmt.Errorf("cell %q is nowhere", clip(c.Place))
+			}
+			at = at*26 + int(r-'A') + 1
+		}
+		at--
+	}
+	if at < 0 || at >= maxColumns {
+		return nil, 0, fmt.Errorf("cell %q is nowhere", clip(c.Place))
+	}
+	value := c.Value
+	switch c.Type {
+	case "s":
+		i, err := strconv.Atoi(strings.TrimSpace(value))
+		if err != nil || i < 0 || i >= len(b.shared) {
+			return nil, 0, fmt.Errorf("cell %q has a text that is not there", clip(c.Place))
+		}
+		value = b.shared[i]
+	case "inlineStr":
+		value = string(c.Inline)
+	case "b":
+		value = map[string]string{"1": "TRUE", "0": "FALSE"}[value]
+	case "", "n":
+		value = wholeNumber(value)
+	}
+	if value == "" && at >= len(cells) {
+		return cells, at + 1, nil
+	}
+	for len(cells) <= at {
+		cells = append(cells, "")
+	}
+	cells[at] = value
+	return cells, at + 1, nil
 }
 
 // wholeNumber writes a number with all its digits, as far as Excel keeps them.
