@@ -25,7 +25,8 @@ type WriteRequest struct {
 	Force   bool     // lifts the size ceiling
 	Serials []string // of the disks that may be written (for those without one, the size in bytes); empty: any
 	Sure    bool     // Serials are the consent; nobody is asked
-	// Answers agree to lose a disk: by the ID "disk.erase PATH" the path and serial number, typed.
+	// Answers agree to lose a disk: path and serial number, typed. The ID of the question holds all that was shown of the disk, so
+	// that the answer counts for no other disk that has come under the same name meanwhile.
 	Answers  question.Answers
 	Progress func(usb.Progress)
 }
@@ -80,9 +81,10 @@ func (r WriteRequest) choose(ctx context.Context, d *desk.Desk) ([]usb.Disk, err
 		if !strings.EqualFold(name, disk.Path) {
 			led = name + " is "
 		}
+		text := fmt.Sprintf("%s%s: %s, %s, holds %s. ALL OF IT WILL BE LOST.", led, disk.Path, disk.Model, usb.Bytes(disk.Size), disk.Holds())
 		q := question.Question{
-			ID: "disk.erase " + disk.Path, Kind: question.Word, Word: disk.Path + " " + word, About: []usb.Disk{disk}, Flag: "add --yes with --serial " + word,
-			Text: fmt.Sprintf("%s%s: %s, %s, holds %s. ALL OF IT WILL BE LOST.", led, disk.Path, disk.Model, usb.Bytes(disk.Size), disk.Holds()),
+			ID: fmt.Sprintf("disk.erase %s, number %s, %d bytes", text, disk.Number, disk.Size), Kind: question.Word, Word: disk.Path + " " + word, About: []usb.Disk{disk}, Flag: "add --yes with --serial " + word,
+			Text: text,
 		}
 		switch {
 		case r.Sure && led != "":

@@ -2,6 +2,7 @@ package media
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -73,6 +74,22 @@ func TestEachDiskIsAgreedTo(t *testing.T) {
 		}
 		untouched()
 		r.Answers[needed.Question.ID] = question.Answer{Text: needed.Question.Word}
+	}
+	// Another stick of that name and serial number, as cheap ones share, plugged in while it was typed.
+	shown := disks[1]
+	for what, other := range map[string]usb.Disk{
+		"number": {Number: "8:32"}, "model": {Model: "Backup"}, "size": {Size: shown.Size + 512}, "content": {Volumes: []usb.Volume{{Kind: "NTFS", Label: "PAYROLL"}}},
+	} {
+		disks[1].Number, disks[1].Model = cmp.Or(other.Number, shown.Number), cmp.Or(other.Model, shown.Model)
+		disks[1].Size = cmp.Or(other.Size, shown.Size)
+		if other.Volumes != nil {
+			disks[1].Volumes = other.Volumes
+		}
+		if _, err := Write(t.Context(), d, r); !errors.As(err, new(*question.NeededError)) {
+			t.Errorf("a disk with another %s than was shown: %v", what, err)
+		}
+		untouched()
+		disks[1] = shown
 	}
 	results, err := Write(t.Context(), d, r)
 	if err != nil || len(results) != 2 || results[0].Err != nil || results[1].Err != nil {
