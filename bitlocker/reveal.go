@@ -248,6 +248,11 @@ func (v *Vault) putPassword(ctx context.Context, put *putter, data []byte, id in
 	if k.Password.IsZero() || k.ID == "" || k.Source == "" || k.SourceKey == "" {
 		return fmt.Errorf("key %q of %s is not complete", k.ID, k.Machine.Label())
 	}
+	if !put.fresh {
+		if done, err := v.keep(ctx, put, data, id, k); done || err != nil {
+			return err
+		}
+	}
 	sealed, err := seal(data, k.KeyRef, k.Password)
 	if err != nil {
 		return err

@@ -145,9 +145,11 @@ func (v *Vault) upsert(ctx context.Context, seen time.Time, refs []KeyRef) (adde
 
 // putter writes references within one transaction.
 type putter struct {
-	find, insert, update, touch, password, sealed *sql.Stmt
+	find, insert, update, touch, password, sealed, held, family *sql.Stmt
 
-	fresh bool // no reference of the source was there before: it is not looked for
+	fresh  bool   // no reference of the source was there before: it is not looked for
+	before KeyRef // the reference that was written last, as it was before; zero where it is new
+	kept   int    // passwords that were there before and differ, see [Vault.keep]
 }
 
 func newPutter(ctx context.Context, tx *sql.Tx) (*putter, error) {
@@ -160,7 +162,10 @@ func newPutter(ctx context.Context, tx *sql.Tx) (*putter, error) {
 			created = ?12, deleted = ?13, stale = ?14, stale_cause = ?15, seen = max(seen, ?16), gone = CASE WHEN NOT ?13 THEN 0 WHEN gone > 0 THEN gone ELSE ?16 END WHERE id = ?17`,
 		&p.touch:    "UPDATE refs SET seen = max(seen, ?) WHERE id = ?",
 		&p.password: "INSERT INTO passwords (ref, sealed, at) VALUES (?1, ?2, ?3) ON CONFLICT (ref) DO UPDATE SET sealed = ?2, at = ?3",
-		&p.sealed:   "UPDATE refs SET state = ?, state_note = '', state_at = ? WHERE id = ?",
+		&p.held:     "SELECT sealed FROM passwords WHERE ref = ?",
+		&p.family: `SELECT r.source_key, r.key_id, p.sealed FROM refs r LEFT JOIN passwords p ON p.ref = r.id
+			WHERE r.source = ?1 AND r.source_key >= ?2 AND r.source_key < ?2 || '$'`, // '$' follows '#'
+		&p.sealed: "UPDATE refs SET state = ?, state_note = '', state_at = ? WHERE id = ?",
 	} {
 		s, err := tx.PrepareContext(ctx, text)
 		if err != nil {
@@ -173,7 +178,7 @@ func newPutter(ctx context.Context, tx *sql.Tx) (*putter, error) {
 }
 
 func (p *putter) close() {
-	for _, s := range []*sql.Stmt{p.find, p.insert, p.update, p.touch, p.password, p.sealed} {
+	for _, s := range []*sql.Stmt{p.find, p.insert, p.update, p.touch, p.password, p.sealed, p.held, p.family} {
 		if s != nil {
 			_ = s.Close()
 		}
@@ -194,6 +199,7 @@ func (p *putter) ref(ctx context.Context, ref KeyRef, seen time.Time) (id int64,
 	if err = sql.ErrNoRows; !p.fresh {
 		err = scanRef(p.find.QueryRowContext(ctx, ref.Source, ref.SourceKey), &old, &id)
 	}
+	p.before = old
 	if ref.Machine.GUID == "" {
 		ref.Machine.GUID = old.Machine.GUID // a key never changes its computer
 	}

@@ -14,6 +14,7 @@ import (
 type TakeReport struct {
 	Added, Changed int            // references
 	Sealed         int            // passwords
+	Kept           int            // of them, in place of another one, which is kept beside it
 	Failed         []FetchFailure // keys that were taken without their password, with the reason
 }
 
@@ -78,6 +79,7 @@ func (v *Vault) takeIn(ctx context.Context, tx *sql.Tx, data []byte, src Source,
 	if err != nil {
 		return err
 	}
+	report.Kept = put.kept
 	_, err = tx.ExecContext(ctx, `INSERT INTO sources (source, synced, full) VALUES (?1, ?2, ?2) ON CONFLICT (source) DO UPDATE SET synced = max(synced, ?2)`, src.Name(), nanos(now))
 	return err
 }

@@ -3,6 +3,8 @@ package bitlocker_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,6 +73,58 @@ func TestTakeIsAllOrNothing(t *testing.T) {
 	d.Lock()
 	if _, err := d.Take(t.Context(), src, "ticket", ""); !errors.Is(err, bitlocker.ErrLocked) {
 		t.Errorf("locked: %v", err)
+	}
+}
+
+// A password that is held is never lost to another file of the same name.
+func TestTakeKeepsAnOtherPassword(t *testing.T) {
+	d, _ := unlocked(t, 0)
+	for _, ref := range []bitlocker.KeyRef{
+		{ID: id(1), SourceKey: string(id(1)), Machine: bitlocker.Machine{Name: "PC-1"}},
+		{ID: "UNKNOWN-PC-2", SourceKey: "UNKNOWN-PC-2", Machine: bitlocker.Machine{Name: "PC-2", FQDN: "pc-2.old.test"}},
+	} {
+		held := func() (out []bitlocker.RecoveryKey) {
+			t.Helper()
+			found, err := d.Find(t.Context(), bitlocker.Query{Host: ref.Machine.Name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range found.Matches {
+				k, err := d.RevealAll(t.Context(), audit.Reveal, "ticket", m.KeyRef)
+				if err != nil {
+					t.Fatal(err)
+				}
+				out = append(out, k...)
+			}
+			return out
+		}
+		for round, c := range []struct{ password, held, kept int }{{10, 1, 0}, {10, 1, 0}, {11, 2, 1}, {12, 3, 1}, {11, 3, 0}, {10, 3, 0}, {12, 3, 0}} {
+			if round == 2 && ref.Machine.FQDN != "" {
+				ref.Machine.FQDN = "pc-2.new.test"
+			}
+			src := &fakeSource{refs: []bitlocker.KeyRef{ref}, passwords: map[bitlocker.KeyID]string{ref.ID: password(c.password).Reveal()}}
+			r, err := d.Take(t.Context(), src, "ticket", "")
+			if err != nil || r.Sealed != 1 || r.Kept != c.kept || len(r.Failed) != 0 {
+				t.Fatalf("%s, round %d: %+v, %v", ref.ID, round, r, err)
+			}
+			got := held()
+			if len(got) != c.held {
+				t.Errorf("%s, round %d: %d keys are held: %+v", ref.ID, round, len(got), got)
+			}
+			for want := 10; want < 10+c.held; want++ {
+				if !slices.ContainsFunc(got, func(k bitlocker.RecoveryKey) bool { return k.Password.Equal(password(want)) }) {
+					t.Errorf("%s, round %d: password %d is lost", ref.ID, round, want)
+				}
+			}
+		}
+		for _, k := range held() {
+			if k.Password.Equal(password(10)) && k.Machine.FQDN == "pc-2.new.test" {
+				t.Errorf("the older password went to the other machine: %+v", k.KeyRef)
+			}
+			if k.ID.Known() != ref.ID.Known() || !k.ID.Known() && string(k.ID) != strings.ReplaceAll(k.SourceKey, "#", "-") {
+				t.Errorf("%+v", k.KeyRef)
+			}
+		}
 	}
 }
 

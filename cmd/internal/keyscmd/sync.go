@@ -144,6 +144,9 @@ func writeImport(w io.Writer, s keys.Imported) error {
 		is := map[bool]string{true: "is", false: "are"}[s.NoID == 1]
 		fmt.Fprintf(w, "  %s no key ID and %s kept as UNKNOWN- with the machine's name; keys verify and media try them by machine\n", terminal.Counted(s.NoID, "key has", "keys have"), is)
 	}
+	if s.Kept > 0 {
+		fmt.Fprintf(w, "  the vault held another password of %s under this source: it is kept beside the new one\n", terminal.Counted(s.Kept, "key", "keys"))
+	}
 	if n := len(s.BadRows); n > 0 {
 		fmt.Fprintf(w, "  %s left out, or their passwords\n", terminal.Counted(n, "row was", "rows were"))
 	}

@@ -105,6 +105,7 @@ type Imported struct {
 	New     int               `json:"new"`
 	Changed int               `json:"changed"`
 	Sealed  int               `json:"sealed"`
+	Kept    int               `json:"kept"`  // of them, beside another password that the vault held
 	NoID    int               `json:"no_id"` // keys without a key ID
 	Columns map[string]string `json:"columns"`
 	Ignored []string          `json:"ignored"`
@@ -138,7 +139,7 @@ func Import(ctx context.Context, d *desk.Desk, t Table, how desk.Access) (Import
 	}
 	out := Imported{
 		Source: t.Source, ReadAs: report.ReadAs, Files: report.Files, Rows: report.Rows, New: taken.Added, Changed: taken.Changed, Sealed: taken.Sealed,
-		NoID: report.NoID, Columns: report.Columns, Ignored: report.Ignored, Remarks: report.Remarks, Unsealed: len(taken.Failed),
+		Kept: taken.Kept, NoID: report.NoID, Columns: report.Columns, Ignored: report.Ignored, Remarks: report.Remarks, Unsealed: len(taken.Failed),
 	}
 	place := func(r csv.BadRow) string {
 		if report.Files > 0 {
