@@ -50,13 +50,14 @@ func readOwn(file textfile.Text, o Options) ([]inventory.Record, Report, error) 
 	report := Report{Encoding: file.Encoding, ReadAs: "fleetmend's own JSON in " + file.Encoding}
 	var out []inventory.Record
 	keys := map[string]int{}
+	line, counted := 1, 0
 	err := table.Elements(text, func(at int, raw json.RawMessage) error {
+		line, counted = line+strings.Count(text[counted:at], "\n"), at // not from the beginning again for each
 		report.Rows++
 		record, err := element(raw, o)
 		if err != nil {
 			return place(text, at, err)
 		}
-		line := strings.Count(text[:at], "\n") + 1
 		if first, again := keys[record.SourceKey]; again {
 			report.Duplicates = append(report.Duplicates, fmt.Sprintf("%s stands in lines %d and %d; line %d was taken", record.SourceKey, first, line, first))
 			return nil

@@ -3,6 +3,7 @@ package csv_test
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -39,6 +40,14 @@ func TestJSONReadsBack(t *testing.T) {
 	records, _, err := csv.ReadJSON(strings.NewReader(`{"source_key":"k","seen_at":"2024-07-19T06:00:00Z","source":"other","fields":{"name":"ws1","tags":"a,b"}}`), csv.Options{Source: "json:x"})
 	if err != nil || records[0].Fields["name"] != "ws1" || records[0].Source != "json:x" || !records[0].SeenAt.Equal(seen) {
 		t.Errorf("%+v %v", records, err)
+	}
+}
+
+func TestJSONDuplicatesHaveTheirLines(t *testing.T) {
+	text := "[\n{\"name\":\"WS1\"},\n{\"name\":\n\"WS2\"}, {\"name\":\"WS3\"},\n\n{\"name\":\"ws1\"}, {\"name\":\"WS3\"}]"
+	_, report, err := csv.ReadJSON(strings.NewReader(text), csv.Options{Source: "json:x"})
+	if want := []string{"ws1 stands in lines 2 and 6; line 2 was taken", "ws3 stands in lines 4 and 6; line 4 was taken"}; err != nil || !slices.Equal(report.Duplicates, want) {
+		t.Errorf("%q, want %q (%v)", report.Duplicates, want, err)
 	}
 }
 
