@@ -80,3 +80,38 @@ func TestGuessHasNoPassword(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// TestHeaders names columns, and neither a file without line ends nor the password of a row that stands for a header.
+func TestHeaders(t *testing.T) {
+	if got := Headers([]string{"Name", "4C4B6D8A-1F2E-4D3C-9B8A-0123456789AB", "111111-222222-333333-444444-555555-666666-000000-720885", "Asset 2024070123456789"}); got !=
+		"Name, 4C4B6D8A-1F2E-4D3C-9B8A-0123456789AB, ******-******-******-******-******-******-******-******, Asset 2024070123456789" {
+		t.Error(got)
+	}
+	if got := Headers(append(strings.Split(strings.Repeat("c,", 99), ","), "d")); len(got) > 100 || !strings.HasSuffix(got, "c, and 81 more") {
+		t.Error(got)
+	}
+	if got := Headers([]string{strings.Repeat("[", 1<<20)}); len(got) > 100 {
+		t.Errorf("%d bytes", len(got))
+	}
+}
+
+// TestLargeCell leaves out a row with a cell of any size, with quotation marks or without.
+func TestLargeCell(t *testing.T) {
+	for _, cell := range []string{strings.Repeat("x", maxField+1), `"` + strings.Repeat("x", maxField+1) + `"`, `"` + strings.Repeat(`""`, maxField) + `"`} {
+		in, err := Open(strings.NewReader("Name,Site\nWS1,"+cell+"\nWS2,"+strings.Repeat("y", maxField)+"\nWS3,\""+strings.Repeat("z", maxField)+"\"\n"), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var bad, good int
+		for r := range in.Rows() {
+			if r.Err != nil {
+				bad++
+			} else {
+				good++
+			}
+		}
+		if bad != 1 || good != 3 {
+			t.Errorf("%.20s: %d rows were left out, %d taken", cell, bad, good)
+		}
+	}
+}

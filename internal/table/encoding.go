@@ -169,7 +169,7 @@ func suggestions(data []byte, err error) string {
 	for _, number := range []int{850, 852, 866, 1251, 932, 936, 949} {
 		p := codePages[slices.IndexFunc(codePages, func(p codePage) bool { return p.number == number })]
 		if text, err := decodePage(data[from:min(to, from+60)], p.page, ""); err == nil {
-			out = append(out, fmt.Sprintf("%d (%s) would give %q", p.number, p.words, hushed(text)))
+			out = append(out, fmt.Sprintf("%d (%s) would give %q", p.number, p.words, hushed(text, groupDigits)))
 		}
 	}
 	return strings.Join(out, ", ")
@@ -185,16 +185,19 @@ func wordAt(text string, at int) string {
 	if n := strings.IndexAny(text[at:], "\r\n,;\t|\""); n >= 0 {
 		word = text[from : at+n]
 	}
-	word = hushed(word)
+	word = hushed(word, groupDigits)
 	if r := []rune(word); len(r) > 24 {
 		word = string(r[:24])
 	}
 	return word
 }
 
-// hushed takes the digits out of a word that may be a recovery password with dashes of a code page between its groups;
-// letters are what an encoding is judged by.
-func hushed(word string) string {
+// groupDigits are the digits between two dashes of a recovery password, which may be all that is there of it.
+const groupDigits = 6
+
+// hushed takes the digits out of a word with that many of them, for it may be a recovery password with dashes of a code page
+// between its groups; letters are what an encoding is judged by.
+func hushed(word string, most int) string {
 	digits := 0
 	out := strings.Map(func(r rune) rune {
 		if r < '0' || r > '9' {
@@ -203,7 +206,7 @@ func hushed(word string) string {
 		digits++
 		return '*'
 	}, word)
-	if digits < 6 {
+	if digits < most {
 		return word
 	}
 	return out

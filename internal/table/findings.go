@@ -48,3 +48,17 @@ func (f *Findings) List() []string {
 	}
 	return out
 }
+
+// Headers lists columns for people: the first twenty, none longer than a line. A table without a header has a row in its place,
+// whose recovery password is not repeated.
+func Headers(list []string) string {
+	const mostHeaders = 20
+	words := make([]string, 0, mostHeaders+1)
+	for _, h := range list[:min(len(list), mostHeaders)] {
+		words = append(words, clip(hushed(h[:min(len(h), 1024)], 24)))
+	}
+	if more := len(list) - len(words); more > 0 {
+		words = append(words, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(words, ", ")
+}

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// maxField bounds a quoted cell, so that one stray quotation mark cannot swallow a file.
+// maxField bounds a cell, so that one stray quotation mark cannot swallow a file.
 const maxField = 64 << 10
 
 // Row is one row of a table.
@@ -69,6 +69,9 @@ func OneRow(s string, delimiter byte) (cells []string, size int, err error) {
 			if n < 0 {
 				n = len(s) - i
 			}
+			if n > maxField {
+				return nil, 0, fmt.Errorf("a cell has more than %d KB", maxField>>10)
+			}
 			cell = s[i : i+n]
 			i += n
 		}
@@ -84,9 +87,9 @@ func OneRow(s string, delimiter byte) (cells []string, size int, err error) {
 // quoted reads a cell in quotation marks and says how long it was.
 func quoted(s string) (cell string, size int, err error) {
 	var b strings.Builder
-	for i := 1; i < len(s) && i < maxField; {
+	for i := 1; i < len(s) && i <= maxField+1; {
 		n := strings.IndexByte(s[i:], '"')
-		if n < 0 {
+		if n < 0 || i+n > maxField+1 {
 			break
 		}
 		b.WriteString(s[i : i+n])

@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/table"
 	"github.com/fleetmend/fleetmend/inventory"
 )
 
@@ -127,7 +128,7 @@ type WrongColumnsError struct {
 }
 
 func (e *WrongColumnsError) Error() string {
-	return fmt.Sprintf("no column holds the names of machines; columns found: %s", strings.Join(e.Found, ", "))
+	return fmt.Sprintf("no column holds the names of machines; columns found: %s", table.Headers(e.Found))
 }
 
 // columns decides what each header means. The mapping (header -> field) stands above the guesses.
@@ -158,7 +159,7 @@ func columns(headers []string, mapping map[string]string) ([]Column, error) {
 	for from := range mapping {
 		if !used[from] {
 			err := fmt.Errorf("there is no column %q", from)
-			return nil, hint.Wrapf(err, "columns found: %s", strings.Join(headers, ", "))
+			return nil, hint.Wrapf(err, "columns found: %s", table.Headers(headers))
 		}
 	}
 	// Intune calls its own ID "Device ID", and Entra's "Azure AD Device ID".

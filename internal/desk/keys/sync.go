@@ -11,11 +11,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"strings"
 
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/csv"
 	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/table"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
@@ -154,7 +154,7 @@ func Import(ctx context.Context, d *desk.Desk, t Table, how desk.Access) (Import
 		out.Remarks = append(out.Remarks, place(remark))
 	}
 	if len(report.Ignored) > 0 {
-		out.Remarks = append(out.Remarks, "columns that mean nothing here: "+strings.Join(report.Ignored, ", "))
+		out.Remarks = append(out.Remarks, "columns that mean nothing here: "+table.Headers(report.Ignored))
 	}
 	return out, nil
 }

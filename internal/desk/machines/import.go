@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"strings"
 
 	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/table"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/inventory/csv"
@@ -76,7 +76,7 @@ func read(file string, data []byte, o csv.Options) ([]inventory.Record, Imported
 		out.Other = append(out.Other, file+": "+other)
 	}
 	if len(report.Ignored) > 0 {
-		out.Remarks = append(out.Remarks, "columns that mean nothing here: "+strings.Join(report.Ignored, ", "))
+		out.Remarks = append(out.Remarks, "columns that mean nothing here: "+table.Headers(report.Ignored))
 	}
 	out.Conflicts = report.Duplicates
 	return records, out, nil
