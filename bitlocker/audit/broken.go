@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,6 +44,8 @@ func (l *Log) sound(ctx context.Context, tx *sql.Tx) (Head, error) {
 	}
 	kept, ok, err := readHead(l.path + ".head")
 	switch {
+	case errors.As(err, new(*fs.PathError)): // what cannot be read now, such as a file that another program holds, says nothing of the log
+		return last, err
 	case err != nil:
 		return last, &BrokenError{last.Seq, "its head cannot be read: " + err.Error()}
 	case !ok:

@@ -118,6 +118,24 @@ func TestOneSuccessor(t *testing.T) {
 	}
 }
 
+// A head that cannot be read at the moment is no broken log: nothing is written, and later it goes on.
+func TestHeadThatCannotBeReadNow(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.db")
+	l := fill(t, path, 4)
+	if err := errors.Join(os.Rename(path+".head", path+".away"), os.Mkdir(path+".head", 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := l.Append(t.Context(), audit.Entry{Action: audit.Reveal}); err == nil {
+		t.Errorf("written without its head: %+v", got)
+	}
+	if err := errors.Join(os.Remove(path+".head"), os.Rename(path+".away", path+".head")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := l.Append(t.Context(), audit.Entry{Action: audit.Reveal}); err != nil || got[0].Seq != 5 || len(l.Broken()) != 0 {
+		t.Errorf("%+v, %v, broken %q", got, err, l.Broken())
+	}
+}
+
 // A process that ended between an entry and its head leaves a log that goes on.
 func TestALaggingHeadIsNoBreak(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.db")

@@ -9,10 +9,15 @@ import (
 
 func book1(t *testing.T, shared, sheet string) []byte {
 	t.Helper()
+	return bookIn(t, "http://schemas.openxmlformats.org/officeDocument/2006/relationships", shared, sheet)
+}
+
+func bookIn(t *testing.T, namespace, shared, sheet string) []byte {
+	t.Helper()
 	var out bytes.Buffer
 	z := zip.NewWriter(&out)
 	for name, text := range map[string]string{
-		"xl/workbook.xml":            `<workbook xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"><sheets><sheet name="S" r:id="rId1"/></sheets></workbook>`,
+		"xl/workbook.xml":            `<workbook xmlns:r="` + namespace + `"><sheets><sheet name="S" sheetId="7" r:id="rId1"/></sheets></workbook>`,
 		"xl/_rels/workbook.xml.rels": `<Relationships><Relationship Id="rId1" Target="s.xml"/></Relationships>`,
 		"xl/sharedStrings.xml":       "<sst>" + shared + "</sst>",
 		"xl/s.xml":                   "<worksheet><sheetData>" + sheet + "</sheetData></worksheet>",
@@ -113,5 +118,13 @@ func TestLargeCell(t *testing.T) {
 		if bad != 1 || good != 3 {
 			t.Errorf("%.20s: %d rows were left out, %d taken", cell, bad, good)
 		}
+	}
+}
+
+// TestStrict reads what Excel calls a Strict Open XML Spreadsheet, whose namespaces are others.
+func TestStrict(t *testing.T) {
+	in, err := Open(bytes.NewReader(bookIn(t, "http://purl.oclc.org/ooxml/officeDocument/relationships", "", `<row><c t="str"><v>WS1</v></c></row>`)), Options{})
+	if err != nil || len(in.rows) != 1 || in.rows[0].Cells[0] != "WS1" {
+		t.Errorf("%+v, %v", in.rows, err)
 	}
 }

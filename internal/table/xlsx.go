@@ -89,7 +89,7 @@ func (b *book) first() (file, name string, of int, err error) {
 		Sheets []struct {
 			Name  string `xml:"name,attr"`
 			State string `xml:"state,attr"`
-			ID    string `xml:"http://schemas.openxmlformats.org/officeDocument/2006/relationships id,attr"`
+			ID    string `xml:"id,attr"` // of one namespace, or in the strict form of another
 		} `xml:"sheets>sheet"`
 	}
 	var links struct {
