@@ -80,7 +80,7 @@ func draw(p *fpdf.Fpdf, e Entry, o Options, top float64) error {
 	line(0, 18, fontText, "B", letters(e.name()))
 	line(8, 9, fontText, "", letters(e.about()))
 	line(17, 10, fontText, "", "Key ID: compare with the recovery screen")
-	line(23, 14, "Courier", "B", string(e.Key.ID))
+	line(23, 14, fontMono, "B", letters(string(e.Key.ID))) // of a key without an ID it holds the name of the machine
 	if e.LAPS != nil {
 		until := ""
 		if !e.LAPS.Expires.IsZero() {

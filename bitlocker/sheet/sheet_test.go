@@ -250,6 +250,7 @@ func TestPDFPrintsNamesOfAnyKind(t *testing.T) {
 		entries[i] = key(i)
 		entries[i].Name, entries[i].Site, entries[i].Serial = name, strings.Repeat("Site ", 60), strings.Repeat("S", 300)
 	}
+	entries[0].Key.ID, entries[3].Key.ID = "UNKNOWN-ŁÓDŹ-PC-01", "UNKNOWN-東京-PC-01"
 	entries[0].LAPS.Password = secret.New("correct horse battery staple Łódź 7!")
 	entries[1].LAPS.Password = secret.New("東京")
 	entries[2].LAPS.Password = secret.New(strings.Repeat("W", 300))
@@ -268,7 +269,7 @@ func TestPDFPrintsNamesOfAnyKind(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(out)
-	for _, want := range []string{names[0], names[1], names[2], "[6771][4EAC]-PC-01", "WWW…WWW", "correct horse battery staple Łódź 7!", "\ni "} {
+	for _, want := range []string{names[0], names[1], names[2], "[6771][4EAC]-PC-01", "UNKNOWN-ŁÓDŹ-PC-01", "UNKNOWN-[6771][4EAC]-PC-01", "WWW…WWW", "correct horse battery staple Łódź 7!", "\ni "} {
 		if !strings.Contains(text, want) && !strings.Contains(text, strings.TrimSpace(want)) {
 			t.Errorf("%q is not on the sheet", want)
 		}
