@@ -47,7 +47,7 @@ func (v *Vault) keep(ctx context.Context, put *putter, data []byte, id int64, k 
 		}
 	}
 	if !ref.ID.Known() {
-		ref.ID = KeyID(strings.ReplaceAll(ref.SourceKey, "#", "-"))
+		ref.ID = KeyID(ref.SourceKey)
 	}
 	put.kept++
 	moved, _, _, err := put.ref(ctx, ref, v.now())

@@ -360,7 +360,7 @@ func (f *reading) add(k key, line int) {
 	}
 	switch {
 	case unknown:
-		k.ref.ID = bitlocker.KeyID(strings.ReplaceAll(k.ref.SourceKey, "#", "-"))
+		k.ref.ID = bitlocker.KeyID(k.ref.SourceKey) // no host is called PC#2, and one may be called PC-2
 		if k.err == nil {
 			f.report.NoID++
 		}

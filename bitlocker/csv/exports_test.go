@@ -104,7 +104,7 @@ func TestMBAM(t *testing.T) {
 // Keys with a host and no ID (case 08) are kept by host; a second one of the same host beside the first.
 func TestKeysWithoutID(t *testing.T) {
 	s, report := read(t, "hostname,recovery_key\nPC-1,"+good+"\nCORP\\PC-2,"+good2+"\nPC-1,"+good2+"\nPC-1,"+good+"\n,"+good+"\nPC-3,"+bad+"\n", csv.Options{})
-	wantKeys(t, s, "UNKNOWN-PC-1 PC-1 "+good, "UNKNOWN-PC-2 PC-2 "+good2, "UNKNOWN-PC-1-2 PC-1 "+good2)
+	wantKeys(t, s, "UNKNOWN-PC-1 PC-1 "+good, "UNKNOWN-PC-2 PC-2 "+good2, "UNKNOWN-PC-1#2 PC-1 "+good2)
 	if report.NoID != 3 || report.Keys != 3 || len(report.BadRows) != 2 || !strings.Contains(fmt.Sprint(report.BadRows), "line 6: no key ID, and no machine") ||
 		!strings.Contains(fmt.Sprint(report.BadRows), "line 7: of PC-3: recovery password: group 3") {
 		t.Errorf("%+v", report)
