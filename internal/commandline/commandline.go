@@ -61,6 +61,15 @@ func powershell(word string) string {
 
 var windowsPath = regexp.MustCompile(`^[A-Za-z0-9_./:\\=+-]+$`)
 
+// Pair is name=value as a flag of such pairs, --set, reads it: one with more than one = is a line of CSV.
+func Pair(name, value string) string {
+	text := name + "=" + value
+	if strings.Contains(value, "=") {
+		text = `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
+	}
+	return text
+}
+
 // Program is how this process was called: the global flags to repeat, such as --config FILE.
 type Program struct{ Same []string }
 

@@ -3,9 +3,11 @@ package journal
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/route"
 )
 
@@ -111,6 +113,26 @@ func (j *Journal) RebuildCases(ctx context.Context) error {
 		return fmt.Errorf("rebuild cases: %w", explain(err))
 	}
 	return nil
+}
+
+// Asked returns the plan, without its machines, of the newest run that asked the question of an incident: which playbook, from which
+// file, with which parameters. Runs of boot media do not count. Nil: none has.
+func (j *Journal) Asked(ctx context.Context, i *Incident) (*plan.Plan, error) {
+	var packed []byte
+	err := j.db.QueryRowContext(ctx, `SELECT plan FROM runs r WHERE incident = ? AND detect = ? AND NOT EXISTS
+		(SELECT 1 FROM events e INDEXED BY events_course WHERE e.run = r.n AND e.pos < 0 AND e.seq = 1 AND e.text = ?) ORDER BY n DESC LIMIT 1`,
+		i.ID, i.Digest, mediumBuilt).Scan(&packed)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil //nolint:nilnil // as said
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read who asked in incident %s: %w", i.ID, err)
+	}
+	p, err := unpackHead(packed)
+	if err != nil {
+		return nil, fmt.Errorf("read who asked in incident %s: %w", i.ID, err)
+	}
+	return p, nil
 }
 
 // Visit is one run's row of a machine.

@@ -18,6 +18,9 @@ const RouteMedium = "medium"
 // awaitsMedium is the reason of a machine that is held for its medium.
 const awaitsMedium = "awaits its boot medium"
 
+// mediumBuilt is the first event of a run that boot media carry out.
+const mediumBuilt = "a boot medium was built"
+
 // NewRunID makes the ID of a run that [Journal.CreateForMedium] records once its medium is built.
 func NewRunID() string { return newID(time.Now()) }
 
@@ -62,7 +65,7 @@ func (j *Journal) createForMedium(ctx context.Context, id string, p *plan.Plan) 
 		return err
 	}
 	if _, err := tx.ExecContext(ctx, "INSERT INTO events (run, seq, time, kind, wave, pos, state, outcome, class, text) VALUES (?,1,?,?,0,-1,'','','',?)",
-		s.n, ms(now), string(RunStarted), "a boot medium was built"); err != nil {
+		s.n, ms(now), string(RunStarted), mediumBuilt); err != nil {
 		return err
 	}
 	return tx.Commit()

@@ -266,6 +266,40 @@ func unpack(packed []byte) (*plan.Plan, error) {
 	return plan.Decode(data)
 }
 
+// unpackHead reads what stands before the machines, which are most of a plan.
+func unpackHead(packed []byte) (*plan.Plan, error) {
+	z, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil, err
+	}
+	var p plan.Plan
+	in := json.NewDecoder(z)
+	if _, err := in.Token(); err != nil { // {
+		return nil, err
+	}
+	for in.More() {
+		name, err := in.Token()
+		if err != nil {
+			return nil, err
+		}
+		var into any = new(json.RawMessage)
+		switch name {
+		case "playbook":
+			into = &p.Playbook
+		case "parameters":
+			into = &p.Parameters
+		case "playbook_file":
+			into = &p.PlaybookFile
+		case "waves":
+			return &p, nil
+		}
+		if err := in.Decode(into); err != nil {
+			return nil, err
+		}
+	}
+	return &p, nil
+}
+
 func pack(p *plan.Plan) ([]byte, error) {
 	var b bytes.Buffer
 	z, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)

@@ -1,6 +1,7 @@
 package cases
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -12,10 +13,40 @@ import (
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/casefile"
 	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/playbook"
 )
 
-// commands are what does the next step for a group, on the machines that were shown and no others.
-func commands(d *desk.Desk, i journal.Incident, scope inventory.Selector, verb casefile.Verb, stopped map[string]bool) []string {
+// cure are the words of a command that say what cures an incident: as the newest run that asked its question was told, with the
+// file and the parameters of the playbook. Where nobody has asked yet it is the built-in playbook, if that asks the same, or
+// none: a file that was only named when the incident was opened is not known any more.
+func cure(ctx context.Context, d *desk.Desk, i *journal.Incident) ([]string, error) {
+	j, err := d.Journal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	asked, err := j.Asked(ctx, i)
+	if err != nil {
+		return nil, err
+	}
+	if asked == nil {
+		source, err := playbook.Find(i.Playbook)
+		if err != nil {
+			return nil, nil //nolint:nilerr // it is not a built-in one
+		}
+		if bound, err := source.Bind(nil); err != nil || bound.DetectDigest() != i.Digest {
+			return nil, nil //nolint:nilerr // it wants parameters, or other ones
+		}
+		return []string{i.Playbook}, nil
+	}
+	words := []string{cmp.Or(asked.PlaybookFile, asked.Playbook.Name)}
+	for _, name := range slices.Sorted(maps.Keys(asked.Parameters)) {
+		words = append(words, "--set", commandline.Pair(name, asked.Parameters[name]))
+	}
+	return words, nil
+}
+
+// commands are what does the next step for a group, on the machines that were shown and no others; cure is what cures them.
+func commands(d *desk.Desk, i journal.Incident, scope inventory.Selector, verb casefile.Verb, stopped map[string]bool, cure []string) []string {
 	on := fmt.Sprintf("case.next == %q", verb)
 	if expression, ok := scope.Expression(); ok {
 		on = "(" + expression + ") && " + on
@@ -25,7 +56,9 @@ func commands(d *desk.Desk, i journal.Incident, scope inventory.Selector, verb c
 	line := func(args ...string) string { return commandline.Line(append(slices.Clone(d.Same), args...)...) }
 	switch verb {
 	case casefile.Fix, casefile.Retry:
-		return []string{line("run", i.Playbook, "--incident", i.ID, "--on", on)}
+		if cure != nil {
+			return []string{line(slices.Concat([]string{"run"}, cure, []string{"--incident", i.ID, "--on", on})...)}
+		}
 	case casefile.Resume:
 		var lines []string
 		for _, run := range slices.Sorted(maps.Keys(stopped)) {

@@ -203,7 +203,7 @@ func One(ctx context.Context, d *desk.Desk, name string) (journal.Incident, erro
 }
 
 func several(open []journal.Incident) error {
-	return hint.Mistake(fmt.Errorf("%d incidents are open: %s", len(open), list(open)), "say which with --incident, such as --incident %s", open[0].ID)
+	return hint.Mistake(fmt.Errorf("%d incidents are open: %s", len(open), list(open)), "say which with --incident, such as --incident %[1]s; incident status, report and close take it as it is: `fleetmend incident status %[1]s`", open[0].ID)
 }
 
 // Overlay lays the cases over machines; nil where there are none.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/cases"
 	"github.com/fleetmend/fleetmend/internal/hint"
@@ -28,6 +29,8 @@ type bench struct {
 	store   *inventory.Store
 	journal *journal.Journal
 	cure    playbook.Playbook
+	file    string            // where the cure was read
+	set     map[string]string // its parameters
 	ids     []string
 }
 
@@ -93,7 +96,7 @@ func (b *bench) names(selector string) string {
 func (b *bench) run(incident string, mode agent.Mode, undoes string, outcomes ...journal.Outcome) string {
 	b.Helper()
 	in := plan.Input{Options: plan.DefaultOptions(), Now: time.Now(), Operator: "ada", Incident: incident, Mode: mode, Undoes: undoes}
-	in.Source.Playbook = b.cure
+	in.Source = plan.Source{Playbook: b.cure, File: b.file, Parameters: b.set}
 	for i, o := range outcomes {
 		if o != "" {
 			in.Entries = append(in.Entries, plan.Entry{Target: route.Target{ID: b.ids[i], Name: fmt.Sprintf("WS%03d", i)}, Route: "winrm"})
@@ -170,6 +173,55 @@ func TestAllReadOneState(t *testing.T) {
 	b.must(r.WriteHTML(&page))
 	if len(r.Rows) != 6 || r.Left != b.status().Left || !strings.Contains(page.String(), fmt.Sprintf(`id="left">%d<`, r.Left)) {
 		t.Errorf("the report: %+v", r.Rows)
+	}
+}
+
+// What is proposed says where the playbook lies and what its parameters are.
+func TestTheCureIsProposedAsItWasAskedFor(t *testing.T) {
+	b := newBench(t, 1)
+	fix := func() string {
+		for _, group := range b.status().Next {
+			if group.Verb == casefile.Fix {
+				return group.Commands[0]
+			}
+		}
+		t.Fatal("nobody is to be fixed")
+		return ""
+	}
+	b.run(trouble, agent.Detect, "", journal.Affected)
+	if got := fix(); !strings.HasPrefix(got, "fleetmend run "+b.cure.Name+" --incident "+trouble+" ") {
+		t.Errorf("built in: %s", got)
+	}
+	b.file, b.set = "/srv/mine.yaml", map[string]string{"service": "Bad Agent", "path": "a=b"}
+	b.run(trouble, agent.Detect, "", journal.Affected)
+	want := commandline.Line("run", b.file, "--set", `"path=a=b"`, "--set", "service=Bad Agent", "--incident", trouble)
+	if got := fix(); !strings.HasPrefix(got, want+" ") {
+		t.Errorf("a file: %s, want %s", got, want)
+	}
+	// A medium carries the playbook itself and knows no file: it is not who asked.
+	b.must(cases.Await(t.Context(), b.Desk, journal.NewRunID(), &journal.Incident{ID: trouble}, b.cure, b.pick("all")))
+	if asked, err := b.journal.Asked(t.Context(), &journal.Incident{ID: trouble, Digest: b.cure.DetectDigest()}); err != nil || asked == nil || asked.PlaybookFile != b.file {
+		t.Errorf("after a medium was built: %+v %v", asked, err)
+	}
+}
+
+// An incident that was opened with a file or with parameters, and that no run has asked for yet, cannot say its cure.
+func TestNoCureIsProposedThatCouldNotBeTyped(t *testing.T) {
+	b := newBench(t, 1)
+	b.must(b.store.SetProbe(t.Context(), b.ids[0], inventory.ProbeResult{At: time.Now(), Open: true, WinRM: true}))
+	i, err := cases.Open(t.Context(), b.Desk, cases.Opening{Playbook: "disable-service", Set: map[string]string{"service": "BadAgent"}})
+	b.must(err)
+	for _, group := range b.status().Next {
+		if group.Verb == casefile.Fix && !strings.HasPrefix(group.Commands[0], "fleetmend incident machines ") {
+			t.Errorf("%s: %q", group.Verb, group.Commands)
+		}
+	}
+	_, err = cases.Close(t.Context(), b.Desk, i.ID)
+	b.must(err)
+	_, err = cases.Open(t.Context(), b.Desk, cases.Opening{Playbook: b.cure.Name})
+	b.must(err)
+	if next := b.status().Next; len(next) != 1 || !strings.HasPrefix(next[0].Commands[0], "fleetmend run "+b.cure.Name+" ") {
+		t.Errorf("built in: %+v", next)
 	}
 }
 

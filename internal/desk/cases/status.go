@@ -109,8 +109,12 @@ func take(ctx context.Context, d *desk.Desk, incident string, selector inventory
 		return nil, err
 	}
 	s.Missing = t.missing(d)
+	cures, err := cure(ctx, d, &i)
+	if err != nil {
+		return nil, err
+	}
 	for n := range s.Next {
-		s.Next[n].Commands = commands(d, i, selector, s.Next[n].Verb, t.resume)
+		s.Next[n].Commands = commands(d, i, selector, s.Next[n].Verb, t.resume, cures)
 	}
 	return s, nil
 }

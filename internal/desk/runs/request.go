@@ -5,9 +5,9 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/settings"
 	"github.com/fleetmend/fleetmend/remediate/plan"
@@ -166,7 +166,7 @@ func (r Request) Args() []string {
 	add("script", r.Script)
 	add("command", r.Command)
 	for _, name := range slices.Sorted(maps.Keys(r.Set)) {
-		add("set", pair(name, r.Set[name]))
+		add("set", commandline.Pair(name, r.Set[name]))
 	}
 	if r.On != "all" {
 		add("on", r.On)
@@ -183,15 +183,6 @@ func (r Request) Args() []string {
 		}
 	}
 	return append(words, r.Rules.Args()...)
-}
-
-// pair is name=value as the flag --set reads it: one with more than one = is a line of CSV.
-func pair(name, value string) string {
-	text := name + "=" + value
-	if strings.Contains(value, "=") {
-		text = `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
-	}
-	return text
 }
 
 // Args are the flags of the rules that are said.
