@@ -2,7 +2,10 @@
 
 package runs
 
-import "syscall"
+import (
+	"os"
+	"syscall"
+)
 
 // way is how a process is let go of, what is said about it, and whether the next way is tried after an error.
 type way struct {
@@ -15,3 +18,6 @@ type way struct {
 func detached() []way {
 	return []way{{how: &syscall.SysProcAttr{Setsid: true}, again: func(error) bool { return false }}}
 }
+
+// makeLog makes a file for a runner that starts.
+func makeLog(dir string) (*os.File, error) { return os.CreateTemp(dir, startingLog) }

@@ -1,7 +1,12 @@
 package runs
 
 import (
+	"crypto/rand"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/windows"
@@ -24,4 +29,20 @@ func detached() []way {
 		{how: &syscall.SysProcAttr{CreationFlags: apart}, again: func(error) bool { return false },
 			remark: "this session does not let the run leave its job: keep the session open until the run is over"},
 	}
+}
+
+// makeLog makes a file for a runner that starts. It is renamed and taken away while processes have it open, which Windows allows
+// where all of them share that (fileapi.h, FILE_SHARE_DELETE); package os does not.
+func makeLog(dir string) (*os.File, error) {
+	path := filepath.Join(dir, strings.Replace(startingLog, "*", rand.Text(), 1))
+	name, err := windows.UTF16PtrFromString(path)
+	if err != nil {
+		return nil, err
+	}
+	const share = windows.FILE_SHARE_READ | windows.FILE_SHARE_WRITE | windows.FILE_SHARE_DELETE
+	h, err := windows.CreateFile(name, windows.GENERIC_READ|windows.GENERIC_WRITE, share, nil, windows.CREATE_NEW, windows.FILE_ATTRIBUTE_NORMAL, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return os.NewFile(uintptr(h), path), nil
 }

@@ -133,6 +133,9 @@ func mayBegin(ctx context.Context, d *desk.Desk, j *journal.Journal, p *plan.Pla
 	return nil
 }
 
+// startingLog is the name of the log of a runner that has no run yet.
+const startingLog = "starting-*.log"
+
 // child is a runner, seen from the process that started it.
 type child struct {
 	hello hello
@@ -140,7 +143,7 @@ type child struct {
 	ended chan error
 }
 
-// detach starts a runner, hands it its order, and waits for its hello.
+// detach starts a runner, hands it its order, and waits for its hello. The end of ctx ends a runner that says nothing.
 func detach(ctx context.Context, d *desk.Desk, program []string, out order) (*child, error) {
 	state, err := d.Folder()
 	if err != nil {
@@ -150,7 +153,7 @@ func detach(ctx context.Context, d *desk.Desk, program []string, out order) (*ch
 	if err := os.MkdirAll(logs, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of the runners' logs: %w", err)
 	}
-	log, err := os.CreateTemp(logs, "starting-*.log")
+	log, err := makeLog(logs)
 	if err != nil {
 		return nil, fmt.Errorf("make the log of the runner: %w", err)
 	}
@@ -161,7 +164,11 @@ func detach(ctx context.Context, d *desk.Desk, program []string, out order) (*ch
 	}
 	c := &child{log: log, ended: make(chan error, 1)}
 	if err := c.start(ctx, d, program, data); err != nil {
-		return nil, errors.Join(hint.Wrap(fmt.Errorf("start the runner: %w", err), "--foreground carries the run out in this process"), log.Close(), os.Remove(log.Name()))
+		err = fmt.Errorf("start the runner: %w", err)
+		if ctx.Err() == nil {
+			err = hint.Wrap(err, "--foreground carries the run out in this process")
+		}
+		return nil, errors.Join(err, log.Close(), os.Remove(log.Name()))
 	}
 	return c, nil
 }
@@ -191,13 +198,30 @@ func (c *child) start(ctx context.Context, d *desk.Desk, program []string, data 
 			return err
 		}
 	}
-	_, err := in.Write(data)
-	clear(data)
-	err = errors.Join(err, in.Close())
-	line, read := io.ReadAll(io.LimitReader(out, 1<<20)) // until it lets go
-	if len(line) == 0 {
-		wait := cmd.Wait()
-		return errors.Join(err, read, wait, errors.New(c.said()))
+	type answer struct {
+		line []byte
+		err  error
+	}
+	heard := make(chan answer, 1)
+	go func() {
+		_, err := in.Write(data)
+		clear(data)
+		err = errors.Join(err, in.Close())
+		line, read := io.ReadAll(io.LimitReader(out, 1<<20)) // until it lets go
+		heard <- answer{line, errors.Join(err, read)}
+	}()
+	var line []byte
+	select {
+	case got := <-heard:
+		if line = got.line; len(line) == 0 {
+			wait := cmd.Wait()
+			return errors.Join(got.err, wait, errors.New(c.said()))
+		}
+	case <-ctx.Done():
+		err := cmd.Process.Kill()
+		<-heard
+		_ = cmd.Wait() //nolint:errcheck // killed
+		return errors.Join(hint.Wrap(context.Cause(ctx), "`fleetmend runs list` says whether the run had begun; it can be resumed then"), err)
 	}
 	if err := json.Unmarshal(line, &c.hello); err != nil {
 		return errors.Join(fmt.Errorf("the runner says %q: %w", line, err), cmd.Wait())
