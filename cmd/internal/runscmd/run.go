@@ -158,13 +158,16 @@ func (c *Commands) Drive(ctx context.Context, d *desk.Desk, p *plan.Plan, f Carr
 	if f.Foreground {
 		options.Runner = nil
 	}
-	var showing sync.WaitGroup
+	following, unfollow := context.WithCancel(context.WithoutCancel(ctx))
+	defer unfollow()
+	var showing, talking sync.WaitGroup
+	say := func(text string) { talking.Go(func() { c.Say("%s", text) }) } // a terminal that takes nothing holds up no Ctrl-C
 	options.Begun = func(id string, first int64, stop func()) {
 		free := terminal.OnFirstInterrupt(ctx, func() {
-			c.Say("stopping: no further machine is started, those in flight end. Ctrl-C again ends at once.")
 			stop()
+			say("stopping: no further machine is started, those in flight end. Ctrl-C again ends at once.")
 		}, func() {
-			c.Say("stopping at once: machines in flight go on by themselves, and what became of them is asked when the run is resumed")
+			say("stopping at once: machines in flight go on by themselves, and what became of them is asked when the run is resumed")
 		})
 		kept := func() {}
 		if options.Runner == nil {
@@ -172,14 +175,18 @@ func (c *Commands) Drive(ctx context.Context, d *desk.Desk, p *plan.Plan, f Carr
 		}
 		release = func() { free(); kept() }
 		showing.Go(func() {
-			if err := c.follow(context.WithoutCancel(ctx), d, p, id, first-1); err != nil {
+			if err := c.follow(following, d, p, id, first-1); err != nil && following.Err() == nil {
 				c.Say("the run cannot be followed any more: %v", err)
 			}
 		})
 	}
 	r, err := start(ctx, options)
+	if r == nil || r.Owner != nil { // somebody works on it still: he did not stop, and there is no end to wait for
+		unfollow()
+	}
 	showing.Wait()
 	release()
+	talking.Wait()
 	if r == nil {
 		return nil, err
 	}
