@@ -194,6 +194,18 @@ func (c *Context) Same() []string {
 	return same
 }
 
+// RunnerLine is [Context.Runner] with the flags that say where its log goes and what it holds; nil where this process carries runs out.
+func (c *Context) RunnerLine() []string {
+	if c.Runner == nil {
+		return nil
+	}
+	line := append(slices.Clone(c.Runner), "--log-level", c.logLevel)
+	if c.logFile != "" {
+		line = append(line, "--log-file", c.logFile)
+	}
+	return line
+}
+
 // Say prints a line of talk; commands that it proposes work on the same settings and state as this one.
 func (c *Context) Say(format string, args ...any) {
 	c.Terminal.Say("%s", c.Program().In(fmt.Sprintf(format, args...)))

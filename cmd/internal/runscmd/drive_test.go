@@ -6,9 +6,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
@@ -91,4 +94,25 @@ func TestCtrlCReachesTheRunThoughTheTerminalTakesNothing(t *testing.T) {
 		t.Error(err)
 	}
 	_ = out.Close()
+}
+
+// The log of a run is the runner's: it goes where it was asked for.
+func TestTheRunnerLogsAsItWasAskedTo(t *testing.T) {
+	c, d, _, s := atWork(t, io.Discard)
+	c.Runner = []string{"fleetmend", RunnerCommand}
+	root := &cobra.Command{}
+	c.GlobalFlags(root)
+	if err := root.ParseFlags([]string{"--log-level", "debug", "--log-file", "run.log"}); err != nil {
+		t.Fatal(err)
+	}
+	gone := errors.New("gone")
+	_, err := c.Drive(t.Context(), d, s.Plan(), CarryFlags{}, func(_ context.Context, o runs.Options) (*journal.Run, error) {
+		if want := []string{"fleetmend", RunnerCommand, "--log-level", "debug", "--log-file", "run.log"}; !slices.Equal(o.Runner, want) {
+			t.Errorf("%q", o.Runner)
+		}
+		return nil, gone
+	})
+	if !errors.Is(err, gone) {
+		t.Error(err)
+	}
 }

@@ -154,7 +154,7 @@ func (c *Commands) carry(ctx context.Context, d *desk.Desk, p *plan.Plan, f Carr
 // Drive lets start carry a run out, and shows how it goes. Without a run there is an error; with one there may be.
 func (c *Commands) Drive(ctx context.Context, d *desk.Desk, p *plan.Plan, f CarryFlags, start func(context.Context, runs.Options) (*journal.Run, error)) (*journal.Run, error) {
 	release := func() {}
-	options := runs.Options{PasswordFile: f.PasswordFile, Runner: c.Runner}
+	options := runs.Options{PasswordFile: f.PasswordFile, Runner: c.RunnerLine()}
 	if f.Foreground {
 		options.Runner = nil
 	}

@@ -18,77 +18,10 @@ import (
 	"github.com/fleetmend/fleetmend/internal/connect"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/hint"
-	"github.com/fleetmend/fleetmend/internal/question"
 	"github.com/fleetmend/fleetmend/internal/secret"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 )
-
-// order is what a runner is told through its standard input, one JSON document: the only way that secrets take.
-type order struct {
-	V            int              `json:"v"` // 1
-	Plan         json.RawMessage  `json:"plan,omitempty"`
-	Resume       string           `json:"resume,omitempty"` // run to go on with, instead of a plan
-	PasswordFile string           `json:"password_file,omitempty"`
-	Log          string           `json:"log"`     // where its standard error goes
-	Answers      map[string]given `json:"answers"` // by ID of the question
-	Files        map[string]given `json:"files"`   // secrets that were read from files, by name
-}
-
-// given is an answer as it travels.
-type given struct {
-	Text   string `json:"text,omitempty"`
-	Secret string `json:"secret,omitempty"`
-}
-
-// hello is the one line that a runner answers with, before it lets go of its standard output.
-type hello struct {
-	Run   string   `json:"run,omitempty"`
-	First int64    `json:"first,omitempty"` // number of the first event of this life
-	Error string   `json:"error,omitempty"`
-	Hints []string `json:"hints,omitempty"`
-}
-
-// proof is the Asker, and the reader of secret files, of the one who starts a runner: it remembers what was answered. What a
-// run could have to ask is asked before it is on its own.
-type proof struct {
-	ask  question.Asker
-	read func(string) (secret.String, string, error)
-
-	mu      sync.Mutex
-	answers map[string]given
-	files   map[string]given
-}
-
-func (p *proof) Ask(ctx context.Context, q question.Question) (question.Answer, error) {
-	answer, err := p.ask.Ask(ctx, q)
-	if err == nil {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.answers[q.ID] = given{answer.Text, answer.Secret.Reveal()}
-	}
-	return answer, err
-}
-
-func (p *proof) readFile(file string) (secret.String, string, error) {
-	value, remark, err := p.read(file)
-	if err == nil {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.files[file] = given{Secret: value.Reveal()}
-	}
-	return value, remark, err
-}
-
-// prove makes the routes of a plan once, so that everything is asked that they need, and returns the answers.
-func prove(ctx context.Context, d *desk.Desk, p *plan.Plan, o Options) (*proof, error) {
-	seen := &proof{ask: d.Ask, read: d.Connect.Read, answers: map[string]given{}, files: map[string]given{}}
-	options := d.Connect.Options
-	options.Ask, options.Read = seen, seen.readFile
-	c := connect.New(options)
-	_, err := routesOf(ctx, c, p, o)
-	return seen, errors.Join(err, c.Close())
-}
 
 // launch starts a process for the run, which lives on whatever becomes of this one, and waits for its end.
 func launch(ctx context.Context, d *desk.Desk, p *plan.Plan, resume string, o Options) (*journal.Run, error) {
@@ -164,9 +97,12 @@ func detach(ctx context.Context, d *desk.Desk, program []string, out order) (*ch
 	}
 	c := &child{log: log, ended: make(chan error, 1)}
 	if err := c.start(ctx, d, program, data); err != nil {
-		err = fmt.Errorf("start the runner: %w", err)
-		if ctx.Err() == nil {
-			err = hint.Wrap(err, "--foreground carries the run out in this process")
+		switch {
+		case c.hello.Error != "": // it did start, and said why it does not begin
+		case ctx.Err() != nil:
+			err = fmt.Errorf("start the runner: %w", err)
+		default:
+			err = hint.Wrap(fmt.Errorf("start the runner: %w", err), "--foreground carries the run out in this process")
 		}
 		return nil, errors.Join(err, log.Close(), os.Remove(log.Name()))
 	}
@@ -231,7 +167,7 @@ func (c *child) start(ctx context.Context, d *desk.Desk, program []string, data 
 		if failure := <-c.ended; failure == nil {
 			return fmt.Errorf("the runner ended well after an error: %s", c.hello.Error)
 		}
-		return advised(errors.New(c.hello.Error), c.hello.Hints)
+		return c.hello.refused()
 	}
 	return nil
 }
@@ -394,20 +330,13 @@ func (o order) plan(ctx context.Context, d *desk.Desk) (*plan.Plan, error) {
 func greet(out io.WriteCloser, h hello, err error) error {
 	if err != nil {
 		h.Error, h.Hints = err.Error(), hint.Of(err)
+		if locked, held := errors.AsType[*journal.LockedError](err); held {
+			h.Locked = &locked.Owner
+		}
 	}
 	line, encoded := json.Marshal(h)
 	if encoded == nil {
 		_, encoded = out.Write(line)
 	}
 	return errors.Join(err, encoded, out.Close())
-}
-
-// answered is the Asker of a runner.
-type answered map[string]given
-
-func (a answered) Ask(ctx context.Context, q question.Question) (question.Answer, error) {
-	if got, ok := a[q.ID]; ok {
-		return question.Answer{Text: got.Text, Secret: secret.New(got.Secret)}, nil
-	}
-	return question.Nobody{}.Ask(ctx, q)
 }
