@@ -14,7 +14,7 @@ import (
 type Control struct {
 	Seq  int64       `json:"seq"`
 	Kind ControlKind `json:"kind"`
-	Wave int         `json:"wave,omitempty"` // of an approval: the wave that may begin
+	Wave int         `json:"wave,omitempty"` // of an approval: the wave that may begin; of a cancel: the one that was refused, 0 for none
 	Who  string      `json:"who"`
 	Time time.Time   `json:"time"`
 }
@@ -84,8 +84,19 @@ func (j *Journal) Control(ctx context.Context, id string, kind ControlKind, who 
 // Approve lets a wave of a run begin, and returns its number: that of the one which waits where wave is 0. The approval of a
 // wave that does not wait is a *NotAwaitedError and does nothing, now and later.
 func (j *Journal) Approve(ctx context.Context, id string, wave int, who string) (int, error) {
-	approved := 0
-	err := j.wish(ctx, id, "approve", func(tx *sql.Tx, run *Run) (Control, error) {
+	return j.answer(ctx, id, wave, who, Approve)
+}
+
+// Refuse ends a run for good, as Cancel does, instead of letting a wave begin. Where that wave does not wait, because somebody
+// else has approved it, it is a *NotAwaitedError and does nothing, now and later.
+func (j *Journal) Refuse(ctx context.Context, id string, wave int, who string) error {
+	_, err := j.answer(ctx, id, wave, who, Cancel)
+	return err
+}
+
+func (j *Journal) answer(ctx context.Context, id string, wave int, who string, kind ControlKind) (int, error) {
+	answered := 0
+	err := j.wish(ctx, id, "answer", func(tx *sql.Tx, run *Run) (Control, error) {
 		awaited, err := awaits(ctx, tx, run)
 		if err != nil {
 			return Control{}, err
@@ -93,10 +104,10 @@ func (j *Journal) Approve(ctx context.Context, id string, wave int, who string) 
 		if awaited == 0 || wave != 0 && wave != awaited {
 			return Control{}, &NotAwaitedError{Run: id, Status: run.Status, Wave: wave, Awaited: awaited}
 		}
-		approved = awaited
-		return Control{Kind: Approve, Wave: awaited, Who: who}, nil
+		answered = awaited
+		return Control{Kind: kind, Wave: awaited, Who: who}, nil
 	})
-	return approved, err
+	return answered, err
 }
 
 // awaits is the wave whose approval a run waits for, 0 where it waits for none.

@@ -76,7 +76,10 @@ func takeLock(ctx context.Context, path string, owner *Owner) (*fileLock, error)
 			if err != nil {
 				return nil, err
 			}
-			return nil, hint.Wrap(&LockedError{Owner: holder}, "follow it with `fleetmend runs watch`, or stop it with `fleetmend runs cancel`")
+			if holder.Run == "" { // a new version, or it is just being written
+				return nil, hint.Wrap(&LockedError{Owner: holder}, "wait a moment and try again")
+			}
+			return nil, hint.Wrapf(&LockedError{Owner: holder}, "follow it with `fleetmend runs watch %[1]s`, or stop it with `fleetmend runs stop %[1]s`", holder.Run)
 		}
 		select {
 		case <-again.C:
@@ -199,7 +202,7 @@ func Quiet(ctx context.Context, path string) (release func() error, err error) {
 	lock, err := takeLock(ctx, path+".lock", self(""))
 	locked, held := errors.AsType[*LockedError](err)
 	if held && locked.Owner.PID == 0 {
-		return nil, hint.Wrap(&LockedError{Owner: anyOwner(path + ".locks")}, "wait until it ends, or stop it with `fleetmend runs cancel`")
+		return nil, hint.Wrap(&LockedError{Owner: anyOwner(path + ".locks")}, "wait until it ends, or stop it with the fleetmend that started it")
 	}
 	if err != nil {
 		return nil, err

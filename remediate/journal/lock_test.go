@@ -50,7 +50,7 @@ func TestOneProcessForARun(t *testing.T) {
 	s := create(t, j, testPlan(t, 1), nil)
 	_, err := other.Resume(t.Context(), s.ID(), nil)
 	locked, ok := errors.AsType[*journal.LockedError](err)
-	if !ok || locked.Owner.Run != s.ID() || locked.Owner.PID != os.Getpid() || !strings.Contains(err.Error(), s.ID()) || len(hint.Of(err)) == 0 {
+	if !ok || locked.Owner.Run != s.ID() || locked.Owner.PID != os.Getpid() || !strings.Contains(err.Error(), s.ID()) || !strings.Contains(strings.Join(hint.Of(err), " "), "runs watch "+s.ID()) {
 		t.Fatalf("resumed twice: %v", err)
 	}
 	if _, err := other.RecordByMedium(t.Context(), s.ID(), nil); !isLocked(err) {

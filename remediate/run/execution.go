@@ -260,6 +260,9 @@ func (x *execution) obey(c journal.Control) error {
 			return x.journal.SetStatus(x.base, journal.Unpaused, 0, "by "+c.Who)
 		}
 	case journal.Cancel:
+		if _, already := x.approved[c.Wave]; c.Wave > 0 && (already || c.Wave <= x.current) {
+			return x.journal.Note(journal.Ignored, x.current, fmt.Sprintf("the refusal of wave %d by %s does nothing: it was approved before", c.Wave, c.Who))
+		}
 		x.stopFor(journal.RunCancelled, "cancelled by "+c.Who)
 		return x.journal.Note(journal.Stopping, 0, x.halt.reason)
 	case journal.Approve:

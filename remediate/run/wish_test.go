@@ -143,6 +143,47 @@ func TestAnApprovalIsForOneWave(t *testing.T) {
 	})
 }
 
+// A wave that one operator has approved goes on, though another says no to it in the same moment or later; a no to the wave that
+// waits ends the run.
+func TestARefusalIsForOneWave(t *testing.T) {
+	bubble(t, 6, func(t *testing.T, s *setup) {
+		s.waves("1,2,100%")
+		s.input.Options.Approval = true
+		refuse := func(wave int) func(context.Context, string) error {
+			return func(ctx context.Context, id string) error { return s.journal.Refuse(ctx, id, wave, "bob") }
+		}
+		s.at(t, time.Minute, func(ctx context.Context, id string) error {
+			_, err := s.journal.Approve(ctx, id, 2, "eve")
+			return errors.Join(err, refuse(2)(ctx, id)) // before the run has taken the approval
+		})
+		s.at(t, time.Hour, func(ctx context.Context, id string) error {
+			err := refuse(2)(ctx, id)
+			if _, ok := errors.AsType[*journal.NotAwaitedError](err); !ok {
+				return fmt.Errorf("refused wave 2 while 3 waits: %w", err)
+			}
+			return nil
+		})
+		s.at(t, 2*time.Hour, refuse(3))
+		r := s.start(t.Context())
+		if r.Status != journal.RunCancelled || r.Reason != "cancelled by bob" || r.Counts[journal.Fixed] != 3 || r.Counts[journal.Held] != 3 {
+			t.Errorf("%s (%s) %v", r.Status, r.Reason, r.Counts)
+		}
+		ignored := 0
+		events, err := s.journal.Events(t.Context(), r.ID, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			if e.Kind == journal.Ignored {
+				ignored++
+			}
+		}
+		if ignored != 1 {
+			t.Errorf("%d wishes were ignored, want the refusal of wave 2", ignored)
+		}
+	})
+}
+
 // The question ends when the approval comes from elsewhere, and one that was ended without an answer ends nothing.
 func TestAQuestionEndsWithTheApprovalFromElsewhere(t *testing.T) {
 	bubble(t, 6, func(t *testing.T, s *setup) {

@@ -123,7 +123,12 @@ func AskApproval(ctx context.Context, d *desk.Desk, id string, wave int, text st
 	case failed != nil:
 		return failed
 	case errors.Is(err, question.ErrDeclined):
-		return j.Control(ctx, id, journal.Cancel, d.Operator())
+		err = j.Refuse(ctx, id, wave, d.Operator())
+		if late := (*journal.NotAwaitedError)(nil); errors.As(err, &late) {
+			d.Tell(fmt.Sprintf("wave %d was approved by somebody else before: the run goes on; fleetmend runs cancel %s ends it", wave, id))
+			return nil
+		}
+		return err
 	case err != nil:
 		return err
 	}
