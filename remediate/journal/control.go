@@ -135,7 +135,7 @@ func (j *Journal) wish(ctx context.Context, id, verb string, make func(*sql.Tx, 
 		return err
 	}
 	if run.Status.Final() {
-		return hint.Wrap(&EndedError{Run: id, Status: run.Status}, "what it left undone is done by `fleetmend runs retry`")
+		return hint.Wrapf(&EndedError{Run: id, Status: run.Status}, "what it left undone is done by `fleetmend runs retry %s`", id)
 	}
 	tx, err := j.write(ctx)
 	if err != nil {

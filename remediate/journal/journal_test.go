@@ -215,7 +215,7 @@ func TestManyWorkersShareCommits(t *testing.T) {
 	if err := s.Note(journal.Paused, 0, ""); !errors.Is(err, journal.ErrClosed) {
 		t.Errorf("after close: %v", err)
 	}
-	if _, err := j.Resume(t.Context(), s.ID(), nil); !isEnded(err) {
+	if _, err := j.Resume(t.Context(), s.ID(), nil); !isEnded(err) || !strings.Contains(strings.Join(hint.Of(err), " "), "runs retry "+s.ID()) {
 		t.Errorf("resume of a run that is over: %v", err)
 	}
 }
@@ -273,7 +273,7 @@ func TestControls(t *testing.T) {
 		t.Errorf("left after resume: %v %v", left, err)
 	}
 	must(t, s2.End(journal.RunCancelled, ""), s2.Close())
-	if err := other.Control(ctx, s.ID(), journal.Pause, "bob"); !isEnded(err) {
+	if err := other.Control(ctx, s.ID(), journal.Pause, "bob"); !isEnded(err) || !strings.Contains(strings.Join(hint.Of(err), " "), "runs retry "+s.ID()) {
 		t.Errorf("control of a run that is over: %v", err)
 	}
 }

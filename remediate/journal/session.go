@@ -239,7 +239,7 @@ func (s *Session) load(ctx context.Context) error {
 		return fmt.Errorf("read run %s: %w", s.id, err)
 	}
 	if status.Final() {
-		return hint.Wrap(&EndedError{Run: s.id, Status: status}, "what it left undone is done by `fleetmend runs retry`")
+		return hint.Wrapf(&EndedError{Run: s.id, Status: status}, "what it left undone is done by `fleetmend runs retry %s`", s.id)
 	}
 	if s.plan, err = s.journal.Plan(ctx, s.id); err != nil {
 		return err

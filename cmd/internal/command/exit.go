@@ -115,11 +115,12 @@ func Silent(err error) bool {
 func serviceCode(err error) (int, bool) {
 	var locked *journal.LockedError
 	var unknown *journal.NotFoundError
+	var several *journal.AmbiguousError
 	var failure *directory.Error
 	switch {
 	case errors.As(err, &locked):
 		return ExitLocked, true
-	case errors.As(err, &unknown):
+	case errors.As(err, &unknown), errors.As(err, &several):
 		return ExitUsage, true
 	case route.ClassOf(err) == route.Auth:
 		return ExitAuth, true

@@ -3,6 +3,7 @@ package runscmd
 import (
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
+	"github.com/fleetmend/fleetmend/internal/hint"
 )
 
 // read gives the request that the command line of words asks for.
@@ -79,5 +81,15 @@ func TestARequestIsItsCommandLine(t *testing.T) {
 		if !reflect.DeepEqual(got, r) {
 			t.Fatalf("asked %+v\nread  %+v\nwords %q", r, got, r.Args())
 		}
+	}
+}
+
+func TestAnOutcomeThatThereIsNotIsAMistake(t *testing.T) {
+	if err := knownWords([]string{"fixed", "pending", "skipped", "rebooting"}); err != nil {
+		t.Error(err)
+	}
+	err := knownWords([]string{"failed", "fixd"})
+	if command.ExitCode(err) != command.ExitUsage || !slices.Contains(hint.Of(err), "did you mean fixed?") {
+		t.Errorf("%v %q", err, hint.Of(err))
 	}
 }

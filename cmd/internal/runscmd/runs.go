@@ -3,6 +3,9 @@ package runscmd
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,6 +15,7 @@ import (
 	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
+	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 )
@@ -123,6 +127,9 @@ func newShow(c *Commands) *cobra.Command {
 		Use: "show RUN", Short: "Show the machines of a run, or its history",
 		Example: "fleetmend runs show last\nfleetmend runs show last --outcome failed,unreachable -o csv\nfleetmend runs show last --events",
 	}, func(ctx context.Context, d *desk.Desk, r *journal.Run) error {
+		if err := knownWords(outcomes); err != nil {
+			return err
+		}
 		j, err := d.Journal(ctx)
 		if err != nil {
 			return err
@@ -142,7 +149,7 @@ func newShow(c *Commands) *cobra.Command {
 	})
 	cmd.Flags().StringSliceVar(&outcomes, "outcome", nil, "only machines with these outcomes")
 	cmd.Flags().BoolVar(&events, "events", false, "the history of the run instead of its machines")
-	command.Complete(cmd, "outcome", "clean", "affected", "fixed", "undone", "failed", "unreachable", "unknown", "held", "skipped")
+	command.Complete(cmd, "outcome", stateWords()...)
 	return command.Formats(cmd, terminal.ListFormats...)
 }
 
@@ -185,6 +192,34 @@ func yes(b bool) string {
 		return "yes"
 	}
 	return ""
+}
+
+// stateWords are those of [stateWord].
+func stateWords() []string {
+	var words []string
+	for _, o := range runs.Outcomes {
+		words = append(words, string(o))
+	}
+	for _, s := range []journal.State{journal.Pending, journal.Leased, journal.Running, journal.Rebooting} {
+		words = append(words, string(s))
+	}
+	return words
+}
+
+// knownWords refuses a word that no machine of any run can have: it would show an empty list.
+func knownWords(words []string) error {
+	known := stateWords()
+	for _, word := range words {
+		if slices.Contains(known, word) {
+			continue
+		}
+		err := fmt.Errorf("--outcome %q is none of %s", word, strings.Join(known, ", "))
+		if near := hint.Nearest(word, known); near != "" {
+			return command.Usage(err, "did you mean %s?", near)
+		}
+		return command.Usage(err, "take one of them, or several with commas between")
+	}
+	return nil
 }
 
 func withOutcome(machines []journal.Machine, outcomes []string) []journal.Machine {

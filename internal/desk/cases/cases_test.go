@@ -225,6 +225,13 @@ func TestNoCureIsProposedThatCouldNotBeTyped(t *testing.T) {
 	}
 }
 
+func TestAnIDThatCannotBeIsAMistake(t *testing.T) {
+	b := newBench(t, 1)
+	if _, err := cases.Open(t.Context(), b.Desk, cases.Opening{ID: "X_Y", Playbook: b.cure.Name}); !hint.IsMistake(err) || !strings.Contains(err.Error(), "X_Y") {
+		t.Errorf("%v", err)
+	}
+}
+
 // Two machines turn out to be one: the newest of what was known of each counts, and nothing is lost.
 func TestAMergeKeepsTheNewerAnswer(t *testing.T) {
 	b := newBench(t, 3)

@@ -159,6 +159,9 @@ func open(ctx context.Context, d *desk.Desk, j *journal.Journal, o *Opening) err
 	if err != nil {
 		return &hint.MistakeError{Err: err}
 	}
+	if o.ID != "" && !journal.ValidIncident(o.ID) {
+		return hint.Mistake(fmt.Errorf("%q cannot be the ID of an incident", o.ID), "take at most 63 lower-case letters, digits and hyphens, as 20240719-crowdstrike")
+	}
 	digest := bound.DetectDigest()
 	if digest == "" {
 		return hint.Mistake(fmt.Errorf("%s detects nothing, so that it cannot say who is affected", bound.Name), "take a playbook with a detect; its fix joins with --incident")
