@@ -299,3 +299,35 @@ func TestWritersTakeTurns(t *testing.T) {
 	hog.Wait()
 	t.Logf("%d events beside %d wishes", len(events), wishes)
 }
+
+// Which wishes were left in an earlier life of a run is told by their numbers, whatever the clock did.
+func TestWishesOfAnEarlierLife(t *testing.T) {
+	j := open(t, filepath.Join(t.TempDir(), "j.db"))
+	s := create(t, j, testPlan(t, 1), nil)
+	if s.Earlier() != 0 {
+		t.Errorf("a new run has wishes up to %d", s.Earlier())
+	}
+	stop := func(seq int64) int64 {
+		t.Helper()
+		if err := j.Control(t.Context(), s.ID(), journal.Stop, "eve"); err != nil {
+			t.Fatal(err)
+		}
+		left, err := s.Controls(t.Context(), seq)
+		if err != nil || len(left) != 1 {
+			t.Fatalf("%+v %v", left, err)
+		}
+		return left[0].Seq
+	}
+	before := stop(0)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if s, err = j.Resume(t.Context(), s.ID(), nil); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // the test is over
+	if now := stop(before); s.Earlier() != before || now <= s.Earlier() {
+		t.Errorf("wish %d is of the earlier life and %d of this one, but the limit is %d", before, now, s.Earlier())
+	}
+}

@@ -39,6 +39,7 @@ type Session struct {
 	index   map[string]int // machine ID -> position; never written after begin
 	seq     int64
 	control int64
+	earlier int64 // the last wish to an earlier life of the run
 
 	ops    chan op
 	closed chan struct{} // Close was called
@@ -157,6 +158,9 @@ func (s *Session) Plan() *plan.Plan { return s.plan }
 // ControlSeq is the number of the last wish that was obeyed when the session was opened.
 func (s *Session) ControlSeq() int64 { return s.control }
 
+// Earlier is the number of the last wish that was left before the session was opened: it was meant for an earlier life of the run.
+func (s *Session) Earlier() int64 { return s.earlier }
+
 // newID makes IDs that sort by time: 20240719-041233-k3f9x2.
 func newID(now time.Time) string {
 	const letters = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -230,8 +234,9 @@ func (s *Session) insertMachines(ctx context.Context, tx *sql.Tx, p *plan.Plan, 
 
 func (s *Session) load(ctx context.Context) error {
 	var status Status
-	err := s.conn.QueryRowContext(ctx, "SELECT n, incident, status, control_seq, (SELECT coalesce(max(seq), 0) FROM events WHERE run = n) FROM runs WHERE id = ?", s.id).
-		Scan(&s.n, &s.incident, &status, &s.control, &s.seq)
+	err := s.conn.QueryRowContext(ctx, `SELECT n, incident, status, control_seq, (SELECT coalesce(max(seq), 0) FROM events WHERE run = n),
+		(SELECT coalesce(max(seq), 0) FROM controls WHERE run = n) FROM runs WHERE id = ?`, s.id).
+		Scan(&s.n, &s.incident, &status, &s.control, &s.seq, &s.earlier)
 	if errors.Is(err, sql.ErrNoRows) {
 		return hint.Wrap(&NotFoundError{ID: s.id}, "see the runs with `fleetmend runs list`")
 	}

@@ -34,7 +34,6 @@ type execution struct {
 	paused   bool
 	base     journal.Status // what the run is when it is not paused: running or waiting
 	control  int64          // last wish obeyed
-	began    time.Time      // of this life of the run
 	current  int            // the wave under way, from 1
 	awaits   int            // the wave whose approval is awaited; 0: none
 	approved map[int]string // who let a wave begin
@@ -56,7 +55,6 @@ func newExecution(e *Engine, s *journal.Session) *execution {
 	x := &execution{
 		Engine: e, journal: s, plan: s.Plan(), rules: &s.Plan().Options, pilots: map[string]*pilot{},
 		halted: make(chan struct{}), rejected: make(chan struct{}), base: journal.RunRunning, control: s.ControlSeq(), approved: map[int]string{},
-		began: time.Now().Truncate(time.Millisecond), // as wishes have it
 	}
 	for name := range e.options.Routes {
 		x.pilots[name] = newPilot()
@@ -268,20 +266,29 @@ func (x *execution) obey(c journal.Control) error {
 	case journal.Approve:
 		return x.approval(c)
 	case journal.Stop:
-		if !x.stale(c) && x.halt == nil {
+		if x.stale(c) {
+			return x.tooLate(c)
+		}
+		if x.halt == nil {
 			x.stopFor(journal.RunInterrupted, "stopped by "+c.Who)
 			return x.journal.Note(journal.Stopping, 0, "no new machines are started, those in flight end: stopped by "+c.Who)
 		}
 	case journal.StopNow:
-		if !x.stale(c) {
-			x.atOnce(&stoppedError{c.Who})
+		if x.stale(c) {
+			return x.tooLate(c)
 		}
+		x.atOnce(&stoppedError{c.Who})
 	}
 	return nil
 }
 
-// stale reports whether a wish to stop was for an earlier life of the run: who resumed it wanted it to go on.
-func (x *execution) stale(c journal.Control) bool { return c.Time.Before(x.began) }
+// stale reports whether a wish to stop was for an earlier life of the run: who resumed it wanted it to go on. Numbers say so, not
+// times: a clock may be set back.
+func (x *execution) stale(c journal.Control) bool { return c.Seq <= x.journal.Earlier() }
+
+func (x *execution) tooLate(c journal.Control) error {
+	return x.journal.Note(journal.Ignored, x.current, fmt.Sprintf("the wish of %s to stop does nothing: the run was resumed after it", c.Who))
+}
 
 // approval takes the approval of one wave, and says so where that wave waits no more.
 func (x *execution) approval(c journal.Control) error {

@@ -74,7 +74,25 @@ func TestAWishToStopDiesWithItsProcess(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.wantCounts(r, journal.RunDone, journal.Fixed, 3)
+		if n := s.ignored(r.ID); n != 2 {
+			t.Errorf("%d wishes are said to come too late, want 2", n)
+		}
 	})
+}
+
+// ignored counts the wishes that did nothing.
+func (s *setup) ignored(id string) (n int) {
+	s.t.Helper()
+	events, err := s.journal.Events(context.Background(), id, 0)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, e := range events {
+		if e.Kind == journal.Ignored {
+			n++
+		}
+	}
+	return n
 }
 
 func TestAnotherProcessStopsTheRunAtOnce(t *testing.T) {
@@ -168,18 +186,8 @@ func TestARefusalIsForOneWave(t *testing.T) {
 		if r.Status != journal.RunCancelled || r.Reason != "cancelled by bob" || r.Counts[journal.Fixed] != 3 || r.Counts[journal.Held] != 3 {
 			t.Errorf("%s (%s) %v", r.Status, r.Reason, r.Counts)
 		}
-		ignored := 0
-		events, err := s.journal.Events(t.Context(), r.ID, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range events {
-			if e.Kind == journal.Ignored {
-				ignored++
-			}
-		}
-		if ignored != 1 {
-			t.Errorf("%d wishes were ignored, want the refusal of wave 2", ignored)
+		if n := s.ignored(r.ID); n != 1 {
+			t.Errorf("%d wishes were ignored, want the refusal of wave 2", n)
 		}
 	})
 }
