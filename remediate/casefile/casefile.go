@@ -145,8 +145,9 @@ type Mark struct {
 
 // Work is a run that is not over and has not yet done the machine.
 type Work struct {
-	Run  string
-	Live bool // somebody works on it
+	Run   string
+	Live  bool // somebody works on it
+	Begun bool // it is in flight there, or was when the run stopped
 }
 
 // Route is the way to a machine. OK is false where the way is not set up here; Why then says so.

@@ -93,6 +93,9 @@ func TestJudge(t *testing.T) {
 		// A run has it in its hands.
 		{"at work", casefile.Facts{Answer: said("affected", start), Work: &casefile.Work{Run: "r3", Live: true}}, "affected", "affected", "winrm", "wait", ""},
 		{"run stopped", casefile.Facts{Answer: said("affected", start), Work: &casefile.Work{Run: "r3"}}, "affected", "affected", "winrm", "resume", ""},
+		{"fixed by another run before its turn", casefile.Facts{Answer: said("fixed", start.Add(time.Hour)), Work: &casefile.Work{Run: "r3"}}, "fixed", "fixed", "winrm", "none", ""},
+		{"fixed, and in flight again when the run stopped", casefile.Facts{Answer: said("fixed", start.Add(time.Hour)), Work: &casefile.Work{Run: "r3", Begun: true}}, "fixed", "fixed", "winrm", "resume", ""},
+		{"fixed, and in flight again", casefile.Facts{Answer: said("fixed", start.Add(time.Hour)), Work: &casefile.Work{Run: "r3", Live: true, Begun: true}}, "fixed", "fixed", "winrm", "wait", ""},
 		// People have judged.
 		{"marked fixed", casefile.Facts{Answer: said("affected", start), Mark: mark("fixed", 30)}, "fixed", "by ada", "winrm", "none", ""},
 		{"marked fixed, found affected afterwards", casefile.Facts{Answer: said("affected", now), Mark: mark("fixed", 5)}, "affected", "found it affected", "winrm", "fix", ""},

@@ -7,15 +7,15 @@ func next(c *Case, now time.Time) Step {
 	switch {
 	case c.Out != "":
 		return Step{Done, "it does not count: " + c.Out}
-	case c.Work != nil && c.Work.Live:
-		return Step{Wait, "run " + c.Work.Run + " is at work on it"}
-	case c.Work != nil:
-		return Step{Resume, "run " + c.Work.Run + " stopped before it was done with it"}
-	case c.Verdict == Fixed || c.Verdict == Clean:
+	case (c.Verdict == Fixed || c.Verdict == Clean) && (c.Work == nil || !c.Work.Begun): // a run that has not begun with it finds it so
 		if c.Exposed {
 			return Step{Rotate, "its recovery key was shown and is still in use"}
 		}
 		return Step{Done, "nothing is left to do"}
+	case c.Work != nil && c.Work.Live:
+		return Step{Wait, "run " + c.Work.Run + " is at work on it"}
+	case c.Work != nil:
+		return Step{Resume, "run " + c.Work.Run + " stopped before it was done with it"}
 	}
 	q := silence(&c.Facts, now)
 	switch {

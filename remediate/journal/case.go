@@ -175,17 +175,18 @@ type Unfinished struct {
 	Machine string
 	Run     string
 	Live    bool // somebody works on the run
+	Begun   bool // it is in flight, or was when the run stopped
 }
 
 // Unfinished returns the machines that the runs of an incident have and are not done with.
 func (j *Journal) Unfinished(ctx context.Context, incident string) ([]Unfinished, error) {
-	rows, err := j.db.QueryContext(ctx, `SELECT m.id, r.id FROM runs r JOIN machines m ON m.run = r.n
+	rows, err := j.db.QueryContext(ctx, `SELECT m.id, r.id, m.state != 'pending' FROM runs r JOIN machines m ON m.run = r.n
 		WHERE r.incident = ? AND r.status IN ('running', 'paused', 'waiting', 'interrupted') AND m.state != 'done'`, incident)
 	if err != nil {
 		return nil, fmt.Errorf("read unfinished machines: %w", err)
 	}
 	all, err := collect(rows, func(rows *sql.Rows) (u Unfinished, err error) {
-		err = rows.Scan(&u.Machine, &u.Run)
+		err = rows.Scan(&u.Machine, &u.Run, &u.Begun)
 		return u, err
 	})
 	if err != nil {

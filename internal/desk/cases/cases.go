@@ -108,8 +108,8 @@ func read(ctx context.Context, j *journal.Journal, i journal.Incident, present m
 		if now, merged := present[id]; merged {
 			id = now
 		}
-		if known := v.work[id]; !known.Live {
-			v.work[id] = casefile.Work{Run: u.Run, Live: u.Live}
+		if known := v.work[id]; !known.Live && (u.Live || !known.Begun) {
+			v.work[id] = casefile.Work{Run: u.Run, Live: u.Live, Begun: u.Begun}
 		}
 	}
 	return v, nil

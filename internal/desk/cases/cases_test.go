@@ -225,6 +225,33 @@ func TestNoCureIsProposedThatCouldNotBeTyped(t *testing.T) {
 	}
 }
 
+// A run stopped with one machine in flight and one before its turn, which another run fixed: only the first is to be resumed.
+func TestAStoppedRunKeepsNoMachineThatIsDone(t *testing.T) {
+	b := newBench(t, 2)
+	b.run(trouble, agent.Detect, "", journal.Affected, journal.Affected)
+	in := plan.Input{Options: plan.DefaultOptions(), Now: time.Now(), Operator: "ada", Incident: trouble, Mode: agent.Fix, Source: plan.Source{Playbook: b.cure}}
+	for i, id := range b.ids {
+		in.Entries = append(in.Entries, plan.Entry{Target: route.Target{ID: id, Name: fmt.Sprintf("WS%03d", i)}, Route: "winrm"})
+	}
+	p, err := plan.New(in)
+	b.must(err)
+	s, err := b.journal.Create(t.Context(), p, nil)
+	b.must(err)
+	b.must(s.Lease(b.ids[0]))
+	b.must(s.Begin(b.ids[0], 1))
+	if got := b.names(`case.next == "wait"`); got != "WS000 WS001" {
+		t.Errorf("at work: %q", got)
+	}
+	b.must(s.Close())
+	if got := b.names(`case.next == "resume"`); got != "WS000 WS001" {
+		t.Errorf("stopped: %q", got)
+	}
+	b.run(trouble, agent.Fix, "", "", journal.Fixed)
+	if got := b.names(`case.next == "resume"`) + "|" + b.names(`case.next == "none"`); got != "WS000|WS001" {
+		t.Errorf("fixed by another run: %q", got)
+	}
+}
+
 func TestAnIDThatCannotBeIsAMistake(t *testing.T) {
 	b := newBench(t, 1)
 	if _, err := cases.Open(t.Context(), b.Desk, cases.Opening{ID: "X_Y", Playbook: b.cure.Name}); !hint.IsMistake(err) || !strings.Contains(err.Error(), "X_Y") {
