@@ -368,7 +368,8 @@ function Test-Equal($Data, $Wanted) {
     if ($Wanted -is [array]) { return $false }
     if ($Data.type -ceq 'dword' -or $Data.type -ceq 'qword') { return ($Wanted -isnot [string]) -and ([string]$Wanted -eq $texts[0]) }
     # A text ends where Windows takes it to end: at its first NUL.
-    return ($Wanted -is [string]) -and (Test-Text $Wanted $texts[0].Split([char]0)[0])
+    $ended = $texts[0].Split([char]0)
+    return ($Wanted -is [string]) -and (Test-Text $Wanted $ended[0])
 }
 
 # --- conditions ---------------------------------------------------------------------------------------------------------------------

@@ -26,7 +26,15 @@ function New-Scratch($Test) {
 # All that the outside can see of a machine.
 function Get-State([string]$Scratch) {
     $lines = @(Get-Snapshot $Scratch '') + @(Get-RegistryLines $Scratch)
-    foreach ($kind in 'services', 'scm') { foreach ($one in (Read-State $Scratch $kind).PSObject.Properties) { $lines += "$kind $($one.Name) $($one.Value)" } }
+    foreach ($one in (Read-State $Scratch 'services').PSObject.Properties) { $lines += "services $($one.Name) $($one.Value)" }
+    # What the controller remembers; what it was never told otherwise is what the registry says.
+    $scm = Read-State $Scratch 'scm'
+    foreach ($key in (Read-State $Scratch 'registry').PSObject.Properties) {
+        $start = $key.Value.PSObject.Properties['Start']
+        if ($key.Name -notmatch '\\Services\\([^\\]+)$' -or $null -eq $start) { continue }
+        $name = $Matches[1]
+        $lines += "scm $name $(Get-Field $scm $name ([int](ConvertFrom-Raw $start.Value)))"
+    }
     if ([IO.File]::Exists("$Scratch.bcd")) { $lines += @([IO.File]::ReadAllLines("$Scratch.bcd")) }
     $sorted = [string[]]@($lines)
     [Array]::Sort($sorted, [StringComparer]::Ordinal)

@@ -142,7 +142,7 @@ func (f *Folder) Create(path string, content []byte) error {
 	}
 	_, err = file.Write(content)
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return errors.Join(err, f.root.Remove(aside))
+		return errors.Join(err, f.unlink(aside))
 	}
 	return f.root.Rename(aside, local)
 }
@@ -181,7 +181,7 @@ func (f *Folder) Remove(path string) error {
 	if err != nil {
 		return err
 	}
-	return f.root.Remove(local)
+	return f.unlink(local)
 }
 
 // Look implements [Files].

@@ -7,6 +7,8 @@ import "fmt"
 // Off Windows the rights are those of the file system: what others may write is not ours.
 func (f *Folder) makeOwn(local string) error { return f.root.Mkdir(local, 0o700) }
 
+func (f *Folder) unlink(local string) error { return f.root.Remove(local) }
+
 func (f *Folder) proveOwn(folder, local string) error {
 	info, err := f.root.Lstat(local)
 	if err != nil {

@@ -1,7 +1,9 @@
 package windows
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"syscall"
 	"unsafe"
@@ -52,6 +54,22 @@ func (f *Folder) makeOwn(local string) error {
 	return nil
 }
 
+// errInvalidFunction is ERROR_INVALID_FUNCTION.
+const errInvalidFunction = syscall.Errno(1)
+
+// unlink removes a file. Where a file system does not know the way that os.Root removes (FILE_DISPOSITION_INFORMATION_EX: Wine, and
+// drivers older than Windows 10), it is removed by its name; the folders of that name are below the root, and no link.
+func (f *Folder) unlink(local string) error {
+	err := f.root.Remove(local)
+	if !errors.Is(err, errInvalidFunction) {
+		return err
+	}
+	if info, err := f.root.Lstat(local); err != nil || !info.Mode().IsRegular() {
+		return errors.Join(errInvalidFunction, err)
+	}
+	return os.Remove(filepath.Join(f.root.Name(), local))
+}
+
 func (f *Folder) proveOwn(folder, local string) error {
 	path, err := syscall.UTF16PtrFromString(filepath.Join(f.root.Name(), local))
 	if err != nil {
@@ -73,5 +91,23 @@ func (f *Folder) proveOwn(folder, local string) error {
 	for end < maxRights-1 && units[end] != 0 {
 		end++
 	}
-	return ProveRights(folder, syscall.UTF16ToString(units[:end]))
+	return ProveRights(folder, syscall.UTF16ToString(units[:end]), self()...)
+}
+
+// self is the SID of the account that this program runs as: SYSTEM in Windows PE.
+func self() []string {
+	token, err := syscall.OpenCurrentProcessToken()
+	if err != nil {
+		return nil
+	}
+	defer token.Close() //nolint:errcheck // only read
+	user, err := token.GetTokenUser()
+	if err != nil {
+		return nil
+	}
+	sid, err := user.User.Sid.String()
+	if err != nil {
+		return nil
+	}
+	return []string{sid}
 }

@@ -229,6 +229,13 @@ func TestProveRights(t *testing.T) {
 			t.Errorf("%q: %v", sddl, err)
 		}
 	}
+	mine := "O:S-1-5-21-1-2-3-1001G:DUD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;S-1-5-21-1-2-3-1001)"
+	if err := ProveRights(`C:\x`, mine, "S-1-5-21-1-2-3-1001"); err != nil {
+		t.Errorf("the account that runs: %v", err)
+	}
+	if err := ProveRights(`C:\x`, mine, "S-1-5-21-1-2-3-1002"); err == nil {
+		t.Error("another account passes for the one that runs")
+	}
 }
 
 func TestFolderOwn(t *testing.T) {

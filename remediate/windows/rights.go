@@ -10,7 +10,7 @@ import (
 // Rights are written as Windows writes them, in SDDL ([MS-DTYP] section 2.5.1): the same in every language. agent.ps1 has the same
 // rule in Assert-Own.
 var (
-	ownedByUs = regexp.MustCompile(`^O:(BA|SY|S-1-5-18|S-1-5-32-544)(G:[A-Z0-9-]+?)?D:[A-Z]*((\([^()]*\))+)(S:.*)?$`)
+	sddlParts = regexp.MustCompile(`^O:(BA|SY|S-1-[0-9-]+|[A-Z]{2})(G:[A-Z0-9-]+?)?D:[A-Z]*((\([^()]*\))+)(S:.*)?$`)
 	aceParts  = regexp.MustCompile(`\(([^()]*)\)`)
 )
 
@@ -18,10 +18,11 @@ var (
 const OwnRights = "O:BAG:SYD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"
 
 // ProveRights reports what makes a folder unfit to hold what is obeyed: an owner, or an entry of its list, that is neither
-// SYSTEM nor administrators.
-func ProveRights(folder, sddl string) error {
-	parts := ownedByUs.FindStringSubmatch(sddl)
-	if parts == nil {
+// SYSTEM nor administrators. Self are SIDs that are as good: the account that this program runs as could change everything anyway.
+func ProveRights(folder, sddl string, self ...string) error {
+	ours := append([]string{"BA", "SY", "S-1-5-18", "S-1-5-32-544"}, self...)
+	parts := sddlParts.FindStringSubmatch(sddl)
+	if parts == nil || !slices.Contains(ours, parts[1]) {
 		return fmt.Errorf("%s belongs to somebody else than SYSTEM and administrators, or its rights are unusual: refused (%s)", folder, sddl)
 	}
 	for _, ace := range aceParts.FindAllStringSubmatch(parts[3], -1) {
@@ -29,7 +30,7 @@ func ProveRights(folder, sddl string) error {
 		if fields[0] == "D" {
 			continue
 		}
-		if fields[0] != "A" || len(fields) < 6 || !slices.Contains([]string{"BA", "SY", "S-1-5-18", "S-1-5-32-544"}, fields[5]) {
+		if fields[0] != "A" || len(fields) < 6 || !slices.Contains(ours, fields[5]) {
 			return fmt.Errorf("%s can be used by others than SYSTEM and administrators: refused (%s)", folder, sddl)
 		}
 	}
