@@ -881,7 +881,7 @@ function Restore-Rights([string]$Place, [string]$Sddl) {
     $saved = Get-RecordPlace 'rights.new'
     try {
         Set-Content -LiteralPath $saved -Encoding Unicode -Value @($item.Name, $list)
-        [void](Invoke-System 'icacls.exe' @((Split-Place $item.FullName), '/restore', (Get-Item -LiteralPath $saved -Force).FullName))
+        [void](Invoke-System 'icacls.exe' @($item.DirectoryName, '/restore', (Get-Item -LiteralPath $saved -Force).FullName))
         if ($owner -cne '') { [void](Invoke-System 'icacls.exe' @($item.FullName, '/setowner', "*$owner")) }
     }
     finally { Remove-Item -LiteralPath $saved -Force -ErrorAction SilentlyContinue }
@@ -891,11 +891,6 @@ function Restore-Rights([string]$Place, [string]$Sddl) {
 function Reset-Rights([string]$Place) {
     if ((Get-Sddl $Place) -ceq '') { return }
     [void](Invoke-System 'icacls.exe' @((Get-Item -LiteralPath $Place -Force).FullName, '/reset'))
-}
-function Split-Place([string]$Full) {
-    $at = $Full.LastIndexOf([char]'\')
-    if ($at -lt 0) { $at = $Full.LastIndexOf([char]'/') }
-    return $Full.Substring(0, $at + 1)
 }
 function Invoke-Quarantine($Step, $Done) {
     $Done.target = [string]$Step.file
@@ -1354,6 +1349,8 @@ function Invoke-Undo([string]$Wanted) {
     $total = 0
     if (Confirm-Folder) { $total = Get-Total }
     if ($total -eq 0 -and -not (Test-Record 'manifest.json')) {
+        # A fix that reported records did change something: all of them are gone.
+        if ($Wanted -cne '') { Assert-Records $Wanted 0 }
         $script:Result.message = 'this run changed nothing here'
         return
     }

@@ -29,17 +29,19 @@ var (
 	text        = regexp.MustCompile(`'[^'\n]*'`)
 	alias       = regexp.MustCompile(`(?m)(?:^|[|({;])\s*(?:%|\?|gc|gci|gi|gp|sp|cat|ls|dir|cd|rm|del|mv|move|cp|copy|ren|echo|iex|icm|select|sort|where|foreach|ni|ri|si|sc|ps|kill|sleep|type|measure)\s+[^=(\s]`)
 	forbidden   = map[string]*regexp.Regexp{
-		"a ternary":             regexp.MustCompile(`\?[^:'"\n]*\s:\s`),
-		"?? or ?. or ?[":        regexp.MustCompile(`\?\?|\$\{?\w+\}?\?[.\[]`),
-		"a pipeline chain":      regexp.MustCompile(`&&|\|\|`),
-		"-AsHashtable":          regexp.MustCompile(`(?i)-AsHashtable`),
-		"a clean block":         regexp.MustCompile(`(?i)\bclean\s*\{`),
-		"Write-Host":            regexp.MustCompile(`(?i)Write-Host`),
-		"Add-Type":              regexp.MustCompile(`(?i)Add-Type`),
-		"a class, enum, using":  regexp.MustCompile(`(?im)^\s*(class|enum|using)\s`),
-		"[pscustomobject]":      regexp.MustCompile(`(?i)\[pscustomobject\]`),
-		"a string to run":       regexp.MustCompile(`(?i)\[scriptblock\]|\.Invoke\(`),
-		"-Parallel or -NoProxy": regexp.MustCompile(`(?i)-Parallel\b`),
+		"a ternary":            regexp.MustCompile(`\?[^:'"\n]*\s:\s`),
+		"?? or ?. or ?[":       regexp.MustCompile(`\?\?|\$\{?\w+\}?\?[.\[]`),
+		"a pipeline chain":     regexp.MustCompile(`&&|\|\|`),
+		"-AsHashtable":         regexp.MustCompile(`(?i)-AsHashtable`),
+		"a clean block":        regexp.MustCompile(`(?i)\bclean\s*\{`),
+		"Write-Host":           regexp.MustCompile(`(?i)Write-Host`),
+		"Add-Type":             regexp.MustCompile(`(?i)Add-Type`),
+		"a class, enum, using": regexp.MustCompile(`(?im)^\s*(class|enum|using)\s`),
+		"[pscustomobject]":     regexp.MustCompile(`(?i)\[pscustomobject\]`),
+		"a string to run":      regexp.MustCompile(`(?i)\[scriptblock\]|\.Invoke\(`),
+		// Windows PowerShell 5.1 writes "C:\Program Files\" for a tool, where the last backslash escapes the quote.
+		"a folder that ends in a backslash": regexp.MustCompile(`Substring\(0, \$\w+ \+ 1\)`),
+		"-Parallel or -NoProxy":             regexp.MustCompile(`(?i)-Parallel\b`),
 	}
 )
 
@@ -127,6 +129,7 @@ func TestRulesFindBreaches(t *testing.T) {
 		"host":       "Write-Host x",
 		"alias":      "$x | % { 1 }",
 		"alias line": "gci C:\\",
+		"backslash":  "return $Full.Substring(0, $at + 1)",
 		"umlaut":     "'\u00fc'",
 		"custom":     "[pscustomobject]@{ a = 1 }",
 	} {

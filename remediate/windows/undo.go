@@ -21,6 +21,9 @@ func (r *run) undo(result *agent.Result) (restart bool, err error) {
 		return false, err
 	}
 	if total == 0 && !begun {
+		if want := r.request.Record; want != "" { // a fix that reported records did change something: all of them are gone
+			return false, r.ofTheFix(want, total)
+		}
 		result.Message = "this run changed nothing here"
 		return false, nil
 	}
