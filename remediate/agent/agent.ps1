@@ -722,12 +722,16 @@ function Stop-Damaged([string]$Text) {
 }
 function Get-UndoName([int]$Number) { return 'undo-{0:d4}.json' -f $Number }
 # How many changes there are records of, by their numbers: a gap does not end the count, and neither does a lost last record.
-function Get-Total {
+function Get-Numbered {
     $total = 0
     foreach ($entry in @(Get-ChildItem -LiteralPath $script:Folder -Force)) {
         $found = [regex]::Match($entry.Name, '^(undo|done|undone|kept|taken)-([0-9]{4,9})(\.json)?\z')
         if ($found.Success -and [int]$found.Groups[2].Value -ge $total) { $total = [int]$found.Groups[2].Value + 1 }
     }
+    return $total
+}
+function Get-Total {
+    $total = Get-Numbered
     if (Test-Record 'fix.json') {
         $count = [int](Get-Field (Read-Record 'fix.json' 'outcome') 'records' 0)
         if ($count -gt $total) { $total = $count }
@@ -1347,8 +1351,17 @@ function Invoke-Fix($Playbook) {
 function Invoke-Undo([string]$Wanted) {
     $script:Result.outcome = 'undone'
     $total = 0
-    if (Confirm-Folder) { $total = Get-Total }
-    if ($total -eq 0 -and -not (Test-Record 'manifest.json')) {
+    $problems = @()
+    if (Confirm-Folder) {
+        try { $total = Get-Total }
+        catch {
+            # What the fix said of itself is damaged: its changes are taken back all the same.
+            if (-not $script:Damaged) { throw }
+            $total = Get-Numbered
+            $problems += $_.Exception.Message
+        }
+    }
+    if ($total -eq 0 -and $problems.Count -eq 0 -and -not (Test-Record 'manifest.json')) {
         # A fix that reported records did change something: all of them are gone.
         if ($Wanted -cne '') { Assert-Records $Wanted 0 }
         $script:Result.message = 'this run changed nothing here'
@@ -1359,7 +1372,6 @@ function Invoke-Undo([string]$Wanted) {
         return
     }
     if ($Wanted -cne '') { Assert-Records $Wanted $total }
-    $problems = @()
     $policy = ''
     if (-not (Test-Record 'manifest.json')) { $problems += 'manifest.json is gone' }
     else { try { $policy = [string](Get-Field (Read-Record 'manifest.json' 'run') 'reboot' '') } catch { $problems += $_.Exception.Message } }

@@ -172,7 +172,7 @@ func undoName(number int) string { return fmt.Sprintf("undo-%04d.json", number) 
 var numbered = regexp.MustCompile(`^(?:undo|done|undone|kept|taken)-([0-9]{4,9})(?:\.json)?$`)
 
 // total counts the changes of which there are records, by their numbers: a gap does not end the count, and neither does a
-// lost last record.
+// lost last record. Where what the fix said of itself is damaged, the count comes with that error.
 func (r *run) total() (int, error) {
 	files, err := r.Files.List(r.folder)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -187,7 +187,7 @@ func (r *run) total() (int, error) {
 	}
 	var fixed outcome
 	if _, err := r.read("fix.json", "outcome", &fixed); err != nil {
-		return 0, err
+		return total, err
 	}
 	return max(total, fixed.Records), nil
 }

@@ -11,16 +11,16 @@ import (
 // undo takes a run back, the last change first. It stops at a change that somebody has made since; asked again it names it
 // and goes on with the others. What is damaged or gone is named and left alone at once: it does not come back by asking.
 func (r *run) undo(result *agent.Result) (restart bool, err error) {
-	total, err := r.total()
-	if err != nil {
-		return false, err
+	total, damaged := r.total()
+	if damaged != nil && !errors.As(damaged, new(damage)) {
+		return false, damaged
 	}
 	result.Outcome = agent.Undone
 	begun, err := r.exists(join(r.folder, "manifest.json"))
 	if err != nil {
 		return false, err
 	}
-	if total == 0 && !begun {
+	if total == 0 && damaged == nil && !begun {
 		if want := r.request.Record; want != "" { // a fix that reported records did change something: all of them are gone
 			return false, r.ofTheFix(want, total)
 		}
@@ -37,6 +37,9 @@ func (r *run) undo(result *agent.Result) (restart bool, err error) {
 		}
 	}
 	u := undoing{run: r, total: total, marked: map[int]bool{}}
+	if damaged != nil { // what the fix said of itself: its changes are taken back all the same
+		u.problem(damaged)
+	}
 	var m manifest
 	if found, err := r.read("manifest.json", "run", &m); err != nil {
 		u.problem(err)
