@@ -875,9 +875,12 @@ function Exit-Lock {
 }
 
 # --- actions ------------------------------------------------------------------------------------------------------------------------
-# The rights of a file: owner and list as Windows writes them down, the same in every language.
+# icacls leaves the group alone and adds marks.
+function Get-Rights([string]$Sddl) {
+    return [regex]::Replace($Sddl, '^(O:[A-Z0-9-]+?)?(G:[A-Z0-9-]+?)?D:(P?)[A-Z]*', '$1D:$3')
+}
 function Restore-Rights([string]$Place, [string]$Sddl) {
-    if ($Sddl -ceq '' -or (Get-Sddl $Place).Equals($Sddl)) { return }
+    if ($Sddl -ceq '' -or (Get-Rights (Get-Sddl $Place)).Equals((Get-Rights $Sddl))) { return }
     $list = [regex]::Match($Sddl, 'D:.*\z').Value
     $owner = [regex]::Match($Sddl, '^O:(BA|SY|S-1-[0-9-]+)').Groups[1].Value
     $owner = $owner.Replace('BA', 'S-1-5-32-544').Replace('SY', 'S-1-5-18')
@@ -889,7 +892,7 @@ function Restore-Rights([string]$Place, [string]$Sddl) {
         if ($owner -cne '') { [void](Invoke-System 'icacls.exe' @($item.FullName, '/setowner', "*$owner")) }
     }
     finally { Remove-Item -LiteralPath $saved -Force -ErrorAction SilentlyContinue }
-    if (-not (Get-Sddl $Place).Equals($Sddl)) { $script:Remarks += "the rights of $Place are not those that it had" }
+    if (-not (Get-Rights (Get-Sddl $Place)).Equals((Get-Rights $Sddl))) { $script:Remarks += "the rights of $Place are not those that it had" }
 }
 # A file that was made in our folder has our folder's rights: it gets those of the folder where it lies.
 function Reset-Rights([string]$Place) {
@@ -1355,14 +1358,12 @@ function Invoke-Undo([string]$Wanted) {
     if (Confirm-Folder) {
         try { $total = Get-Total }
         catch {
-            # What the fix said of itself is damaged: its changes are taken back all the same.
             if (-not $script:Damaged) { throw }
             $total = Get-Numbered
             $problems += $_.Exception.Message
         }
     }
     if ($total -eq 0 -and $problems.Count -eq 0 -and -not (Test-Record 'manifest.json')) {
-        # A fix that reported records did change something: all of them are gone.
         if ($Wanted -cne '') { Assert-Records $Wanted 0 }
         $script:Result.message = 'this run changed nothing here'
         return

@@ -71,6 +71,31 @@ func TestConformanceNoticesWhatIsWrong(t *testing.T) {
 	}
 }
 
+// TestRights asks the agent's own function which rights are the same: after icacls.exe the primary group is another and the list
+// has marks of inheritance, which is no reason to say that a file did not get its rights again.
+func TestRights(t *testing.T) {
+	t.Parallel()
+	const trusted = "S-1-5-80-956008885-3418522649"
+	command := `$ast = [Management.Automation.Language.Parser]::ParseFile("$PWD/agent.ps1", [ref]$null, [ref]$null)
+		$found = $ast.Find({ param($one) $one -is [Management.Automation.Language.FunctionDefinitionAst] -and $one.Name -eq 'Get-Rights' }, $true)
+		. ([scriptblock]::Create($found.Extent.Text))`
+	want := ""
+	for _, sddl := range [][2]string{
+		{"O:BAG:DUD:PAI(A;;FA;;;BA)(A;ID;FA;;;SY)", "O:BAD:P(A;;FA;;;BA)(A;ID;FA;;;SY)"},
+		{"O:" + trusted + "G:" + trusted + "D:AI(A;;FA;;;" + trusted + ")", "O:" + trusted + "D:(A;;FA;;;" + trusted + ")"},
+		{"O:DAG:S-1-5-21-1-2-3-513D:(D;;FA;;;BU)", "O:DAD:(D;;FA;;;BU)"},
+		{"O:BAG:BAD:NO_ACCESS_CONTROL", "O:BAD:_ACCESS_CONTROL"},
+		{"", ""},
+	} {
+		command += "\nGet-Rights '" + sddl[0] + "'"
+		want += sddl[1] + "\n"
+	}
+	output, err := exec.CommandContext(t.Context(), pwsh.Find(t), "-NoLogo", "-NoProfile", "-NonInteractive", "-Command", command).CombinedOutput()
+	if got := strings.ReplaceAll(string(output), "\r\n", "\n"); err != nil || got != want {
+		t.Errorf("%v\n%s\nnot\n%s", err, got, want)
+	}
+}
+
 // TestEndedAnywhere ends the agent at outward calls of a fix and an undo, and asks again: every ninth of one case, every one
 // of four where there is time.
 func TestEndedAnywhere(t *testing.T) {
