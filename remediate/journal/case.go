@@ -104,7 +104,7 @@ func (j *Journal) RebuildCases(ctx context.Context) error {
 	for _, step := range []struct {
 		query string
 		args  []any
-	}{{"DELETE FROM cases", nil}, {caseRule, []any{0, 0}}, {markRule, []any{"", "[]"}}} {
+	}{{"DELETE FROM cases", nil}, {casesOfAll, nil}, {markRule, []any{"", "[]"}}} {
 		if _, err := tx.ExecContext(ctx, step.query, step.args...); err != nil {
 			return fmt.Errorf("rebuild cases: %w", explain(err))
 		}

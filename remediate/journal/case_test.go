@@ -115,6 +115,27 @@ func TestTheNewestAnswerWinsAndAnAttemptErasesNone(t *testing.T) {
 	}
 }
 
+// A machine that a run left alone was not tried: what the attempt before it found stays, in the live case and in the rebuild.
+func TestHeldAndSkippedAreNoAttempts(t *testing.T) {
+	j := open(t, filepath.Join(t.TempDir(), "j.db"))
+	silent := once(t, j, cure(t, 3), journal.Unreachable, journal.Unreachable, journal.Failed)
+	s := create(t, j, cure(t, 4), nil)
+	must(t, s.Hold([]string{id(0), id(2), id(3)}, "the gate"), s.Finish(id(1), journal.End{Outcome: journal.Skipped, Reason: "another run has it"}))
+	got := cases(t, j)
+	for i, want := range []string{"unreachable", "unreachable", "failed", "held"} {
+		if c := got[id(i)]; c.Tried.Word != want || i < 3 && (c.Tried.Run != silent || c.Number <= c.Tried.Number) || i < 2 && (c.Tried.Class != route.Unreachable || c.Tried.Reason != "silent") {
+			t.Errorf("machine %d: %+v", i, c)
+		}
+	}
+	rebuilt(t, j)
+	must(t, s.Close())
+	must(t, j.CreateForMedium(t.Context(), journal.NewRunID(), cure(t, 1, func(p *plan.Plan) { p.Waves[0].Entries[0].Route = journal.RouteMedium })))
+	if c := cases(t, j)[id(0)]; c.Tried.Word != "held" || c.Tried.Route != journal.RouteMedium {
+		t.Errorf("on a medium: %+v", c)
+	}
+	rebuilt(t, j)
+}
+
 func TestARestartIsAnAttemptUntilItIsVerified(t *testing.T) {
 	j := open(t, filepath.Join(t.TempDir(), "j.db"))
 	s := create(t, j, cure(t, 2), nil)

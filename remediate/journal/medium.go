@@ -220,7 +220,7 @@ func (m *mediumTx) changeCase(ctx context.Context, pos int) error {
 	for _, step := range []struct {
 		query string
 		args  []any
-	}{{nextNumber, nil}, {numberRow, []any{m.n, pos}}, {caseRule, []any{m.n, pos}}} {
+	}{{nextNumber, nil}, {numberRow, []any{m.n, pos}}, {caseOfRow, []any{m.n, pos}}} {
 		if _, err := m.tx.ExecContext(ctx, step.query, step.args...); err != nil {
 			return err
 		}

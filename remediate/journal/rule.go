@@ -1,14 +1,21 @@
 package journal
 
+import (
+	"fmt"
+	"strings"
+)
+
 // caseRule takes the rows of machines in runs into their cases: the one place where it is decided what a case keeps.
-// It is used for one row in the transaction that changed it, and for all of them in the order of their numbers by
-// [Journal.RebuildCases].
+// [caseOfRow] does it for one row, in the transaction that changed it, [casesOfAll] for all of them in the order of their
+// numbers, for [Journal.RebuildCases].
 //
 // The newest answer wins, and an attempt without an answer never erases one. An answer is clean, affected, fixed, undone
 // or failed of a run that examines (it has a detect); an undo that failed is an attempt, for the machine is as it was.
 // What a medium brings back from a run that is older than the answer known does not replace a fixed or undone one, and a
-// clean one only when the medium fixed the machine: the stick lay in a drawer meanwhile.
-const caseRule = `
+// clean one only when the medium fixed the machine: the stick lay in a drawer meanwhile. A machine that a run held or
+// skipped was not attempted, so that what the attempt before found (it was silent) stays; one that is held for a medium was.
+func caseRule(which string) string {
+	return `
 INSERT INTO cases (incident, machine, n, answer, answer_run, answer_at, answer_n, answer_by,
                    tried, tried_run, tried_at, tried_n, tried_by, class, reason, attempts, changed)
 SELECT incident, id, n, iif(said, word, ''), iif(said, run, 0), iif(said, at, 0), iif(said, n, 0), iif(said, route, ''),
@@ -17,21 +24,36 @@ FROM (SELECT r.incident, m.id, m.n, m.run, m.route, m.error, m.reason, m.attempt
              iif(m.state = 'done', m.outcome, m.state) AS word, iif(m.state = 'done', m.ended, max(m.fixed_at, m.started)) AS at,
              m.state = 'done' AND r.detect != '' AND (m.outcome IN ('clean', 'affected', 'fixed', 'undone') OR m.outcome = 'failed' AND r.mode != 'undo') AS said
       FROM machines m JOIN runs r ON r.n = m.run
-      WHERE m.n > 0 AND r.incident != '' AND (?1 = 0 OR m.run = ?1 AND m.pos = ?2)
+      WHERE m.n > 0 AND r.incident != ''` + which + `
       ORDER BY m.n)
 WHERE true
-ON CONFLICT (incident, machine) DO UPDATE SET n = max(n, excluded.n),
-  answer     = iif(` + keepsAnswer + `, answer, excluded.answer),
-  answer_run = iif(` + keepsAnswer + `, answer_run, excluded.answer_run),
-  answer_at  = iif(` + keepsAnswer + `, answer_at, excluded.answer_at),
-  answer_n   = iif(` + keepsAnswer + `, answer_n, excluded.answer_n),
-  answer_by  = iif(` + keepsAnswer + `, answer_by, excluded.answer_by),
-  tried = excluded.tried, tried_run = excluded.tried_run, tried_at = excluded.tried_at, tried_n = excluded.tried_n, tried_by = excluded.tried_by,
-  class = excluded.class, reason = excluded.reason, attempts = excluded.attempts, changed = excluded.changed`
+ON CONFLICT (incident, machine) DO UPDATE SET n = max(n, excluded.n)` +
+		kept(keepsAnswer, "answer", "answer_run", "answer_at", "answer_n", "answer_by") +
+		kept(keepsTried, "tried", "tried_run", "tried_at", "tried_n", "tried_by", "class", "reason", "attempts", "changed")
+}
 
-// keepsAnswer says when the answer that a case has stays.
-const keepsAnswer = `excluded.answer = '' OR excluded.tried_by = 'medium' AND cases.answer_run > excluded.tried_run
+// Both stand apart, so that SQLite finds the one row by its key and does not look at every machine of every run for it.
+var (
+	caseOfRow  = caseRule(" AND m.run = ? AND m.pos = ?")
+	casesOfAll = caseRule("")
+)
+
+// kept says that columns keep what they hold where a condition is true.
+func kept(condition string, columns ...string) string {
+	var set strings.Builder
+	for _, c := range columns {
+		fmt.Fprintf(&set, ",\n  %[1]s = iif(%[2]s, cases.%[1]s, excluded.%[1]s)", c, condition)
+	}
+	return set.String()
+}
+
+const (
+	// keepsAnswer says when the answer that a case has stays.
+	keepsAnswer = `excluded.answer = '' OR excluded.tried_by = 'medium' AND cases.answer_run > excluded.tried_run
   AND (cases.answer IN ('fixed', 'undone') OR cases.answer = 'clean' AND excluded.answer != 'fixed')`
+	// keepsTried says when the attempt that a case has stays.
+	keepsTried = `cases.tried != '' AND excluded.tried IN ('held', 'skipped') AND excluded.tried_by != 'medium'`
+)
 
 // markRule takes the newest mark that stands into its case, for the machines of an incident that a JSON list names, or
 // for all of them where the incident is empty.

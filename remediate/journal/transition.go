@@ -172,7 +172,7 @@ func (s *Session) changeCase(pos int) error {
 	if err := s.exec(numberRow, s.n, pos); err != nil {
 		return err
 	}
-	return s.exec(caseRule, s.n, pos)
+	return s.exec(caseOfRow, s.n, pos)
 }
 
 // moveWith takes machines to a state, all of them or none, and records an event for each.
