@@ -95,7 +95,7 @@ type walker struct {
 
 func (w *walker) add(from, to token.Pos, kind, with string) {
 	a, b := w.files.Position(from).Offset, w.files.Position(to).Offset
-	w.found = append(w.found, mutant{Package: w.pkg, File: filepath.ToSlash(w.file), Function: w.function, Kind: kind, Text: string(w.raw[a:b]), With: with, start: a, end: b})
+	w.found = append(w.found, mutant{Package: w.pkg, File: filepath.ToSlash(w.file), Function: w.function, Kind: kind, Text: string(w.raw[a:b]), With: with, line: lineAt(w.raw, a), start: a, end: b})
 }
 
 func (w *walker) visit(n ast.Node) bool {

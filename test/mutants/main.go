@@ -13,12 +13,14 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/signal"
@@ -34,7 +36,8 @@ type mutant struct {
 	Kind     string
 	Text     string // what is replaced
 	With     string
-	start    int // bytes of the file
+	line     string // the line of the source on which it begins, without the blanks around it
+	start    int    // bytes of the file
 	end      int
 	id       string
 }
@@ -59,14 +62,18 @@ func main() {
 	n := flag.Int("n", 12, "how many mutants")
 	seed := flag.Uint64("seed", 1, "same seed, same mutants")
 	least := flag.Float64("least", 0.95, "share that must be noticed")
+	again := flag.Bool("renew", false, "draw anew for the rows of the table of which the source has changed")
 	write := flag.Bool("write", false, "add what was noticed to the table")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	var err error
-	if *pkg == "" {
-		err = fromTable(ctx, *n, *seed)
-	} else {
+	switch {
+	case *again:
+		err = renew(ctx)
+	case *pkg == "":
+		err = fromTable(ctx, *n)
+	default:
 		err = fromPackage(ctx, *pkg, *n, *seed, *least, *write)
 	}
 	if err != nil {
@@ -82,18 +89,26 @@ func subjectOf(pkg string) subject {
 	return golang{pkg}
 }
 
-// name gives each mutant a name that outlives changes elsewhere in the file: what is replaced by what in which function,
-// and the how manieth of those it is.
+// name gives each mutant a name that outlives changes elsewhere in the file: what is replaced by what on which line of
+// which function, and the how manieth of those it is. The line is a part of it because otherwise a new literal further up
+// would give its name to another one's mutant, with the test that notices that one.
 func name(all []mutant) []mutant {
 	seen := map[string]int{}
 	for i := range all {
 		m := &all[i]
-		what := fmt.Sprintf("%s\x00%s\x00%s\x00%s\x00%s", m.File, m.Function, m.Kind, m.Text, m.With)
+		what := fmt.Sprintf("%s\x00%s\x00%s\x00%s\x00%s\x00%s", m.File, m.Function, m.Kind, m.Text, m.With, m.line)
 		seen[what]++
 		sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d", what, seen[what]))
 		m.id = hex.EncodeToString(sum[:5])
 	}
 	return all
+}
+
+// lineAt is the line of the source around a byte.
+func lineAt(raw []byte, at int) string {
+	begin := bytes.LastIndexByte(raw[:at], '\n') + 1
+	line, _, _ := bytes.Cut(raw[begin:], []byte("\n"))
+	return string(bytes.TrimSpace(line))
 }
 
 func (m mutant) String() string {
@@ -165,58 +180,146 @@ func fromPackage(ctx context.Context, pkg string, n int, seed uint64, least floa
 	return nil
 }
 
-// fromTable draws rows of the table and runs the one test that each names.
-func fromTable(ctx context.Context, n int, seed uint64) error {
+// committed is the table beside the present source.
+type committed struct {
+	rows     map[string]row
+	subjects map[string]subject
+	points   map[string][]mutant // of each package
+	here     map[string]mutant   // all of them by name
+	stale    []string            // rows of which the source has changed since
+}
+
+func readCommitted(ctx context.Context) (*committed, error) {
 	rows, err := readTable()
+	if err != nil {
+		return nil, err
+	}
+	c := &committed{rows: rows, subjects: map[string]subject{}, points: map[string][]mutant{}, here: map[string]mutant{}}
+	for _, id := range sortedIDs(rows) {
+		pkg := rows[id].Package
+		if _, ok := c.subjects[pkg]; !ok {
+			c.subjects[pkg] = subjectOf(pkg)
+			points, err := c.subjects[pkg].points(ctx)
+			if err != nil {
+				return nil, err
+			}
+			c.points[pkg] = points
+			for _, m := range points {
+				c.here[m.id] = m
+			}
+		}
+		if _, ok := c.here[id]; !ok {
+			c.stale = append(c.stale, id)
+		}
+	}
+	return c, nil
+}
+
+// fromTable takes n rows of the table, always the same ones of the same table, and runs the one test that each names.
+func fromTable(ctx context.Context, n int) error {
+	c, err := readCommitted(ctx)
 	if err != nil {
 		return err
 	}
-	here := map[string]mutant{}
-	subjects := map[string]subject{}
-	stale := 0
-	var ids []string
-	for _, id := range sortedIDs(rows) {
-		r := rows[id]
-		if _, ok := subjects[r.Package]; !ok {
-			subjects[r.Package] = subjectOf(r.Package)
-			points, err := subjects[r.Package].points(ctx)
-			if err != nil {
-				fmt.Printf("%s is left out: %v\n", r.Package, err)
-			}
-			for _, m := range points {
-				here[m.id] = m
-			}
-		}
-		if _, ok := here[id]; !ok {
-			stale++
-		} else if r.test != "-" {
-			ids = append(ids, id)
-		}
+	for _, id := range c.stale {
+		fmt.Printf("stale     %s: there is nothing like it in the source any more\n", c.rows[id].mutant)
 	}
-	fmt.Printf("%d mutants in the table, %d of them of a source that has changed since\n", len(rows), stale)
-	rand.New(rand.NewPCG(seed, 0)).Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
-	if len(ids) < n {
-		return fmt.Errorf("only %d of %d rows are of the present source: draw anew with -pkg and -write", len(ids), len(rows))
+	fmt.Printf("%d mutants in the table, %d of them of a source that has changed since\n", len(c.rows), len(c.stale))
+	if mayRot := max(3, len(c.rows)/10); len(c.stale) > mayRot {
+		return fmt.Errorf("%d of %d rows are stale, more than %d: renew them with `make mutants RENEW=yes` and commit %s", len(c.stale), len(c.rows), mayRot, tablePath)
 	}
 	missed := 0
-	for _, id := range ids[:n] {
+	taken := c.take(n)
+	for _, m := range taken {
 		begun := time.Now()
-		m := here[id]
-		v, err := subjects[m.Package].try(ctx, m, rows[id].test)
+		test := c.rows[m.id].test
+		v, err := c.subjects[m.Package].try(ctx, m, test)
 		switch {
 		case err != nil:
 			return err
 		case v.noticed:
-			fmt.Printf("noticed   %s: by %s (%.0f s)\n", m, rows[id].test, time.Since(begun).Seconds())
+			fmt.Printf("noticed   %s: by %s (%.0f s)\n", m, test, time.Since(begun).Seconds())
 		default:
 			missed++
-			fmt.Printf("SURVIVED  %s: %s does not notice it any more\n", m, rows[id].test)
+			fmt.Printf("SURVIVED  %s: %s does not notice it any more\n", m, test)
 		}
 	}
 	if missed > 0 {
-		return fmt.Errorf("%d of %d were not noticed", missed, n)
+		return fmt.Errorf("%d of %d were not noticed", missed, len(taken))
 	}
 	return nil
+}
+
+// take chooses n rows of the present source, as evenly over the packages as there are rows. Names are hashes, so the order of
+// names is a draw: it depends on the table alone, and a new row moves at most one other out.
+func (c *committed) take(n int) []mutant {
+	of := map[string][]mutant{}
+	for _, id := range slices.Sorted(maps.Keys(c.rows)) {
+		if m, ok := c.here[id]; ok && c.rows[id].test != "-" {
+			of[m.Package] = append(of[m.Package], m)
+		}
+	}
+	var taken []mutant
+	for round := 0; len(taken) < n; round++ {
+		before := len(taken)
+		for _, pkg := range slices.Sorted(maps.Keys(of)) {
+			if round < len(of[pkg]) && len(taken) < n {
+				taken = append(taken, of[pkg][round])
+			}
+		}
+		if len(taken) == before {
+			break
+		}
+	}
+	return taken
+}
+
+// renew puts another mutant of the same package, of the same function where there is one, in the place of each stale row.
+func renew(ctx context.Context) error {
+	c, err := readCommitted(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range c.stale {
+		old := c.rows[id]
+		delete(c.rows, id)
+		candidates := slices.Clone(c.points[old.Package])
+		slices.SortFunc(candidates, func(a, b mutant) int {
+			return cmp.Or(cmp.Compare(apart(a, old.mutant), apart(b, old.mutant)), cmp.Compare(a.id, b.id))
+		})
+		for _, m := range candidates {
+			if _, taken := c.rows[m.id]; taken {
+				continue
+			}
+			v, err := c.subjects[m.Package].try(ctx, m, "")
+			if err != nil {
+				return err
+			}
+			if !v.noticed || v.test[0] == '(' {
+				fmt.Printf("passed by %s: noticed by no test that can be named\n", m)
+				continue
+			}
+			c.rows[m.id] = row{m, v.test, ""}
+			fmt.Printf("renewed   %s: by %s, for %s\n", m, v.test, old.mutant)
+			break
+		}
+		if err := writeTable(c.rows); err != nil {
+			return err
+		}
+	}
+	fmt.Printf("%d rows are renewed; %d in the table\n", len(c.stale), len(c.rows))
+	return nil
+}
+
+// apart is 0 for mutants of one function, 1 of one file, 2 else.
+func apart(a, b mutant) int {
+	switch {
+	case a.File != b.File:
+		return 2
+	case a.Function != b.Function:
+		return 1
+	}
+	return 0
 }
 
 func sortedIDs(rows map[string]row) []string {

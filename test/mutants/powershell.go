@@ -44,7 +44,7 @@ func (powershell) points(ctx context.Context) ([]mutant, error) {
 	}
 	var all []mutant
 	for _, p := range listed {
-		all = append(all, mutant{Package: "agent", File: agentFile, Function: p.Function, Kind: p.Kind, Text: string(raw[p.Start:p.End]), With: p.With, start: p.Start, end: p.End})
+		all = append(all, mutant{Package: "agent", File: agentFile, Function: p.Function, Kind: p.Kind, Text: string(raw[p.Start:p.End]), With: p.With, line: lineAt(raw, p.Start), start: p.Start, end: p.End})
 	}
 	return name(all), nil
 }
