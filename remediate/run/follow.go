@@ -21,6 +21,8 @@ type Follow struct {
 	TTL      time.Duration       // 0: plan.DefaultTTL
 	Outcomes []journal.Outcome   // RetryPlan only; nil: failed, unreachable, unknown, held, and skipped for another run
 	Options  func(*plan.Options) // changes the rules of the run; may be nil
+	Added    []plan.Entry        // RetryPlan only: machines that the plan of the run had left out, for its last wave
+	Skipped  []plan.Skip         // RetryPlan only: those of them that are left out again
 }
 
 // RetryPlan makes a plan that does again what a run left undone, in the waves of that run. A machine that is unknown there
@@ -37,6 +39,14 @@ func RetryPlan(ctx context.Context, j *journal.Journal, runID string, f Follow) 
 		return nil, fmt.Errorf("retry run %s: %w", runID, err)
 	}
 	p.RetryOf = runID
+	p.Skipped = f.Skipped
+	if len(f.Added) > 0 {
+		if len(p.Waves) == 0 {
+			p.Waves = []plan.Wave{{Name: "100%"}}
+		}
+		last := &p.Waves[len(p.Waves)-1]
+		last.Entries = append(last.Entries, f.Added...)
+	}
 	return seal(p, "retry", runID, "every machine of that run is done")
 }
 

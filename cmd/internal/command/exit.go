@@ -10,6 +10,7 @@ import (
 	"github.com/fleetmend/fleetmend/internal/directory"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/question"
+	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/route"
 )
@@ -75,10 +76,11 @@ func ExitCode(err error) int {
 	}
 	var needed *question.NeededError
 	var none *machines.NoMachineError
+	var unknown *inventory.UnknownMachinesError
 	switch {
 	case errors.As(err, &needed), hint.IsMistake(err):
 		return ExitUsage
-	case errors.As(err, &none), errors.Is(err, runs.ErrNone):
+	case errors.As(err, &none), errors.As(err, &unknown), errors.Is(err, runs.ErrNone):
 		return ExitNothing
 	case errors.Is(err, question.ErrDeclined):
 		return ExitInterrupted
@@ -99,7 +101,7 @@ const ExitCodes = `Every command ends with one of these codes:
   3    the run ended, but some machines failed, could not be reached or are unknown; or some keys or rows were left out
   4    the credentials were rejected, by a machine or by the directory; the run stopped after the first machine
   5    a gate stopped the run
-  6    the selector matches no machine, or no key fits
+  6    the selector matches no machine, or names one that is not known; or no key fits
   10   with --detailed-exitcode: the plan has machines to work on, or a dry run found affected ones
   11   the run is at work in another process, or the state folder is being brought to a new version
   124  out of time

@@ -191,10 +191,15 @@ func status(ctx context.Context, d *desk.Desk, incident, selector string) (*case
 	if err != nil {
 		return nil, err
 	}
+	return s, nobody(s, selector)
+}
+
+// nobody is a *machines.NoMachineError where a selector picked no machine for a status.
+func nobody(s *cases.Status, selector string) error {
 	if s.Machines == 0 && len(s.Out) == 0 && selector != "" {
-		return nil, hint.Wrap(&machines.NoMachineError{Selector: selector}, "fleetmend incident status shows all of them")
+		return hint.Wrap(&machines.NoMachineError{Selector: selector}, "fleetmend incident status shows all of them")
 	}
-	return s, nil
+	return nil
 }
 
 // nothing is the error of a list that names no machine.

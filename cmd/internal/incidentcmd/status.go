@@ -221,6 +221,9 @@ func newReport(c *command.Context) *cobra.Command {
 				return err
 			}
 			r, err := cases.Tell(cmd.Context(), d, argument(args), parsed)
+			if err == nil {
+				err = nobody(&r.Status, on)
+			}
 			if err != nil {
 				return err
 			}
@@ -236,5 +239,6 @@ func newReport(c *command.Context) *cobra.Command {
 	cmd.Flags().StringVar(&html, "html", "", "write a page that stands alone into this file")
 	cmd.Flags().StringVar(&on, "on", "", "selector of the machines (default: all)")
 	_ = cmd.RegisterFlagCompletionFunc("on", command.Completing(c.SelectorWords))
+	command.Exits(cmd, command.ExitNothing)
 	return command.Formats(incidents(c, cmd), terminal.OneFormats...)
 }

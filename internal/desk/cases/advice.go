@@ -42,6 +42,13 @@ func cure(ctx context.Context, d *desk.Desk, i *journal.Incident) ([]string, err
 	for _, name := range slices.Sorted(maps.Keys(asked.Parameters)) {
 		words = append(words, "--set", commandline.Pair(name, asked.Parameters[name]))
 	}
+	reboot, force := Said(asked)
+	if reboot != "" {
+		words = append(words, "--reboot", reboot)
+	}
+	if force {
+		words = append(words, "--force")
+	}
 	return words, nil
 }
 

@@ -158,9 +158,16 @@ func CountsText(counts map[journal.Outcome]int) string {
 // FollowUp makes the plan that comes after a run.
 type FollowUp func(ctx context.Context, j *journal.Journal, id string, f run.Follow) (*plan.Plan, error)
 
-// Retry plans again what a run left undone, Undo what takes back what it changed. A run that leaves nothing is a *plan.EmptyError.
+// Retry plans again what a run left undone, with the machines that its plan had left out and that could be part of it now. Undo plans
+// what takes back what a run changed. A run that leaves nothing is a *plan.EmptyError.
 func Retry(ctx context.Context, d *desk.Desk, name string, rules Rules) (*plan.Plan, error) {
-	return followUp(ctx, d, name, rules, run.RetryPlan)
+	return followUp(ctx, d, name, rules, func(ctx context.Context, j *journal.Journal, id string, f run.Follow) (*plan.Plan, error) {
+		var err error
+		if f.Added, f.Skipped, err = leftOutBefore(ctx, d, j, id); err != nil {
+			return nil, err
+		}
+		return run.RetryPlan(ctx, j, id, f)
+	})
 }
 
 // Undo is [Retry] for taking back.

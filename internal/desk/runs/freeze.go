@@ -201,12 +201,3 @@ func Unchanged(p *plan.Plan) (remark string, err error) {
 	}
 	return "", err
 }
-
-// Again is the request that asks the same as a plan did, with nothing said that the plan took from settings or defaults.
-func Again(p *plan.Plan) Request {
-	r := Request{Playbook: p.Playbook.Name, Set: p.Parameters, On: p.Selector, Exclude: p.Exclude, Incident: p.Incident, DryRun: p.Mode == agent.Detect}
-	if p.PlaybookFile != "" {
-		r.Playbook = p.PlaybookFile
-	}
-	return r
-}

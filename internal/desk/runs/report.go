@@ -6,6 +6,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/settings"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
@@ -36,7 +37,7 @@ func Report(ctx context.Context, d *desk.Desk, id string) (*journal.Run, *report
 	if err != nil {
 		return nil, nil, err
 	}
-	built.Next = next(r, p, built.Next)
+	built.Next = next(r, p, d.Settings.Run, built.Next)
 	program := commandline.Program{Same: d.Same}
 	for i := range built.Next {
 		built.Next[i].Line = program.In(built.Next[i].Line)
@@ -48,13 +49,13 @@ func Report(ctx context.Context, d *desk.Desk, id string) (*journal.Run, *report
 }
 
 // next completes what the report proposes with what only the plan knows.
-func next(r *journal.Run, p *plan.Plan, proposed []report.Command) []report.Command {
+func next(r *journal.Run, p *plan.Plan, s settings.Run, proposed []report.Command) []report.Command {
 	if r.Playbook == RotatePlaybook {
 		return afterRotation(r, proposed)
 	}
 	for i, c := range proposed {
 		if strings.HasPrefix(c.Line, "fleetmend run ") {
-			again := Again(p)
+			again := Again(p, s)
 			again.DryRun = false
 			proposed[i].Line = commandline.Line(again.Args()...)
 		}

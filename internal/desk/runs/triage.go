@@ -1,6 +1,7 @@
 package runs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,10 +55,13 @@ func (t triage) sort(all []inventory.Machine) (entries []plan.Entry, skipped []p
 	return entries, skipped
 }
 
+// excludedReason is why a machine of --exclude is left out.
+const excludedReason = "excluded by --exclude"
+
 func (t triage) leftOut(m *inventory.Machine, c *casefile.Case) string {
 	switch {
 	case t.excluded[m.ID]:
-		return "excluded by --exclude"
+		return excludedReason
 	case !m.Enabled:
 		return "disabled in its directory"
 	case inventory.OtherSystem(m.OS.Name) != "": // from a directory; tables leave them out
@@ -67,7 +71,7 @@ func (t triage) leftOut(m *inventory.Machine, c *casefile.Case) string {
 	case t.book.Only() == t.incident && c.Mark != nil && c.Out == c.Mark.Word:
 		return fmt.Sprintf("marked as %s by %s: %s", c.Mark.Word, c.Mark.By, c.Mark.Reason)
 	case c.Route.Name == casefile.Medium && !t.knock:
-		return "needs a boot medium: it " + c.Route.Why + "; --chase knocks all the same"
+		return "needs a boot medium: " + c.Route.Why + "; --chase knocks all the same"
 	}
 	return ""
 }
@@ -87,4 +91,54 @@ func Entry(m inventory.Machine, why string) plan.Entry {
 		made.Reason = why + "; " + made.Reason
 	}
 	return made
+}
+
+// leftOutBefore sorts the machines that the plan of a run left out as they stand now. Those of --exclude stay out, and one that is
+// in a wave of that run under another ID is no part of this.
+func leftOutBefore(ctx context.Context, d *desk.Desk, j *journal.Journal, id string) (entries []plan.Entry, skipped []plan.Skip, err error) {
+	p, err := j.Plan(ctx, id)
+	if err != nil || len(p.Skipped) == 0 {
+		return nil, nil, err
+	}
+	store, err := d.Inventory(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	present, err := store.Canonical(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	planned := map[string]bool{}
+	for _, wave := range p.Waves {
+		for _, e := range wave.Entries {
+			planned[cmp.Or(present[e.ID], e.ID)] = true
+		}
+	}
+	var again []inventory.Machine
+	for _, s := range p.Skipped {
+		m, err := store.Machine(ctx, s.ID)
+		gone := (*inventory.UnknownMachinesError)(nil)
+		switch {
+		case errors.As(err, &gone):
+			skipped = append(skipped, plan.Skip{ID: s.ID, Name: s.Name, Reason: "the inventory has it no more"})
+		case err != nil:
+			return nil, nil, err
+		case planned[m.ID]:
+		case s.Reason == excludedReason:
+			skipped = append(skipped, s)
+		default:
+			planned[m.ID] = true
+			again = append(again, m)
+		}
+	}
+	book, err := cases.Load(ctx, d, cases.Options{Incident: p.Incident})
+	if err != nil {
+		return nil, nil, err
+	}
+	claimed, err := j.Claims(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	entries, left := triage{book, p.Incident, nil, claimed, p.Options.Chase || machines.Named(p.Selector)}.sort(again)
+	return entries, append(skipped, left...), nil
 }
