@@ -180,20 +180,56 @@ function Test-File($Test, $File) {
 }
 
 # --- Windows' tools -----------------------------------------------------------------------------------------------------------------
-# By full path, arguments as an array, output as text. No localised text is ever read. On 5.1 a line on stderr would be an error that stops
-# the agent, so errors do not stop it in here; what a tool says is in its exit code.
+# By full path, arguments as an array, output as text. No localised text is ever read: what a tool says is in its exit code.
 function Invoke-Native([string]$Name, [string[]]$Arguments) {
     Assert-Online $Name
     return (Invoke-Running $Name $Arguments)
 }
-# The tool of the Windows that runs, whatever it works on.
+# The tool of the Windows that runs, whatever it works on: with its output in files, because only so its wait can have an end.
 function Invoke-Running([string]$Name, [string[]]$Arguments) {
     $tool = Join-Path (Join-Path $env:SystemRoot 'System32') $Name
     if (-not (Test-Path -LiteralPath $tool)) { throw "no tool $Name" }
-    $ErrorActionPreference = 'Continue'
-    $global:LASTEXITCODE = -1
-    $output = @(& $tool @Arguments 2>&1 | ForEach-Object { [string]$_ })
-    return @{ code = $global:LASTEXITCODE; output = $output }
+    $aside = Get-Aside
+    try {
+        $process = Start-Process -FilePath $tool -ArgumentList (Join-Arguments $Arguments) -PassThru -NoNewWindow -RedirectStandardOutput "$aside.out" -RedirectStandardError "$aside.err"
+        $inTime = Wait-End $process 60
+        $output = @([regex]::Split(([string]((Read-Output "$aside.out" $true) + (Read-Output "$aside.err" $true))).TrimEnd("`r", "`n"), "\r?\n"))
+        if (-not $inTime) { throw "$Name $($Arguments -join ' ') did not end within a minute and was stopped: $($output -join ' ')" }
+        if ($null -eq $process.ExitCode) { throw "$Name $($Arguments -join ' ') ended, and its exit code cannot be told: $($output -join ' ')" }
+        return @{ code = [int]$process.ExitCode; output = $output }
+    }
+    finally { foreach ($end in '.out', '.err') { Remove-Item -LiteralPath "$aside$end" -Force -ErrorAction SilentlyContinue } }
+}
+# A name in Windows' own folder, where ordinary users cannot write.
+function Get-Aside { return $env:SystemRoot.TrimEnd('\') + '\fleetmend-' + [guid]::NewGuid().ToString('N') }
+# As a C program reads its command line.
+function Join-Arguments([string[]]$Arguments) {
+    $words = foreach ($one in $Arguments) {
+        if ($one -cmatch '^[^\s"]+\z') { $one }
+        else { '"' + [regex]::Replace([regex]::Replace($one, '(\\*)"', '$1$1\"'), '(\\+)\z', '$1$1') + '"' }
+    }
+    return (@($words) -join ' ')
+}
+# Waits for a program; one whose time is over is ended with all that it started.
+function Wait-End($Process, [int]$Seconds) {
+    $null = $Process.Handle
+    $inTime = $false
+    # Wait-Process takes no more than nine hours at once.
+    for ($left = $Seconds; $left -gt 0 -and -not $inTime; $left -= 30000) {
+        $slice = $left
+        if ($slice -gt 30000) { $slice = 30000 }
+        # Also refused when the process has ended before.
+        try {
+            Wait-Process -Id $Process.Id -Timeout $slice -ErrorAction Stop
+            $inTime = $true
+        }
+        catch { $inTime = [bool]$Process.HasExited }
+    }
+    if (-not $inTime) {
+        Stop-Tree $Process.Id
+        Wait-Process -Id $Process.Id -Timeout 10 -ErrorAction SilentlyContinue
+    }
+    return $inTime
 }
 function Invoke-System([string]$Name, [string[]]$Arguments) {
     $ran = Invoke-Running $Name $Arguments
@@ -551,7 +587,10 @@ function Get-Tree([int]$Id) {
 }
 function Stop-Tree([int]$Id) {
     $tool = Join-Path (Join-Path $env:SystemRoot 'System32') 'taskkill.exe'
-    if (Test-Path -LiteralPath $tool) { [void](Invoke-Native 'taskkill.exe' @('/F', '/T', '/PID', [string]$Id)) }
+    if (Test-Path -LiteralPath $tool) {
+        $killer = Start-Process -FilePath $tool -ArgumentList "/F /T /PID $Id" -PassThru -NoNewWindow
+        Wait-Process -Id $killer.Id -Timeout 10 -ErrorAction SilentlyContinue
+    }
     else { foreach ($one in @(Get-Tree $Id)) { Stop-Process -Id $one -Force -ErrorAction SilentlyContinue } }
     Stop-Process -Id $Id -Force -ErrorAction SilentlyContinue
 }
@@ -563,10 +602,15 @@ function Invoke-Script([string]$Shell, [string]$Body, $List, [int]$Seconds) {
     $isCmd = $Shell -ceq 'cmd'
     if ($isCmd) { Assert-Cmd $Body $List }
     if ($Seconds -le 0) { $Seconds = 300 }
-    New-RunFolder
-    $real = (Get-Item -LiteralPath $script:Folder).FullName
-    $unique = 'script-' + [guid]::NewGuid().ToString('N')
-    $stem = Join-Path $real $unique
+    # Where nothing was changed yet nothing is left: a script that only looks gets a folder of its own for a moment.
+    $place = $script:Folder
+    $moment = ''
+    if (-not (Confirm-Folder)) {
+        $place = Get-Aside
+        New-Closed $place
+        $moment = $place
+    }
+    $stem = Join-Path (Get-Item -LiteralPath $place -Force).FullName ('script-' + [guid]::NewGuid().ToString('N'))
     $ends = '.ps1', '.json', '.run.ps1', '.cmd', '.run.cmd', '.end', '.out', '.err'
     $names = @()
     try {
@@ -592,23 +636,7 @@ function Invoke-Script([string]$Shell, [string]$Body, $List, [int]$Seconds) {
             Write-Script "$stem.run.ps1" $script:Starter 'UTF8'
         }
         $process = Start-Process -FilePath $program -ArgumentList $arguments -PassThru -NoNewWindow -RedirectStandardOutput "$stem.out" -RedirectStandardError "$stem.err"
-        $null = $process.Handle
-        $inTime = $false
-        # Wait-Process takes no more than nine hours at once.
-        for ($left = $Seconds; $left -gt 0 -and -not $inTime; $left -= 30000) {
-            $slice = $left
-            if ($slice -gt 30000) { $slice = 30000 }
-            # Also refused when the process has ended before.
-            try {
-                Wait-Process -Id $process.Id -Timeout $slice -ErrorAction Stop
-                $inTime = $true
-            }
-            catch { $inTime = [bool]$process.HasExited }
-        }
-        if (-not $inTime) {
-            Stop-Tree $process.Id
-            Wait-Process -Id $process.Id -Timeout 10 -ErrorAction SilentlyContinue
-        }
+        $inTime = Wait-End $process $Seconds
         $both = (Read-Output "$stem.out" $isCmd) + (Read-Output "$stem.err" $isCmd)
         $output = (Limit-Text (Get-Clean $both)).Trim()
         if (-not $inTime) { throw "script was stopped after $Seconds seconds: $output" }
@@ -617,13 +645,17 @@ function Invoke-Script([string]$Shell, [string]$Body, $List, [int]$Seconds) {
         $found = [regex]::Match($how, '^end (-?[0-9]{1,10})\z')
         if ($found.Success) { return @{ code = [int]$found.Groups[1].Value; output = $output } }
         # "exit" in a batch ends cmd.exe itself.
-        if ($isCmd -and (Test-Path -LiteralPath "$stem.cmd")) { return @{ code = [int]$process.ExitCode; output = $output } }
+        if ($isCmd -and (Test-Path -LiteralPath "$stem.cmd")) {
+            if ($null -eq $process.ExitCode) { throw "script ended, and its exit code cannot be told: $output" }
+            return @{ code = [int]$process.ExitCode; output = $output }
+        }
         if ($isCmd -or $how -ceq 'never') { throw "script did not run: $output" }
         throw "script was ended by an error: $output"
     }
     finally {
         foreach ($name in $names) { Remove-Item -LiteralPath "Env:$name" -ErrorAction SilentlyContinue }
         foreach ($end in $ends) { Remove-Item -LiteralPath "$stem$end" -Force -ErrorAction SilentlyContinue }
+        if ($moment -cne '') { Remove-Empty $moment }
     }
 }
 function Read-Output([string]$Path, [bool]$Oem) {
@@ -670,23 +702,86 @@ function Get-OwnFolders {
 # Proves what is there of the way to the run's folder; $true where all of it is there.
 function Confirm-Folder {
     foreach ($place in @(Get-OwnFolders)) {
-        if (-not (Test-There $place)) { return $false }
+        if (-not (Test-There $place) -or (Test-Leftover $place)) { return $false }
         Assert-Own $place
     }
     return $true
 }
-function New-RunFolder {
-    $icacls = Join-Path (Join-Path $env:SystemRoot 'System32') 'icacls.exe'
-    foreach ($place in @(Get-OwnFolders)) {
-        if (-not (Test-There $place)) {
-            [void](New-Item -ItemType Directory -Path $place)
-            if (Test-Path -LiteralPath $icacls) {
-                $real = (Get-Item -LiteralPath $place).FullName
-                [void](Invoke-System 'icacls.exe' @($real, '/setowner', '*S-1-5-32-544'))
-                [void](Invoke-System 'icacls.exe' @($real, '/inheritance:r', '/grant:r', '*S-1-5-18:(OI)(CI)F', '*S-1-5-32-544:(OI)(CI)F'))
+# A folder below ProgramData that gets its rights there is open for a moment, in which a user can make it lead elsewhere. So it is made and
+# closed in Windows' own folder, proven, and moved to its place with the rights that it has. Where that is another volume: in a closed folder
+# beside its place, and in there once more, because on that one nobody else ever had a hand.
+function New-OwnFolder([string]$Place) {
+    foreach ($outer in '', ($Place + '-' + [guid]::NewGuid().ToString('N'))) {
+        $stage = Get-Aside
+        $closed = $false
+        try {
+            if ($outer -cne '') {
+                New-Closed $outer
+                $stage = "$outer\fleetmend"
             }
+            New-Closed $stage
+            $closed = $true
+            if (-not (Test-There $Place)) { Move-Item -LiteralPath $stage -Destination $Place }
         }
+        catch { if (-not $closed -or $outer -cne '') { throw "$Place could not be made: $($_.Exception.Message)" } }
+        # Of two that make it at once the second has moved its own into the first's.
+        finally { foreach ($one in $stage, ($Place + $stage.Substring($stage.LastIndexOf([char]'\'))), $outer) { Remove-Empty $one } }
+        if (Test-Own $Place) { return }
+    }
+    throw "$Place could not be made"
+}
+function New-Closed([string]$Place) {
+    [void](New-Item -ItemType Directory -Path $Place)
+    if (Test-Path -LiteralPath (Join-Path (Join-Path $env:SystemRoot 'System32') 'icacls.exe')) {
+        Set-Rights $Place @('/setowner', '*S-1-5-32-544')
+        Set-Rights $Place @('/inheritance:r', '/grant:r', '*S-1-5-18:(OI)(CI)F', '*S-1-5-32-544:(OI)(CI)F')
+    }
+    Assert-Own $Place
+}
+# /L: of a link its own.
+function Set-Rights([string]$Place, [string[]]$Arguments) {
+    $ran = Invoke-Running 'icacls.exe' (@((Get-Item -LiteralPath $Place -Force).FullName) + $Arguments + @('/L'))
+    if ($ran.code -ne 0) { throw "icacls.exe $($Arguments[0]) ended with $($ran.code): $($ran.output -join ' ')" }
+}
+function Test-Empty($Item) {
+    return $null -ne $Item -and $Item.PSIsContainer -and ([int]$Item.Attributes -band 1024) -eq 0 -and @(Get-ChildItem -LiteralPath $Item.FullName -Force).Count -eq 0
+}
+function Remove-Empty([string]$Place) {
+    if ($Place -ceq '') { return }
+    try { if (Test-Empty (Get-There $Place)) { Remove-Item -LiteralPath $Place -Force } } catch { $null = $_ }
+}
+function Test-Owner([string]$Place) { return (Get-Sddl $Place) -cmatch '^(\z|O:(BA|SY|S-1-5-18|S-1-5-32-544)[GD]:)' }
+# An empty folder of SYSTEM or administrators that is not closed is what a power cut left: it counts as none.
+function Test-Leftover([string]$Place) {
+    if (-not (Test-Empty (Get-There $Place)) -or -not (Test-Owner $Place)) { return $false }
+    try { Assert-Own $Place } catch { return $true }
+    return $false
+}
+function Test-Own([string]$Place) {
+    if (-not (Test-There $Place)) { return $false }
+    if (Test-Leftover $Place) {
+        Remove-Item -LiteralPath $Place -Force
+        return $false
+    }
+    Assert-Own $Place
+    return $true
+}
+function New-RunFolder {
+    $top, $below = @(Get-OwnFolders)
+    if (-not (Test-Own $top)) { New-OwnFolder $top }
+    # In a folder of ours what is made has its rights from the start; its owner may be the account.
+    foreach ($place in @($below)) {
+        if (-not (Test-There $place)) { [void](New-Item -ItemType Directory -Path $place) }
+        if (-not (Test-Owner $place) -and (Test-Empty (Get-There $place))) { Set-Rights $place @('/setowner', '*S-1-5-32-544') }
         Assert-Own $place
+    }
+    Remove-Aside
+}
+# What requests that were ended left in Windows' own folder a day ago.
+function Remove-Aside {
+    foreach ($item in @(Get-ChildItem -LiteralPath $env:SystemRoot -Filter 'fleetmend-*' -Force -ErrorAction SilentlyContinue)) {
+        if ($item.Name -cnotmatch '^fleetmend-[0-9a-f]{32}(\.out|\.err)?\z' -or ([DateTime]::UtcNow - $item.LastWriteTimeUtc).TotalDays -lt 1) { continue }
+        if (([int]$item.Attributes -band 1024) -eq 0) { Remove-Item -LiteralPath $item.FullName -Recurse -Force -ErrorAction SilentlyContinue }
     }
 }
 function Get-RecordPlace([string]$Name) { return $script:Folder + '\' + $Name }

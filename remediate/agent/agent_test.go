@@ -41,8 +41,8 @@ func TestEnvelopeRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(stdin) > 92_000 { // the agent travels with every request; it is to stay on the machine one day
-		t.Errorf("%d bytes on stdin: keep it below 92,000", len(stdin))
+	if len(stdin) > 97_000 { // the agent travels with every request; it is to stay on the machine one day
+		t.Errorf("%d bytes on stdin: keep it below 97,000", len(stdin))
 	}
 	lines := strings.Split(string(stdin), "\n")
 	for i, line := range lines {

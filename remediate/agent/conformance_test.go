@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,6 +36,28 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	output, err := runCases(t, "-LanguageMode", "Constrained", "-Case", "'"+aDozen+"'")
 	if err != nil || !strings.Contains(output, "12 passed, 0 failed") {
+		t.Errorf("%v\n%s", err, output)
+	}
+}
+
+// TestRightsOfOurFolder runs the cases that only the agent has, because it needs icacls.exe for them: what is called in which order, what
+// fails, and what a power cut leaves.
+func TestRightsOfOurFolder(t *testing.T) {
+	t.Parallel()
+	paths, err := filepath.Glob(filepath.Join("testdata", "rights", "*.json"))
+	if err != nil || len(paths) == 0 {
+		t.Fatal(paths, err)
+	}
+	output, err := runCases(t, "-LanguageMode", "Constrained", "-Path", "testdata/rights")
+	if err != nil || !strings.Contains(output, fmt.Sprintf("%d passed, 0 failed", len(paths))) {
+		t.Errorf("%v\n%s", err, output)
+	}
+	cases, step := "folder-made", "11"
+	if os.Getenv("FLEETMEND_LONG") != "" {
+		cases, step = "folder-made,folder-on-another-volume", "1"
+	}
+	output, err = runScript(t, "trouble.ps1", "-Path", "testdata/rights", "-Case", "'"+cases+"'", "-Step", step)
+	if err != nil || strings.Count(output, "ok   ") != strings.Count(cases, ",")+1 {
 		t.Errorf("%v\n%s", err, output)
 	}
 }

@@ -25,7 +25,11 @@ function New-Scratch($Test) {
 }
 # All that the outside can see of a machine.
 function Get-State([string]$Scratch) {
-    $lines = @(Get-Snapshot $Scratch '') + @(Get-RegistryLines $Scratch)
+    # What an ended tool wrote is removed a day later.
+    $lines = @(Get-Snapshot $Scratch '' | Where-Object { $_ -notmatch '^[CD]:\\Windows\\fleetmend-[0-9a-f]{32}\.(out|err) ' }) + @(Get-RegistryLines $Scratch)
+    if ([IO.File]::Exists("$Scratch.sddl")) {
+        foreach ($one in (Read-State $Scratch 'sddl').PSObject.Properties) { if ($one.Name -notmatch '\\fleetmend') { $lines += "sddl $($one.Name) $($one.Value)" } }
+    }
     foreach ($one in (Read-State $Scratch 'services').PSObject.Properties) { $lines += "services $($one.Name) $($one.Value)" }
     # What the controller remembers; what it was never told otherwise is what the registry says.
     $scm = Read-State $Scratch 'scm'

@@ -238,13 +238,26 @@ func (f *Folder) Own(folder string) error {
 	if err != nil {
 		return err
 	}
-	if kind == Nothing {
-		if err := f.root.MkdirAll(filepath.Dir(local), 0o755); err != nil {
+	if kind == Directory {
+		err := f.proveOwn(folder, local)
+		if err == nil || !f.leftover(local) {
 			return err
 		}
-		if err := f.makeOwn(local); err != nil {
-			return fmt.Errorf("make %s: %w", folder, err)
+		if err := f.root.Remove(local); err != nil { // only an empty folder goes
+			return fmt.Errorf("remove %s: %w", folder, err)
 		}
 	}
+	if err := f.root.MkdirAll(filepath.Dir(local), 0o755); err != nil {
+		return err
+	}
+	if err := f.makeOwn(local); err != nil {
+		return fmt.Errorf("make %s: %w", folder, err)
+	}
 	return f.proveOwn(folder, local)
+}
+
+// leftover reports whether a folder that is not closed is what a power cut left of one of ours: empty, and of an owner who is trusted.
+func (f *Folder) leftover(local string) bool {
+	entries, err := f.entries(local)
+	return err == nil && len(entries) == 0 && f.ownerIsOurs(local)
 }

@@ -2,7 +2,11 @@
 
 package windows
 
-import "fmt"
+import (
+	"fmt"
+	"os"
+	"syscall"
+)
 
 // Off Windows the rights are those of the file system: what others may write is not ours.
 func (f *Folder) makeOwn(local string) error { return f.root.Mkdir(local, 0o700) }
@@ -18,4 +22,13 @@ func (f *Folder) proveOwn(folder, local string) error {
 		return fmt.Errorf("%s can be written by others (%v): refused", folder, info.Mode().Perm())
 	}
 	return nil
+}
+
+func (f *Folder) ownerIsOurs(local string) bool {
+	info, err := f.root.Lstat(local)
+	if err != nil {
+		return false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && (stat.Uid == 0 || int(stat.Uid) == os.Geteuid())
 }

@@ -71,19 +71,33 @@ func (f *Folder) unlink(local string) error {
 }
 
 func (f *Folder) proveOwn(folder, local string) error {
+	sddl, err := f.sddl(local)
+	if err != nil {
+		return fmt.Errorf("the rights of %s cannot be read: %w", folder, err)
+	}
+	return ProveRights(folder, sddl, self()...)
+}
+
+func (f *Folder) ownerIsOurs(local string) bool {
+	sddl, err := f.sddl(local)
+	return err == nil && ProveOwner(sddl, self()...)
+}
+
+// sddl is owner, group and rights of what is at a place, as Windows writes them.
+func (f *Folder) sddl(local string) (string, error) {
 	path, err := syscall.UTF16PtrFromString(filepath.Join(f.root.Name(), local))
 	if err != nil {
-		return err
+		return "", err
 	}
 	var descriptor uintptr
 	var text *uint16
 	const all = ownerRights | groupRights | listRights
 	if code, _, _ := namedSecurity.Call(uintptr(unsafe.Pointer(path)), fileObject, all, 0, 0, 0, 0, uintptr(unsafe.Pointer(&descriptor))); code != 0 {
-		return fmt.Errorf("the rights of %s cannot be read: %w", folder, syscall.Errno(code))
+		return "", syscall.Errno(code)
 	}
 	defer syscall.LocalFree(syscall.Handle(descriptor)) //nolint:errcheck // memory
 	if ok, _, err := fromDescriptor.Call(descriptor, sddlRevision, all, uintptr(unsafe.Pointer(&text)), 0); ok == 0 {
-		return fmt.Errorf("the rights of %s cannot be read: %w", folder, err)
+		return "", err
 	}
 	defer syscall.LocalFree(syscall.Handle(unsafe.Pointer(text))) //nolint:errcheck // memory
 	units := unsafe.Slice(text, maxRights)                        // ended by a zero
@@ -91,7 +105,7 @@ func (f *Folder) proveOwn(folder, local string) error {
 	for end < maxRights-1 && units[end] != 0 {
 		end++
 	}
-	return ProveRights(folder, syscall.UTF16ToString(units[:end]), self()...)
+	return syscall.UTF16ToString(units[:end]), nil
 }
 
 // self is the SID of the account that this program runs as: SYSTEM in Windows PE.

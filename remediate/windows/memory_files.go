@@ -98,9 +98,37 @@ func (m *Memory) Own(folder string) error {
 		return fmt.Errorf("%s is no folder: refused", folder)
 	case Nothing:
 		m.makeWay(folder + `\x`)
+		delete(m.over.rights, fold(folder))
 	}
-	if sddl, ok := m.over.rights[fold(folder)]; ok {
-		return ProveRights(folder, sddl)
+	sddl, ok := m.over.rights[fold(folder)]
+	if !ok {
+		return nil // as it was made
 	}
-	return nil
+	err := ProveRights(folder, sddl)
+	if err != nil && m.empty(folder) && ProveOwner(sddl) { // left by a power cut
+		delete(m.over.rights, fold(folder))
+		return nil
+	}
+	return err
+}
+
+// empty reports whether nothing is in a folder; the caller holds mu.
+func (m *Memory) empty(folder string) bool {
+	below := fold(folder) + `\`
+	for made := range m.over.made {
+		if strings.HasPrefix(made, below) {
+			return false
+		}
+	}
+	for _, layer := range []map[string]map[string]*memoryFile{m.over.folders, m.base.folders} {
+		for place := range layer {
+			if place+`\` != below && !strings.HasPrefix(place, below) {
+				continue
+			}
+			if files, _ := m.inFolder(place); len(files) > 0 {
+				return false
+			}
+		}
+	}
+	return true
 }

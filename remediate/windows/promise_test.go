@@ -257,6 +257,15 @@ func TestFolderOwn(t *testing.T) {
 	if err := os.Chmod(root+"/open", 0o777); err != nil { //nolint:gosec // that is what is tried
 		t.Fatal(err)
 	}
+	if err := f.Own(`C:\open`); err != nil { // an empty one of ours is what a power cut leaves
+		t.Error(err)
+	}
+	if info, err := os.Stat(root + "/open"); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("left by a power cut: %v, %v", info, err)
+	}
+	if err := errors.Join(os.WriteFile(root+"/open/x", nil, 0o600), os.Chmod(root+"/open", 0o777)); err != nil { //nolint:gosec // that is what is tried
+		t.Fatal(err)
+	}
 	if err := os.Symlink(root+"/ProgramData", root+"/link"); err != nil {
 		t.Skip("no links here: ", err)
 	}

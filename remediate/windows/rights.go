@@ -17,12 +17,20 @@ var (
 // OwnRights are the owner and the rights of what we make: SYSTEM and administrators alone, nothing inherited.
 const OwnRights = "O:BAG:SYD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"
 
+var trusted = []string{"BA", "SY", "S-1-5-18", "S-1-5-32-544"}
+
+// ProveOwner reports whether the owner alone is SYSTEM, administrators or one of self.
+func ProveOwner(sddl string, self ...string) bool {
+	parts := sddlParts.FindStringSubmatch(sddl)
+	return parts != nil && slices.Contains(slices.Concat(trusted, self), parts[1])
+}
+
 // ProveRights reports what makes a folder unfit to hold what is obeyed: an owner, or an entry of its list, that is neither
 // SYSTEM nor administrators. Self are SIDs that are as good: the account that this program runs as could change everything anyway.
 func ProveRights(folder, sddl string, self ...string) error {
-	ours := append([]string{"BA", "SY", "S-1-5-18", "S-1-5-32-544"}, self...)
+	ours := slices.Concat(trusted, self)
 	parts := sddlParts.FindStringSubmatch(sddl)
-	if parts == nil || !slices.Contains(ours, parts[1]) {
+	if parts == nil || !ProveOwner(sddl, self...) {
 		return fmt.Errorf("%s belongs to somebody else than SYSTEM and administrators, or its rights are unusual: refused (%s)", folder, sddl)
 	}
 	for _, ace := range aceParts.FindAllStringSubmatch(parts[3], -1) {

@@ -1,5 +1,5 @@
 # What a step of a case left behind, held against what the case says. Each function returns '' or what is not as it should be.
-$script:stepFields = @('mode', 'run', 'record', 'room', 'change', 'expect', 'steps', 'files', 'registry', 'services', 'scm', 'bcd', 'bcd-other', 'called')
+$script:stepFields = @('mode', 'run', 'record', 'room', 'change', 'expect', 'steps', 'files', 'registry', 'services', 'scm', 'bcd', 'bcd-other', 'sddl', 'called')
 $script:resultFields = @('run', 'outcome', 'changed', 'message', 'repeated', 'reboot', 'uptime', 'ps', 'language', 'record', 'clipped')
 function Compare-Lines([string]$What, $Seen, $Wanted) {
     # By their characters: -eq and Sort-Object ignore case, or a soft hyphen.
@@ -84,6 +84,10 @@ function Compare-StandIns([string]$Scratch, $Step) {
             $state = ($line -replace '^\S+ ?', '')
             if ($state -cne $element.Value) { return "$entry $($element.Name) is '$state', not '$($element.Value)'" }
         }
+    }
+    foreach ($place in @(Get-Properties $Step 'sddl')) {
+        $rights = [string](Get-Field (Read-State $Scratch 'sddl') $place.Name '')
+        if ($rights -cne $place.Value) { return "$($place.Name) has the rights '$rights', not '$($place.Value)'" }
     }
     if ($null -ne $Step.PSObject.Properties['called']) {
         $seen = @()

@@ -9,5 +9,5 @@ import "embed"
 
 // StandIns has windows.ps1, what it needs, and Windows' tools as shell scripts (NAME.exe) or functions (NAME.exe.ps1).
 //
-//go:embed windows.ps1 registry.ps1 tools
+//go:embed windows.ps1 registry.ps1 rights.ps1 tools
 var StandIns embed.FS

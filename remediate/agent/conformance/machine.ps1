@@ -2,7 +2,7 @@
 # Beside the folder SCRATCH, which is C:, lie SCRATCH.registry ({key: {name: "TYPE:HEX"}}), .services, .dependents, .scm, .plus, .bcd,
 # .bcd-other, .uptime, .called, .functions (tools that are functions), SCRATCH.D (which is D:).
 $script:stateFields = @('files', 'remove', 'links', 'sddl', 'registry', 'services', 'dependents', 'scm', 'booted', 'bcd', 'bcd-other', 'tools', 'scripts', 'uptime', 'plus')
-$script:plusFields = @('never-stops', 'in-use', 'wmi-hangs', 'slash-is-backslash', 'registry-tools-disabled')
+$script:plusFields = @('never-stops', 'in-use', 'wmi-hangs', 'slash-is-backslash', 'registry-tools-disabled', 'icacls-fails', 'tool-hangs')
 $script:serviceWords = @{
     'stopped' = 'Stopped'; 'running' = 'Running'; 'Paused' = 'Paused'; 'StartPending' = 'StartPending'; 'StopPending' = 'StopPending'
     'ContinuePending' = 'ContinuePending'; 'PausePending' = 'PausePending'
@@ -79,9 +79,11 @@ function Set-State([string]$Scratch, $State) {
         Set-Tool $Scratch 'bcdedit.exe' ([IO.File]::ReadAllText((Join-Path $PSScriptRoot 'tools/bcdedit.exe')))
     }
     foreach ($tool in @(Get-Properties $State 'tools')) { New-Tool $Scratch $tool.Name $tool.Value }
+    $stuck = [string](Get-Field (Get-Field $State 'plus' $null) 'tool-hangs' '')
+    if ($stuck -ne '') { Set-Tool $Scratch $stuck "#!/bin/sh`nsleep 600 & echo `$! >> '$Scratch.children'`nsleep 600`n" }
     foreach ($script in @(Get-Field $State 'scripts' @())) { Assert-Fields $script 'a script' @('body', 'output', 'exit', 'hangs', 'ends', 'files', 'remove') }
     $rights = Get-Field $State 'sddl' $null
-    if ($null -ne $rights) { Write-State $Scratch 'sddl' $rights }
+    if ($null -ne $rights) { Set-RightsState $Scratch $rights }
     $uptime = Get-Field $State 'uptime' $null
     if ($null -ne $uptime) { [IO.File]::WriteAllText("$Scratch.uptime", [string]$uptime) }
     $plus = Get-Field $State 'plus' $null
@@ -89,6 +91,22 @@ function Set-State([string]$Scratch, $State) {
         Assert-Fields $plus 'plus' $script:plusFields
         Write-State $Scratch 'plus' $plus
     }
+}
+# Machines whose rights are spoken of have an icacls.exe.
+function Set-RightsState([string]$Scratch, $Rights) {
+    if (-not [IO.File]::Exists("$Scratch.sddl")) {
+        [IO.File]::WriteAllText("$Scratch.sddl", '{}')
+        Set-Tool $Scratch 'icacls.exe' '#!/bin/sh'
+        Set-ToolFunction $Scratch 'icacls.exe' ([IO.File]::ReadAllText((Join-Path $PSScriptRoot 'tools/icacls.exe.ps1')))
+        if ([IO.Directory]::Exists("$Scratch.D/Windows")) {
+            [void][IO.Directory]::CreateDirectory("$Scratch.D/Windows/System32")
+            [IO.File]::Copy("$Scratch/Windows/System32/icacls.exe", "$Scratch.D/Windows/System32/icacls.exe")
+            [IO.File]::AppendAllText("$Scratch.own", "$Scratch.D/Windows/System32/icacls.exe`n")
+        }
+    }
+    $all = Read-State $Scratch 'sddl'
+    foreach ($one in $Rights.PSObject.Properties) { Set-Member $all $one.Name $one.Value }
+    Write-State $Scratch 'sddl' $all
 }
 # A link to a folder; what was there before goes. The target is made if need be.
 function Set-Link([string]$Scratch, $Link) {

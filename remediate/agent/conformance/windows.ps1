@@ -127,7 +127,10 @@ function Remove-ItemProperty { [CmdletBinding()] param([string]$LiteralPath, [st
 }
 
 function New-Item { [CmdletBinding()] param([string]$Path, [string]$Name, [string]$ItemType, $Value, [switch]$Force)
-    if (-not (Test-RegistryPath $Path)) { return (Microsoft.PowerShell.Management\New-Item @PSBoundParameters) }
+    if (-not (Test-RegistryPath $Path)) {
+        if ($StandIn.Rights -and $ItemType -eq 'Directory') { Clear-StandInRights $Path }
+        return (Microsoft.PowerShell.Management\New-Item @PSBoundParameters)
+    }
     $all = Read-StandIn 'registry'
     if ($null -ne (Get-StandInKey $all $Path)) {
         Write-Error 'A key in this path already exists.'
@@ -140,7 +143,9 @@ function New-Item { [CmdletBinding()] param([string]$Path, [string]$Name, [strin
 function Remove-Item { [CmdletBinding()] param([string[]]$LiteralPath, [switch]$Force, [switch]$Recurse)
     if (-not (Test-RegistryPath $LiteralPath[0])) {
         foreach ($one in $LiteralPath) { Assert-NotInUse $one }
-        return (Microsoft.PowerShell.Management\Remove-Item @PSBoundParameters)
+        Microsoft.PowerShell.Management\Remove-Item @PSBoundParameters
+        if ($StandIn.Rights -and $LiteralPath[0] -notlike 'Env:*') { Clear-StandInRights $LiteralPath[0] }
+        return
     }
     $all = Read-StandIn 'registry'
     $key = $LiteralPath[0].Substring(10)
@@ -156,7 +161,13 @@ function Remove-Item { [CmdletBinding()] param([string[]]$LiteralPath, [switch]$
 }
 function Move-Item { [CmdletBinding()] param([string]$LiteralPath, [string]$Destination, [switch]$Force)
     Assert-NotInUse $LiteralPath
+    if ($Destination -like 'C:\*' -and $LiteralPath -like 'D:\*' -and (Test-Path -LiteralPath $LiteralPath -PathType Container)) {
+        throw 'Source and destination path must have identical roots. Move will not work across volumes.'
+    }
+    $moved = $null
+    if ($StandIn.Rights) { $moved = Move-StandInRights $LiteralPath $Destination }
     Microsoft.PowerShell.Management\Move-Item @PSBoundParameters
+    if ($null -ne $moved) { Save-StandIn 'sddl' $moved }
 }
 function Assert-NotInUse([string]$Place) {
     if (-not (Test-Plus 'in-use') -or $Place -notmatch '^([A-Z]:|/)') { return }
@@ -166,17 +177,6 @@ function Assert-NotInUse([string]$Place) {
         if ($held.Equals($asked, [StringComparison]::OrdinalIgnoreCase)) {
             throw 'The process cannot access the file because it is being used by another process.'
         }
-    }
-}
-
-# --- rights -------------------------------------------------------------------------------------------------------------------------
-# Owner and rights of folders, where a case speaks of them; all others are as the agent would have made them.
-if ([IO.File]::Exists("$Scratch.sddl")) {
-    function Get-Acl { [CmdletBinding()] param([string]$LiteralPath)
-        $sddl = 'O:BAG:SYD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)'
-        $given = $null
-        if ((Read-StandIn 'sddl').TryGetValue($LiteralPath, [ref]$given)) { $sddl = [string]$given }
-        New-Object PSObject -Property @{ Sddl = $sddl }
     }
 }
 
@@ -299,8 +299,30 @@ if ((Test-Plus 'wmi-hangs') -or [IO.File]::Exists("$Scratch.uptime")) {
         New-Object PSObject -Property @{ LocalDateTime = $now.ToLocalTime(); LastBootUpTime = $booted.ToLocalTime() }
     }
 }
-# Tools with exit codes that a process of this system cannot have (1190) are functions by their path.
+# Tools with exit codes that a process of this system cannot have (1190) are functions by their path. Start-Process runs one to its end.
 foreach ($file in [IO.Directory]::GetFiles($Scratch + '.functions')) {
     $tool = [IO.Path]::GetFileName($file)
-    [void](Microsoft.PowerShell.Management\New-Item -Path Function: -Name "global:$Scratch/Windows/System32/$tool" -Value ([scriptblock]::Create([IO.File]::ReadAllText($file))))
+    [void](Microsoft.PowerShell.Management\New-Item -Path Function: -Name "global:$($env:SystemRoot.Replace('\', '/'))/System32/$tool" -Value ([scriptblock]::Create([IO.File]::ReadAllText($file))))
 }
+function Start-Process { [CmdletBinding()] param([string]$FilePath, [string]$ArgumentList, [switch]$PassThru, [switch]$NoNewWindow, [string]$RedirectStandardOutput, [string]$RedirectStandardError)
+    $function = Get-Command -Name $FilePath.Replace('\', '/') -CommandType Function -ErrorAction SilentlyContinue
+    if ($null -eq $function) { return (Microsoft.PowerShell.Management\Start-Process @PSBoundParameters) }
+    $words = @([regex]::Matches($ArgumentList, '(?:"((?:[^"\\]|\\+"|\\+(?!"))*)"|([^\s"]+))(?:\s|$)') | ForEach-Object {
+        if ($_.Groups[2].Success) { $_.Groups[2].Value } else { [regex]::Replace($_.Groups[1].Value, '(\\+)$', { param($m) $m.Value.Substring($m.Length / 2) }).Replace('\"', '"') }
+    })
+    $ErrorActionPreference = 'Continue'
+    $output = @(& $function @words 2>&1 | ForEach-Object { [string]$_ })
+    $place = $ExecutionContext.SessionState.Path
+    [IO.File]::WriteAllLines($place.GetUnresolvedProviderPathFromPSPath($RedirectStandardOutput), [string[]]$output)
+    [IO.File]::WriteAllText($place.GetUnresolvedProviderPathFromPSPath($RedirectStandardError), '')
+    New-Object PSObject -Property @{ Id = [int]::MaxValue; Handle = 0; HasExited = $true; ExitCode = $global:LASTEXITCODE }
+}
+# A minute is too long for a case.
+if (Test-Plus 'tool-hangs') {
+    function Wait-Process { [CmdletBinding()] param([int]$Id, [int]$Timeout)
+        $PSBoundParameters['Timeout'] = [Math]::Min($Timeout, 2)
+        Microsoft.PowerShell.Management\Wait-Process @PSBoundParameters
+    }
+}
+$StandIn.Rights = [IO.File]::Exists("$Scratch.sddl")
+if ($StandIn.Rights) { . (Join-Path $PSScriptRoot 'rights.ps1') }
