@@ -117,3 +117,16 @@ type ProbeResult struct {
 	Product string        `json:"product,omitempty"` // ProductVendor and ProductVersion
 	Error   string        `json:"error,omitempty"`
 }
+
+// Word is the answer in a word or two, for people; nil is a machine that was not asked.
+func (p *ProbeResult) Word() string {
+	switch {
+	case p == nil:
+		return "not probed"
+	case p.WinRM:
+		return "answers"
+	case p.Open:
+		return "open, no WinRM"
+	}
+	return "silent"
+}

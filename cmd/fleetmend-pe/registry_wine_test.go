@@ -71,7 +71,7 @@ func TestRegistryOfOfflineWindowsUnderWine(t *testing.T) {
 	bcdedit := bcdeditUnder(t, prefix)
 	put(t, bcdedit+".state", []byte("safeboot                Minimal\r\n"))
 	put(t, filepath.Join(disk, "Windows", "System32", "config", "SYSTEM"), []byte(wineHive))
-	exe, err := os.ReadFile(program(t, "amd64"))
+	exe, err := os.ReadFile(compiled(t, "amd64"))
 	if err != nil {
 		t.Fatal(err)
 	}

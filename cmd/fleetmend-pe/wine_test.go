@@ -46,8 +46,8 @@ func command(t *testing.T, dir, name string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// program compiles this program as the builder does.
-func program(t *testing.T, arch string) string {
+// compiled is this program as the builder makes it.
+func compiled(t *testing.T, arch string) string {
 	t.Helper()
 	here, err := os.Getwd()
 	if err != nil {
@@ -71,7 +71,7 @@ func TestNeedsLittleOfWindows(t *testing.T) {
 		t.Skip("compiles the program twice: not with -short")
 	}
 	for _, arch := range []string{"amd64", "arm64"} {
-		f, err := pe.Open(program(t, arch))
+		f, err := pe.Open(compiled(t, arch))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -195,7 +195,7 @@ func TestStartedFromMediumUnderWine(t *testing.T) {
 	}
 	img := filepath.Join(work, "stick.img")
 	report, err := media.Build(ctx, media.Spec{
-		Source: put(t, filepath.Join(work, "boot.wim"), image), Agent: program(t, "amd64"), Format: media.USB,
+		Source: put(t, filepath.Join(work, "boot.wim"), image), Agent: compiled(t, "amd64"), Format: media.USB,
 		Playbooks: []playbook.Playbook{book}, Settings: aboard.Settings{Run: id},
 	}, img)
 	if err != nil {
@@ -289,7 +289,7 @@ func TestWindowsBuildsTheSameBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	source, own, theirs := put(t, filepath.Join(work, "boot.wim"), image), filepath.Join(work, "linux.img"), filepath.Join(work, "windows.img")
-	agent := program(t, "amd64")
+	agent := compiled(t, "amd64")
 	book, err := playbook.Builtin("crowdstrike-channel-file-291")
 	if err != nil {
 		t.Fatal(err)

@@ -15,8 +15,9 @@ import (
 
 	"github.com/fleetmend/fleetmend/bitlocker/audit"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/table"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
@@ -168,7 +169,7 @@ ends with 1.`,
 				return err
 			}
 			err = c.One(head, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "%s, all sound\nhead %s\n", terminal.Counted(int(head.Seq), "entry", "entries"), head)
+				_, err := fmt.Fprintf(w, "%s, all sound\nhead %s\n", prose.Counted(int(head.Seq), "entry", "entries"), head)
 				return err
 			})
 			return errors.Join(err, earlierAudits(cmd.Context(), log))

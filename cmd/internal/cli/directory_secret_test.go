@@ -8,12 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/secret"
 	"github.com/fleetmend/fleetmend/internal/simfleet"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 )
 
 // TestPlantedDirectorySecrets does what touches the directory, and searches everything printed and written for the
@@ -33,7 +34,7 @@ func TestPlantedDirectorySecrets(t *testing.T) {
 	fleetmend := func(args ...string) {
 		code := execute(t.Context(), terminal.Streams{In: strings.NewReader(""), Out: &printed, Err: &printed, Width: 80},
 			append([]string{"--log-level", "debug"}, args...))
-		printed.WriteString("exit " + terminal.Itoa(code) + "\n")
+		printed.WriteString("exit " + strconv.Itoa(code) + "\n")
 	}
 	fleetmend("doctor")
 	fleetmend("doctor", "-o", "json")

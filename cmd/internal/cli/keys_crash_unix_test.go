@@ -3,7 +3,7 @@
 package cli
 
 import (
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 
 	"bytes"
 	"encoding/binary"

@@ -9,8 +9,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/simfleet"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 )
 
 // signsIn is the terminal of a user who types the code that is shown into the browser. It is safe for concurrent use.

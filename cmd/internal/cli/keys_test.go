@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 
 	"bytes"
 	"encoding/base64"

@@ -25,9 +25,9 @@ import (
 	"github.com/fleetmend/fleetmend/cmd/internal/mediacmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/playbookcmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/runscmd"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/secret"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 )
 
 // app is what one command line works with.
@@ -45,7 +45,7 @@ func Main(args []string) int {
 	ctx, stop := terminal.Interruptible(context.Background())
 	defer stop()
 	_ = secret.NoDumps() // a system that does not let us runs us all the same
-	app := newApp(terminal.System())
+	app := newApp(terminal.Of(os.Stdin, os.Stdout, os.Stderr))
 	if self, err := os.Executable(); err == nil {
 		app.Runner = []string{self, runscmd.RunnerCommand}
 	}

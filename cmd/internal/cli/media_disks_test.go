@@ -11,7 +11,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/media/usb"
 )
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/media"
 	"github.com/fleetmend/fleetmend/remediate/media/practice"
 	"github.com/fleetmend/fleetmend/remediate/media/usb"

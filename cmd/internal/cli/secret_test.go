@@ -9,12 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/secret"
 	"github.com/fleetmend/fleetmend/internal/simfleet"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 )
 
 // TestPlantedPassword runs the main job with a planted password and searches for it in everything that was printed and
@@ -27,7 +28,7 @@ func TestPlantedPassword(t *testing.T) {
 	fleetmend := func(args ...string) {
 		code := execute(t.Context(), terminal.Streams{In: strings.NewReader(""), Out: &printed, Err: &printed, Width: 80},
 			append([]string{"--config", "fleetmend.yaml", "--log-level", "debug"}, args...))
-		printed.WriteString("exit " + terminal.Itoa(code) + "\n")
+		printed.WriteString("exit " + strconv.Itoa(code) + "\n")
 	}
 	fleetmend("inventory", "import", "machines.csv")
 	fleetmend("inventory", "probe")

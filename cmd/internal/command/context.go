@@ -20,12 +20,12 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/question"
 	"github.com/fleetmend/fleetmend/internal/settings"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/media/usb"
 )
 
@@ -240,16 +240,6 @@ func (c *Context) Close() {
 	for _, closer := range slices.Backward(c.closers) {
 		_ = closer.Close()
 	}
-}
-
-// One prints a single thing: JSON, YAML or the given text.
-func (c *Context) One(value any, text func(io.Writer) error) error {
-	return terminal.One(c.Output, c.Out, value, text)
-}
-
-// List prints items in the format asked for.
-func List[T any](c *Context, items []T, columns []terminal.Column[T]) error {
-	return terminal.List(c.Output, c.Out, items, columns)
 }
 
 // Flag is one flag of a command.

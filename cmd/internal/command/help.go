@@ -2,11 +2,12 @@ package command
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	"github.com/fleetmend/fleetmend/internal/prose"
 )
 
 const usageTemplate = `Usage:{{if .Runnable}}
@@ -72,7 +73,7 @@ func Exits(cmd *cobra.Command, codes ...int) {
 	codes = append([]int{ExitOK, ExitError, ExitUsage}, codes...)
 	slices.Sort(codes)
 	for _, code := range codes {
-		lines = append(lines, "  "+terminal.Pad(terminal.Itoa(code), 5)+ExitMeaning[code])
+		lines = append(lines, "  "+prose.Pad(strconv.Itoa(code), 5)+ExitMeaning[code])
 	}
 	cmd.Annotations["exit"] = strings.Join(lines, "\n")
 }

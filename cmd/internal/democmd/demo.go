@@ -17,10 +17,11 @@ import (
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/cmd/internal/runscmd"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/desk/cases"
 	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
+	"github.com/fleetmend/fleetmend/internal/prose"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/inventory/csv"
@@ -103,7 +104,7 @@ func (c *demo) show(ctx context.Context, s SimFlags, dir string, headless, withM
 	story := tell(func(format string, args ...any) {
 		text := fmt.Sprintf(format, args...)
 		gap := text[:len(text)-len(strings.TrimLeft(text, "\n"))]
-		fmt.Fprintln(c.Out, gap+terminal.Wrapped(strings.TrimLeft(text, "\n"), c.Width))
+		fmt.Fprintln(c.Out, gap+prose.Wrapped(strings.TrimLeft(text, "\n"), c.Width))
 	})
 	if headless || c.Output.Format == terminal.JSON || c.JSONLines {
 		story, c.Quiet = func(string, ...any) {}, true
@@ -114,7 +115,7 @@ func (c *demo) show(ctx context.Context, s SimFlags, dir string, headless, withM
 			return err
 		}
 	}
-	story("1. A fleet of %s starts on this computer. Each one speaks real WinRM and has a small Windows of its own.", terminal.Machines(s.Machines))
+	story("1. A fleet of %s starts on this computer. Each one speaks real WinRM and has a small Windows of its own.", prose.Machines(s.Machines))
 	story("   At 04:09 UTC a faulty content file reached many of them; some are down, some crash again and again.")
 	fleet, err := s.fleet()
 	if err != nil {
@@ -157,9 +158,9 @@ func (c *demo) demoInventory(ctx context.Context, dir string, harm time.Time, st
 	if err != nil {
 		return err
 	}
-	story("\n2. The machines are read from Active Directory, over LDAP: %s, %d of them of the fleet; the others were retired long ago and are still listed there.", terminal.Machines(read.New), report.Rows)
-	story("   A table of the fleet's %d adds addresses and serial numbers: %s that the directory had not, %s. By their last sign-in %d are suspect: they were on when it happened.", report.Rows, terminal.Machines(report.New),
-		terminal.Counted(len(report.Conflicts), "conflict", "conflicts"), status.Verdicts[casefile.Suspect])
+	story("\n2. The machines are read from Active Directory, over LDAP: %s, %d of them of the fleet; the others were retired long ago and are still listed there.", prose.Machines(read.New), report.Rows)
+	story("   A table of the fleet's %d adds addresses and serial numbers: %s that the directory had not, %s. By their last sign-in %d are suspect: they were on when it happened.", report.Rows, prose.Machines(report.New),
+		prose.Counted(len(report.Conflicts), "conflict", "conflicts"), status.Verdicts[casefile.Suspect])
 	return nil
 }
 
@@ -174,7 +175,7 @@ func (c *demo) demoRun(ctx context.Context, dir string, story tell, began time.T
 	}
 	story("   in waves, so that a mistake meets few machines first:")
 	for i, wave := range frozen.Waves {
-		story("      wave %d (%s): %s", i+1, wave.Name, terminal.Machines(len(wave.Entries)))
+		story("      wave %d (%s): %s", i+1, wave.Name, prose.Machines(len(wave.Entries)))
 	}
 	story("   and a gate behind each: %s.", runscmd.GateText(frozen.Options))
 	story("\n4. The run. Every step is written to the journal before it is taken.")
@@ -257,8 +258,8 @@ func affected(rep *report.Report) int {
 
 func (s demoSummary) write(w io.Writer) error {
 	_, err := fmt.Fprintf(w, "%s: %d affected, %d clean, %d fixed, %d failed, %d unreachable, %d unknown, %d held, %d skipped, in %d waves and %s\nreport: %s\n",
-		terminal.Machines(s.Machines), s.Affected, s.Clean, s.Fixed, s.Failed, s.Unreachable, s.Unknown, s.Held, s.Skipped, s.Waves,
-		terminal.Span(time.Duration(s.DurationMS)*time.Millisecond), s.Report)
+		prose.Machines(s.Machines), s.Affected, s.Clean, s.Fixed, s.Failed, s.Unreachable, s.Unknown, s.Held, s.Skipped, s.Waves,
+		prose.Span(time.Duration(s.DurationMS)*time.Millisecond), s.Report)
 	if err == nil && s.Medium != "" {
 		_, err = fmt.Fprintf(w, "medium: %s\n", s.Medium)
 	}

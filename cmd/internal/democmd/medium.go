@@ -6,8 +6,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	deskmedia "github.com/fleetmend/fleetmend/internal/desk/media"
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/question"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/media"
@@ -21,7 +21,7 @@ func (c *demo) wantsMedium(ctx context.Context, left int) bool {
 	if !c.CanAsk() {
 		return false
 	}
-	_, err := c.Ask(ctx, question.Question{ID: "demo.medium", Kind: question.YesNo, Text: fmt.Sprintf("%s could not be repaired over the network. Build a USB image for them?", terminal.Machines(left))})
+	_, err := c.Ask(ctx, question.Question{ID: "demo.medium", Kind: question.YesNo, Text: fmt.Sprintf("%s could not be repaired over the network. Build a USB image for them?", prose.Machines(left))})
 	return err == nil
 }
 
@@ -31,7 +31,7 @@ func (c *demo) demoMedium(ctx context.Context, j *journal.Journal, r *journal.Ru
 	if err != nil {
 		return "", err
 	}
-	story("\n6. %s could not be repaired over the network. A stick is built to start them from instead.", terminal.Machines(left))
+	story("\n6. %s could not be repaired over the network. A stick is built to start them from instead.", prose.Machines(left))
 	source, image := filepath.Join(dir, "practice.wim"), filepath.Join(dir, "fleetmend.img")
 	wim, err := practice.WIM(ctx, "amd64")
 	if err != nil {

@@ -8,9 +8,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/simfleet"
 	"github.com/fleetmend/fleetmend/internal/simfleet/ntlm"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 )
 
 // SimFlags are the flags of everything that serves a simulated fleet.
@@ -130,7 +131,7 @@ ansible -i drill/ansible.ini all -m raw -a hostname`,
 			if err := terminal.WriteJSONLine(c.Out, fleet.Ready(dir)); err != nil {
 				return err
 			}
-			c.Say("%s are up; settings and machines are in %s. Ctrl-C ends it.", terminal.Machines(s.Machines), dir)
+			c.Say("%s are up; settings and machines are in %s. Ctrl-C ends it.", prose.Machines(s.Machines), dir)
 			<-cmd.Context().Done()
 			c.Say("the fleet is gone")
 			return nil

@@ -4,24 +4,20 @@
 package doctorcmd
 
 import (
-	"errors"
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/desk/doctor"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 )
 
 // New makes the command doctor.
 func New(c *command.Context) *cobra.Command {
 	var request doctor.Request
 	cmd := &cobra.Command{
-		Use:     "doctor",
-		Short:   "Check before the day: names, ports, clocks, sign-ins, rights, keys, settings",
-		GroupID: "start",
+		Use: "doctor", Short: "Check before the day: names, ports, clocks, sign-ins, rights, keys, settings", GroupID: "start", Args: command.NoArgs,
 		Long: `Check everything that a repair will need, without changing anything: the settings and the files of passwords they name, the
 domain controllers (name, port, clock, certificate, sign-in) and what the account may do there, Entra ID (sign-in, permissions),
 the key database, the routes to machines, whether the key vault opens and how old its keys are, how old the inventory is, and the
@@ -31,7 +27,6 @@ Every line says ok, warn or fail, and what to do. A password is sent once, so th
 recovery key and no password that is read for the check is shown or kept. No machine is asked anything but those of --on, a few
 of them, and those without signing in.`,
 		Example: "fleetmend doctor\nfleetmend doctor --dc dc1.corp.example=10.0.0.5\nfleetmend doctor --on 'site == \"LON\"' --playbook ./remove-bad-driver.yaml\nfleetmend doctor -o json",
-		Args:    command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			desk, err := c.Desk()
 			if err != nil {
@@ -45,9 +40,8 @@ of them, and those without signing in.`,
 		},
 	}
 	cmd.Flags().StringSliceVar(&request.DCs, "dc", nil, "domain controllers to ask: dc1.corp.example, or dc1.corp.example=10.0.0.5 without DNS")
-	cmd.Flags().StringVar(&request.On, "on", "", "ask some of these machines whether their WinRM answers")
+	c.SelectorFlag(cmd, &request.On, "on", "", "ask some of these machines whether their WinRM answers")
 	cmd.Flags().StringVar(&request.Playbook, "playbook", "", "look at this playbook too, by name or file")
-	_ = cmd.RegisterFlagCompletionFunc("on", command.Completing(c.SelectorWords))
 	_ = cmd.RegisterFlagCompletionFunc("playbook", command.Playbooks)
 	command.Exits(cmd, command.ExitAuth)
 	return command.Formats(cmd, terminal.ListFormats...)
@@ -61,7 +55,7 @@ func show(c *command.Context, r doctor.Report) error {
 	}
 	var err error
 	if c.Output.Format == terminal.Table || c.Output.Format == terminal.Wide {
-		err = write(c.Out, r)
+		_, err = io.WriteString(c.Out, r.Text())
 	} else {
 		err = command.List(c, r.Findings, columns)
 	}
@@ -74,26 +68,4 @@ func show(c *command.Context, r doctor.Report) error {
 		return command.Silently(command.ExitError)
 	}
 	return nil
-}
-
-func write(w io.Writer, r doctor.Report) error {
-	width := 14
-	for _, f := range r.Findings {
-		width = max(width, len(f.Check)+1)
-	}
-	var errs []error
-	for _, f := range r.Findings {
-		_, err := fmt.Fprintf(w, "%s%s%s\n", terminal.Pad(string(f.Status), 6), terminal.Pad(f.Check, width), terminal.OneLine(f.Detail))
-		errs = append(errs, err)
-		if f.Do != "" {
-			_, err = fmt.Fprintf(w, "%sdo: %s\n", terminal.Pad("", 6+width), terminal.OneLine(f.Do))
-			errs = append(errs, err)
-		}
-	}
-	verdict := "All is well."
-	if failed, warned := r.Count(doctor.Fail), r.Count(doctor.Warn); failed+warned > 0 {
-		verdict = fmt.Sprintf("%s, %s.", terminal.Counted(failed, "check failed", "checks failed"), terminal.Counted(warned, "warning", "warnings"))
-	}
-	_, err := fmt.Fprintf(w, "\n%s\n", verdict)
-	return errors.Join(append(errs, err)...)
 }

@@ -8,15 +8,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/desk/cases"
 	"github.com/fleetmend/fleetmend/internal/desk/keys"
 	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/table"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
 func newCoverage(c *command.Context) *cobra.Command {
+	var o cases.Options
 	var html, csvFile, by string
 	cmd := &cobra.Command{
 		Use:   "coverage [SELECTOR]",
@@ -38,7 +39,7 @@ knows any more.`,
 			if err != nil {
 				return err
 			}
-			selected, err := machines.SelectIn(cmd.Context(), d, strings.Join(args, ""), cases.Options{Incident: command.Incident(cmd)}, c.In)
+			selected, err := machines.SelectIn(cmd.Context(), d, strings.Join(args, ""), o, c.In)
 			if err != nil {
 				return err
 			}
@@ -64,7 +65,7 @@ knows any more.`,
 			return c.One(report, report.Text)
 		},
 	}
-	command.InIncident(c, cmd)
+	c.InIncident(cmd, &o.Incident)
 	cmd.Flags().StringVar(&html, "html", "", "write a page that stands alone into this file")
 	cmd.Flags().StringVar(&csvFile, "csv", "", "write a row per machine into this file")
 	cmd.Flags().StringVar(&by, "by", "ou", "divide by ou or site")

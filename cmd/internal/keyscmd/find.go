@@ -9,8 +9,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/desk/keys"
+	"github.com/fleetmend/fleetmend/internal/prose"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 )
 
 var foundColumns = []terminal.Column[keys.Key]{
@@ -19,7 +20,7 @@ var foundColumns = []terminal.Column[keys.Key]{
 	terminal.Col("volume", func(k keys.Key) string { return string(k.Volume) }),
 	terminal.Col("escrowed", func(k keys.Key) string { return dayOf(k.Created) }),
 	terminal.Col("source", func(k keys.Key) string { return strings.Join(k.Sources(), ", ") }),
-	terminal.Col("source read", func(k keys.Key) string { return terminal.Ago(k.Places[0].SourceSynced, time.Now()) }),
+	terminal.Col("source read", func(k keys.Key) string { return prose.Ago(k.Places[0].SourceSynced, time.Now()) }),
 	terminal.Col("password", func(k keys.Key) string { return passwordWord(k.State) }),
 	terminal.Col("remark", remark),
 	terminal.WideCol("serial", func(k keys.Key) string { return k.Serial }),

@@ -5,16 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/cmd/internal/runscmd"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/keys"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
+	"github.com/fleetmend/fleetmend/internal/prose"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 )
@@ -99,8 +101,8 @@ func (f *rotateFlags) rotate(cmd *cobra.Command, c *command.Context, args []stri
 		if f.reason, err = d.Reason(ctx, f.reason, "Why are they rotated", "a reason is needed, and nothing was done"); err != nil {
 			return err
 		}
-		text := terminal.Machines(r.Included()) + " will get new recovery passwords, and the old ones will open nothing any more."
-		if err := c.Confirm(ctx, f.Yes, text, terminal.Itoa(r.Included())); err != nil {
+		text := prose.Machines(r.Included()) + " will get new recovery passwords, and the old ones will open nothing any more."
+		if err := c.Confirm(ctx, f.Yes, text, strconv.Itoa(r.Included())); err != nil {
 			return err
 		}
 	}
@@ -172,21 +174,21 @@ func (f *rotateFlags) show(c *command.Context, r *keys.Rotation) {
 	for _, w := range order {
 		title := map[string]string{keys.WayWinRM: "over WinRM, escrowed to " + escrowPlaces[w.escrow] + " first",
 			keys.WayIntune: "by Intune, when the device next reports", "": "left out"}[w.way]
-		c.Say("%s", terminal.Wrapped(terminal.OneLine(fmt.Sprintf("%s: %s: %s (%s)", title, terminal.Machines(len(groups[w])), some(groups[w]), w.why)), c.Width))
+		c.Say("%s", prose.Wrapped(prose.OneLine(fmt.Sprintf("%s: %s: %s (%s)", title, prose.Machines(len(groups[w])), some(groups[w]), w.why)), c.Width))
 	}
 	for n, p := range r.Plans {
 		which := "every recovery password of " + r.Volume + " is replaced by one new"
 		if key := r.OnlyKey(); key != "" {
 			which = "only " + string(key) + " on " + r.Volume + " is replaced"
 		}
-		c.Say("%s", terminal.Wrapped(fmt.Sprintf("run %d of %d, escrowed to %s: %s; gate: %s; %d at once", n+1, len(r.Plans), escrowPlaces[p.Parameters["escrow"]],
+		c.Say("%s", prose.Wrapped(fmt.Sprintf("run %d of %d, escrowed to %s: %s; gate: %s; %d at once", n+1, len(r.Plans), escrowPlaces[p.Parameters["escrow"]],
 			which, runscmd.GateText(p.Options), p.Options.Forks), c.Width))
 		for i, wave := range p.Waves {
 			var in []string
 			for _, e := range wave.Entries {
 				in = append(in, e.Name)
 			}
-			c.Say("%s", terminal.Wrapped(fmt.Sprintf("  wave %d (%s): %s: %s", i+1, wave.Name, terminal.Machines(len(in)), terminal.OneLine(some(in))), c.Width))
+			c.Say("%s", prose.Wrapped(fmt.Sprintf("  wave %d (%s): %s: %s", i+1, wave.Name, prose.Machines(len(in)), prose.OneLine(some(in))), c.Width))
 		}
 	}
 }

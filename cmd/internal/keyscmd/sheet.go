@@ -12,11 +12,11 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/sheet"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/cases"
 	"github.com/fleetmend/fleetmend/internal/desk/keys"
 	"github.com/fleetmend/fleetmend/internal/desk/machines"
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
@@ -92,13 +92,13 @@ func (f sheetFlags) print(cmd *cobra.Command, c *command.Context, args []string)
 	if err := textfile.Write(f.out, textfile.Private, func(w io.Writer) error { return write(w, printed.Entries, options) }); err != nil {
 		return err
 	}
-	c.Say("%s written to %s. It holds passwords in clear.", terminal.Counted(len(printed.Entries), "key", "keys"), f.out)
+	c.Say("%s written to %s. It holds passwords in clear.", prose.Counted(len(printed.Entries), "key", "keys"), f.out)
 	for _, list := range []struct {
 		title string
 		lines []string
 	}{{"no key", printed.Missing}, {"no LAPS password on the sheet", printed.WithoutLAPS}, {"remark", problems(printed.Entries, options)}} {
 		for _, line := range list.lines {
-			c.Say("%s: %s", list.title, terminal.OneLine(line))
+			c.Say("%s: %s", list.title, prose.OneLine(line))
 		}
 	}
 	if len(printed.Missing)+len(printed.WithoutLAPS) > 0 {
@@ -124,6 +124,6 @@ func (f sheetFlags) request(cmd *cobra.Command, c *command.Context, d *desk.Desk
 		return r, command.Usage(errors.New("one selector or several key IDs are wanted"), "put the selector in quotes, and names behind each other with commas: WS1,WS2")
 	}
 	var err error
-	r.Machines, err = machines.SelectIn(cmd.Context(), d, strings.Join(args, ""), cases.Options{Incident: command.Incident(cmd)}, c.In)
+	r.Machines, err = machines.SelectIn(cmd.Context(), d, strings.Join(args, ""), cases.Options{}, c.In)
 	return r, err
 }

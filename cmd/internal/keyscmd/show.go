@@ -10,8 +10,9 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/sheet"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/desk/keys"
+	"github.com/fleetmend/fleetmend/internal/prose"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 )
 
 // showFlags are the flags of keys show.
@@ -84,7 +85,7 @@ func (f showFlags) print(c *command.Context, key keys.Revealed) error {
 	if err == nil && !key.Rotated {
 		what := key.ID.Short()
 		if !key.ID.Known() {
-			what = terminal.OneLine(key.Machine.Name)
+			what = prose.OneLine(key.Machine.Name)
 		}
 		c.Say("This key is known to somebody now. When the machine runs again, replace it: fleetmend keys rotate %s --reason \"...\"", what)
 	}
@@ -92,19 +93,19 @@ func (f showFlags) print(c *command.Context, key keys.Revealed) error {
 }
 
 func writeHead(w io.Writer, key keys.Revealed) {
-	fmt.Fprintf(w, "machine    %s\n", terminal.OneLine(key.Machine.Label()))
+	fmt.Fprintf(w, "machine    %s\n", prose.OneLine(key.Machine.Label()))
 	fmt.Fprintf(w, "key ID     %s\n", key.ID)
 	if !key.Created.IsZero() {
 		fmt.Fprintf(w, "escrowed   %s\n", dayOf(key.Created))
 	}
-	fmt.Fprintf(w, "source     %s\n", terminal.OneLine(key.Source))
+	fmt.Fprintf(w, "source     %s\n", prose.OneLine(key.Source))
 	if len(key.Agree) > 1 {
-		fmt.Fprintf(w, "agreed     %s hold the same password\n", terminal.OneLine(strings.Join(key.Agree, ", ")))
+		fmt.Fprintf(w, "agreed     %s hold the same password\n", prose.OneLine(strings.Join(key.Agree, ", ")))
 	}
 	if len(key.Unasked) > 0 {
-		fmt.Fprintf(w, "not asked  %s\n", terminal.OneLine(strings.Join(key.Unasked, ", ")))
+		fmt.Fprintf(w, "not asked  %s\n", prose.OneLine(strings.Join(key.Unasked, ", ")))
 	}
 	if text := remark(keys.Key{Places: []keys.Place{{Match: bitlocker.Match{KeyRef: key.KeyRef}}}}); text != "" {
-		fmt.Fprintf(w, "remark     %s\n", terminal.OneLine(text))
+		fmt.Fprintf(w, "remark     %s\n", prose.OneLine(text))
 	}
 }

@@ -1,16 +1,14 @@
 package keyscmd
 
 import (
-	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/connect"
 	"github.com/fleetmend/fleetmend/internal/desk/keys"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 )
 
 func newSync(c *command.Context) *cobra.Command {
@@ -38,7 +36,7 @@ Entra ID records each one in its own log. The exit code is 3 where some could no
 				return err
 			})
 			if len(all) > 0 {
-				if err := c.One(all, func(w io.Writer) error { return writeSyncs(w, all) }); err != nil {
+				if err := c.Page(all, command.Texts(all)); err != nil {
 					return err
 				}
 			}
@@ -62,28 +60,6 @@ Entra ID records each one in its own log. The exit code is 3 where some could no
 	command.Complete(cmd, "from", kinds...)
 	command.Exits(cmd, command.ExitSomeFailed, command.ExitAuth)
 	return command.Formats(cmd, terminal.OneFormats...)
-}
-
-func writeSyncs(w io.Writer, all []keys.Synced) error {
-	for _, s := range all {
-		how := "what is new"
-		if s.Full {
-			how = "all"
-		}
-		moved := ""
-		if s.Moved > 0 {
-			moved = fmt.Sprintf(", %d of renamed or moved computers", s.Moved)
-		}
-		fmt.Fprintf(w, "%s: %s read (%s), %d new, %d changed%s, %d gone there\n", terminal.OneLine(s.Source), terminal.Counted(s.Read, "key", "keys"), how, s.Added, s.Changed, moved, s.Gone)
-		if s.Missing > 0 {
-			fmt.Fprintf(w, "  %d keys were not listed, and so many that none was marked: see whether the account lost a right; --full decides\n", s.Missing)
-		}
-		if p := s.Passwords; p != nil {
-			fmt.Fprintf(w, "  %s sealed, %d not ours to read, %d not stored there, %d that cannot be right\n", terminal.Counted(p.Sealed, "password", "passwords"), p.Denied, p.Missing, p.Invalid)
-			terminal.Lines(w, "not read", p.Failed)
-		}
-	}
-	return nil
 }
 
 func newImport(c *command.Context) *cobra.Command {
@@ -119,7 +95,7 @@ The exit code is 3 where some rows were left out. The file itself still holds th
 			if err != nil {
 				return coded(err)
 			}
-			if err := c.One(imported, func(w io.Writer) error { return writeImport(w, imported) }); err != nil {
+			if err := c.Page(imported, imported.Text()); err != nil {
 				return err
 			}
 			if len(imported.BadRows) > 0 || imported.Unsealed > 0 {
@@ -134,23 +110,4 @@ The exit code is 3 where some rows were left out. The file itself still holds th
 	f.Add(cmd, "column=field, where the header is not understood: key, password, name, fqdn, serial, device, guid, dn, created, volume, volumeid; column=- leaves one out")
 	command.Exits(cmd, command.ExitSomeFailed)
 	return command.Formats(cmd, terminal.OneFormats...)
-}
-
-func writeImport(w io.Writer, s keys.Imported) error {
-	fmt.Fprintf(w, "%s: %s read, %s new, %d changed, %s sealed\n", terminal.OneLine(s.Source), terminal.Counted(s.Rows, "row", "rows"),
-		terminal.Counted(s.New, "key", "keys"), s.Changed, terminal.Counted(s.Sealed, "password", "passwords"))
-	fmt.Fprintf(w, "  read as %s\n", terminal.OneLine(s.ReadAs))
-	if s.NoID > 0 {
-		is := map[bool]string{true: "is", false: "are"}[s.NoID == 1]
-		fmt.Fprintf(w, "  %s no key ID and %s kept as UNKNOWN- with the machine's name; keys verify and media try them by machine\n", terminal.Counted(s.NoID, "key has", "keys have"), is)
-	}
-	if s.Kept > 0 {
-		fmt.Fprintf(w, "  the vault held another password of %s under this source: it is kept beside the new one\n", terminal.Counted(s.Kept, "key", "keys"))
-	}
-	if n := len(s.BadRows); n > 0 {
-		fmt.Fprintf(w, "  %s left out, or their passwords\n", terminal.Counted(n, "row was", "rows were"))
-	}
-	terminal.Lines(w, "left out", s.BadRows)
-	terminal.Lines(w, "remark", s.Remarks)
-	return nil
 }

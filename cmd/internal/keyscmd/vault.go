@@ -9,8 +9,9 @@ import (
 
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/desk/keys"
+	"github.com/fleetmend/fleetmend/internal/prose"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 )
 
 func newProtect(c *command.Context) *cobra.Command {
@@ -71,19 +72,19 @@ func newStatus(c *command.Context) *cobra.Command {
 }
 
 func writeStatus(w io.Writer, s bitlocker.Status) error {
-	fmt.Fprintf(w, "%s known, %s sealed in the vault\n", terminal.Counted(s.Refs, "key", "keys"), terminal.Counted(s.Passwords, "password", "passwords"))
+	fmt.Fprintf(w, "%s known, %s sealed in the vault\n", prose.Counted(s.Refs, "key", "keys"), prose.Counted(s.Passwords, "password", "passwords"))
 	for _, source := range s.Sources {
 		seen := "never read as a whole"
 		if !source.Synced.IsZero() {
-			seen = "read " + terminal.Ago(source.Synced, time.Now())
+			seen = "read " + prose.Ago(source.Synced, time.Now())
 		}
-		fmt.Fprintf(w, "  %s%s, %s\n", terminal.Pad(terminal.OneLine(source.Source), 28), terminal.Counted(source.Refs, "key", "keys"), seen)
+		fmt.Fprintf(w, "  %s%s, %s\n", prose.Pad(prose.OneLine(source.Source), 28), prose.Counted(source.Refs, "key", "keys"), seen)
 	}
 	if len(s.Slots) == 0 {
 		fmt.Fprintln(w, "It has no passphrase yet: fleetmend keys protect")
 	}
 	for _, slot := range s.Slots {
-		fmt.Fprintf(w, "unlocked by %s%s since %s\n", terminal.Pad(string(slot.Kind), 12), terminal.OneLine(slot.Label), when(slot.Created))
+		fmt.Fprintf(w, "unlocked by %s%s since %s\n", prose.Pad(string(slot.Kind), 12), prose.OneLine(slot.Label), when(slot.Created))
 	}
 	return nil
 }
@@ -170,7 +171,7 @@ It opens with a passphrase of its own, or with the identity of --recipient. The 
 			if err != nil {
 				return err
 			}
-			c.Say("%s with %s written to %s", terminal.Counted(report.Refs, "key", "keys"), terminal.Counted(report.Passwords, "password", "passwords"), r.Out)
+			c.Say("%s with %s written to %s", prose.Counted(report.Refs, "key", "keys"), prose.Counted(report.Passwords, "password", "passwords"), r.Out)
 			return nil
 		},
 	}
@@ -201,7 +202,7 @@ func newImportSnapshot(c *command.Context) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c.Say("%s with %s taken in from a snapshot of %s", terminal.Counted(report.Refs, "key", "keys"), terminal.Counted(report.Passwords, "password", "passwords"), when(report.Created))
+			c.Say("%s with %s taken in from a snapshot of %s", prose.Counted(report.Refs, "key", "keys"), prose.Counted(report.Passwords, "password", "passwords"), when(report.Created))
 			return nil
 		},
 	}

@@ -11,9 +11,10 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/fve"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/desk/keys"
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/prose"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
@@ -119,7 +120,7 @@ func writeVolumes(w io.Writer, results []keys.Verified) error {
 		case r.NeedsNone:
 			fmt.Fprintln(w, "It needs no key: nothing is encrypted.")
 		default:
-			fmt.Fprintf(w, "not opened %s\n", terminal.OneLine(r.Error))
+			fmt.Fprintf(w, "not opened %s\n", prose.OneLine(r.Error))
 		}
 	}
 	return nil
@@ -127,7 +128,7 @@ func writeVolumes(w io.Writer, results []keys.Verified) error {
 
 // writeVolume says of a volume what its JSON knows.
 func writeVolume(w io.Writer, v *fve.Volume, size int64) {
-	fmt.Fprintf(w, "volume     %s\nmetadata   %s, %s", terminal.OneLine(v.Description), v.ID, v.Layout)
+	fmt.Fprintf(w, "volume     %s\nmetadata   %s, %s", prose.OneLine(v.Description), v.ID, v.Layout)
 	if !v.Created.IsZero() {
 		fmt.Fprintf(w, ", made %s", v.Created.UTC().Format("2006-01-02 15:04 UTC"))
 	}
@@ -144,7 +145,7 @@ func writeVolume(w io.Writer, v *fve.Volume, size int64) {
 			words = append(words, fmt.Sprintf("(flags %#04x)", p.Flags))
 		}
 		if p.Name != "" {
-			words = append(words, terminal.OneLine(p.Name))
+			words = append(words, prose.OneLine(p.Name))
 		}
 		if !p.Changed.IsZero() {
 			words = append(words, "of "+p.Changed.UTC().Format("2006-01-02 15:04 UTC"))
@@ -154,7 +155,7 @@ func writeVolume(w io.Writer, v *fve.Volume, size int64) {
 	for i, c := range v.Copies {
 		switch {
 		case c.Damage != "":
-			fmt.Fprintf(w, "DAMAGED    copy %d of %d of the metadata, at byte %d: %s\n", i+1, len(v.Copies), c.Offset, terminal.OneLine(c.Damage))
+			fmt.Fprintf(w, "DAMAGED    copy %d of %d of the metadata, at byte %d: %s\n", i+1, len(v.Copies), c.Offset, prose.OneLine(c.Damage))
 		case !c.Checked:
 			fmt.Fprintf(w, "remark     copy %d of %d of the metadata, at byte %d, has no checksum\n", i+1, len(v.Copies), c.Offset)
 		}

@@ -13,9 +13,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	deskmedia "github.com/fleetmend/fleetmend/internal/desk/media"
+	"github.com/fleetmend/fleetmend/internal/prose"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/media"
 	"github.com/fleetmend/fleetmend/remediate/media/aboard"
 )
@@ -63,7 +64,7 @@ func (b *buildFlags) add(c *command.Context, cmd *cobra.Command) {
 	f.StringToStringVar(&b.Set, "set", nil, "name=value for a parameter of the playbooks")
 	f.StringVar(&b.Run, "run", "", "run of the journal that this medium belongs to: its playbook, its machines")
 	f.StringVar(&b.next, "next", "", "medium: for the machines of the incident whose next step is a boot medium, and their keys; results come home into a run of their own")
-	command.IncidentFlag(c, cmd, &b.Incident, "incident of --next (default: the open one)")
+	c.IncidentFlag(cmd, &b.Incident, "incident of --next (default: the open one)")
 	f.StringVar(&s.Settings.Choose, "choose", aboard.Auto, "with several playbooks: auto (by detection) or menu")
 	f.StringVar(&s.Image, "image", "", "image in the source by number or name (default: the one that starts)")
 	f.BoolVar(&s.WinRE, "winre", false, "take winre.wim out of the install.wim of an ISO")
@@ -123,28 +124,28 @@ func build(ctx context.Context, c *command.Context, b buildFlags) (err error) {
 		return err
 	}
 	if built.Awaited > 0 {
-		c.Say("for %s, as run %s; when sticks come back: %s", terminal.Machines(built.Awaited), built.Run, c.Program().In("fleetmend media collect STICK"))
+		c.Say("for %s, as run %s; when sticks come back: %s", prose.Machines(built.Awaited), built.Run, c.Program().In("fleetmend media collect STICK"))
 	}
 	return c.One(built, func(w io.Writer) error { return showBuilt(w, built) })
 }
 
 func showBuilt(w io.Writer, r deskmedia.Built) error {
-	fmt.Fprintf(w, "%s: medium %s, %.0f MB, from %s\n", r.File, r.Medium.ID, float64(r.Size)/(1<<20), terminal.OneLine(r.Medium.Source))
-	fmt.Fprintf(w, "  boot manager: %s\n", terminal.OneLine(r.Loader))
+	fmt.Fprintf(w, "%s: medium %s, %.0f MB, from %s\n", r.File, r.Medium.ID, float64(r.Size)/(1<<20), prose.OneLine(r.Medium.Source))
+	fmt.Fprintf(w, "  boot manager: %s\n", prose.OneLine(r.Loader))
 	for _, line := range r.Starts {
-		fmt.Fprintf(w, "  %s\n", terminal.OneLine(line))
+		fmt.Fprintf(w, "  %s\n", prose.OneLine(line))
 	}
 	for _, p := range r.Medium.Playbooks {
 		fmt.Fprintf(w, "  playbook: %s\n", p.Name)
 	}
 	for _, d := range r.Medium.Drivers {
-		fmt.Fprintf(w, "  driver: %s\n", terminal.OneLine(d))
+		fmt.Fprintf(w, "  driver: %s\n", prose.OneLine(d))
 	}
 	if k := r.Medium.Keys; k != nil {
-		fmt.Fprintf(w, "  keys: %d, of %s, sealed, until %s\n", k.Count, terminal.Machines(k.Machines), k.Expires.Format("2006-01-02 15:04 UTC"))
+		fmt.Fprintf(w, "  keys: %d, of %s, sealed, until %s\n", k.Count, prose.Machines(k.Machines), k.Expires.Format("2006-01-02 15:04 UTC"))
 	}
 	for _, text := range r.Warnings {
-		fmt.Fprintf(w, "  WARNING: %s\n", terminal.OneLine(text))
+		fmt.Fprintf(w, "  WARNING: %s\n", prose.OneLine(text))
 	}
 	_, err := fmt.Fprintf(w, "  list of hashes: SHA-256 %s\n", r.Sums)
 	return err

@@ -7,9 +7,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	deskmedia "github.com/fleetmend/fleetmend/internal/desk/media"
+	"github.com/fleetmend/fleetmend/internal/prose"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/media/collect"
 )
@@ -57,7 +58,7 @@ func collected(ctx context.Context, c *command.Context, names []string, run stri
 			failed++
 		}
 	}
-	c.Say("%s recorded, %d known before, %d not usable", terminal.Counted(recorded, "result", "results"), again, bad)
+	c.Say("%s recorded, %d known before, %d not usable", prose.Counted(recorded, "result", "results"), again, bad)
 	if bad+failed > 0 {
 		return command.Silently(command.ExitSomeFailed)
 	}

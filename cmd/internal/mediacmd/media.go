@@ -11,9 +11,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	deskmedia "github.com/fleetmend/fleetmend/internal/desk/media"
+	"github.com/fleetmend/fleetmend/internal/prose"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/media"
 )
 
@@ -66,7 +67,7 @@ The exit code is 1 where there is a problem.`,
 			}
 			err = c.One(in, func(w io.Writer) error { return showInspection(w, in) })
 			if err == nil && len(in.Problems) > 0 {
-				return command.Coded(command.ExitError, fmt.Errorf("%s: %s", in.Kind, terminal.Counted(len(in.Problems), "problem", "problems")))
+				return command.Coded(command.ExitError, fmt.Errorf("%s: %s", in.Kind, prose.Counted(len(in.Problems), "problem", "problems")))
 			}
 			return err
 		},
@@ -79,11 +80,11 @@ func showCheck(w io.Writer, c media.Check) error {
 		files []string
 	}{{"changed", c.Changed}, {"missing", c.Missing}, {"added", c.Added}} {
 		for _, f := range part.files {
-			fmt.Fprintf(w, "%s  %s\n", part.word, terminal.OneLine(f))
+			fmt.Fprintf(w, "%s  %s\n", part.word, prose.OneLine(f))
 		}
 	}
 	_, err := fmt.Fprintf(w, "%s compared, %d changed, %d missing, %d added\nlist of hashes: SHA-256 %s\n",
-		terminal.Counted(c.Files, "file", "files"), len(c.Changed), len(c.Missing), len(c.Added), c.Sums)
+		prose.Counted(c.Files, "file", "files"), len(c.Changed), len(c.Missing), len(c.Added), c.Sums)
 	return err
 }
 
@@ -92,7 +93,7 @@ func showInspection(w io.Writer, in *media.Inspection) error {
 	for _, l := range in.Loaders {
 		fmt.Fprintf(w, "\n%s (%s)\n", l.Path, l.Arch)
 		for _, s := range l.Signers {
-			fmt.Fprintf(w, "  signed by %s\n    issued by %s", terminal.OneLine(s.Name), terminal.OneLine(s.Issuer))
+			fmt.Fprintf(w, "  signed by %s\n    issued by %s", prose.OneLine(s.Name), prose.OneLine(s.Issuer))
 			if s.From != "" {
 				fmt.Fprintf(w, ", valid %s to %s (firmware does not look at dates)", s.From, s.Until)
 			}
@@ -102,14 +103,14 @@ func showInspection(w io.Writer, in *media.Inspection) error {
 			fmt.Fprintln(w)
 		}
 		for _, line := range l.Starts {
-			fmt.Fprintf(w, "  %s\n", terminal.OneLine(line))
+			fmt.Fprintf(w, "  %s\n", prose.OneLine(line))
 		}
 	}
 	if in.BIOS {
 		fmt.Fprintln(w, "\nBIOS: the disc has an entry for computers without UEFI")
 	}
 	for _, im := range in.Images {
-		fmt.Fprintf(w, "\n%s, image %d: %s %s %s\n", im.File, im.Index, terminal.OneLine(im.Name), im.Arch, im.Version)
+		fmt.Fprintf(w, "\n%s, image %d: %s %s %s\n", im.File, im.Index, prose.OneLine(im.Name), im.Arch, im.Version)
 		if im.Boots {
 			fmt.Fprintln(w, "  this is the one that starts")
 		}
@@ -123,7 +124,7 @@ func showInspection(w io.Writer, in *media.Inspection) error {
 	}
 	showAboard(w, in)
 	for _, p := range in.Problems {
-		fmt.Fprintf(w, "PROBLEM: %s\n", terminal.OneLine(p))
+		fmt.Fprintf(w, "PROBLEM: %s\n", prose.OneLine(p))
 	}
 	return nil
 }
@@ -137,7 +138,7 @@ func showAboard(w io.Writer, in *media.Inspection) {
 		fmt.Fprintln(w, "\nnot made by fleetmend")
 		return
 	}
-	fmt.Fprintf(w, "\nfleetmend medium %s for %s, boot files for Secure Boot %s\n  made from %s\n", m.ID, m.Arch, m.SecureBoot, terminal.OneLine(m.Source))
+	fmt.Fprintf(w, "\nfleetmend medium %s for %s, boot files for Secure Boot %s\n  made from %s\n", m.ID, m.Arch, m.SecureBoot, prose.OneLine(m.Source))
 	if m.Run != "" {
 		fmt.Fprintf(w, "  run %s\n", m.Run)
 	}
@@ -145,11 +146,11 @@ func showAboard(w io.Writer, in *media.Inspection) {
 		fmt.Fprintf(w, "  playbook %s (%.12s)\n", p.Name, p.Digest)
 	}
 	for _, d := range m.Drivers {
-		fmt.Fprintf(w, "  driver %s\n", terminal.OneLine(d))
+		fmt.Fprintf(w, "  driver %s\n", prose.OneLine(d))
 	}
 	switch {
 	case m.Keys != nil && in.Keys:
-		fmt.Fprintf(w, "  keys: %d, of %s, sealed, until %s\n", m.Keys.Count, terminal.Machines(m.Keys.Machines), m.Keys.Expires.Format("2006-01-02 15:04 UTC"))
+		fmt.Fprintf(w, "  keys: %d, of %s, sealed, until %s\n", m.Keys.Count, prose.Machines(m.Keys.Machines), m.Keys.Expires.Format("2006-01-02 15:04 UTC"))
 	case in.Keys:
 		fmt.Fprintln(w, "  keys: a sealed bundle that was put on it later")
 	default:

@@ -9,9 +9,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	deskmedia "github.com/fleetmend/fleetmend/internal/desk/media"
+	"github.com/fleetmend/fleetmend/internal/prose"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/media/pxe"
 )
 
@@ -29,7 +30,7 @@ server: boot.wim, the boot files, an iPXE script, hashes and a README. iPXE and 
 				return err
 			}
 			return c.One(b, func(w io.Writer) error {
-				fmt.Fprintf(w, "%s: %s, %d MB\n", b.Dir, terminal.Counted(len(b.Files), "file", "files"), b.Bytes>>20)
+				fmt.Fprintf(w, "%s: %s, %d MB\n", b.Dir, prose.Counted(len(b.Files), "file", "files"), b.Bytes>>20)
 				for _, t := range b.Warnings {
 					fmt.Fprintln(w, "WARNING: "+t)
 				}
@@ -111,5 +112,5 @@ func showEvent(c *command.Context, e pxe.Event) {
 	if e.Client.Known {
 		kind = " " + e.Client.Arch.String()
 	}
-	fmt.Fprintf(c.Out, "%s  %-4s  %s%s  %s  %s\n", e.Time.Format(time.TimeOnly), e.Service, who, kind, terminal.OneLine(e.What), terminal.OneLine(e.File))
+	fmt.Fprintf(c.Out, "%s  %-4s  %s%s  %s  %s\n", e.Time.Format(time.TimeOnly), e.Service, who, kind, prose.OneLine(e.What), prose.OneLine(e.File))
 }

@@ -7,9 +7,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	deskmedia "github.com/fleetmend/fleetmend/internal/desk/media"
+	"github.com/fleetmend/fleetmend/internal/prose"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/media"
 )
 
@@ -35,7 +36,7 @@ sees, so that only a fresh one is equal. A disk is named by path or serial numbe
 			err = c.One(checked, func(w io.Writer) error { return showCheck(w, checked) })
 			if err == nil && !checked.OK() {
 				return command.Coded(command.ExitError, fmt.Errorf("the medium is not as it was built: %s changed, %s missing",
-					terminal.Counted(len(checked.Changed), "file", "files"), terminal.Counted(len(checked.Missing), "file", "files")))
+					prose.Counted(len(checked.Changed), "file", "files"), prose.Counted(len(checked.Missing), "file", "files")))
 			}
 			return err
 		},
@@ -56,7 +57,7 @@ func compare(c *command.Context, cmd *cobra.Command, name, image string) error {
 		return err
 	}
 	return c.One(same, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "%s holds the image %s, byte for byte\nSHA-256 %s\n", same.Disk.Path, terminal.OneLine(image), same.SHA256)
+		_, err := fmt.Fprintf(w, "%s holds the image %s, byte for byte\nSHA-256 %s\n", same.Disk.Path, prose.OneLine(image), same.SHA256)
 		return err
 	})
 }

@@ -12,11 +12,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	deskmedia "github.com/fleetmend/fleetmend/internal/desk/media"
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/question"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/media/usb"
 )
 
@@ -141,7 +142,7 @@ func written(ctx context.Context, c *command.Context, results []usb.Result) erro
 		if r.Err != nil {
 			failed++
 			l.Error = r.Err.Error()
-			c.Say("fleetmend: %s", terminal.OneLine(l.Error))
+			c.Say("fleetmend: %s", prose.OneLine(l.Error))
 			for _, h := range hint.Of(r.Err) {
 				c.Say("hint: %s: %s", r.Disk.Path, h)
 			}
@@ -160,7 +161,7 @@ func written(ctx context.Context, c *command.Context, results []usb.Result) erro
 			}
 			return "NOT USABLE"
 		}),
-		terminal.Col("took", func(l line) string { return terminal.Span(l.took) }),
+		terminal.Col("took", func(l line) string { return prose.Span(l.took) }),
 		terminal.WideCol("sha256 of the image", func(l line) string { return l.SHA256 }),
 	})
 	switch {
@@ -217,7 +218,7 @@ func progressText(p usb.Progress) string {
 		text += fmt.Sprintf(" %s/s", usb.Bytes(p.Rate))
 	}
 	if p.Left > 0 {
-		text += " " + terminal.Span(p.Left) + " left"
+		text += " " + prose.Span(p.Left) + " left"
 	}
 	return text
 }

@@ -16,8 +16,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/prose"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
 )
 
@@ -31,23 +32,19 @@ func New(c *command.Context) *cobra.Command {
 	return cmd
 }
 
+var columns = []terminal.Column[*playbook.Source]{
+	terminal.Col("name", func(s *playbook.Source) string { return s.Playbook.Name }),
+	terminal.Col("summary", func(s *playbook.Source) string { return s.Playbook.Summary }),
+	terminal.Col("parameters", func(s *playbook.Source) string { return strings.Join(slices.Sorted(maps.Keys(s.Playbook.Params)), ",") }),
+	terminal.WideCol("digest", func(s *playbook.Source) string { return s.Digest }),
+}
+
 func newList(c *command.Context) *cobra.Command {
 	return command.Formats(&cobra.Command{
 		Use: "list", Short: "List the built-in playbooks", Args: command.NoArgs,
 		Example: "fleetmend playbook list",
-		RunE: func(*cobra.Command, []string) error {
-			return command.List(c, playbook.Builtins(), []terminal.Column[*playbook.Source]{
-				terminal.Col("name", func(s *playbook.Source) string { return s.Playbook.Name }),
-				terminal.Col("summary", func(s *playbook.Source) string { return s.Playbook.Summary }),
-				terminal.Col("parameters", func(s *playbook.Source) string { return strings.Join(paramNames(s.Playbook), ",") }),
-				terminal.WideCol("digest", func(s *playbook.Source) string { return s.Digest }),
-			})
-		},
+		RunE:    func(*cobra.Command, []string) error { return command.List(c, playbook.Builtins(), columns) },
 	}, terminal.ListFormats...)
-}
-
-func paramNames(p playbook.Playbook) []string {
-	return slices.Sorted(maps.Keys(p.Params))
 }
 
 func newShow(c *command.Context) *cobra.Command {
@@ -108,6 +105,13 @@ func lastPart(path string) string {
 	return path
 }
 
+var findingColumns = []terminal.Column[playbook.Finding]{
+	terminal.Col("place", func(f playbook.Finding) string { return f.Place() }),
+	terminal.Col("severity", func(f playbook.Finding) string { return string(f.Severity) }),
+	terminal.Col("rule", func(f playbook.Finding) string { return f.Rule }),
+	terminal.Col("finding", func(f playbook.Finding) string { return f.Text }),
+}
+
 func newLint(c *command.Context) *cobra.Command {
 	var strict bool
 	cmd := &cobra.Command{
@@ -131,19 +135,13 @@ func newLint(c *command.Context) *cobra.Command {
 				}
 				all = append(all, findings...)
 			}
-			err := command.List(c, all, []terminal.Column[playbook.Finding]{
-				terminal.Col("place", func(f playbook.Finding) string { return f.Place() }),
-				terminal.Col("severity", func(f playbook.Finding) string { return string(f.Severity) }),
-				terminal.Col("rule", func(f playbook.Finding) string { return f.Rule }),
-				terminal.Col("finding", func(f playbook.Finding) string { return f.Text }),
-			})
-			if err != nil {
+			if err := command.List(c, all, findingColumns); err != nil {
 				return err
 			}
 			if bad > 0 {
 				return command.Silently(command.ExitError)
 			}
-			c.Say("%s checked, %s", terminal.Counted(len(args), "playbook", "playbooks"), terminal.Counted(len(all), "remark", "remarks"))
+			c.Say("%s checked, %s", prose.Counted(len(args), "playbook", "playbooks"), prose.Counted(len(all), "remark", "remarks"))
 			return nil
 		},
 	}

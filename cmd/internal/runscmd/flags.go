@@ -83,7 +83,7 @@ func (p *planFlags) add(c *command.Context, cmd *cobra.Command) {
 	f, r := cmd.Flags(), &p.request
 	f.StringVar(&r.On, "on", "all", "selector of the machines (see fleetmend inventory --help)")
 	f.StringVar(&r.Exclude, "exclude", "", "selector of machines to leave out")
-	command.IncidentFlag(c, cmd, &r.Incident, "incident that the outcomes belong to (default: the open one that asks the same; the first run of a cure opens one)")
+	c.IncidentFlag(cmd, &r.Incident, "incident that the outcomes belong to (default: the open one that asks the same; the first run of a cure opens one)")
 	f.StringToStringVar(&r.Set, "set", nil, "name=value for a parameter of the playbook")
 	f.StringVar(&r.Script, "script", "", "run this script file instead of a playbook (.ps1, .cmd or .bat)")
 	f.StringVar(&r.Command, "command", "", "run this PowerShell command instead of a playbook")

@@ -9,8 +9,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/commandline"
+	"github.com/fleetmend/fleetmend/internal/prose"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
@@ -62,24 +63,24 @@ fleetmend apply london.plan`,
 // showPlan says in plain words what will happen.
 func showPlan(w io.Writer, p *plan.Plan, width int) error {
 	verb := map[agent.Mode]string{agent.Fix: "fix", agent.Detect: "look only, nothing is changed", agent.Undo: "take back what run " + p.Undoes + " changed"}[p.Mode]
-	fmt.Fprintf(w, "%s on %s: %s\n", p.Playbook.Name, terminal.Machines(p.Machines()), verb)
+	fmt.Fprintf(w, "%s on %s: %s\n", p.Playbook.Name, prose.Machines(p.Machines()), verb)
 	if p.Mode == agent.Fix {
 		for _, line := range playbook.Describe(p.Playbook) {
-			fmt.Fprintln(w, terminal.Wrapped("  "+terminal.OneLine(line), width))
+			fmt.Fprintln(w, prose.Wrapped("  "+prose.OneLine(line), width))
 		}
 	}
 	if n := p.Playbook.WithoutUndo(); p.Mode == agent.Undo && n > 0 {
-		fmt.Fprintf(w, "not taken back: what %s without undo did\n", terminal.Counted(n, "script", "scripts"))
+		fmt.Fprintf(w, "not taken back: what %s without undo did\n", prose.Counted(n, "script", "scripts"))
 	}
 	for i, wave := range p.Waves {
-		fmt.Fprintln(w, hanging(fmt.Sprintf("wave %d (%s): %s: %s", i+1, wave.Name, terminal.Machines(len(wave.Entries)), terminal.OneLine(Names(wave.Entries))), width))
+		fmt.Fprintln(w, hanging(fmt.Sprintf("wave %d (%s): %s: %s", i+1, wave.Name, prose.Machines(len(wave.Entries)), prose.OneLine(Names(wave.Entries))), width))
 	}
 	for i, s := range p.Skipped {
 		if i == 10 {
 			fmt.Fprintf(w, "left out: and %d more; -o json lists all\n", len(p.Skipped)-i)
 			break
 		}
-		fmt.Fprintf(w, "left out: %s, %s\n", terminal.OneLine(s.Name), terminal.OneLine(s.Reason))
+		fmt.Fprintf(w, "left out: %s, %s\n", prose.OneLine(s.Name), prose.OneLine(s.Reason))
 	}
 	_, err := fmt.Fprintf(w, "gate: %s; %d at once\n", GateText(p.Options), p.Options.Forks)
 	return err

@@ -7,8 +7,9 @@ import (
 	"time"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
+	"github.com/fleetmend/fleetmend/internal/prose"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/run"
@@ -117,16 +118,16 @@ func (f *lineFace) end(run.Snapshot)    { f.Status("") }
 // eventLine is the plain line of an event; empty for those that are steps on the way.
 func eventLine(e journal.Event) string {
 	if e.Machine == "" {
-		return terminal.OneLine(e.Text)
+		return prose.OneLine(e.Text)
 	}
 	if e.Outcome == "" || e.Outcome == journal.Held {
 		return ""
 	}
-	line := terminal.Pad(e.Machine, 15) + string(e.Outcome)
+	line := prose.Pad(e.Machine, 15) + string(e.Outcome)
 	if e.Text != "" {
 		line += ": " + e.Text
 	}
-	return terminal.OneLine(line)
+	return prose.OneLine(line)
 }
 
 // figuresLine is "wave 2/4  87/200  fixed 40  clean 45  failed 2  12.3/s  3 min left".
@@ -147,7 +148,7 @@ func figuresLine(g run.Snapshot) string {
 		parts = append(parts, fmt.Sprintf("%.1f/s", g.Rate))
 	}
 	if g.ETA > 0 {
-		parts = append(parts, terminal.Span(g.ETA)+" left")
+		parts = append(parts, prose.Span(g.ETA)+" left")
 	}
 	return strings.Join(parts, "  ")
 }

@@ -8,15 +8,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
+	"github.com/fleetmend/fleetmend/internal/prose"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
@@ -130,8 +132,8 @@ func (c *Commands) carryOut(ctx context.Context, d *desk.Desk, p *plan.Plan, f C
 		if p.Mode == agent.Fix {
 			affected = ", where they are affected"
 		}
-		text := fmt.Sprintf("%s will be changed%s.", terminal.Machines(p.Machines()), affected)
-		if err := c.Confirm(ctx, f.Yes, text, terminal.Itoa(p.Machines())); err != nil {
+		text := fmt.Sprintf("%s will be changed%s.", prose.Machines(p.Machines()), affected)
+		if err := c.Confirm(ctx, f.Yes, text, strconv.Itoa(p.Machines())); err != nil {
 			return err
 		}
 	}
@@ -255,5 +257,5 @@ func Code(r *journal.Run, detailed bool) int {
 
 // first lines of a text with a margin for what follows.
 func hanging(text string, width int) string {
-	return strings.ReplaceAll(terminal.Wrapped(text, width-2), "\n", "\n  ")
+	return strings.ReplaceAll(prose.Wrapped(text, width-2), "\n", "\n  ")
 }

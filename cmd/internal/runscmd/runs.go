@@ -5,17 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/cmd/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/prose"
+	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 )
@@ -93,14 +95,14 @@ func runColumns() []terminal.Column[journal.Run] {
 		terminal.Col("playbook", func(r journal.Run) string { return r.Playbook }),
 		terminal.Col("mode", func(r journal.Run) string { return string(r.Mode) }),
 		terminal.Col("status", statusWord),
-		terminal.Col("machines", func(r journal.Run) string { return terminal.Itoa(r.Machines) }),
+		terminal.Col("machines", func(r journal.Run) string { return strconv.Itoa(r.Machines) }),
 		terminal.Col("fixed", count(journal.Fixed, journal.Undone)),
 		terminal.Col("clean", count(journal.Clean)),
 		terminal.WideCol("affected", count(journal.Affected)),
 		terminal.Col("failed", count(journal.Failed)),
 		terminal.Col("not reached", count(journal.Unreachable, journal.Unknown)),
 		terminal.Col("held", count(journal.Held)),
-		terminal.Col("started", func(r journal.Run) string { return terminal.Ago(r.Started, time.Now()) }),
+		terminal.Col("started", func(r journal.Run) string { return prose.Ago(r.Started, time.Now()) }),
 		terminal.WideCol("worked on by", func(r journal.Run) string {
 			if r.Owner == nil {
 				return ""
@@ -170,7 +172,7 @@ func number(n int) string {
 	if n == 0 {
 		return ""
 	}
-	return terminal.Itoa(n)
+	return strconv.Itoa(n)
 }
 
 func stateWord(m journal.Machine) string {
@@ -184,7 +186,7 @@ func took(m journal.Machine) string {
 	if m.Started.IsZero() || m.Ended.IsZero() {
 		return ""
 	}
-	return terminal.Span(m.Ended.Sub(m.Started))
+	return prose.Span(m.Ended.Sub(m.Started))
 }
 
 func yes(b bool) string {

@@ -202,7 +202,12 @@ type Marked struct {
 	Machines int      `json:"machines"`
 	Unknown  []string `json:"unknown"` // names of no machine
 	Several  []string `json:"several"` // names of several machines; none of them was marked
+
+	As string `json:"-"` // the word
 }
+
+// Unmarked says that some names were of no machine, or of several.
+func (m Marked) Unmarked() int { return len(m.Unknown) + len(m.Several) }
 
 // Mark judges the machines of a selector by hand, in one transaction. Names that nobody or several have are left out and
 // given back.
@@ -229,7 +234,7 @@ func Mark(ctx context.Context, d *desk.Desk, incident string, selector inventory
 	if err != nil {
 		return Marked{}, err
 	}
-	out := Marked{Incident: i.ID, Machines: len(machines), Unknown: named.Unknown, Several: named.Several}
+	out := Marked{Incident: i.ID, Machines: len(machines), Unknown: named.Unknown, Several: named.Several, As: as}
 	if len(machines) == 0 {
 		return out, nil
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/directory"
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/inventory/ad"
 )
 
@@ -36,7 +37,7 @@ func (e *examination) directory(ctx context.Context) {
 	if len(settings.DCs) > 0 {
 		e.ok("dns", "not needed: the settings name %s", commas(names))
 	} else {
-		e.ok("dns", "%s names %s: %s", settings.Domain, counted(len(found), "domain controller", "domain controllers"), commas(names))
+		e.ok("dns", "%s names %s: %s", settings.Domain, prose.Counted(len(found), "domain controller", "domain controllers"), commas(names))
 	}
 	e.ports(ctx, settings, found)
 	conn, err := directory.Dial(ctx, settings)

@@ -18,6 +18,7 @@ import (
 	"github.com/fleetmend/fleetmend/internal/connect"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/prose"
 )
 
 // Status is the verdict of a check.
@@ -133,7 +134,7 @@ func (e *examination) inventory(ctx context.Context) {
 		return
 	}
 	for _, s := range sources {
-		e.age("inventory", do, fmt.Sprintf("%s: %s", s.Source, counted(s.Records-s.Gone, "record", "records")), s.ReadAt)
+		e.age("inventory", do, fmt.Sprintf("%s: %s", s.Source, prose.Counted(s.Records-s.Gone, "record", "records")), s.ReadAt)
 	}
 }
 
@@ -148,13 +149,6 @@ func (e *examination) age(check, do, what string, at time.Time) {
 	default:
 		e.ok(check, "%s, read %s ago", what, span(now.Sub(at)))
 	}
-}
-
-func counted(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }
 
 // span is a duration in one unit.

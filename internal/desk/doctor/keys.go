@@ -12,6 +12,7 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/entra"
 	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/prose"
 )
 
 // entra signs in at the tenant of the settings and says what is allowed there.
@@ -103,14 +104,14 @@ func (e *examination) vault(ctx context.Context) {
 		e.fail("vault", err)
 		return
 	}
-	held := fmt.Sprintf("%s known, %s held", counted(status.Refs, "key", "keys"), counted(status.Passwords, "password", "passwords"))
+	held := fmt.Sprintf("%s known, %s held", prose.Counted(status.Refs, "key", "keys"), prose.Counted(status.Passwords, "password", "passwords"))
 	if len(status.Slots) == 0 {
 		e.warn("vault", do, "%s, and nothing to lock passwords with", held)
 	} else {
 		e.opens(ctx, vault, status, held)
 	}
 	for _, s := range status.Sources {
-		e.age("vault", "fleetmend keys sync, best every night", fmt.Sprintf("%s: %s", s.Source, counted(s.Refs, "key", "keys")), s.Synced)
+		e.age("vault", "fleetmend keys sync, best every night", fmt.Sprintf("%s: %s", s.Source, prose.Counted(s.Refs, "key", "keys")), s.Synced)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
 )
 
@@ -21,7 +22,7 @@ func (e *examination) playbooks(context.Context) {
 		}
 	}
 	if wrong == 0 {
-		e.ok("playbooks", "%s in order", counted(len(sources), "built-in one is", "built-in ones are"))
+		e.ok("playbooks", "%s in order", prose.Counted(len(sources), "built-in one is", "built-in ones are"))
 	}
 	if e.request.Playbook == "" {
 		return

@@ -13,6 +13,7 @@ import (
 	"github.com/fleetmend/fleetmend/internal/connect"
 	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/settings"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/inventory"
@@ -126,7 +127,7 @@ func (e *examination) reach(ctx context.Context) {
 	}
 	asked := found[:min(len(found), fewMachines)]
 	if more := len(found) - len(asked); more > 0 {
-		e.ok("machines", "%s of %d are asked; fleetmend inventory probe asks all", counted(len(asked), "machine", "machines"), len(found))
+		e.ok("machines", "%s of %d are asked; fleetmend inventory probe asks all", prose.Counted(len(asked), "machine", "machines"), len(found))
 	}
 	err = store.Probe(ctx, asked, inventory.ProbeOptions{Identifier: identifier, Port: port, OnResult: func(m inventory.Machine, p inventory.ProbeResult) {
 		if p.WinRM {

@@ -115,8 +115,8 @@ type ProbeOptions struct {
 	Each  func(inventory.Machine, inventory.ProbeResult)
 }
 
-// Probe asks machines whether they answer, and keeps the answers in the inventory. No credential is sent. Each is called once for
-// each machine, from one goroutine at a time, and may be nil.
+// Probe asks machines whether they answer, and keeps the answers in the inventory and in found. No credential is sent. Each is called
+// once for each machine, from one goroutine at a time, and may be nil.
 func Probe(ctx context.Context, d *desk.Desk, found []inventory.Machine, o ProbeOptions) error {
 	store, err := d.Inventory(ctx)
 	if err != nil {
@@ -126,8 +126,20 @@ func Probe(ctx context.Context, d *desk.Desk, found []inventory.Machine, o Probe
 	if err != nil {
 		return err
 	}
-	if err := store.Probe(ctx, found, inventory.ProbeOptions{Identifier: identifier, Port: port, Concurrency: o.Forks, Timeout: o.Wait, OnResult: o.Each}); err != nil {
+	answers := make(map[string]*inventory.ProbeResult, len(found))
+	heard := func(m inventory.Machine, r inventory.ProbeResult) {
+		answers[m.ID] = &r
+		if o.Each != nil {
+			o.Each(m, r)
+		}
+	}
+	if err := store.Probe(ctx, found, inventory.ProbeOptions{Identifier: identifier, Port: port, Concurrency: o.Forks, Timeout: o.Wait, OnResult: heard}); err != nil {
 		return fmt.Errorf("probe: %w", err)
+	}
+	for i := range found {
+		if r := answers[found[i].ID]; r != nil {
+			found[i].Probe = r
+		}
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
-package main
+package program
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -16,9 +15,9 @@ var (
 )
 
 // Drives lists the drive letters but the one that Windows PE itself lies on.
-func (machine) Drives() []string {
+func (m machine) Drives() []string {
 	mask, _, _ := getLogicalDrives.Call()
-	own := strings.ToUpper(filepath.VolumeName(os.Getenv("SystemRoot")))
+	own := strings.ToUpper(filepath.VolumeName(m.systemRoot))
 	var list []string
 	for i := range 26 {
 		letter := string(rune('A'+i)) + ":"

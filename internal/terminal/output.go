@@ -9,6 +9,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/table"
 )
 
@@ -78,7 +79,7 @@ func listTable[T any](w io.Writer, items []T, columns []Column[T], wide bool) er
 		var cells []string
 		for _, c := range columns {
 			if !c.Wide || wide {
-				cells = append(cells, OneLine(cell(c)))
+				cells = append(cells, prose.OneLine(cell(c)))
 			}
 		}
 		fmt.Fprintln(aligned, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
@@ -110,6 +111,13 @@ func listCSV[T any](w io.Writer, items []T, columns []Column[T]) error {
 func WriteJSON(w io.Writer, value any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(value)
+}
+
+// WriteJSONLine writes value as one line of JSON, without the escapes that only HTML needs.
+func WriteJSONLine(w io.Writer, value any) error {
+	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	return e.Encode(value)
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+
+	"github.com/fleetmend/fleetmend/internal/prose"
 )
 
 // Terminal is the person's side of one process. It is safe for concurrent use: lines, the status line and a question never
@@ -58,7 +60,7 @@ func (t *Terminal) Status(text string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.clear()
-	t.status = OneLine(text)
+	t.status = prose.OneLine(text)
 	if runes := []rune(t.status); len(runes) >= t.Width {
 		t.status = string(runes[:max(t.Width-1, 0)])
 	}

@@ -1,6 +1,6 @@
-// Package terminal is how the command line talks with the person at it: streams, questions, lists, the status line, texts.
+// Package terminal is how a face talks with the person at a terminal: streams, questions, lists, the status line, Ctrl-C.
 //
-// [New] makes a [Terminal] of three streams. [Terminal.Ask] puts a question and ends with its context, with the terminal as it
+// [New] makes a [Terminal] of three streams, such as [Of] gives. [Terminal.Ask] puts a question and ends with its context, with the terminal as it
 // was; [List] and [One] print data in the format of -o. What goes to Out is data, what goes to Err is talk. The package opens
 // no store, decides nothing, and knows no exit code.
 package terminal
@@ -22,9 +22,9 @@ type Streams struct {
 	Width    int // columns of the terminal, 80 where there is none
 }
 
-// System are the streams of this process.
-func System() Streams {
-	s := Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+// Of are the streams of a process.
+func Of(in, out, err *os.File) Streams {
+	s := Streams{In: in, Out: out, Err: err}
 	s.InTTY, s.OutTTY, s.ErrTTY = isTerminal(s.In), isTerminal(s.Out), isTerminal(s.Err)
 	s.Width = 80
 	for _, stream := range []any{s.Err, s.Out} {
