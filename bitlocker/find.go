@@ -104,6 +104,19 @@ func (f Found) Collision(typed Prefix) bool {
 // Find answers from the references in the vault, which may be locked. It returns [*UnknownError] where nothing fits, with
 // the places it looked at.
 func (v *Vault) Find(ctx context.Context, q Query) (Found, error) {
+	out, err := v.Search(ctx, q)
+	if err != nil || len(out.Matches) > 0 {
+		return out, err
+	}
+	looked, err := v.Sources(ctx)
+	if err != nil {
+		return Found{}, err
+	}
+	return Found{}, unknown(q, looked)
+}
+
+// Search is [Vault.Find] for who has more to ask: nothing found is no error. It counts nothing, and is quick for it.
+func (v *Vault) Search(ctx context.Context, q Query) (Found, error) {
 	found := map[int64]Match{}
 	asked := false
 	first := q // what is not a machine, and the first machines with it
@@ -128,13 +141,6 @@ func (v *Vault) Find(ctx context.Context, q Query) (Found, error) {
 	}
 	if !asked {
 		return Found{}, errors.New("find keys: nothing was asked for")
-	}
-	if len(found) == 0 {
-		looked, err := v.Sources(ctx)
-		if err != nil {
-			return Found{}, err
-		}
-		return Found{}, unknown(q, looked)
 	}
 	out := Found{Matches: slices.Collect(maps.Values(found))}
 	slices.SortFunc(out.Matches, func(a, b Match) int {

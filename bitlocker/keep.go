@@ -1,7 +1,6 @@
 package bitlocker
 
 import (
-	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -12,9 +11,9 @@ import (
 // file of the same name may for a machine of the same name. The older one moves to a reference of its own beside it, under the
 // source key with a number behind it. It reports that there is nothing left to do where the new one is held already, here
 // or beside.
-func (v *Vault) keep(ctx context.Context, put *putter, data []byte, id int64, k RecoveryKey) (done bool, err error) {
+func (v *Vault) keep(put *putter, data []byte, id int64, k RecoveryKey) (done bool, err error) {
 	var sealed []byte
-	if err := put.held.QueryRowContext(ctx, id).Scan(&sealed); errors.Is(err, sql.ErrNoRows) {
+	if err := put.held.QueryRowContext(put.ctx, id).Scan(&sealed); errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	} else if err != nil {
 		return false, err
@@ -27,7 +26,7 @@ func (v *Vault) keep(ctx context.Context, put *putter, data []byte, id int64, k 
 		return true, nil
 	}
 	base, _, _ := strings.Cut(k.SourceKey, "#")
-	beside, err := put.beside(ctx, data, k.Source, base)
+	beside, err := put.beside(data, k.Source, base)
 	if err != nil {
 		return false, err
 	}
@@ -50,17 +49,17 @@ func (v *Vault) keep(ctx context.Context, put *putter, data []byte, id int64, k 
 		ref.ID = KeyID(ref.SourceKey)
 	}
 	put.kept++
-	moved, _, _, err := put.ref(ctx, ref, v.now())
+	moved, err := put.ref(ref, v.now(), StateSealed)
 	if err != nil {
 		return false, err
 	}
-	return false, v.putPassword(ctx, put, data, moved, RecoveryKey{KeyRef: ref, Password: older})
+	return false, v.putPassword(put, data, moved, RecoveryKey{KeyRef: ref, Password: older})
 }
 
 // beside gives the passwords of the references that share a source key but for the number behind it; the zero one where none
 // is held.
-func (p *putter) beside(ctx context.Context, data []byte, source, base string) (map[string]Password, error) {
-	rows, err := p.family.QueryContext(ctx, source, base)
+func (p *putter) beside(data []byte, source, base string) (map[string]Password, error) {
+	rows, err := p.family.QueryContext(p.ctx, source, base)
 	if err != nil {
 		return nil, err
 	}

@@ -222,14 +222,24 @@ func (v *Vault) put(ctx context.Context, keys []RecoveryKey, refused []FetchFail
 			return err
 		}
 		defer put.close()
+		refs := make([]KeyRef, len(keys))
+		for i, k := range keys {
+			refs[i] = k.KeyRef
+		}
+		if err := put.look(refs); err != nil {
+			return err
+		}
 		for _, k := range keys {
-			id, _, _, err := put.ref(ctx, k.KeyRef, v.now())
+			at, err := put.ref(k.KeyRef, v.now(), StateSealed)
 			if err != nil {
 				return err
 			}
-			if err := v.putPassword(ctx, put, data, id, k); err != nil {
+			if err := v.putPassword(put, data, at, k); err != nil {
 				return err
 			}
+		}
+		if err := put.touch(v.now()); err != nil {
+			return err
 		}
 		for _, f := range refused {
 			if err := v.noteIn(ctx, tx, f.Ref, f.Err); err != nil {
@@ -244,12 +254,13 @@ func (v *Vault) put(ctx context.Context, keys []RecoveryKey, refused []FetchFail
 	return nil
 }
 
-func (v *Vault) putPassword(ctx context.Context, put *putter, data []byte, id int64, k RecoveryKey) error {
+// putPassword seals a password under its reference, which was written just before, a new one as sealed.
+func (v *Vault) putPassword(put *putter, data []byte, at placed, k RecoveryKey) error {
 	if k.Password.IsZero() || k.ID == "" || k.Source == "" || k.SourceKey == "" {
 		return fmt.Errorf("key %q of %s is not complete", k.ID, k.Machine.Label())
 	}
-	if !put.fresh {
-		if done, err := v.keep(ctx, put, data, id, k); done || err != nil {
+	if !at.isNew {
+		if done, err := v.keep(put, data, at.id, k); done || err != nil {
 			return err
 		}
 	}
@@ -257,10 +268,10 @@ func (v *Vault) putPassword(ctx context.Context, put *putter, data []byte, id in
 	if err != nil {
 		return err
 	}
-	at := nanos(v.now())
-	if _, err := put.password.ExecContext(ctx, id, sealed, at); err != nil {
+	now := nanos(v.now())
+	if _, err := put.exec(put.password, at.id, sealed, now); err != nil || at.isNew {
 		return err
 	}
-	_, err = put.sealed.ExecContext(ctx, StateSealed, at, id)
+	_, err = put.exec(put.sealed, string(StateSealed), now, at.id)
 	return err
 }

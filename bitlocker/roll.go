@@ -17,12 +17,17 @@ type Roller interface {
 	Roll(ctx context.Context, emit func(sourceKey string, m Machine) error) error
 }
 
-// mostGone is the part of a source's keys that a roll call may miss before rather its rights are doubted than the keys
+// mostGone is the part of a source's keys that a reading may miss before rather its rights are doubted than the keys
 // taken for gone; below fewGone it is no part of anything.
 const (
 	mostGone = 0.2
 	fewGone  = 10
 )
+
+// doubtful reports whether so many of the known keys are missing that the rights are rather doubted.
+func doubtful(missing, known int) bool {
+	return missing > fewGone && float64(missing) > mostGone*float64(known)
+}
 
 // called is a key as the vault knows it while the roll is called.
 type called struct {
@@ -65,7 +70,7 @@ func (v *Vault) roll(ctx context.Context, src Roller, started time.Time, report 
 			gone = append(gone, k.id)
 		}
 	}
-	if n := len(gone); n > fewGone && float64(n) > mostGone*float64(len(known)) {
+	if n := len(gone); doubtful(n, len(known)) {
 		report.Missing, gone = n, nil
 	}
 	report.Moved, report.Gone = len(moved), len(gone)

@@ -197,20 +197,29 @@ func (v *Vault) importLines(ctx context.Context, tx *sql.Tx, dec *json.Decoder, 
 
 func (v *Vault) importLine(ctx context.Context, tx *sql.Tx, put *putter, key []byte, line snapshotLine, report *SnapshotReport) error {
 	ref := *line.Ref
-	var id, seen int64
+	clear(put.known) // one line at a time
+	var at placed
+	var seen int64
 	var held bool
-	err := tx.QueryRowContext(ctx, "SELECT id, seen, EXISTS (SELECT 1 FROM passwords WHERE ref = id) FROM refs WHERE source = ? AND source_key = ?", ref.Source, ref.SourceKey).Scan(&id, &seen, &held)
+	err := tx.QueryRowContext(ctx, "SELECT id, seen, EXISTS (SELECT 1 FROM passwords WHERE ref = id) FROM refs WHERE source = ? AND source_key = ?", ref.Source, ref.SourceKey).Scan(&at.id, &seen, &held)
 	known := err == nil
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
 	if !known || seen < nanos(line.Seen) {
-		if id, _, _, err = put.ref(ctx, ref, line.Seen); err != nil {
+		state := StateUnknown
+		if line.Password != "" {
+			state = StateSealed
+		}
+		if at, err = put.ref(ref, line.Seen, state); err != nil {
+			return err
+		}
+		if err := put.touch(line.Seen); err != nil {
 			return err
 		}
 	}
 	if !line.Rotated.IsZero() {
-		if _, err := tx.ExecContext(ctx, "UPDATE refs SET rotated = max(rotated, ?) WHERE id = ?", nanos(line.Rotated), id); err != nil {
+		if _, err := tx.ExecContext(ctx, "UPDATE refs SET rotated = max(rotated, ?) WHERE id = ?", nanos(line.Rotated), at.id); err != nil {
 			return err
 		}
 	}
@@ -225,5 +234,5 @@ func (v *Vault) importLine(ctx context.Context, tx *sql.Tx, put *putter, key []b
 	if held && seen >= nanos(line.Seen) {
 		return nil
 	}
-	return v.putPassword(ctx, put, key, id, RecoveryKey{KeyRef: ref, Password: p})
+	return v.putPassword(put, key, at, RecoveryKey{KeyRef: ref, Password: p})
 }

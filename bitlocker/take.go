@@ -36,7 +36,14 @@ func (v *Vault) Take(ctx context.Context, src Source, reason, detail string) (Ta
 	}
 	err := v.write(ctx, func(tx *sql.Tx) error {
 		report = TakeReport{}
-		return v.takeIn(ctx, tx, data, src, &report)
+		empty, err := unindex(ctx, tx)
+		if err == nil {
+			err = v.takeIn(ctx, tx, data, src, &report)
+		}
+		if err == nil && empty {
+			err = reindex(ctx, tx)
+		}
+		return err
 	})
 	if err != nil {
 		return TakeReport{}, fmt.Errorf("import keys of %s: nothing was taken in: %w", src.Name(), err)
@@ -51,35 +58,60 @@ func (v *Vault) takeIn(ctx context.Context, tx *sql.Tx, data []byte, src Source,
 		return err
 	}
 	defer put.close()
-	if err := tx.QueryRowContext(ctx, "SELECT NOT EXISTS (SELECT 1 FROM refs WHERE source = ?)", src.Name()).Scan(&put.fresh); err != nil {
-		return err
+	var pending []KeyRef
+	flush := func() error {
+		clear(put.known)
+		if err := put.look(pending); err != nil {
+			return err
+		}
+		for _, ref := range pending {
+			if err := v.takeOne(ctx, put, data, src, ref, now, report); err != nil {
+				return err
+			}
+		}
+		pending = pending[:0]
+		return put.touch(now)
 	}
 	err = src.Keys(ctx, time.Time{}, func(ref KeyRef) error {
 		ref.Source = src.Name()
-		id, isNew, isChanged, err := put.ref(ctx, ref, now)
-		if err != nil {
-			return err
+		if pending = append(pending, ref); len(pending) < batch {
+			return nil
 		}
-		if isNew {
-			report.Added++
-		} else if isChanged {
-			report.Changed++
-		}
-		p, err := src.Password(ctx, ref)
-		if err == nil && p.IsZero() {
-			err = ErrNotStored
-		}
-		if err != nil {
-			report.Failed = append(report.Failed, FetchFailure{ref, err})
-			return v.noteIn(ctx, tx, ref, err)
-		}
-		report.Sealed++
-		return v.putPassword(ctx, put, data, id, RecoveryKey{KeyRef: ref, Password: p})
+		return flush()
 	})
+	if err == nil {
+		err = flush()
+	}
 	if err != nil {
 		return err
 	}
 	report.Kept = put.kept
 	_, err = tx.ExecContext(ctx, `INSERT INTO sources (source, synced, full) VALUES (?1, ?2, ?2) ON CONFLICT (source) DO UPDATE SET synced = max(synced, ?2)`, src.Name(), nanos(now))
 	return err
+}
+
+func (v *Vault) takeOne(ctx context.Context, put *putter, data []byte, src Source, ref KeyRef, now time.Time, report *TakeReport) error {
+	p, failed := src.Password(ctx, ref)
+	if failed == nil && p.IsZero() {
+		failed = ErrNotStored
+	}
+	state := StateSealed
+	if failed != nil {
+		state = StateUnknown
+	}
+	at, err := put.ref(ref, now, state)
+	if err != nil {
+		return err
+	}
+	if at.isNew {
+		report.Added++
+	} else if at.isChanged {
+		report.Changed++
+	}
+	if failed != nil {
+		report.Failed = append(report.Failed, FetchFailure{ref, failed})
+		return v.noteIn(ctx, put.tx, ref, failed)
+	}
+	report.Sealed++
+	return v.putPassword(put, data, at, RecoveryKey{KeyRef: ref, Password: p})
 }

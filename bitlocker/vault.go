@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	_ "embed" // the schema
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -63,6 +64,9 @@ func OpenVault(ctx context.Context, path string, o Options) (*Vault, error) {
 	if v.keyring == nil {
 		v.keyring = systemKeyring{}
 	}
+	if err := v.repair(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open key vault %q: %w", path, err), db.Close())
+	}
 	return v, nil
 }
 
@@ -116,7 +120,26 @@ func (v *Vault) Status(ctx context.Context) (Status, error) {
 	return s, nil
 }
 
-// Sources lists the sources whose keys the vault knows.
+// Synced gives the time of the last reading of each source that was ever read.
+func (v *Vault) Synced(ctx context.Context) (map[string]time.Time, error) {
+	rows, err := v.db.QueryContext(ctx, "SELECT source, synced FROM sources")
+	if err != nil {
+		return nil, fmt.Errorf("read sources of keys: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	out := map[string]time.Time{}
+	for rows.Next() {
+		var source string
+		var synced int64
+		if err := rows.Scan(&source, &synced); err != nil {
+			return nil, fmt.Errorf("read sources of keys: %w", err)
+		}
+		out[source] = fromNanos(synced)
+	}
+	return out, rows.Err()
+}
+
+// Sources lists the sources whose keys the vault knows, and counts the keys of each.
 func (v *Vault) Sources(ctx context.Context) ([]SourceState, error) {
 	rows, err := v.db.QueryContext(ctx, `SELECT n.source, coalesce(s.synced, 0), coalesce(s.full, 0), n.refs FROM
 		(SELECT source, sum(refs) AS refs FROM (SELECT source, count(*) AS refs FROM refs GROUP BY source UNION ALL SELECT source, 0 FROM sources) GROUP BY source) n

@@ -206,10 +206,18 @@ func encode(names []string, fields map[string]string) string {
 	return string(append(b, '}'))
 }
 
+// plain are the bytes that a JSON text holds as they are.
+var plain = func() (as [256]bool) {
+	for c := byte(' '); c <= '~'; c++ {
+		as[c] = strings.IndexByte(`"\<>&`, c) < 0
+	}
+	return as
+}()
+
 // quote appends a JSON text. What needs no escape, as nearly everything, is taken as it is.
 func quote(b []byte, s string) []byte {
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || strings.IndexByte(`"\<>&`, c) >= 0 {
+		if !plain[s[i]] {
 			text, err := json.Marshal(s)
 			if err != nil { // a text always encodes
 				panic(err)

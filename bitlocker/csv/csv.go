@@ -70,7 +70,7 @@ func (b BadRow) String() string {
 // Source holds the keys of one table in memory. It is a [bitlocker.Source].
 type Source struct {
 	name string
-	keys []key
+	keys []*key         // each by itself, for a long list that grows is copied again and again
 	at   map[string]int // source key -> index
 }
 
@@ -161,7 +161,7 @@ func (f *reading) read(data []byte) error {
 		f.report.Encoding, f.report.ReadAs = encoding, "text with recovery passwords in "+encoding
 		return f.dump(text)
 	}
-	in, err := table.Open(bytes.NewReader(data), table.Options{Encoding: f.o.Encoding, Delimiter: f.o.Delimiter,
+	in, err := table.Open(bytes.NewBuffer(data), table.Options{Encoding: f.o.Encoding, Delimiter: f.o.Delimiter,
 		Known: func(h string) bool { return f.o.field(h) != "" }})
 	f.report.Encoding = in.Encoding
 	if err != nil {
@@ -368,7 +368,7 @@ func (f *reading) add(k key, line int) {
 		f.problem(line, "key %s stands in the table with another machine or password; both are kept", k.ref.ID)
 	}
 	s.at[k.ref.SourceKey] = len(s.keys)
-	s.keys = append(s.keys, k)
+	s.keys = append(s.keys, &k)
 	if k.err == nil {
 		f.report.Keys++
 	}

@@ -84,8 +84,11 @@ func Bytes(name string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// ReadAll reads at most limit bytes; more are an [*Error].
+// ReadAll reads at most limit bytes; more are an [*Error]. What a [*bytes.Buffer] holds is given as it is, not copied.
 func ReadAll(r io.Reader, limit int64) ([]byte, error) {
+	if held, ok := r.(*bytes.Buffer); ok && int64(held.Len()) <= limit {
+		return held.Next(held.Len()), nil
+	}
 	size := 0
 	if held, ok := r.(interface{ Len() int }); ok { // it is in memory already
 		size = held.Len()

@@ -62,7 +62,7 @@ func Read(r io.Reader, o Options) ([]inventory.Record, Report, error) {
 	if text, err := textfile.Decode(data); err == nil && o.Encoding == "" && isOwn(text.Content) {
 		return readOwn(text, o)
 	}
-	in, err := table.Open(bytes.NewReader(data), table.Options{Encoding: o.Encoding, Delimiter: o.Delimiter,
+	in, err := table.Open(bytes.NewBuffer(data), table.Options{Encoding: o.Encoding, Delimiter: o.Delimiter,
 		Known: func(header string) bool { return fieldOfHeader[plain(header)] != "" }})
 	report := Report{Encoding: in.Encoding}
 	if err != nil {

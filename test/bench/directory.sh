@@ -5,6 +5,7 @@
 # most. DIRECTORY_MACHINES makes it smaller.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. test/bench/alternate.bash
 command -v ldapsearch >/dev/null || { echo "skip: ldapsearch is not installed (Debian: ldap-utils)"; exit 0; }
 dir=$(mktemp -d)
 sim=
@@ -24,32 +25,27 @@ export LDAPTLS_CACERT="$dir/fleet/ca.pem"
 filter='(&(objectCategory=computer)(operatingSystem=*Windows*))'
 attributes='objectGUID objectSid sAMAccountName dNSHostName operatingSystem operatingSystemVersion userAccountControl lastLogonTimestamp pwdLastSet whenCreated whenChanged servicePrincipalName distinguishedName msDS-SupportedEncryptionTypes msLAPS-PasswordExpirationTime ms-Mcs-AdmPwdExpirationTime objectClass primaryGroupID uSNChanged'
 
-# measure NAME COMMAND...: best of three; the time in milliseconds and the peak memory in kilobytes go to $dir/NAME.
-measure() {
-  local name=$1 best= ms kb i; shift
-  for i in 1 2 3; do
-    [ "$name" != sync ] || rm -rf "$dir/fleet/state"
-    [ "$name" != changes ] || alter "$i"
-    "$dir/dirread" -measure "$dir/m" -- "$@" >"$dir/$name.out" 2>"$dir/$name.err" || { cat "$dir/$name.err"; exit 1; }
-    read -r ms kb _ <"$dir/m"
-    if [ -z "$best" ] || [ "$ms" -lt "${best% *}" ]; then best="$ms $kb"; fi
-  done
-  echo "$best" >"$dir/$name"
-  echo "$name: ${best% *} ms, ${best#* } KB"
-}
 # alter changes three machines of the directory: the helper does it for each line it reads.
-alter() { echo "round $1" >&3; read -r -t 60 line <"$dir/altered" && [ "$line" = "altered 3" ] || { echo "the directory was not changed"; exit 1; }; }
+alter() { echo "round" >&3; read -r -t 60 line <"$dir/altered" && [ "$line" = "altered 3" ] || { echo "the directory was not changed"; exit 1; }; }
+# sync_inventory ...: measured by the helper as well, for the memory.
+sync_inventory() { "$dir/dirread" -measure "$dir/m" -- "$dir/fleetmend" --config "$dir/fleet/fleetmend.yaml" inventory sync -o json "$@"; }
 
 # shellcheck disable=SC2086 # the attributes are words
-measure ldapsearch ldapsearch -LLL -x -o ldif-wrap=no -H "$ldaps" -D admin@fleet.test -y "$dir/fleet/password" -b DC=fleet,DC=test -E pr=1000/noprompt "$filter" $attributes
-measure read "$dir/dirread" -read "$dir/fleet"
-measure sync "$dir/fleetmend" --config "$dir/fleet/fleetmend.yaml" inventory sync --full -o json
-measure whole "$dir/fleetmend" --config "$dir/fleet/fleetmend.yaml" inventory sync --full -o json
-measure changes "$dir/fleetmend" --config "$dir/fleet/fleetmend.yaml" inventory sync -o json
-grep -q '"read": 3,' "$dir/changes.out" && grep -q '"mode": "changes"' "$dir/changes.out" || { echo "the last sync did not read the three changes:"; cat "$dir/changes.out"; exit 1; }
-echo "ldapsearch: $(grep -c '^dn: ' "$dir/ldapsearch.out") objects; read: $(cat "$dir/read.out") machines"
+theirs() { ldapsearch -LLL -x -o ldif-wrap=no -H "$ldaps" -D admin@fleet.test -y "$dir/fleet/password" -b DC=fleet,DC=test -E pr=1000/noprompt "$filter" $attributes; }
+reading() { "$dir/dirread" -read "$dir/fleet"; }
+before_first() { rm -rf "$dir/fleet/state"; }
+first() { sync_inventory --full; }
+whole() { sync_inventory --full; }
+before_changes() { cp "$dir/m" "$dir/first.m"; alter; }
+changes() { sync_inventory; }
 
-ratio() { awk -v a="$(cut -d' ' -f1 "$dir/$1")" -v b="$(cut -d' ' -f1 "$dir/${2:-ldapsearch}")" 'BEGIN { printf "%.2f", a / b }'; }
-echo "ratio directory-read-$n $(ratio read) ldapsearch budget <= 1.3"
-echo "ratio directory-sync-$n $(ratio sync) ldapsearch budget <= 4 (with merging and storing)"
-echo "ratio directory-changes-$n $(ratio changes whole) whole-sync budget <= 0.6"
+others
+beside=$sim
+alternate 5 theirs reading first whole changes
+grep -q '"read": 3,' "$dir/changes.log" && grep -q '"mode": "changes"' "$dir/changes.log" || { echo "the last sync did not read the three changes:"; cat "$dir/changes.log"; exit 1; }
+echo "ldapsearch: $(grep -c '^dn: ' "$dir/theirs.log") objects; read: $(cat "$dir/reading.log") machines"
+echo "medians of 5, alternating (time, processor time of both ends): ldapsearch $(took theirs) ms, $(used theirs) ms; reading $(took reading) ms, $(used reading) ms;" \
+  "first sync $(took first) ms, $(used first) ms, $(cut -d' ' -f2 "$dir/first.m") KB; whole sync $(took whole) ms, $(used whole) ms; changes $(took changes) ms, $(used changes) ms"
+compare "directory-read-$n" reading theirs 1.3 "the reading alone"
+compare "directory-sync-$n" first theirs 4 "with merging and storing"
+compare "directory-changes-$n" changes whole 0.6 "three changes beside a whole sync"

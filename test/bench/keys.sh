@@ -7,11 +7,12 @@
 # `fleetmend version` measures.
 #
 # Sync: 20,000 simulated machines with their keys, over LDAPS: `keys sync` beside ldapsearch with the same filter and
-# attributes, elapsed and processor time.
+# attributes. Budget: 6 times as long.
 #
 # KEYS_REFS, KEYS_MACHINES and DIRECTORY_MACHINES make it smaller.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. test/bench/alternate.bash
 refs=${KEYS_REFS:-100000} machines=${KEYS_MACHINES:-50000} n=${DIRECTORY_MACHINES:-20000}
 dir=$(mktemp -d)
 sim=
@@ -23,7 +24,6 @@ trap '[ -z "$sim" ] || kill "$sim" 2>/dev/null || true; wait 2>/dev/null || true
 measure() {
   local name=$1 times=$2 best= line; shift 2
   for _ in $(seq "$times"); do
-    [ "$name" != sync ] || rm -rf "$dir/fleet/state"
     "$dir/dirread" -measure "$dir/m" -- "$@" >"$dir/$name.out" 2>"$dir/$name.err" || { cat "$dir/$name.err"; exit 1; }
     line=$(cat "$dir/m")
     if [ -z "$best" ] || [ "${line%% *}" -lt "${best%% *}" ]; then best=$line; fi
@@ -52,6 +52,13 @@ cat "$dir/import-keys.out"
 echo "figure keys-import-$refs-time $(field import-keys 1) ms budget <= 8000"
 echo "figure keys-import-$refs-memory $(field import-keys 2) KB budget <= 153600"
 
+# A passphrase is made dear on purpose: scrypt takes 256 MB for a second. They are given back before the import begins, so that the
+# peak is the dearer of the two and not their sum.
+echo "correct horse battery" >"$dir/passphrase" && chmod 600 "$dir/passphrase"
+"$dir/fleetmend" --state-dir "$dir/other" keys protect --passphrase-file "$dir/passphrase" 2>"$dir/protect.err"
+measure import-unlocked-by-passphrase 1 "$dir/fleetmend" --state-dir "$dir/other" keys import "$dir/keys.csv" --passphrase-file "$dir/passphrase"
+echo "figure keys-import-$refs-memory-with-passphrase $(field import-unlocked-by-passphrase 2) KB budget <= 307200"
+
 some=$((machines / 3))
 host=$(printf 'WS%06d' "$some") serial=$(printf 'SER%06d' "$some") user=$(printf 'user%06d' "$some")
 id=$(grep "^$host," "$dir/keys.csv" | head -n 1 | cut -d, -f3)
@@ -76,10 +83,16 @@ sim=$!
 for _ in $(seq 300); do [ -s "$dir/ready" ] && break; kill -0 "$sim" || { cat "$dir/sim.err"; exit 1; }; sleep 0.1; done
 ldaps=ldaps://$(cat "$dir/ready")
 export LDAPTLS_CACERT="$dir/fleet/ca.pem"
-measure ldapsearch 3 ldapsearch -LLL -x -o ldif-wrap=no -H "$ldaps" -D admin@fleet.test -y "$dir/fleet/password" -b DC=fleet,DC=test -E pr=1000/noprompt -E 1.2.840.113556.1.4.417 \
-  '(objectClass=msFVE-RecoveryInformation)' objectGUID name msFVE-RecoveryGuid msFVE-VolumeGuid whenCreated isDeleted lastKnownParent
-measure sync 3 "$dir/fleetmend" --config "$dir/fleet/fleetmend.yaml" keys sync --from ad --full
-echo "ldapsearch: $(grep -c '^dn: ' "$dir/ldapsearch.out") keys; $(cat "$dir/sync.out")"
-[ "$(grep -c '^dn: ' "$dir/ldapsearch.out")" = "$(sed -n 's/.*: \([0-9]*\) keys read.*/\1/p' "$dir/sync.out")" ] || { echo "the numbers of keys differ"; exit 1; }
-echo "ratio keys-sync-$n $(ratio sync ldapsearch 1) ldapsearch (elapsed, with storing)"
-echo "ratio keys-sync-$n-cpu $(ratio sync ldapsearch 3) ldapsearch (processor time, with storing)"
+theirs() { ldapsearch -LLL -x -o ldif-wrap=no -H "$ldaps" -D admin@fleet.test -y "$dir/fleet/password" -b DC=fleet,DC=test -E pr=1000/noprompt -E 1.2.840.113556.1.4.417 \
+  '(objectClass=msFVE-RecoveryInformation)' objectGUID name msFVE-RecoveryGuid msFVE-VolumeGuid whenCreated isDeleted lastKnownParent; }
+before_first() { rm -rf "$dir/fleet/state"; }
+first() { "$dir/fleetmend" --config "$dir/fleet/fleetmend.yaml" keys sync --from ad --full; }
+again() { "$dir/fleetmend" --config "$dir/fleet/fleetmend.yaml" keys sync --from ad --full; }
+others
+beside=$sim
+alternate 5 theirs first again
+echo "ldapsearch: $(grep -c '^dn: ' "$dir/theirs.log") keys; $(cat "$dir/first.log")"
+[ "$(grep -c '^dn: ' "$dir/theirs.log")" = "$(sed -n 's/.*: \([0-9]*\) keys read.*/\1/p' "$dir/first.log")" ] || { echo "the numbers of keys differ"; exit 1; }
+echo "medians of 5, alternating (time, processor time of both ends): ldapsearch $(took theirs) ms, $(used theirs) ms; first sync $(took first) ms, $(used first) ms; whole sync again $(took again) ms, $(used again) ms"
+compare "keys-sync-$n" first theirs 6 "with storing"
+compare "keys-sync-again-$n" again theirs 6 "whole, of what is known"

@@ -26,6 +26,10 @@ var ErrNewer = errors.New("the file was written by a newer fleetmend")
 // busyTimeout is how long a writer waits for another process to finish its transaction.
 const busyTimeout = 30 * time.Second
 
+// cacheKB bounds what a connection may keep of the file in memory: a writer of many rows would fetch the pages of their
+// indexes again and again.
+const cacheKB = 8_000
+
 // Kind describes a file: its application ID for SQLite, and the scripts that bring it from one version to the next.
 type Kind struct {
 	What          string // "key vault"
@@ -114,7 +118,7 @@ func dsn(abs string) string {
 		p = "/" + p // file:///C:/...
 	}
 	return "file://" + (&url.URL{Path: p}).EscapedPath() + fmt.Sprintf("?_txlock=immediate&_pragma=busy_timeout(%d)"+
-		"&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=secure_delete(1)", busyTimeout.Milliseconds())
+		"&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=secure_delete(1)&_pragma=cache_size(-%d)", busyTimeout.Milliseconds(), cacheKB)
 }
 
 type querier interface {

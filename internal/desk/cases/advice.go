@@ -103,13 +103,13 @@ func ages(ctx context.Context, d *desk.Desk, store *inventory.Store, t *tally) (
 	if err != nil {
 		return nil, err
 	}
-	keys, err := vault.Sources(ctx)
+	synced, err := vault.Synced(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range keys {
-		if at := s.Synced; !at.IsZero() {
-			out = append(out, Age{"keys of " + s.Source, at})
+	for _, source := range slices.Sorted(maps.Keys(synced)) {
+		if at := synced[source]; !at.IsZero() {
+			out = append(out, Age{"keys of " + source, at})
 		}
 	}
 	return out, nil

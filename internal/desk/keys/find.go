@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/internal/desk"
@@ -39,11 +38,11 @@ func Find(ctx context.Context, d *desk.Desk, q Query) (Found, error) {
 		}
 	}
 	query := bitlocker.ParseQuery(q.Text)
-	found, err := vault.Find(ctx, query)
-	if err != nil && !notStored(err) {
+	found, err := vault.Search(ctx, query)
+	if err != nil {
 		return Found{}, err
 	}
-	if err != nil || !slices.ContainsFunc(found.KeyIDs(), query.KeyID.Matches) {
+	if !slices.ContainsFunc(found.KeyIDs(), query.KeyID.Matches) {
 		known, err := machinesOf(ctx, d, q.Text)
 		if err != nil {
 			return Found{}, err
@@ -121,13 +120,9 @@ func machinesOf(ctx context.Context, d *desk.Desk, text string) ([]inventory.Mac
 
 // joined makes keys of matches and adds what the inventory knows of the machine, where that is one machine.
 func joined(ctx context.Context, d *desk.Desk, vault *bitlocker.Vault, matches []bitlocker.Match) ([]Key, error) {
-	sources, err := vault.Sources(ctx)
+	synced, err := vault.Synced(ctx)
 	if err != nil {
 		return nil, err
-	}
-	synced := map[string]time.Time{}
-	for _, s := range sources {
-		synced[s.Source] = s.Synced
 	}
 	found := together(matches, synced)
 	machines := make([]bitlocker.Machine, len(matches))

@@ -178,7 +178,7 @@ func (t Table) read(ctx context.Context) (source *csv.Source, report csv.Report,
 		return nil, report, "", err
 	}
 	sum := sha256.Sum256(data)
-	if source, report, err = csv.Read(bytes.NewReader(data), t.Options); err != nil {
+	if source, report, err = csv.Read(bytes.NewBuffer(data), t.Options); err != nil {
 		return nil, report, "", fmt.Errorf("read %s: %w", t.File, err)
 	}
 	return source, report, fmt.Sprintf("SHA-256 of the file %x", sum), nil
