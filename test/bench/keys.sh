@@ -55,7 +55,7 @@ echo "figure keys-import-$refs-memory $(field import-keys 2) KB budget <= 153600
 # A passphrase is made dear on purpose: scrypt takes 256 MB for a second. They are given back before the import begins, so that the
 # peak is the dearer of the two and not their sum.
 echo "correct horse battery" >"$dir/passphrase" && chmod 600 "$dir/passphrase"
-"$dir/fleetmend" --state-dir "$dir/other" keys protect --passphrase-file "$dir/passphrase" 2>"$dir/protect.err"
+"$dir/fleetmend" --state-dir "$dir/other" keys protect --new-passphrase-file "$dir/passphrase" 2>"$dir/protect.err"
 measure import-unlocked-by-passphrase 1 "$dir/fleetmend" --state-dir "$dir/other" keys import "$dir/keys.csv" --passphrase-file "$dir/passphrase"
 echo "figure keys-import-$refs-memory-with-passphrase $(field import-unlocked-by-passphrase 2) KB budget <= 307200"
 
