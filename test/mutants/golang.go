@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,35 +21,55 @@ import (
 )
 
 // golang is a Go package of this module.
-type golang struct{ folder string }
+type golang struct {
+	folder string
+	all    *together // made when the first mutant is tried
+}
 
 // notIt are files that do not do a package's work: in remediate/windows the machine that the tests are made with.
 var notIt = map[string]*regexp.Regexp{"remediate/windows": regexp.MustCompile(`^(memory|rehearse|case|compare)`)}
 
-// patience bounds the tests of one mutant; what loops for ever is noticed by it.
+// patience bounds the tests of one mutant that is compiled by itself; what loops for ever is noticed by it.
 const patience = 20 * time.Minute
 
-func (g golang) points(context.Context) ([]mutant, error) {
+func (g *golang) points(context.Context) ([]mutant, error) {
+	p, err := g.parse()
+	if err != nil {
+		return nil, err
+	}
+	var all []mutant
+	for _, f := range p.files {
+		all = append(all, f.found...)
+	}
+	return all, nil
+}
+
+func (g *golang) close() {
+	if g.all != nil {
+		g.all.close()
+	}
+}
+
+func (g *golang) parse() (*parsed, error) {
 	info, err := build.ImportDir(g.folder, 0)
 	if err != nil {
 		return nil, fmt.Errorf("look at %s: %w", g.folder, err)
 	}
-	var all []mutant
-	for _, name := range info.GoFiles {
-		if leave := notIt[g.folder]; leave != nil && leave.MatchString(name) {
+	p := &parsed{folder: g.folder, name: info.Name, set: token.NewFileSet()}
+	for _, file := range info.GoFiles {
+		if leave := notIt[g.folder]; leave != nil && leave.MatchString(file) {
 			continue
 		}
-		path := filepath.Join(g.folder, name)
+		path := filepath.Join(g.folder, file)
 		raw, err := os.ReadFile(path)
 		if err != nil {
 			return nil, err
 		}
-		files := token.NewFileSet()
-		tree, err := parser.ParseFile(files, path, raw, parser.SkipObjectResolution)
+		tree, err := parser.ParseFile(p.set, path, raw, parser.SkipObjectResolution)
 		if err != nil {
 			return nil, err
 		}
-		w := &walker{raw: raw, files: files, pkg: g.folder, file: path}
+		w := &walker{raw: raw, files: p.set, pkg: g.folder, file: path}
 		for _, d := range tree.Decls {
 			w.function = ""
 			if f, ok := d.(*ast.FuncDecl); ok {
@@ -59,9 +80,9 @@ func (g golang) points(context.Context) ([]mutant, error) {
 			}
 			ast.Inspect(d, w.visit)
 		}
-		all = append(all, w.found...)
+		p.files = append(p.files, &source{path: path, raw: raw, tree: tree, found: name(w.found), nodes: w.nodes})
 	}
-	return name(all), nil
+	return p, nil
 }
 
 func functionName(f *ast.FuncDecl) string {
@@ -91,9 +112,11 @@ type walker struct {
 	file     string
 	function string
 	found    []mutant
+	nodes    []ast.Node // of them
 }
 
-func (w *walker) add(from, to token.Pos, kind, with string) {
+func (w *walker) add(n ast.Node, from, to token.Pos, kind, with string) {
+	w.nodes = append(w.nodes, n)
 	a, b := w.files.Position(from).Offset, w.files.Position(to).Offset
 	w.found = append(w.found, mutant{Package: w.pkg, File: filepath.ToSlash(w.file), Function: w.function, Kind: kind, Text: string(w.raw[a:b]), With: with, line: lineAt(w.raw, a), start: a, end: b})
 }
@@ -109,10 +132,10 @@ func (w *walker) visit(n ast.Node) bool {
 		return n.Tag == nil
 	case *ast.IfStmt:
 		text := w.raw[w.files.Position(n.Cond.Pos()).Offset:w.files.Position(n.Cond.End()).Offset]
-		w.add(n.Cond.Pos(), n.Cond.End(), "condition negated", "!("+string(text)+")")
+		w.add(n.Cond, n.Cond.Pos(), n.Cond.End(), "condition negated", "!("+string(text)+")")
 	case *ast.BinaryExpr:
 		if with, ok := opposite[n.Op]; ok {
-			w.add(n.OpPos, n.OpPos+token.Pos(len(n.Op.String())), "comparison turned", with.String())
+			w.add(n, n.OpPos, n.OpPos+token.Pos(len(n.Op.String())), "comparison turned", with.String())
 		}
 	case *ast.BlockStmt:
 		w.leaveOut(n.List)
@@ -124,7 +147,7 @@ func (w *walker) visit(n ast.Node) bool {
 		w.literal(n)
 	case *ast.Ident:
 		if with, ok := map[string]string{"true": "false", "false": "true"}[n.Name]; ok {
-			w.add(n.Pos(), n.End(), "literal changed", with)
+			w.add(n, n.Pos(), n.End(), "literal changed", with)
 		}
 	}
 	return true
@@ -134,10 +157,10 @@ func (w *walker) leaveOut(list []ast.Stmt) {
 	for _, s := range list {
 		switch s := s.(type) {
 		case *ast.ExprStmt, *ast.IncDecStmt, *ast.DeferStmt, *ast.GoStmt, *ast.SendStmt, *ast.BranchStmt:
-			w.add(s.Pos(), s.End(), "statement left out", "{}")
+			w.add(s, s.Pos(), s.End(), "statement left out", "{}")
 		case *ast.AssignStmt:
 			if s.Tok != token.DEFINE {
-				w.add(s.Pos(), s.End(), "statement left out", "{}")
+				w.add(s, s.Pos(), s.End(), "statement left out", "{}")
 			}
 		}
 	}
@@ -146,10 +169,10 @@ func (w *walker) leaveOut(list []ast.Stmt) {
 func (w *walker) literal(n *ast.BasicLit) {
 	switch n.Kind {
 	case token.INT:
-		w.add(n.Pos(), n.End(), "literal changed", "("+n.Value+" + 1)")
+		w.add(n, n.Pos(), n.End(), "literal changed", "("+n.Value+" + 1)")
 	case token.STRING:
 		if text, err := strconv.Unquote(n.Value); err == nil && text != "" {
-			w.add(n.Pos(), n.End(), "literal changed", strconv.Quote(text+"~"))
+			w.add(n, n.Pos(), n.End(), "literal changed", strconv.Quote(text+"~"))
 		}
 	}
 }
@@ -171,7 +194,24 @@ var (
 	inPanic     = regexp.MustCompile(`(?m)^\S*\.(Test\w+|Fuzz\w+)\(`)
 )
 
-func (g golang) try(ctx context.Context, m mutant, test string) (verdict, error) {
+func (g *golang) try(ctx context.Context, m mutant, test string) (verdict, error) {
+	if g.all == nil {
+		p, err := g.parse()
+		if err != nil {
+			return verdict{}, err
+		}
+		if g.all, err = compile(ctx, p); err != nil {
+			return verdict{}, err
+		}
+	}
+	if _, ok := g.all.numbers[m.id]; ok {
+		return g.all.try(ctx, m, test)
+	}
+	return g.tryAlone(ctx, m, test)
+}
+
+// tryAlone compiles the package anew for one mutant and runs one test or all.
+func (g *golang) tryAlone(ctx context.Context, m mutant, test string) (verdict, error) {
 	overlay, clean, err := overlayOf(m)
 	if err != nil {
 		return verdict{}, err
@@ -181,16 +221,24 @@ func (g golang) try(ctx context.Context, m mutant, test string) (verdict, error)
 	if test != "" {
 		args = append(args, "-run", "^"+strings.Join(strings.Split(regexp.QuoteMeta(test), "/"), "$/^")+"$")
 	}
-	command := exec.CommandContext(ctx, "go", append(args, "./"+g.folder)...)
-	out, err := command.CombinedOutput()
+	out, err := exec.CommandContext(ctx, "go", append(args, "./"+g.folder)...).CombinedOutput()
+	if bytes.Contains(out, []byte("[build failed]")) || bytes.Contains(out, []byte("[setup failed]")) {
+		return verdict{invalid: true}, nil
+	}
+	return judge(ctx, out, err)
+}
+
+// unnamed is what noticed a mutant where the output does not tell.
+const unnamed = "(the package)"
+
+// judge reads how a test program ended.
+func judge(ctx context.Context, out []byte, err error) (verdict, error) {
 	exit := (*exec.ExitError)(nil)
 	switch {
 	case err == nil:
 		return verdict{}, nil
 	case !errors.As(err, &exit) || ctx.Err() != nil:
 		return verdict{}, fmt.Errorf("run the tests: %w", errors.Join(err, ctx.Err()))
-	case bytes.Contains(out, []byte("[build failed]")) || bytes.Contains(out, []byte("[setup failed]")):
-		return verdict{invalid: true}, nil
 	case bytes.Contains(out, []byte("panic: test timed out")):
 		return verdict{noticed: true, test: "(time) " + first(runningTest, out)}, nil
 	}
@@ -200,10 +248,7 @@ func (g golang) try(ctx context.Context, m mutant, test string) (verdict, error)
 			name = first(pattern, out)
 		}
 	}
-	if name == "" {
-		name = "(the package)"
-	}
-	return verdict{noticed: true, test: name}, nil
+	return verdict{noticed: true, test: cmp.Or(name, unnamed)}, nil
 }
 
 func first(pattern *regexp.Regexp, out []byte) string {

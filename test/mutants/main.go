@@ -46,6 +46,7 @@ type mutant struct {
 type verdict struct {
 	noticed bool
 	invalid bool   // it does not compile
+	alone   bool   // no test comes by it
 	test    string // the first that failed; "(time)" when the tests did not end
 }
 
@@ -55,6 +56,8 @@ type subject interface {
 	points(ctx context.Context) ([]mutant, error)
 	// try runs one test, or all of them when test is empty, against a mutant.
 	try(ctx context.Context, m mutant, test string) (verdict, error)
+	// close removes what was made for it.
+	close()
 }
 
 func main() {
@@ -86,7 +89,7 @@ func subjectOf(pkg string) subject {
 	if pkg == "agent" {
 		return powershell{}
 	}
-	return golang{pkg}
+	return &golang{folder: pkg}
 }
 
 // name gives each mutant a name that outlives changes elsewhere in the file: what is replaced by what on which line of
@@ -118,6 +121,7 @@ func (m mutant) String() string {
 // fromPackage draws from everything there is and runs all tests of the package against each.
 func fromPackage(ctx context.Context, pkg string, n int, seed uint64, least float64, write bool) error {
 	s := subjectOf(pkg)
+	defer s.close()
 	all, err := s.points(ctx)
 	if err != nil {
 		return err
@@ -166,7 +170,11 @@ func fromPackage(ctx context.Context, pkg string, n int, seed uint64, least floa
 			fmt.Printf("judged    %s: %s\n", m, known.reason)
 		default:
 			survivors = append(survivors, m)
-			fmt.Printf("SURVIVED  %s: no test notices it (%.0f s)\n", m, time.Since(begun).Seconds())
+			why := "no test notices it"
+			if v.alone {
+				why = "no test comes by"
+			}
+			fmt.Printf("SURVIVED  %s: %s (%.0f s)\n", m, why, time.Since(begun).Seconds())
 		}
 	}
 	if tried == 0 {
@@ -187,6 +195,12 @@ type committed struct {
 	points   map[string][]mutant // of each package
 	here     map[string]mutant   // all of them by name
 	stale    []string            // rows of which the source has changed since
+}
+
+func (c *committed) close() {
+	for _, s := range c.subjects {
+		s.close()
+	}
 }
 
 func readCommitted(ctx context.Context) (*committed, error) {
@@ -221,6 +235,7 @@ func fromTable(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
+	defer c.close()
 	for _, id := range c.stale {
 		fmt.Printf("stale     %s: there is nothing like it in the source any more\n", c.rows[id].mutant)
 	}
@@ -280,6 +295,7 @@ func renew(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer c.close()
 	for _, id := range c.stale {
 		old := c.rows[id]
 		delete(c.rows, id)

@@ -17,6 +17,8 @@ import (
 // powershell is agent.ps1; its tests are the cases, in Constrained Language Mode.
 type powershell struct{}
 
+func (powershell) close() {}
+
 const agentFile = "remediate/agent/agent.ps1"
 
 func (powershell) points(ctx context.Context) ([]mutant, error) {
