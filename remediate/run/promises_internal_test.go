@@ -2,9 +2,11 @@ package run
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
@@ -112,5 +114,65 @@ func TestNobodyGetsATurnOnceTheRunStops(t *testing.T) {
 		} else {
 			leave()
 		}
+	}
+}
+
+func TestAMachinesTextIsOneLine(t *testing.T) {
+	for text, want := range map[string]string{"a\x7fb\r\nc\td\x1b[31m": "a b c d [31m", "\x1f": "", " ~\u0080": " ~\u0080"} {
+		if got := oneLine(text); got != want {
+			t.Errorf("%q became %q, not %q", text, got, want)
+		}
+	}
+	long := strings.Repeat("\u00e4", 600)
+	if got := oneLine(long); len(got) > 604 || !utf8.ValidString(got) || !strings.HasSuffix(got, "\u00e4 ...") {
+		t.Errorf("%d bytes: %q", len(got), got)
+	}
+}
+
+func TestProgressInNumbers(t *testing.T) {
+	p := &plan.Plan{Waves: []plan.Wave{{Name: "100%", Entries: make([]plan.Entry, 3)}}}
+	g := NewProgress(p)
+	began := time.Unix(1_800_000_000, 0)
+	seq := int64(0)
+	observe := func(e journal.Event) {
+		seq++
+		e.Seq, e.Wave = seq, 1
+		g.Observe(e)
+	}
+	at := func(seconds int) Snapshot { return g.Snapshot(began.Add(time.Duration(seconds) * time.Second)) }
+	done := func(id string, seconds int) {
+		observe(journal.Event{Kind: journal.MachineMove, MachineID: id, State: journal.Done, Outcome: journal.Fixed, Time: began.Add(time.Duration(seconds) * time.Second)})
+	}
+	observe(journal.Event{Kind: journal.RunStarted, Time: began})
+	if s := at(5); s.Rate != 0 || s.ETA != 0 {
+		t.Errorf("nothing is done: %g, %s", s.Rate, s.ETA)
+	}
+	done("a", 10)
+	if s := at(10); s.Rate != 0.1 || s.ETA != 20*time.Second {
+		t.Errorf("one of three after ten seconds: %g, %s", s.Rate, s.ETA)
+	}
+	done("b", 20)
+	if s := at(20); s.Rate != 0.1 || s.ETA != 10*time.Second {
+		t.Errorf("two of three after twenty seconds: %g, %s", s.Rate, s.ETA)
+	}
+	done("c", 40)
+	if s := at(40); s.ETA != 0 || s.Done != 3 || s.Rate < 0.06 || s.Rate > 0.07 { // the first is out of the half minute
+		t.Errorf("all: %g, %s, %d", s.Rate, s.ETA, s.Done)
+	}
+	observe(journal.Event{Kind: journal.MachineMove, MachineID: "d", State: journal.Leased})
+	observe(journal.Event{Kind: journal.MachineMove, MachineID: "d", State: journal.Running, Text: "again"})
+	observe(journal.Event{Kind: journal.MachineMove, MachineID: "d", State: journal.Rebooting})
+	var told []string
+	for _, e := range at(40).Last {
+		told = append(told, string(e.State)+e.Text)
+	}
+	if got := strings.Join(told, " "); got != " done done done runningagain rebooting" {
+		t.Errorf("told is %q", got)
+	}
+	for range 1000 {
+		observe(journal.Event{Kind: journal.Stopping, Text: "x"})
+	}
+	if s := at(40); len(s.Last) > keepEvents || len(s.Last) < keepEvents/2 || s.Last[len(s.Last)-1].Seq != seq {
+		t.Errorf("%d events are kept, the newest is not %d", len(s.Last), seq)
 	}
 }

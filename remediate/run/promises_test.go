@@ -1,11 +1,19 @@
 package run_test
 
 import (
+	"context"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/plan"
+	"github.com/fleetmend/fleetmend/remediate/route"
 )
+
+// Each of these fails when the line is taken out that keeps the promise it names.
 
 // TestWaitingForATurnIsNotTheMachinesTime lets the first machine take its time, while the others wait for their turn to prove the
 // credentials: they still have all of their own.
@@ -19,5 +27,135 @@ func TestWaitingForATurnIsNotTheMachinesTime(t *testing.T) {
 		}
 		r := s.start(t.Context())
 		s.wantCounts(r, journal.RunDone, journal.Fixed, 3)
+	})
+}
+
+// A pilot is one machine. That it relapses is the whole of the sample, and nobody else is touched.
+func TestAPilotThatRelapsesStopsTheRun(t *testing.T) {
+	bubble(t, 20, func(t *testing.T, s *setup) {
+		s.waves("1,100%")
+		s.input.Options.Soak = 30 * time.Minute
+		s.input.Options.MaxFail, s.input.Options.MinSample = plan.Limit{Percent: 10, Set: true}, 5
+		s.fleet.machine(0).relapse = true
+		r := s.start(t.Context())
+		s.wantCounts(r, journal.RunGated, journal.Failed, 1, journal.Held, 19)
+		for _, m := range s.machines(r.ID)[1:] {
+			if !strings.HasPrefix(m.Reason, "not started: wave 1 (1): 1 of 1 finished machines failed") {
+				t.Fatalf("%s is held and does not say why: %q", m.Target.Name, m.Reason)
+			}
+		}
+	})
+}
+
+// hanging is a fleet where the last hundred machines take whatever time they are given.
+type hanging struct{ *fakeRoute }
+
+func (f hanging) Do(ctx context.Context, t route.Target, r agent.Request) (agent.Result, error) {
+	if t.Name < name(200) {
+		return f.fakeRoute.Do(ctx, t, r)
+	}
+	<-ctx.Done()
+	return agent.Result{}, routeError(route.Unknown, t.Name, "receive", "interrupted")
+}
+
+// A journal that cannot be written stops the run now, not when the machines in flight have answered.
+func TestALostJournalEndsAtOnce(t *testing.T) {
+	bubble(t, 300, func(t *testing.T, s *setup) {
+		s.input.Options.Forks, s.input.Options.Timeout = 300, 3*time.Hour
+		s.options.Routes["fake"] = hanging{s.fleet}
+		began := time.Now()
+		_, err := s.newEngine().Start(t.Context(), s.plan())
+		if _, ok := errors.AsType[*journal.WriteError](err); !ok {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > time.Hour {
+			t.Errorf("the run went on for %s", took)
+		}
+	}, journal.MaxBytes(35*4096))
+}
+
+// When a machine may be asked again is not rounded to the second in which the engine looks for wishes.
+func TestAPauseEndsWhenItIsOver(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, s *setup) {
+		s.input.Options.Backoff, s.options.Rand = 200*time.Millisecond, func() float64 { return 0.5 }
+		var asked []time.Duration
+		began := time.Now()
+		s.fleet.behave = func(m *fakeMachine, call int, _ agent.Request) error {
+			asked = append(asked, time.Since(began))
+			if call == 1 {
+				return routeError(route.Busy, m.name, "create", "quota")
+			}
+			return nil
+		}
+		s.wantCounts(s.start(t.Context()), journal.RunDone, journal.Fixed, 1)
+		if len(asked) != 2 || asked[1]-asked[0] != 100*time.Millisecond {
+			t.Errorf("asked at %v", asked)
+		}
+	})
+}
+
+// A silent machine is knocked at about once a second: it may be up for seconds only.
+func TestASilentMachineIsKnockedAtOften(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, s *setup) {
+		s.input.Options.Backoff, s.input.Options.Retries = 5*time.Second, 3
+		began, knocks := time.Now(), 0
+		s.fleet.alive = func(m *fakeMachine) error {
+			knocks++
+			return routeError(route.Unreachable, m.name, "connect", "no route to host")
+		}
+		s.wantCounts(s.start(t.Context()), journal.RunDone, journal.Unreachable, 1)
+		took := time.Since(began)
+		if took < 35*time.Second || took > 38*time.Second { // as long as the attempts would have taken: 5 + 10 + 20
+			t.Errorf("given up after %s", took)
+		}
+		if seconds := int(took.Seconds()); knocks < seconds/2 || knocks > 2*seconds+1 {
+			t.Errorf("%d knocks in %s", knocks, took)
+		}
+	})
+}
+
+// A machine whose answer was lost cannot be asked any more once the credentials are rejected: it stays unknown, by name.
+func TestALostMachineIsUnknownOnceCredentialsAreRejected(t *testing.T) {
+	bubble(t, 4, func(t *testing.T, s *setup) {
+		s.input.Options.Forks, s.input.Options.Backoff, s.options.Rand = 1, time.Minute, func() float64 { return 1 }
+		s.fleet.behave = func(m *fakeMachine, _ int, _ agent.Request) error {
+			switch m.name {
+			case name(0), name(1):
+				return routeError(route.Unknown, m.name, "receive", "reset")
+			case name(2):
+				return routeError(route.Auth, m.name, "sign in", "401")
+			}
+			return nil
+		}
+		r := s.start(t.Context())
+		for _, lost := range s.machines(r.ID)[:2] {
+			if r.Status != journal.RunAuth || lost.Outcome != journal.Unknown || !strings.HasPrefix(lost.Reason, "could not be asked what became of it: ") {
+				t.Errorf("%s %v: %s %s %q", r.Status, r.Counts, lost.State, lost.Outcome, lost.Reason)
+			}
+		}
+		if len(s.fleet.calls) != 3 {
+			t.Errorf("asked after the rejection: %q", s.fleet.calls)
+		}
+	})
+}
+
+// deaf is a fleet where nobody says anything, not even no.
+type deaf struct{ *fakeRoute }
+
+func (deaf) Alive(ctx context.Context, t route.Target) error {
+	<-ctx.Done()
+	return routeError(route.Stopped, t.Name, "connect", "no answer")
+}
+
+// What our own deadline ends is a machine that is not there, not one that somebody held back.
+func TestADeafMachineIsUnreachable(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, s *setup) {
+		s.input.Options.Timeout = time.Minute
+		s.options.Routes["fake"] = deaf{s.fleet}
+		r := s.start(t.Context())
+		s.wantCounts(r, journal.RunDone, journal.Unreachable, 1)
+		if m := s.machines(r.ID)[0]; m.Class != route.Unreachable || !strings.HasPrefix(m.Reason, "gave up after 1m0s: ") {
+			t.Errorf("%+v", m)
+		}
 	})
 }

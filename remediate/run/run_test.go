@@ -16,9 +16,9 @@ import (
 )
 
 // bubble runs a test with a setup in a bubble of fake time.
-func bubble(t *testing.T, n int, test func(t *testing.T, s *setup)) {
+func bubble(t *testing.T, n int, test func(t *testing.T, s *setup), options ...journal.Option) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSetup(t, n)
+		s := newSetup(t, n, options...)
 		defer s.close()
 		test(t, s)
 	})

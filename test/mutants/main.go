@@ -25,6 +25,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -64,6 +65,8 @@ func main() {
 	pkg := flag.String("pkg", "", "what to break: agent, or a folder of Go; without it the table is used")
 	n := flag.Int("n", 12, "how many mutants")
 	seed := flag.Uint64("seed", 1, "same seed, same mutants")
+	only := flag.String("only", "", "names of mutants, separated by commas, instead of a draw")
+	reason := flag.String("reason", "", "with -only: why no test can notice these; written into the table")
 	least := flag.Float64("least", 0.95, "share that must be noticed")
 	again := flag.Bool("renew", false, "draw anew for the rows of the table of which the source has changed")
 	write := flag.Bool("write", false, "add what was noticed to the table")
@@ -72,12 +75,14 @@ func main() {
 	defer stop()
 	var err error
 	switch {
+	case *reason != "":
+		err = judged(ctx, *pkg, *only, *reason)
 	case *again:
 		err = renew(ctx)
 	case *pkg == "":
 		err = fromTable(ctx, *n)
 	default:
-		err = fromPackage(ctx, *pkg, *n, *seed, *least, *write)
+		err = fromPackage(ctx, *pkg, *only, *n, *seed, *least, *write)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
@@ -115,11 +120,11 @@ func lineAt(raw []byte, at int) string {
 }
 
 func (m mutant) String() string {
-	return fmt.Sprintf("%s %s:%s: %s: %.60q -> %.60q", m.id, m.File, cmp.Or(m.Function, "(top)"), m.Kind, m.Text, m.With)
+	return fmt.Sprintf("%s %s:%s: %s: %.60q -> %.60q in %.80q", m.id, m.File, cmp.Or(m.Function, "(top)"), m.Kind, m.Text, m.With, m.line)
 }
 
 // fromPackage draws from everything there is and runs all tests of the package against each.
-func fromPackage(ctx context.Context, pkg string, n int, seed uint64, least float64, write bool) error {
+func fromPackage(ctx context.Context, pkg, only string, n int, seed uint64, least float64, write bool) error {
 	s := subjectOf(pkg)
 	defer s.close()
 	all, err := s.points(ctx)
@@ -132,6 +137,10 @@ func fromPackage(ctx context.Context, pkg string, n int, seed uint64, least floa
 	}
 	rand.New(rand.NewPCG(seed, 0)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	fmt.Printf("%s: %d mutants, %d are drawn with seed %d\n", pkg, len(all), n, seed)
+	if only != "" {
+		all = slices.DeleteFunc(all, func(m mutant) bool { return !slices.Contains(strings.Split(only, ","), m.id) })
+		n = len(all)
+	}
 	tried, noticed, judged := 0, 0, 0
 	var survivors []mutant
 	for _, m := range all {
@@ -160,8 +169,7 @@ func fromPackage(ctx context.Context, pkg string, n int, seed uint64, least floa
 			noticed++
 			fmt.Printf("noticed   %s: by %s (%.0f s)\n", m, v.test, time.Since(begun).Seconds())
 			if write && v.test != "" && v.test[0] != '(' {
-				rows[m.id] = row{m, v.test, ""}
-				if err := writeTable(rows); err != nil {
+				if err := addRow(row{m, v.test, ""}); err != nil {
 					return err
 				}
 			}
@@ -186,6 +194,25 @@ func fromPackage(ctx context.Context, pkg string, n int, seed uint64, least floa
 		return fmt.Errorf("%s: %.0f %% is less than %.0f %%", pkg, 100*share, 100*least)
 	}
 	return nil
+}
+
+// judged writes survivors into the table with the reason why they may survive.
+func judged(ctx context.Context, pkg, only, reason string) error {
+	all, err := subjectOf(pkg).points(ctx)
+	if err != nil {
+		return err
+	}
+	rows, err := readTable()
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
+		if slices.Contains(strings.Split(only, ","), m.id) {
+			rows[m.id] = row{m, "-", reason}
+			fmt.Printf("judged    %s: %s\n", m, reason)
+		}
+	}
+	return writeTable(rows)
 }
 
 // committed is the table beside the present source.

@@ -61,3 +61,13 @@ func writeTable(rows map[string]row) error {
 	}
 	return os.WriteFile(tablePath, []byte(out.String()), 0o644)
 }
+
+// addRow reads the table anew: another draw may have written to it meanwhile.
+func addRow(r row) error {
+	rows, err := readTable()
+	if err != nil {
+		return err
+	}
+	rows[r.id] = r
+	return writeTable(rows)
+}
