@@ -335,13 +335,13 @@ func (f *source) switched(p *parsed, numbers map[string]int, without map[string]
 			after[y] = b + after[y]
 		}
 		node := f.nodes[i]
-		switch {
-		case m.Kind == "statement left out":
+		switch m.Kind {
+		case "statement left out":
 			if ends(node) {
 				continue
 			}
 			put(node.Pos(), node.End(), "if !"+is+" { ", " }")
-		case m.Kind == "literal changed":
+		case "literal changed":
 			kind := p.typeOf(f, node)
 			if kind == "" {
 				continue
