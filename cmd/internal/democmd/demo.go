@@ -177,7 +177,7 @@ func (c *demo) demoRun(ctx context.Context, dir string, story tell, began time.T
 	for i, wave := range frozen.Waves {
 		story("      wave %d (%s): %s", i+1, wave.Name, prose.Machines(len(wave.Entries)))
 	}
-	story("   and a gate behind each: %s.", runscmd.GateText(frozen.Options))
+	story("   and a gate behind each: %s.", runs.GateText(frozen.Options))
 	story("\n4. The run. Every step is written to the journal before it is taken.")
 	d, err := c.Desk()
 	if err != nil {

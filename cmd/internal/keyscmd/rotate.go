@@ -86,7 +86,7 @@ func (f *rotateFlags) rotate(cmd *cobra.Command, c *command.Context, args []stri
 	if err != nil {
 		return err
 	}
-	f.request.Names, f.request.DryRun, f.request.Rules, f.request.Stdin = args, f.DryRun, f.Rules(cmd), c.In
+	f.request.Names, f.request.DryRun, f.request.Rules, f.request.Stdin = args, f.DryRun, f.Rules, c.In
 	if err := f.request.Rules.Check(); err != nil {
 		return err
 	}
@@ -182,7 +182,7 @@ func (f *rotateFlags) show(c *command.Context, r *keys.Rotation) {
 			which = "only " + string(key) + " on " + r.Volume + " is replaced"
 		}
 		c.Say("%s", prose.Wrapped(fmt.Sprintf("run %d of %d, escrowed to %s: %s; gate: %s; %d at once", n+1, len(r.Plans), escrowPlaces[p.Parameters["escrow"]],
-			which, runscmd.GateText(p.Options), p.Options.Forks), c.Width))
+			which, runs.GateText(p.Options), p.Options.Forks), c.Width))
 		for i, wave := range p.Waves {
 			var in []string
 			for _, e := range wave.Entries {

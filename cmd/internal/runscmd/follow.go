@@ -2,7 +2,6 @@ package runscmd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -15,7 +14,6 @@ import (
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/table"
-	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 )
@@ -46,7 +44,7 @@ func (c *Commands) watch(ctx context.Context, d *desk.Desk, r *journal.Run) erro
 	if err != nil {
 		return err
 	}
-	c.Say("%s", strings.TrimSpace(fmt.Sprintf("run %s: %s %s", last.ID, statusWord(*last), last.Reason)))
+	c.Say("%s", strings.TrimSpace(fmt.Sprintf("run %s: %s %s", last.ID, runs.StatusText(*last), last.Reason)))
 	if last.Idle() {
 		c.Say("next: %s", commandline.Line("runs", "resume", last.ID))
 	}
@@ -67,56 +65,20 @@ func (c *Commands) follow(ctx context.Context, d *desk.Desk, p *plan.Plan, id st
 		}
 		shown.fold.Stand(at)
 	}
-	asking := approvals{c: c, d: d}
+	asking := runs.Approvals{Desk: d}
 	var printing sync.WaitGroup
 	printing.Go(shown.show)
 	_, err = j.Follow(ctx, id, after, func(events []journal.Event) error {
 		for _, e := range events {
-			asking.take(ctx, e)
+			asking.Take(ctx, e)
 			shown.take(e)
 		}
 		return nil
 	})
-	asking.end()
+	asking.End()
 	close(shown.events)
 	printing.Wait()
 	return err
-}
-
-// approvals puts the question whether a wave may begin, and takes it back when it was answered elsewhere.
-type approvals struct {
-	c      *Commands
-	d      *desk.Desk
-	cancel context.CancelFunc
-	asking sync.WaitGroup
-}
-
-func (a *approvals) take(ctx context.Context, e journal.Event) {
-	switch e.Kind {
-	case journal.MachineMove, journal.Paused, journal.Unpaused, journal.Ignored:
-		return
-	}
-	a.end()
-	if e.Kind != journal.Approval || !a.c.CanAsk() {
-		return
-	}
-	ctx, a.cancel = context.WithCancel(ctx)
-	a.asking.Go(func() {
-		err := runs.AskApproval(ctx, a.d, e.Run, e.Wave+1, e.Text)
-		over := (*journal.EndedError)(nil)
-		if err != nil && !errors.Is(err, context.Canceled) && !errors.As(err, &over) {
-			a.c.Say("the approval could not be asked for: %v", err)
-		}
-	})
-}
-
-// end takes the question back that stands, if one does.
-func (a *approvals) end() {
-	if a.cancel != nil {
-		a.cancel()
-		a.cancel = nil
-	}
-	a.asking.Wait()
 }
 
 func newResume(c *Commands) *cobra.Command {
@@ -134,11 +96,7 @@ own record and do nothing twice. A paused run goes on where it is being carried 
 			c.Say("run %s goes on; fleetmend runs watch %s follows it", r.ID, r.ID)
 			return nil
 		}
-		j, err := d.Journal(ctx)
-		if err != nil {
-			return err
-		}
-		frozen, err := j.Plan(ctx, r.ID)
+		frozen, err := runs.PlanOf(ctx, d, r.ID)
 		if err != nil {
 			return err
 		}
@@ -158,21 +116,15 @@ func newReport(c *Commands) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		written := false
 		for _, out := range []struct {
 			file  string
 			write func(io.Writer) error
 		}{{html, rep.WriteHTML}, {csvFile, table.Marked(rep.WriteCSV)}, {junit, rep.WriteJUnit}, {jsonFile, rep.WriteJSON}} {
-			if out.file == "" {
-				continue
-			}
-			written = true
-			if err := textfile.Write(out.file, textfile.Shared, out.write); err != nil {
+			if err := c.WriteFile("report", out.file, out.write); err != nil {
 				return err
 			}
-			c.Say("report written to %s", out.file)
 		}
-		if written {
+		if html+csvFile+junit+jsonFile != "" {
 			return nil
 		}
 		return c.writeReport(rep)

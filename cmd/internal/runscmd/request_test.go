@@ -3,7 +3,6 @@ package runscmd
 import (
 	"math/rand/v2"
 	"reflect"
-	"slices"
 	"testing"
 	"time"
 
@@ -11,7 +10,6 @@ import (
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
-	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/terminal"
 )
 
@@ -22,8 +20,8 @@ func read(t *testing.T, words []string) runs.Request {
 	var p planFlags
 	cmd := &cobra.Command{Use: "run", SilenceErrors: true, SilenceUsage: true, Args: cobra.MaximumNArgs(1)}
 	p.add(command.NewContext(terminal.Streams{}, "test"), cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		got = p.asked(cmd, args)
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		got = p.asked(args)
 		return nil
 	}
 	cmd.SetArgs(words)
@@ -81,15 +79,5 @@ func TestARequestIsItsCommandLine(t *testing.T) {
 		if !reflect.DeepEqual(got, r) {
 			t.Fatalf("asked %+v\nread  %+v\nwords %q", r, got, r.Args())
 		}
-	}
-}
-
-func TestAnOutcomeThatThereIsNotIsAMistake(t *testing.T) {
-	if err := knownWords([]string{"fixed", "pending", "skipped", "rebooting"}); err != nil {
-		t.Error(err)
-	}
-	err := knownWords([]string{"failed", "fixd"})
-	if command.ExitCode(err) != command.ExitUsage || !slices.Contains(hint.Of(err), "did you mean fixed?") {
-		t.Errorf("%v %q", err, hint.Of(err))
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -19,7 +18,6 @@ import (
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/terminal"
-	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
@@ -44,9 +42,7 @@ func newRun(c *Commands) *cobra.Command {
 	var p planFlags
 	var f CarryFlags
 	cmd := &cobra.Command{
-		Use:     "run PLAYBOOK",
-		Short:   "Plan, confirm and carry out a playbook",
-		GroupID: "work",
+		Use: "run PLAYBOOK", Short: "Plan, confirm and carry out a playbook", GroupID: "work", Args: command.Between(0, 1, "one playbook"),
 		Long: `Run a playbook on the machines of a selector, in waves, behind gates.
 
 The run is a process of its own, which this command only follows: a closed terminal or a lost connection does not touch it.
@@ -58,14 +54,13 @@ Ctrl-C twice: everything ends at once; what became of the machines in flight is 
 fleetmend run crowdstrike-channel-file-291 --on 'site == "LON"' --waves 1,10,100% --max-fail 10%
 fleetmend run disable-service --set service=BadAgent --on @machines.txt --yes
 fleetmend run --script fix.ps1 --on 'WS0*' --waves 1,100%`,
-		Args: command.Between(0, 1, "one playbook"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			d, frozen, err := c.freeze(cmd, p.asked(cmd, args))
+		RunE: c.At(func(ctx context.Context, d *desk.Desk, args []string) error {
+			frozen, err := c.freeze(ctx, d, p.asked(args))
 			if err != nil {
 				return err
 			}
-			return c.carryOut(cmd.Context(), d, frozen, f)
-		},
+			return c.carryOut(ctx, d, frozen, f)
+		}),
 	}
 	p.add(c.Context, cmd)
 	f.Add(cmd)
@@ -73,12 +68,8 @@ fleetmend run --script fix.ps1 --on 'WS0*' --waves 1,100%`,
 }
 
 // freeze makes the plan and says what lint has found.
-func (c *Commands) freeze(cmd *cobra.Command, r runs.Request) (*desk.Desk, *plan.Plan, error) {
-	d, err := c.Desk()
-	if err != nil {
-		return nil, nil, err
-	}
-	frozen, err := runs.Freeze(cmd.Context(), d, r, c.In)
+func (c *Commands) freeze(ctx context.Context, d *desk.Desk, r runs.Request) (*plan.Plan, error) {
+	frozen, err := runs.Freeze(ctx, d, r, c.In)
 	findings := frozen.Findings
 	if lint := (*runs.LintError)(nil); errors.As(err, &lint) {
 		findings = lint.Findings
@@ -86,22 +77,15 @@ func (c *Commands) freeze(cmd *cobra.Command, r runs.Request) (*desk.Desk, *plan
 	for _, finding := range findings {
 		c.Say("%s", finding)
 	}
-	return d, frozen.Plan, err
+	return frozen.Plan, err
 }
 
 func newApply(c *Commands) *cobra.Command {
 	var f CarryFlags
 	cmd := &cobra.Command{
-		Use:     "apply PLAN",
-		Short:   "Carry out a plan file, exactly as it was frozen",
-		GroupID: "work",
+		Use: "apply PLAN", Short: "Carry out a plan file, exactly as it was frozen", GroupID: "work", Args: command.Exactly(1, "the file of a plan"),
 		Example: "fleetmend apply london.plan\nfleetmend apply london.plan --yes --html london.html",
-		Args:    command.Exactly(1, "the file of a plan"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			d, err := c.Desk()
-			if err != nil {
-				return err
-			}
+		RunE: c.At(func(ctx context.Context, d *desk.Desk, args []string) error {
 			frozen, err := plan.Load(args[0], d.Now())
 			if err != nil {
 				return err
@@ -113,8 +97,8 @@ func newApply(c *Commands) *cobra.Command {
 			if remark != "" {
 				c.Say("%s", remark)
 			}
-			return c.carryOut(cmd.Context(), d, frozen, f)
-		},
+			return c.carryOut(ctx, d, frozen, f)
+		}),
 	}
 	f.Add(cmd)
 	return cmd
@@ -123,9 +107,7 @@ func newApply(c *Commands) *cobra.Command {
 // carryOut shows the plan, asks, runs it and says how it ended.
 func (c *Commands) carryOut(ctx context.Context, d *desk.Desk, p *plan.Plan, f CarryFlags) error {
 	if !c.Quiet && !c.JSONLines {
-		if err := showPlan(c.Err, p, c.Width); err != nil {
-			return err
-		}
+		fmt.Fprint(c.Err, runs.PlanText(p, c.Width))
 	}
 	if runs.Fixing(p) {
 		affected := ""
@@ -206,11 +188,8 @@ func (c *Commands) Conclude(ctx context.Context, d *desk.Desk, id string, f Carr
 	if err != nil {
 		return err
 	}
-	if f.HTML != "" {
-		if err := textfile.Write(f.HTML, textfile.Shared, rep.WriteHTML); err != nil {
-			return err
-		}
-		c.Say("report written to %s", f.HTML)
+	if err := c.WriteFile("report", f.HTML, rep.WriteHTML); err != nil {
+		return err
 	}
 	if c.JSONLines {
 		err = terminal.WriteJSONLine(c.Out, map[string]any{"v": 1, "type": "summary", "run": r})
@@ -253,9 +232,4 @@ func Code(r *journal.Run, detailed bool) int {
 		return command.ExitChanges
 	}
 	return command.ExitOK
-}
-
-// first lines of a text with a margin for what follows.
-func hanging(text string, width int) string {
-	return strings.ReplaceAll(prose.Wrapped(text, width-2), "\n", "\n  ")
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/plan"
 )
 
 // Last is the name of the newest run.
@@ -28,7 +29,7 @@ func Find(ctx context.Context, d *desk.Desk, name string) (*journal.Run, error) 
 		return nil, err
 	}
 	if name == Last {
-		all, err := j.Runs(ctx)
+		all, err := All(ctx, d)
 		if err != nil {
 			return nil, err
 		}
@@ -44,13 +45,36 @@ func Find(ctx context.Context, d *desk.Desk, name string) (*journal.Run, error) 
 	return j.Run(ctx, id)
 }
 
-// IDs are the runs for completion: the ID, a tab, what it was.
-func IDs(ctx context.Context, d *desk.Desk) ([]string, error) {
+// All are the runs, newest first.
+func All(ctx context.Context, d *desk.Desk) ([]journal.Run, error) {
 	j, err := d.Journal(ctx)
 	if err != nil {
 		return nil, err
 	}
-	all, err := j.Runs(ctx)
+	return j.Runs(ctx)
+}
+
+// Events are the history of a run.
+func Events(ctx context.Context, d *desk.Desk, id string) ([]journal.Event, error) {
+	j, err := d.Journal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return j.Events(ctx, id, 0)
+}
+
+// PlanOf is the plan of a run.
+func PlanOf(ctx context.Context, d *desk.Desk, id string) (*plan.Plan, error) {
+	j, err := d.Journal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return j.Plan(ctx, id)
+}
+
+// IDs are the runs for completion: the ID, a tab, what it was.
+func IDs(ctx context.Context, d *desk.Desk) ([]string, error) {
+	all, err := All(ctx, d)
 	ids := make([]string, 0, len(all))
 	for _, r := range all {
 		ids = append(ids, r.ID+"\t"+r.Playbook+", "+string(r.Status))

@@ -1,0 +1,182 @@
+package runs
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/prose"
+	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/plan"
+	"github.com/fleetmend/fleetmend/remediate/playbook"
+	"github.com/fleetmend/fleetmend/remediate/run"
+)
+
+// PlanText says in plain words what a plan will do, for whoever has to agree to it.
+func PlanText(p *plan.Plan, width int) string {
+	var b strings.Builder
+	verb := map[agent.Mode]string{agent.Fix: "fix", agent.Detect: "look only, nothing is changed", agent.Undo: "take back what run " + p.Undoes + " changed"}[p.Mode]
+	fmt.Fprintf(&b, "%s on %s: %s\n", p.Playbook.Name, prose.Machines(p.Machines()), verb)
+	if p.Mode == agent.Fix {
+		for _, line := range playbook.Describe(p.Playbook) {
+			fmt.Fprintln(&b, prose.Wrapped("  "+prose.OneLine(line), width))
+		}
+	}
+	if n := p.Playbook.WithoutUndo(); p.Mode == agent.Undo && n > 0 {
+		fmt.Fprintf(&b, "not taken back: what %s without undo did\n", prose.Counted(n, "script", "scripts"))
+	}
+	for _, line := range WaveTexts(p) {
+		fmt.Fprintln(&b, prose.Hanging(line, width))
+	}
+	for i, s := range p.Skipped {
+		if i == 10 {
+			fmt.Fprintf(&b, "left out: and %d more; -o json lists all\n", len(p.Skipped)-i)
+			break
+		}
+		fmt.Fprintf(&b, "left out: %s, %s\n", prose.OneLine(s.Name), prose.OneLine(s.Reason))
+	}
+	fmt.Fprintf(&b, "gate: %s; %d at once\n", GateText(p.Options), p.Options.Forks)
+	return b.String()
+}
+
+// WaveTexts are "wave 1 (1): 1 machine: WS1", a line for each wave of a plan.
+func WaveTexts(p *plan.Plan) []string {
+	lines := make([]string, len(p.Waves))
+	for i, wave := range p.Waves {
+		names := make([]string, len(wave.Entries))
+		for n, e := range wave.Entries {
+			names[n] = e.Name
+		}
+		lines[i] = fmt.Sprintf("wave %d (%s): %s: %s", i+1, wave.Name, prose.Machines(len(names)), prose.OneLine(prose.Some(names)))
+	}
+	return lines
+}
+
+// GateText is the gate of a plan in words.
+func GateText(o plan.Options) string {
+	if !o.MaxFail.Set && !o.MaxUnreach.Set {
+		return "none"
+	}
+	var parts []string
+	if o.MaxFail.Set {
+		parts = append(parts, "at most "+o.MaxFail.String()+" may fail")
+	}
+	if o.MaxUnreach.Set {
+		parts = append(parts, "at most "+o.MaxUnreach.String()+" may be unreachable")
+	}
+	return "in each wave " + strings.Join(parts, ", ")
+}
+
+// EventText is the line of an event; empty for those that are steps on the way.
+func EventText(e journal.Event) string {
+	if e.Machine == "" {
+		return prose.OneLine(e.Text)
+	}
+	if e.Outcome == "" || e.Outcome == journal.Held {
+		return ""
+	}
+	line := prose.Pad(e.Machine, 15) + string(e.Outcome)
+	if e.Text != "" {
+		line += ": " + e.Text
+	}
+	return prose.OneLine(line)
+}
+
+// Calm reports whether an event is one that nobody has to look at: a step on the way, or a machine that went well.
+func Calm(e journal.Event) bool {
+	switch e.Outcome {
+	case "", journal.Clean, journal.Fixed, journal.Held, journal.Undone:
+		return e.Machine != ""
+	}
+	return false
+}
+
+// FiguresText is "wave 2/4  87/200  fixed 40  clean 45  failed 2  12.3/s  3 min left".
+func FiguresText(g run.Snapshot) string {
+	parts := []string{fmt.Sprintf("wave %d/%d", g.Wave, len(g.Waves)), fmt.Sprintf("%d/%d", g.Done, g.Machines)}
+	for _, outcome := range Outcomes {
+		if n := g.Outcomes[outcome]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%s %d", outcome, n))
+		}
+	}
+	if n := g.States[journal.Running] + g.States[journal.Leased]; n > 0 {
+		parts = append(parts, fmt.Sprintf("in flight %d", n))
+	}
+	if n := g.States[journal.Rebooting]; n > 0 {
+		parts = append(parts, fmt.Sprintf("restarting %d", n))
+	}
+	if g.Rate > 0 {
+		parts = append(parts, fmt.Sprintf("%.1f/s", g.Rate))
+	}
+	if g.ETA > 0 {
+		parts = append(parts, prose.Span(g.ETA)+" left")
+	}
+	return strings.Join(parts, "  ")
+}
+
+// StatusText is the status of a run; one that is not over and that nobody works on can be resumed.
+func StatusText(r journal.Run) string {
+	if Stopped(&r) {
+		return string(r.Status) + ", nobody works on it"
+	}
+	return string(r.Status)
+}
+
+// Stopped reports whether a run is not over and nobody works on it.
+func Stopped(r *journal.Run) bool { return r.Idle() && !Over(r.Status) }
+
+// StateText is where a machine of a run stands: its outcome, or the state on its way there.
+func StateText(m journal.Machine) string {
+	if m.State == journal.Done {
+		return string(m.Outcome)
+	}
+	return string(m.State)
+}
+
+// States are the words of [StateText].
+func States() []string {
+	var words []string
+	for _, o := range Outcomes {
+		words = append(words, string(o))
+	}
+	for _, s := range []journal.State{journal.Pending, journal.Leased, journal.Running, journal.Rebooting} {
+		words = append(words, string(s))
+	}
+	return words
+}
+
+// Machines are the machines of a run that stand where one of the words says; without words all of them. A word that no machine of
+// any run can have is a mistake: it would show an empty list.
+func Machines(ctx context.Context, d *desk.Desk, id string, words []string) ([]journal.Machine, error) {
+	if err := knownWords(words); err != nil {
+		return nil, err
+	}
+	j, err := d.Journal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	machines, err := j.Machines(ctx, id)
+	if len(words) > 0 {
+		machines = slices.DeleteFunc(machines, func(m journal.Machine) bool { return !slices.Contains(words, StateText(m)) })
+	}
+	return machines, err
+}
+
+func knownWords(words []string) error {
+	known := States()
+	for _, word := range words {
+		if slices.Contains(known, word) {
+			continue
+		}
+		err := fmt.Errorf("--outcome %q is none of %s", word, strings.Join(known, ", "))
+		if near := hint.Nearest(word, known); near != "" {
+			return hint.Mistake(err, "did you mean %s?", near)
+		}
+		return hint.Mistake(err, "take one of them, or several with commas between")
+	}
+	return nil
+}
