@@ -16,7 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/fleetmend/fleetmend/cmd/internal/democmd"
+	"github.com/fleetmend/fleetmend/internal/desk/demo"
 	"github.com/fleetmend/fleetmend/internal/simfleet"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
@@ -79,7 +79,7 @@ func startFleet(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
 		ts.Fatalf("usage: fleet DIR MACHINES SEED [broken=SHARE] [unreachable=SHARE] [plain=yes]")
 	}
-	flags, plain := democmd.SimFlags{Broken: -1, Silent: -1}, false
+	flags, plain := demo.Fleet{Broken: -1, Silent: -1}, false
 	var err error
 	flags.Machines, err = strconv.Atoi(args[1])
 	ts.Check(err)

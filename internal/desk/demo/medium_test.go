@@ -1,30 +1,31 @@
-package democmd
+package demo
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/cmd/internal/runscmd"
+	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/media"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
+	"github.com/fleetmend/fleetmend/remediate/report"
 	"github.com/fleetmend/fleetmend/remediate/route"
 )
 
 // endedRun puts a run of two machines into the journal of a folder: one was fixed, the other could not be reached.
 func endedRun(t *testing.T, dir string) (*journal.Journal, string) {
 	t.Helper()
-	source, err := playbook.Builtin(demoPlaybook)
+	source, err := playbook.Builtin(Playbook)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,12 +86,16 @@ func TestDemoAsksForAMedium(t *testing.T) {
 			t.Setenv("XDG_STATE_HOME", dir)
 			t.Setenv("LOCALAPPDATA", dir)
 			t.Setenv("HOME", dir)
-			j, id := endedRun(t, filepath.Join(dir, "fleetmend"))
+			_, id := endedRun(t, filepath.Join(dir, "fleetmend"))
 			var out, errs bytes.Buffer
-			shown := &demo{&runscmd.Commands{Context: command.NewContext(terminal.Streams{In: strings.NewReader(c.typed), Out: &out, Err: &errs, InTTY: c.terminal, OutTTY: false, ErrTTY: c.terminal, Width: 100}, "test")}}
-			defer shown.Close()
-			story := tell(func(format string, args ...any) { fmt.Fprintf(&out, format+"\n", args...) })
-			if err := shown.demoEnd(t.Context(), j, id, dir, story, time.Second, c.flag); err != nil && !command.Silent(err) {
+			person := terminal.New(terminal.Streams{In: strings.NewReader(c.typed), Out: &out, Err: &errs, InTTY: c.terminal, OutTTY: false, ErrTTY: c.terminal, Width: 100})
+			d, err := desk.New(desk.Options{State: filepath.Join(dir, "fleetmend"), Ask: person})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = d.Close() })
+			s := &story{Request: Request{Dir: dir, Medium: c.flag, Ask: true}, face: told{out: &out}, desk: d}
+			if _, _, err := s.end(t.Context(), id); err != nil {
 				t.Fatal(err)
 			}
 			if asked := strings.Contains(errs.String(), question); asked != c.terminal {
@@ -108,9 +113,20 @@ func TestDemoAsksForAMedium(t *testing.T) {
 					t.Errorf("the story does not say %q:\n%s", want, out.String())
 				}
 			}
-			if in, err := media.Inspect(t.Context(), image); err != nil || in.Medium == nil || in.Medium.Run != id || in.Medium.Playbooks[0].Name != demoPlaybook {
+			if in, err := media.Inspect(t.Context(), image); err != nil || in.Medium == nil || in.Medium.Run != id || in.Medium.Playbooks[0].Name != Playbook {
 				t.Errorf("%+v, %v", in, err)
 			}
 		})
 	}
+}
+
+// told is a face that only tells.
+type told struct {
+	Face
+	out io.Writer
+}
+
+func (t told) Tell(text string) { fmt.Fprintln(t.out, text) }
+func (t told) Result(r *report.Report) error {
+	return r.WriteText(t.out, report.TextOptions{Width: 100})
 }
