@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/fleetmend/fleetmend/bitlocker/audit"
-	"github.com/fleetmend/fleetmend/bitlocker/internal/sqlitefile"
+	"github.com/fleetmend/fleetmend/internal/sqlitefile"
 )
 
 //go:embed vault.sql

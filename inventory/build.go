@@ -30,16 +30,24 @@ type opField struct {
 	at           time.Time
 }
 
-// build makes a machine of its records. Each field is taken from the first record that has it, in the order of
+// build makes a machine of its records; m is empty. Each field is taken from the first record that has it, in the order of
 // [precedence]; what the operator set stands above all. With full, provenance and the records themselves are kept.
-func build(id string, recs []*rec, over *overlay, conflicts []string, full bool) Machine {
-	m := Machine{ID: id, Enabled: true, Health: HealthUnknown, Gone: true, Conflicts: conflicts}
+func build(m *Machine, id string, recs []*rec, over *overlay, conflicts []string, full bool) {
+	m.ID, m.Enabled, m.Health, m.Gone, m.Conflicts = id, true, HealthUnknown, true, conflicts
 	recs = precedence(recs)
 	for _, r := range recs {
 		m.Gone = m.Gone && r.Gone
 	}
 	var done uint64
-	from := map[string]Origin{}
+	var from map[string]Origin // with full only
+	if full {
+		from = map[string]Origin{}
+	}
+	note := func(field string, r *rec) {
+		if full {
+			from[field] = r.origin()
+		}
+	}
 	for _, r := range recs {
 		fresh := r.facts.has &^ done
 		done |= fresh
@@ -47,19 +55,17 @@ func build(id string, recs []*rec, over *overlay, conflicts []string, full bool)
 		for left := fresh; left != 0; left &= left - 1 {
 			field := &recordFields[bits.TrailingZeros64(left)]
 			if field.copy != nil {
-				field.copy(&m, f)
+				field.copy(m, f)
 			}
-			if full {
-				from[field.name] = r.origin()
-			}
+			note(field.name, r)
 		}
 		if f.LastSeen.After(m.LastSeen) {
 			m.LastSeen = f.LastSeen
-			from["last_seen"] = r.origin()
+			note("last_seen", r)
 		}
 		if f.Installed.After(m.Installed) {
 			m.Installed = f.Installed
-			from["installed"] = r.origin()
+			note("installed", r)
 		}
 		if !r.Gone || m.Gone {
 			m.Tags = append(m.Tags, f.Tags...)
@@ -90,10 +96,9 @@ func build(id string, recs []*rec, over *overlay, conflicts []string, full bool)
 	if full {
 		m.Provenance = from
 	}
-	return m
 }
 
-// lay puts the overlay on top and says which fields it set.
+// lay puts the overlay on top and says which fields it set; from, where it is not nil, learns who said them.
 func (m *Machine) lay(over *overlay, from map[string]Origin) (set uint64) {
 	for _, op := range over.fields {
 		f := recordFieldByName(op.field)
@@ -107,7 +112,9 @@ func (m *Machine) lay(over *overlay, from map[string]Origin) (set uint64) {
 			continue
 		}
 		set |= 1 << recordFieldIndex[op.field]
-		from[op.field] = Origin{Source: Operator, SeenAt: op.at}
+		if from != nil {
+			from[op.field] = Origin{Source: Operator, SeenAt: op.at}
+		}
 	}
 	for tag, on := range over.tags {
 		m.Tags = slices.DeleteFunc(m.Tags, func(t string) bool { return t == tag })
@@ -117,7 +124,9 @@ func (m *Machine) lay(over *overlay, from map[string]Origin) (set uint64) {
 	}
 	if m.Probe = over.probe; m.Probe != nil && m.Probe.WinRM && m.Probe.At.After(m.LastSeen) {
 		m.LastSeen = m.Probe.At
-		from["last_seen"] = Origin{Source: "probe", SeenAt: m.Probe.At}
+		if from != nil {
+			from["last_seen"] = Origin{Source: "probe", SeenAt: m.Probe.At}
+		}
 	}
 	return set
 }

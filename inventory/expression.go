@@ -258,13 +258,13 @@ func (p *snapshot) evaluate(ctx context.Context, text string, now time.Time, ove
 	if err != nil {
 		return nil, err
 	}
-	picked := make([]bool, len(p.envs))
-	workers := max(1, min(runtime.GOMAXPROCS(0), len(p.envs)/4096))
+	picked := make([]bool, len(p.machines))
+	workers := max(1, min(runtime.GOMAXPROCS(0), len(p.machines)/4096))
 	errs := make([]error, workers)
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
-			errs[w] = p.evaluateSome(ctx, program, over, picked, w*len(p.envs)/workers, (w+1)*len(p.envs)/workers)
+			errs[w] = p.evaluateSome(ctx, program, over, picked, w*len(p.machines)/workers, (w+1)*len(p.machines)/workers)
 		})
 	}
 	wg.Wait()
@@ -273,22 +273,28 @@ func (p *snapshot) evaluate(ctx context.Context, text string, now time.Time, ove
 
 func (p *snapshot) evaluateSome(ctx context.Context, program *vm.Program, over Overlay, picked []bool, from, to int) error {
 	var machine vm.VM
-	var laid env
+	var seen env
 	for i := from; i < to; i++ {
 		if i%1024 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		seen := &p.envs[i]
+		seen.fill(&p.machines[i])
 		if over != nil {
-			laid = *seen
-			laid.lay(over.Case(&p.machines[i]))
-			seen = &laid
+			seen.lay(over.Case(&p.machines[i]))
 		}
-		out, err := machine.Run(program, seen)
-		if err != nil {
-			return fmt.Errorf("for %s: %w", p.machines[i].Name, plainSyntax("==", err))
+		var err error
+		if picked[i], err = fitsProgram(&machine, program, &seen, &p.machines[i]); err != nil {
+			return err
 		}
-		picked[i], _ = out.(bool)
 	}
 	return nil
+}
+
+func fitsProgram(machine *vm.VM, program *vm.Program, seen *env, m *Machine) (bool, error) {
+	out, err := machine.Run(program, seen)
+	if err != nil {
+		return false, fmt.Errorf("for %s: %w", m.Name, plainSyntax("==", err))
+	}
+	fits, _ := out.(bool)
+	return fits, nil
 }

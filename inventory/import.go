@@ -167,7 +167,8 @@ func (r *rec) read() (unknown []string) {
 		names = append(names, unknown...)
 	}
 	slices.Sort(names)
-	r.facts, r.raw = said.facts(), encode(names, r.Fields)
+	said.facts(&r.facts)
+	r.raw = encode(names, r.Fields)
 	return unknown
 }
 
@@ -368,6 +369,23 @@ func (s *Store) Sources(ctx context.Context) ([]SourceInfo, error) {
 		i.ReadAt, i.FullAt = fromNanos(read), fromNanos(full)
 		out = append(out, i)
 		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list sources: %w", err)
+	}
+	return out, nil
+}
+
+// SourceAges lists the sources as [Store.Sources] does, without counting their records.
+func (s *Store) SourceAges(ctx context.Context) ([]SourceInfo, error) {
+	var out []SourceInfo
+	err := each(ctx, s.db, "SELECT source, read_at, full_at, cursor FROM sources ORDER BY source", func(scan func(...any) error) error {
+		var i SourceInfo
+		var read, full int64
+		err := scan(&i.Source, &read, &full, &i.Cursor)
+		i.ReadAt, i.FullAt = fromNanos(read), fromNanos(full)
+		out = append(out, i)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list sources: %w", err)

@@ -52,7 +52,16 @@ func each(ctx context.Context, q querier, query string, row func(scan func(...an
 }
 
 func (c *contents) loadMachines(ctx context.Context, q querier) error {
-	return each(ctx, q, "SELECT id, conflicts FROM machines", func(scan func(...any) error) error {
+	return c.loadConflictsOf(ctx, q, "SELECT id, conflicts FROM machines")
+}
+
+// loadConflicts reads the machines that have conflicts, and no others.
+func (c *contents) loadConflicts(ctx context.Context, q querier) error {
+	return c.loadConflictsOf(ctx, q, "SELECT id, conflicts FROM machines WHERE conflicts != '[]'")
+}
+
+func (c *contents) loadConflictsOf(ctx context.Context, q querier, query string) error {
+	return each(ctx, q, query, func(scan func(...any) error) error {
 		var id, text string
 		if err := scan(&id, &text); err != nil {
 			return err
@@ -69,23 +78,14 @@ func (c *contents) loadMachines(ctx context.Context, q querier) error {
 }
 
 func (c *contents) loadRecords(ctx context.Context, q querier) error {
-	return each(ctx, q, "SELECT source, source_key, machine_id, seen_at, gone, fields, stamp FROM records", func(scan func(...any) error) error {
+	var packed string
+	return each(ctx, q, "SELECT "+packedRecord+" FROM records", func(scan func(...any) error) error {
+		if err := scan(&packed); err != nil {
+			return err
+		}
 		r := &rec{}
-		var seen int64
-		if err := scan(&r.Source, &r.SourceKey, &r.machine, &seen, &r.Gone, &r.raw, &r.Stamp); err != nil {
-			return err
-		}
-		r.SeenAt = fromNanos(seen)
-		var said values
-		if said.parse(r.raw) {
-			r.facts = said.facts()
-		} else if err := r.decode(); err != nil {
-			return err
-		} else {
-			r.facts = readFacts(r.Fields)
-		}
 		c.recs = append(c.recs, r)
-		return nil
+		return r.unpack(packed)
 	})
 }
 
@@ -107,6 +107,26 @@ func (c *contents) over(id string) *overlay {
 }
 
 func (c *contents) loadOverlays(ctx context.Context, q querier) error {
+	if err := c.loadOperator(ctx, q); err != nil {
+		return err
+	}
+	return each(ctx, q, "SELECT machine_id, result FROM probes", func(scan func(...any) error) error {
+		var id string
+		var text []byte
+		if err := scan(&id, &text); err != nil {
+			return err
+		}
+		p := &ProbeResult{}
+		if err := json.Unmarshal(text, p); err != nil {
+			return fmt.Errorf("probe of %s: %w", id, err)
+		}
+		c.over(id).probe = p
+		return nil
+	})
+}
+
+// loadOperator reads what people said.
+func (c *contents) loadOperator(ctx context.Context, q querier) error {
 	err := each(ctx, q, "SELECT machine_id, field, value, set_at FROM operator_fields", func(scan func(...any) error) error {
 		var id string
 		var at int64
@@ -121,7 +141,7 @@ func (c *contents) loadOverlays(ctx context.Context, q querier) error {
 	if err != nil {
 		return err
 	}
-	err = each(ctx, q, "SELECT machine_id, tag, present FROM operator_tags", func(scan func(...any) error) error {
+	return each(ctx, q, "SELECT machine_id, tag, present FROM operator_tags", func(scan func(...any) error) error {
 		var id, tag string
 		var present bool
 		if err := scan(&id, &tag, &present); err != nil {
@@ -131,22 +151,6 @@ func (c *contents) loadOverlays(ctx context.Context, q querier) error {
 			c.over(id).tags = map[string]bool{}
 		}
 		c.over(id).tags[tag] = present
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return each(ctx, q, "SELECT machine_id, result FROM probes", func(scan func(...any) error) error {
-		var id string
-		var text []byte
-		if err := scan(&id, &text); err != nil {
-			return err
-		}
-		p := &ProbeResult{}
-		if err := json.Unmarshal(text, p); err != nil {
-			return fmt.Errorf("probe of %s: %w", id, err)
-		}
-		c.over(id).probe = p
 		return nil
 	})
 }
@@ -179,9 +183,14 @@ func (c *contents) byMachine() map[string][]*rec {
 		groups[r.machine] = append(groups[r.machine], r)
 	}
 	for _, g := range groups {
-		if len(g) > 1 {
-			slices.SortFunc(g, compareRecords)
-		}
+		sortRecords(g)
 	}
 	return groups
+}
+
+// sortRecords brings the records of a machine into the order of source and key.
+func sortRecords(g []*rec) {
+	if len(g) > 1 {
+		slices.SortFunc(g, compareRecords)
+	}
 }

@@ -185,7 +185,8 @@ func loadOnly(ctx context.Context, q querier, ids []string) ([]Machine, error) {
 	groups := c.byMachine()
 	out := make([]Machine, 0, len(c.machines))
 	for id, conflicts := range c.machines {
-		out = append(out, snapshotMachine(id, groups[id], c.overlays[id], conflicts))
+		out = append(out, Machine{})
+		snapshotMachine(&out[len(out)-1], id, groups[id], c.overlays[id], conflicts)
 	}
 	return out, nil
 }

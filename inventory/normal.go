@@ -63,7 +63,9 @@ func readFacts(fields map[string]string) facts {
 	for i := range recordFields {
 		said[i] = fields[recordFields[i].name]
 	}
-	return said.facts()
+	var f facts
+	said.facts(&f)
+	return f
 }
 
 // values are the fields of a record by their place in recordFields.
@@ -110,8 +112,8 @@ func cutQuoted(s string) (text, rest string, ok bool) {
 	return s[1 : end+1], s[end+2:], true
 }
 
-func (said *values) facts() facts {
-	var f facts
+// facts fills f, which is empty.
+func (said *values) facts(f *facts) {
 	for i := range recordFields {
 		rf := &recordFields[i]
 		v := strings.TrimSpace(said[i])
@@ -129,7 +131,6 @@ func (said *values) facts() facts {
 		f.claim[k] = *f.m.Claims.field(k)
 	}
 	f.derive()
-	return f
 }
 
 // derive fills what follows from other fields of the same record.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -57,6 +56,7 @@ func (e *AmbiguousNameError) Error() string {
 // unknown makes the error for names nobody has. Suggestions are looked for only for the first few.
 func (p *snapshot) unknown(names []string) error {
 	e := &UnknownMachinesError{Names: names, Nearest: map[string]string{}}
+	p.names()
 	var known []string
 	for name := range p.byName {
 		known = append(known, name)
@@ -127,28 +127,6 @@ func (p *snapshot) collect(picked []bool, over Overlay) []Machine {
 	return out
 }
 
-// Each calls do with the machines that [Store.SelectWith] would give, one after the other and without a copy of them all.
-// do must not keep the machine.
-func (s *Store) Each(ctx context.Context, sel Selector, over Overlay, do func(*Machine) error) error {
-	snap, picked, err := s.pick(ctx, sel, over, nil)
-	if err != nil {
-		return err
-	}
-	for i := range snap.machines {
-		if picked != nil && !picked[i] {
-			continue
-		}
-		m := snap.machines[i]
-		if over != nil {
-			m.Take(over.Case(&snap.machines[i]))
-		}
-		if err := do(&m); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // pick says which machines of the snapshot a selector picks; nil is all of them. Where left is not nil, it takes the names
 // that do not stand for one machine.
 func (s *Store) pick(ctx context.Context, sel Selector, over Overlay, left *Left) (*snapshot, []bool, error) {
@@ -176,11 +154,11 @@ func (s *Store) pick(ctx context.Context, sel Selector, over Overlay, left *Left
 // Canonical gives the present IDs of machines that were joined with others since: former ID -> present one. What is not
 // in it is called as ever.
 func (s *Store) Canonical(ctx context.Context) (map[string]string, error) {
-	snap, err := s.snapshot(ctx)
-	if err != nil {
-		return nil, err
+	c := contents{aliases: map[string]string{}}
+	if err := c.loadAliases(ctx, s.db); err != nil {
+		return nil, fmt.Errorf("read inventory: %w", err)
 	}
-	return maps.Clone(snap.aliases), nil
+	return c.aliases, nil
 }
 
 func (p *snapshot) match(terms []term, left *Left) ([]bool, error) {

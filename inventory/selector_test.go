@@ -147,7 +147,6 @@ func FuzzParseSelector(f *testing.F) {
 	}
 	var snap snapshot
 	snap.machines = []Machine{{Name: "WS1"}}
-	snap.envs = make([]env, 1)
 	f.Fuzz(func(t *testing.T, text string) {
 		defer bounded.Input(t, len(text))()
 		if strings.Contains(text, "@") {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 )
 
 func ulidEntropy() io.Reader { return rand.Reader }
@@ -18,65 +19,111 @@ func ulidEntropy() io.Reader { return rand.Reader }
 type snapshot struct {
 	generation int64
 	machines   []Machine
-	envs       []env
-	byID       map[string]int
-	byName     map[string][]int // short name in upper case, FQDN in lower case
 	aliases    map[string]string
 	groups     map[string][]string // account name of a group, in lower case -> distinguished names
+
+	index  sync.Once // makes these, when the first name is looked up
+	byID   map[string]int
+	byName map[string][]int // short name in upper case, FQDN in lower case
 }
 
 // snapshot gives the present machines: from memory while nobody, in any process, wrote since.
 func (s *Store) snapshot(ctx context.Context) (*snapshot, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var generation int64
-	if err := s.db.QueryRowContext(ctx, "SELECT n FROM generation").Scan(&generation); err != nil {
-		return nil, fmt.Errorf("read inventory: %w", err)
-	}
-	if s.snap != nil && s.snap.generation == generation {
-		return s.snap, nil
+	held, err := s.current(ctx)
+	if err != nil || held {
+		return s.snap, err
 	}
 	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return nil, fmt.Errorf("read inventory: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }()
-	c, err := load(ctx, tx)
+	snap, err := newSnapshot(ctx, tx)
+	if err != nil {
+		return nil, fmt.Errorf("read inventory: %w", err)
+	}
+	s.snap = snap
+	return snap, nil
+}
+
+// current reports whether the snapshot in memory is that of now. It needs the mutex.
+func (s *Store) current(ctx context.Context) (bool, error) {
+	if s.snap == nil {
+		return false, nil
+	}
+	var generation int64
+	if err := s.db.QueryRowContext(ctx, "SELECT n FROM generation").Scan(&generation); err != nil {
+		return false, fmt.Errorf("read inventory: %w", err)
+	}
+	return s.snap.generation == generation, nil
+}
+
+func newSnapshot(ctx context.Context, tx querier) (*snapshot, error) {
+	c := contents{aliases: map[string]string{}, groups: map[string][]string{}}
+	var n int
+	if err := tx.QueryRowContext(ctx, "SELECT n, (SELECT count(*) FROM machines) FROM generation").Scan(&c.generation, &n); err != nil {
+		return nil, err
+	}
+	if err := c.loadAliases(ctx, tx); err != nil {
+		return nil, err
+	}
+	if err := c.loadGroups(ctx, tx); err != nil {
+		return nil, err
+	}
+	all := make([]Machine, 0, n)
+	err := streamIn(ctx, tx, func(m *Machine) error {
+		all = append(all, *m)
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	s.snap = newSnapshot(c)
-	return s.snap, nil
+	return &snapshot{generation: c.generation, machines: sorted(all), aliases: c.aliases, groups: c.groups}, nil
 }
 
-func newSnapshot(c *contents) *snapshot {
-	n := len(c.machines)
-	snap := &snapshot{generation: c.generation, machines: make([]Machine, 0, n), envs: make([]env, n),
-		byID: make(map[string]int, n), byName: make(map[string][]int, 2*n), aliases: c.aliases, groups: c.groups}
-	groups := c.byMachine()
-	for id, conflicts := range c.machines {
-		snap.machines = append(snap.machines, snapshotMachine(id, groups[id], c.overlays[id], conflicts))
+// sorted brings machines into the order of name and ID. Their numbers are sorted, for a machine is large; and it is in order
+// already where names were given in the order of IDs.
+func sorted(all []Machine) []Machine {
+	if slices.IsSortedFunc(all, compareMachines) {
+		return all
 	}
-	slices.SortFunc(snap.machines, compareMachines)
-	for i := range snap.machines {
-		m := &snap.machines[i]
-		snap.envs[i].fill(m)
-		snap.byID[m.ID] = i
-		if m.Name != "" {
-			snap.byName[m.Name] = append(snap.byName[m.Name], i)
-		}
-		if m.FQDN != "" {
-			snap.byName[m.FQDN] = append(snap.byName[m.FQDN], i)
-		}
+	order := make([]int32, len(all))
+	for i := range order {
+		order[i] = int32(i)
 	}
-	return snap
+	slices.SortFunc(order, func(a, b int32) int {
+		return cmp.Or(strings.Compare(all[a].Name, all[b].Name), strings.Compare(all[a].ID, all[b].ID))
+	})
+	out := make([]Machine, len(all))
+	for i, n := range order {
+		out[i] = all[n]
+	}
+	return out
 }
 
-// snapshotMachine makes a machine without Records and Provenance.
-func snapshotMachine(id string, recs []*rec, over *overlay, conflicts []string) Machine {
-	m := build(id, recs, over, conflicts, false)
+// names makes the maps by which machines are found.
+func (p *snapshot) names() {
+	p.index.Do(func() {
+		p.byID, p.byName = make(map[string]int, len(p.machines)), make(map[string][]int, 2*len(p.machines))
+		for i := range p.machines {
+			m := &p.machines[i]
+			p.byID[m.ID] = i
+			if m.Name != "" {
+				p.byName[m.Name] = append(p.byName[m.Name], i)
+			}
+			if m.FQDN != "" {
+				p.byName[m.FQDN] = append(p.byName[m.FQDN], i)
+			}
+		}
+	})
+}
+
+// snapshotMachine makes a machine without Records and Provenance, of an empty one.
+func snapshotMachine(m *Machine, id string, recs []*rec, over *overlay, conflicts []string) {
+	build(m, id, recs, over, conflicts, false)
 	m.Sources = sourcesOf(recs)
-	return m
 }
 
 func compareMachines(a, b Machine) int {
@@ -96,6 +143,7 @@ func sourcesOf(recs []*rec) []string {
 
 // find gives the machines a name, FQDN, ID, former ID, MAC address or mainboard UUID stands for.
 func (p *snapshot) find(name string) []int {
+	p.names()
 	if found := p.byName[strings.ToUpper(name)]; found != nil {
 		return found
 	}
@@ -170,7 +218,9 @@ func (s *Store) full(ctx context.Context, m *Machine) (Machine, error) {
 	if !ok {
 		return Machine{}, fmt.Errorf("read machine %s: it was joined with another just now", m.Name)
 	}
-	return build(m.ID, c.byMachine()[m.ID], c.overlays[m.ID], conflicts, true), nil
+	var whole Machine
+	build(&whole, m.ID, c.byMachine()[m.ID], c.overlays[m.ID], conflicts, true)
+	return whole, nil
 }
 
 // partOf reads some machines, without aliases and generation.

@@ -24,8 +24,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fleetmend/fleetmend/bitlocker/internal/sqlitefile"
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/sqlitefile"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 

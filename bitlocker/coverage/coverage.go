@@ -119,7 +119,8 @@ func Build(at time.Time, machines []Machine, keys []bitlocker.Match) Report {
 		r.Orphans = append(r.Orphans, k)
 	}
 	sums := map[string]*Sum{}
-	for i, m := range machines {
+	for i := range machines {
+		m := &machines[i]
 		if m.LeftOut != "" {
 			if r.LeftOut == nil {
 				r.LeftOut = map[string]int{}
@@ -151,8 +152,8 @@ func Build(at time.Time, machines []Machine, keys []bitlocker.Match) Report {
 	return r
 }
 
-func judge(m Machine, keys []bitlocker.Match) Line {
-	line := Line{Machine: m, Keys: len(keys)}
+func judge(m *Machine, keys []bitlocker.Match) Line {
+	line := Line{Machine: *m, Keys: len(keys)}
 	slices.SortStableFunc(keys, func(a, b bitlocker.Match) int { return b.Created.Compare(a.Created) })
 	var stale, invalid, denied, missing int
 	current := map[bitlocker.KeyID]bool{}
@@ -208,7 +209,7 @@ func judge(m Machine, keys []bitlocker.Match) Line {
 }
 
 // whyStale names the reasons that keys of a machine have, each once.
-func whyStale(m Machine, keys []bitlocker.Match) string {
+func whyStale(m *Machine, keys []bitlocker.Match) string {
 	var why []string
 	for _, k := range keys {
 		reason := ""
@@ -229,74 +230,6 @@ func whyStale(m Machine, keys []bitlocker.Match) string {
 	return strings.Join(why, "; ")
 }
 
-func before(k bitlocker.Match, m Machine) bool {
+func before(k bitlocker.Match, m *Machine) bool {
 	return !m.Reimaged.IsZero() && !k.Created.IsZero() && k.Created.Before(m.Reimaged)
-}
-
-// index finds a machine by what a key says of it; several holders of one value are none.
-type index struct {
-	by       map[string]int
-	machines []Machine
-}
-
-const several = -1
-
-func newIndex(machines []Machine) index {
-	x := index{map[string]int{}, machines}
-	for i, m := range machines {
-		for _, k := range keysOf(append(slices.Clone(m.DeviceIDs), m.GUID), m.DN, m.FQDN, m.Serial, m.Name) {
-			if j, ok := x.by[k]; ok && j != i {
-				x.by[k] = several
-				continue
-			}
-			x.by[k] = i
-		}
-	}
-	return x
-}
-
-func keysOf(deviceIDs []string, dn, fqdn, serial, name string) []string {
-	var out []string
-	add := func(kind, value string) {
-		if value = strings.ToLower(strings.TrimSpace(value)); value != "" {
-			out = append(out, kind+value)
-		}
-	}
-	for _, d := range deviceIDs {
-		add("device:", d)
-	}
-	add("dn:", dn)
-	add("fqdn:", fqdn)
-	add("serial:", serial)
-	add("name:", name)
-	return out
-}
-
-func (x index) find(m bitlocker.Machine) (int, bool) {
-	another := func(i int) bool {
-		return m.GUID != "" && x.machines[i].GUID != "" && !strings.EqualFold(m.GUID, x.machines[i].GUID)
-	}
-	for _, k := range keysOf([]string{m.GUID, m.DeviceID}, m.DN, m.FQDN, m.Serial, "") {
-		if i, ok := x.by[k]; ok && i != several && !another(i) {
-			return i, true
-		}
-	}
-	// A device ID or FQDN of nobody is somebody else. A DN changes when a machine is moved or deleted; its domain does not.
-	if m.DeviceID != "" || m.FQDN != "" {
-		return 0, false
-	}
-	i, ok := x.by["name:"+strings.ToLower(strings.TrimSpace(m.Name))]
-	if !ok || i == several || another(i) || m.DN != "" && x.machines[i].DN != "" && domain(m.DN) != domain(x.machines[i].DN) {
-		return 0, false
-	}
-	return i, true
-}
-
-// domain is the part of a distinguished name that names the domain.
-func domain(dn string) string {
-	dn = strings.ToLower(dn)
-	if i := strings.Index(dn, ",dc="); i >= 0 {
-		return dn[i:]
-	}
-	return dn
 }

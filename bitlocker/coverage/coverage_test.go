@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -164,5 +165,48 @@ func TestRenamedAndAbsentMachines(t *testing.T) {
 	}
 	if want := "Not counted: 2 disabled, 1 gone."; !strings.Contains(text.String(), want) || !strings.Contains(page.String(), want) {
 		t.Errorf("%s", text.String())
+	}
+}
+
+// What is judged from keys that come one by one is what the report says.
+func TestGatheringSaysWhatTheReportSays(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		pick := func(values ...string) string { return values[r.IntN(len(values))] }
+		var machines []coverage.Machine
+		for i := range 6 {
+			m := coverage.Machine{ID: fmt.Sprint(i), Name: pick("A", "B", "C", "d"), Serial: pick("", "S1", "s2", "S3"), FQDN: pick("", "a.x", "b.x"), GUID: pick("", "g1", "g2"),
+				DN: pick("", "CN=A,DC=x", "CN=A,DC=y"), NoDrive: r.IntN(5) == 0}
+			if r.IntN(3) == 0 {
+				m.DeviceIDs = []string{pick("d1", "D2")}
+			}
+			if r.IntN(3) == 0 {
+				m.Reimaged = t0.Add(time.Duration(r.IntN(5)) * time.Hour)
+			}
+			machines = append(machines, m)
+		}
+		var keys []bitlocker.Match
+		for range 12 {
+			k := bitlocker.Match{KeyRef: bitlocker.KeyRef{ID: bitlocker.KeyID(pick("K1", "K2", "K3", "K4")), Source: pick("ad", "csv"), Volume: bitlocker.Volume(pick("", "os", "fixed")),
+				Created: t0.Add(time.Duration(r.IntN(5)) * time.Hour), Deleted: r.IntN(6) == 0, Stale: r.IntN(6) == 0}, State: bitlocker.State(pick("", "sealed", "denied", "missing", "invalid"))}
+			k.Machine = bitlocker.Machine{Name: pick("", "A", "B", "D"), Serial: pick("", "s1", "S2"), FQDN: pick("", "", "A.x"), GUID: pick("", "", "g1", "g3"), DeviceID: pick("", "", "d1", "d2", "g2"), DN: pick("", "", "cn=a,dc=x")}
+			if r.IntN(6) == 0 {
+				k.Rotated = t0
+			}
+			keys = append(keys, k)
+		}
+		g := coverage.Gather(machines)
+		for i := range keys {
+			g.Add(&keys[i])
+		}
+		got := map[string]string{}
+		g.Each(func(l *coverage.Line) {
+			got[l.Machine.ID] = fmt.Sprint(l.Verdict, l.Keys, l.Usable, l.Newest, l.Created)
+		})
+		for _, l := range coverage.Build(t0, machines, keys).Lines {
+			if want := fmt.Sprint(l.Verdict, l.Keys, l.Usable, l.Newest, l.Created); l.Keys > 0 && got[l.Machine.ID] != want || l.Keys == 0 && got[l.Machine.ID] != "" {
+				t.Fatalf("seed %d, machine %s: %q, the report says %q", seed, l.Machine.ID, got[l.Machine.ID], want)
+			}
+		}
 	}
 }

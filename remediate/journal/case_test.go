@@ -50,6 +50,19 @@ func rebuilt(t testing.TB, j *journal.Journal) {
 	if feed != same || !slices.Equal(before, after) {
 		t.Errorf("the rebuild differs (feed %d, %d):\n%+v\n%+v", feed, same, before, after)
 	}
+	list, err := j.CaseList(t.Context(), trouble)
+	must(t, err)
+	if list.Number() != same || list.Len() != len(after) {
+		t.Errorf("%d cases as of %d, the list has %d as of %d", len(after), same, list.Len(), list.Number())
+	}
+	for _, want := range after {
+		if got, ok := list.Case(want.Machine); !ok || got != want {
+			t.Errorf("the list has %+v (%v), want %+v", got, ok, want)
+		}
+	}
+	if c, ok := list.Case("nobody's"); ok {
+		t.Errorf("the case of nobody: %+v", c)
+	}
 }
 
 func finish(t testing.TB, s *journal.Session, i int, outcome journal.Outcome) {

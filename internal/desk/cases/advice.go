@@ -86,8 +86,12 @@ func commands(d *desk.Desk, i journal.Incident, scope inventory.Selector, verb c
 }
 
 // ages says how old the data are, by source.
-func ages(ctx context.Context, d *desk.Desk, store *inventory.Store, t *tally) ([]Age, error) {
-	sources, err := store.Sources(ctx)
+func ages(ctx context.Context, d *desk.Desk, t *tally) ([]Age, error) {
+	store, err := d.Inventory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sources, err := store.SourceAges(ctx)
 	if err != nil {
 		return nil, err
 	}

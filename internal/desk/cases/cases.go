@@ -11,10 +11,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/fleetmend/fleetmend/bitlocker"
+	"github.com/fleetmend/fleetmend/bitlocker/coverage"
 	"github.com/fleetmend/fleetmend/internal/connect"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/hint"
@@ -27,6 +31,8 @@ import (
 type Options struct {
 	Incident string // ID or the beginning of one; "": the open ones
 	Keys     bool   // with the state of recovery keys, which costs reading all their references
+
+	held bool // all machines are needed in memory afterwards
 }
 
 // Book holds the cases of one incident, or of all open ones. It changes no more once it was made, and is safe for
@@ -38,12 +44,26 @@ type Book struct {
 	now    time.Time
 }
 
-// view is one incident with what the journal knows of its machines, by their present IDs.
+// view is one incident with what the journal knows of its machines.
 type view struct {
 	incident journal.Incident
-	cases    map[string]journal.Case
-	work     map[string]casefile.Work
-	number   int64 // of the feed
+	cases    *journal.CaseList        // by the IDs that the machines had
+	merged   map[string][]string      // present ID -> former ones that have a case
+	work     map[string]casefile.Work // by present IDs
+}
+
+// of is the case of a machine, whatever it was called when it was asked.
+func (v *view) of(id string) (journal.Case, bool) {
+	c, known := v.cases.Case(id)
+	for _, old := range v.merged[id] {
+		switch former, ok := v.cases.Case(old); {
+		case ok && known:
+			c = joined(c, former)
+		case ok:
+			c, known = former, true
+		}
+	}
+	return c, known
 }
 
 // Load reads the cases. Without an incident there is a Book that has none. An incident that is not there is a
@@ -61,43 +81,102 @@ func Load(ctx context.Context, d *desk.Desk, o Options) (*Book, error) {
 	if err != nil {
 		return nil, err
 	}
+	var machines func(context.Context) ([]coverage.Machine, error)
+	switch {
+	case o.Keys && d.HasVault():
+		machines = func(ctx context.Context) (known []coverage.Machine, err error) {
+			if o.held {
+				err = store.Hold(ctx)
+			}
+			return known, errors.Join(err, store.Each(ctx, inventory.Selector{}, nil, func(m *inventory.Machine) error {
+				known = append(known, kept(m))
+				return nil
+			}))
+		}
+	case o.held:
+		machines = func(ctx context.Context) ([]coverage.Machine, error) { return nil, store.Hold(ctx) }
+	}
+	return b, b.fill(ctx, d, incidents, o.Keys, machines)
+}
+
+// fill reads the cases of incidents, and whose recovery keys are known; machines gives all machines for that, and is called in any
+// case where it is not nil. The stores are read at the same time.
+func (b *Book) fill(ctx context.Context, d *desk.Desk, incidents []journal.Incident, keys bool, machines func(context.Context) ([]coverage.Machine, error)) error {
+	keys = keys && d.HasVault()
+	var known []coverage.Machine
+	var list *bitlocker.KeyList
+	err := together(ctx, func(ctx context.Context) error {
+		return b.read(ctx, d, incidents)
+	}, func(ctx context.Context) (err error) {
+		if machines != nil {
+			known, err = machines(ctx)
+		}
+		return err
+	}, func(ctx context.Context) error {
+		if !keys {
+			return nil
+		}
+		vault, err := d.Vault(ctx)
+		if err == nil {
+			list, err = vault.KeyList(ctx)
+		}
+		return err
+	})
+	if err == nil && keys {
+		b.keys, err = states(known, list)
+	}
+	return err
+}
+
+// together does things at the same time and waits for all of them; the first that fails ends the others.
+func together(ctx context.Context, things ...func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	for _, do := range things {
+		wg.Go(func() {
+			if err := do(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+func (b *Book) read(ctx context.Context, d *desk.Desk, incidents []journal.Incident) error {
+	store, err := d.Inventory(ctx)
+	if err != nil {
+		return err
+	}
 	present, err := store.Canonical(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	j, err := d.Journal(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, i := range incidents {
 		v, err := read(ctx, j, i, present)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		b.views = append(b.views, v)
 	}
-	if o.Keys {
-		b.keys, err = keyStates(ctx, d, store)
-	}
-	return b, err
+	return nil
 }
 
 func read(ctx context.Context, j *journal.Journal, i journal.Incident, present map[string]string) (view, error) {
-	v := view{incident: i, work: map[string]casefile.Work{}}
-	all, number, err := j.Cases(ctx, i.ID, 0)
-	if err != nil {
+	v := view{incident: i, work: map[string]casefile.Work{}, merged: map[string][]string{}}
+	var err error
+	if v.cases, err = j.CaseList(ctx, i.ID); err != nil {
 		return v, err
 	}
-	v.number, v.cases = number, make(map[string]journal.Case, len(all))
-	for _, c := range all {
-		id := c.Machine
-		if now, merged := present[id]; merged {
-			id = now
+	for _, old := range slices.Sorted(maps.Keys(present)) {
+		if _, known := v.cases.Case(old); known {
+			v.merged[present[old]] = append(v.merged[present[old]], old)
 		}
-		if other, twice := v.cases[id]; twice {
-			c = joined(other, c)
-		}
-		v.cases[id] = c
 	}
 	unfinished, err := j.Unfinished(ctx, i.ID)
 	if err != nil {
@@ -286,7 +365,7 @@ func Select(ctx context.Context, d *desk.Desk, selector inventory.Selector, o Op
 // over loads what a selector needs, and refuses one that asks for the cases of several incidents.
 func over(ctx context.Context, d *desk.Desk, selector inventory.Selector, o Options) (*inventory.Store, *Book, error) {
 	_, uses := selector.UsesCases()
-	o.Keys = o.Keys || uses
+	o.Keys, o.held = o.Keys || uses, true
 	b, err := Load(ctx, d, o)
 	if err != nil {
 		return nil, nil, err

@@ -1,12 +1,10 @@
 package cases
 
 import (
-	"context"
 	"strings"
 
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/coverage"
-	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/casefile"
 )
@@ -34,8 +32,12 @@ func (b *Book) facts(m *inventory.Machine) casefile.Facts {
 }
 
 func (v *view) judge(b *Book, m *inventory.Machine) casefile.Case {
-	f := b.facts(m)
-	if c, ok := v.cases[m.ID]; ok {
+	return v.judgeFacts(b, b.facts(m))
+}
+
+// judgeFacts judges a machine by what is known of it outside of the incident, and in it.
+func (v *view) judgeFacts(b *Book, f casefile.Facts) casefile.Case {
+	if c, ok := v.of(f.ID); ok {
 		if a := c.Answer; a.Word != "" {
 			f.Answer = &casefile.Answer{Word: string(a.Word), Run: a.Run, Route: a.Route, At: a.At, Number: a.Number}
 			if a.Number == c.Tried.Number {
@@ -49,46 +51,44 @@ func (v *view) judge(b *Book, m *inventory.Machine) casefile.Case {
 			f.Mark = &casefile.Mark{Word: string(k.Word), Reason: k.Reason, By: k.By, At: k.At, Number: k.Number}
 		}
 	}
-	if w, ok := v.work[m.ID]; ok {
+	if w, ok := v.work[f.ID]; ok {
 		f.Work = &w
 	}
 	return casefile.Judge(casefile.Window{Start: v.incident.Start, End: v.incident.End}, f, b.now)
 }
 
-// keyStates says of each machine that has one what is known of its recovery key, from one reading of all references.
-func keyStates(ctx context.Context, d *desk.Desk, store *inventory.Store) (map[string]casefile.Keys, error) {
-	if !d.HasVault() {
-		return nil, nil
-	}
-	vault, err := d.Vault(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var keys []bitlocker.Match
-	held := map[bitlocker.KeyID]bool{}
-	err = vault.All(ctx, func(m bitlocker.Match) error {
-		keys = append(keys, m)
-		held[m.ID] = held[m.ID] || m.State == bitlocker.StateSealed
-		return nil
-	})
-	if err != nil || len(keys) == 0 {
-		return nil, err
-	}
-	var machines []coverage.Machine
-	err = store.Each(ctx, inventory.Selector{}, nil, func(m *inventory.Machine) error {
-		machines = append(machines, Covered(m))
+// states says of each machine that has one what is known of its recovery key, from all machines and all references.
+func states(machines []coverage.Machine, keys *bitlocker.KeyList) (map[string]casefile.Keys, error) {
+	gathering, held := coverage.Gather(machines), map[bitlocker.KeyID]bool{}
+	err := keys.Each(func(m *bitlocker.Match) error {
+		gathering.Add(m)
+		if m.State == bitlocker.StateSealed {
+			held[m.ID] = true
+		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	states := make(map[string]casefile.Keys, len(machines))
-	for _, line := range coverage.Build(d.Now(), machines, keys).Lines {
-		if state := keyState(&line, held); state != casefile.NoKey {
+	gathering.Each(func(line *coverage.Line) {
+		if state := keyState(line, held); state != casefile.NoKey {
 			states[line.Machine.ID] = state
 		}
-	}
+	})
 	return states, nil
+}
+
+// kept is [Covered] without the memory that the machine lies in.
+func kept(m *inventory.Machine) coverage.Machine {
+	c := Covered(m)
+	for _, text := range []*string{&c.ID, &c.Name, &c.FQDN, &c.Serial, &c.DN, &c.GUID} {
+		*text = strings.Clone(*text)
+	}
+	for i := range c.DeviceIDs {
+		c.DeviceIDs[i] = strings.Clone(c.DeviceIDs[i])
+	}
+	return c
 }
 
 func keyState(line *coverage.Line, held map[bitlocker.KeyID]bool) casefile.Keys {

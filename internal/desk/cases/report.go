@@ -1,11 +1,14 @@
 package cases
 
 import (
+	"cmp"
 	"context"
 	_ "embed" // the page
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/desk"
@@ -27,9 +30,6 @@ func row(i *journal.Incident, c casefile.Case) Row {
 	r := Row{ID: c.ID, Name: c.Name, Site: c.Site, Case: *shown(i, c)}
 	if c.Verdict == casefile.Fixed {
 		r.By = fixedBy(&c)
-	}
-	if r.Name == "" {
-		r.Name = c.ID
 	}
 	return r
 }
@@ -68,6 +68,12 @@ func Tell(ctx context.Context, d *desk.Desk, incident string, selector inventory
 	s, err := take(ctx, d, incident, selector, func(i *journal.Incident, c casefile.Case) { r.Rows = append(r.Rows, row(i, c)) })
 	if err != nil {
 		return nil, err
+	}
+	slices.SortFunc(r.Rows, func(a, b Row) int { return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID)) })
+	for n := range r.Rows {
+		if r.Rows[n].Name == "" {
+			r.Rows[n].Name = r.Rows[n].ID
+		}
 	}
 	r.Status = *s
 	return r, nil

@@ -79,33 +79,25 @@ func Take(ctx context.Context, d *desk.Desk, incident string, selector inventory
 	return take(ctx, d, incident, selector, func(*journal.Incident, casefile.Case) {})
 }
 
-// take calls each with every machine, in the order of their names.
+// take calls each with every machine, in no order.
 func take(ctx context.Context, d *desk.Desk, incident string, selector inventory.Selector, each func(*journal.Incident, casefile.Case)) (*Status, error) {
 	i, err := One(ctx, d, incident)
 	if err != nil {
 		return nil, err
 	}
-	store, b, err := over(ctx, d, selector, Options{Incident: i.ID, Keys: true})
+	b, facts, err := gather(ctx, d, &i, selector)
 	if err != nil {
 		return nil, err
 	}
 	v := &b.views[0]
 	t := newTally(v, b.now)
-	picked := inventory.Overlay(nil) // judged once, below; a selector that asks for cases judges by itself
-	if health, uses := selector.UsesCases(); health || uses {
-		picked = b
-	}
-	err = store.Each(ctx, selector, picked, func(m *inventory.Machine) error {
-		c := v.judge(b, m)
+	for n := range facts {
+		c := v.judgeFacts(b, facts[n])
 		t.add(&c)
 		each(&v.incident, c)
-		return ctx.Err()
-	})
-	if err != nil {
-		return nil, err
 	}
 	s := t.status()
-	if s.Ages, err = ages(ctx, d, store, t); err != nil {
+	if s.Ages, err = ages(ctx, d, t); err != nil {
 		return nil, err
 	}
 	s.Missing = t.missing(d)
@@ -136,7 +128,7 @@ type tally struct {
 
 func newTally(v *view, now time.Time) *tally {
 	return &tally{
-		s: Status{Incident: v.incident, At: now.UTC(), Number: v.number, Out: map[string]int{}, Verdicts: map[casefile.Verdict]int{}, Routes: map[string]int{},
+		s: Status{Incident: v.incident, At: now.UTC(), Number: v.cases.Number(), Out: map[string]int{}, Verdicts: map[casefile.Verdict]int{}, Routes: map[string]int{},
 			Keys: map[casefile.Keys]int{}, By: map[string]int{}},
 		now: now, sites: map[string]*Site{}, next: map[casefile.Verb]*Group{}, why: map[casefile.Verb]map[string]int{},
 		hours: map[time.Time]int{}, resume: map[string]bool{},

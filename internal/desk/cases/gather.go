@@ -1,0 +1,82 @@
+package cases
+
+import (
+	"context"
+	"strings"
+
+	"github.com/fleetmend/fleetmend/bitlocker/coverage"
+	"github.com/fleetmend/fleetmend/internal/connect"
+	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/inventory"
+	"github.com/fleetmend/fleetmend/remediate/casefile"
+	"github.com/fleetmend/fleetmend/remediate/journal"
+)
+
+// gather reads the cases of an incident, and of the machines of a selector what judging needs: once through the inventory and
+// without holding a machine of it, for there may be 50,000.
+func gather(ctx context.Context, d *desk.Desk, i *journal.Incident, selector inventory.Selector) (*Book, []casefile.Facts, error) {
+	store, err := d.Inventory(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	n, err := store.Count(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if selector.String() != "all" { // whose a key is depends on all machines: they are read before those that are meant
+		b, err := Load(ctx, d, Options{Incident: i.ID, Keys: true})
+		if err != nil {
+			return nil, nil, err
+		}
+		picked := inventory.Overlay(nil) // judged once, by the caller; a selector that asks for cases judges by itself
+		if health, uses := selector.UsesCases(); health || uses {
+			picked = b
+		}
+		g := gathered{b: b, texts: map[string]string{}}
+		err = store.Each(ctx, selector, picked, g.add)
+		return b, g.facts, err
+	}
+	b := &Book{now: d.Now(), routes: connect.Routes()}
+	g := gathered{b: b, texts: map[string]string{}, facts: make([]casefile.Facts, 0, n), machines: make([]coverage.Machine, 0, n)}
+	err = b.fill(ctx, d, []journal.Incident{*i}, true, func(ctx context.Context) ([]coverage.Machine, error) {
+		err := store.Each(ctx, selector, nil, g.add)
+		return g.machines, err
+	})
+	for n := range g.facts {
+		if state, known := b.keys[g.facts[n].ID]; known {
+			g.facts[n].Keys = state
+		}
+	}
+	return b, g.facts, err
+}
+
+// gathered are the facts of machines, and who they are, without the memory that the machines lay in.
+type gathered struct {
+	b        *Book
+	texts    map[string]string
+	facts    []casefile.Facts
+	machines []coverage.Machine
+}
+
+func (g *gathered) add(m *inventory.Machine) error {
+	f, c := g.b.facts(m), kept(m)
+	for _, text := range []*string{&f.Site, &f.Class, &f.Encrypted, &f.Said, &f.SaidReason} { // few values, many machines
+		*text = shared(g.texts, *text)
+	}
+	f.ID, f.Name = c.ID, c.Name
+	g.facts, g.machines = append(g.facts, f), append(g.machines, c)
+	return nil
+}
+
+// shared is the one copy of a text.
+func shared(texts map[string]string, text string) string {
+	if text == "" {
+		return ""
+	}
+	one, known := texts[text]
+	if !known {
+		one = strings.Clone(text)
+		texts[one] = one
+	}
+	return one
+}
