@@ -222,8 +222,12 @@ func (l *KeyList) Each(do func(*Match) error) error {
 	return nil
 }
 
-var briefMatches = "SELECT " + sqlitefile.Packed([]string{"volume", "state", "created", "deleted", "stale", "rotated"},
-	[]string{"key_id", "name", "fqdn", "serial", "device_id", "dn", "guid"}) + " FROM refs"
+// briefMatch is a row of refs in one text; see [KeyList.Each].
+var (
+	briefMatch = sqlitefile.Packed([]string{"volume", "state", "created", "deleted", "stale", "rotated"},
+		[]string{"key_id", "name", "fqdn", "serial", "device_id", "dn", "guid"})
+	briefMatches = "SELECT " + briefMatch + " FROM refs"
+)
 
 const matchColumns = refColumns + ", seen, state, state_note, state_at, rotated, rotation_asked, gone"
 

@@ -39,7 +39,7 @@ type Options struct {
 // while it is locked; passwords need [Vault.Unlock]. It is safe for use by many goroutines, and several processes may
 // use one file.
 type Vault struct {
-	db      *sql.DB
+	db      *sqlitefile.DB
 	path    string
 	audit   Auditor
 	keyring Keyring
@@ -70,7 +70,8 @@ func OpenVault(ctx context.Context, path string, o Options) (*Vault, error) {
 	return v, nil
 }
 
-var vaultFile = sqlitefile.Kind{What: "key vault", ApplicationID: 0x666c6d6b, Migrations: []string{vaultSchema, vaultRotation, vaultGUID}}
+var vaultFile = sqlitefile.Kind{What: "key vault", ApplicationID: 0x666c6d6b, Migrations: []string{vaultSchema, vaultRotation, vaultGUID}, Wiped: true, CacheKB: 8_000,
+	Damaged: "keep it, move it away and import your last snapshot"}
 
 // Schema is the application ID of a vault file and the version that this program writes.
 func Schema() (application, version int) {
@@ -80,10 +81,7 @@ func Schema() (application, version int) {
 // Close locks the vault and closes the file.
 func (v *Vault) Close() error {
 	v.Lock()
-	if err := v.db.Close(); err != nil {
-		return fmt.Errorf("close key vault %q: %w", v.path, err)
-	}
-	return nil
+	return v.db.Close()
 }
 
 // Status is what a vault says of itself without being unlocked.
@@ -162,7 +160,7 @@ func (v *Vault) Sources(ctx context.Context) ([]SourceState, error) {
 }
 
 func (v *Vault) write(ctx context.Context, do func(tx *sql.Tx) error) error {
-	tx, err := v.db.BeginTx(ctx, nil)
+	tx, err := v.db.Write(ctx)
 	if err != nil {
 		return sqlitefile.Explain(err)
 	}

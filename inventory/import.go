@@ -395,6 +395,9 @@ func (s *Store) SourceAges(ctx context.Context) ([]SourceInfo, error) {
 
 // SetCursor notes where the next incremental reading of a source goes on; call it after the import succeeded.
 func (s *Store) SetCursor(ctx context.Context, source, cursor string) error {
+	if err := s.db.Writable(); err != nil {
+		return fmt.Errorf("note cursor of %s: %w", source, err)
+	}
 	res, err := s.db.ExecContext(ctx, "UPDATE sources SET cursor = ? WHERE source = ?", cursor, source)
 	if err != nil {
 		return fmt.Errorf("note cursor of %s: %w", source, err)

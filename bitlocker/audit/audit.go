@@ -85,12 +85,12 @@ type Log struct {
 	now      func() time.Time
 
 	mu   sync.RWMutex // guards what follows; its writer is the one writer of the head file in this process
-	db   *sql.DB
+	db   *sqlitefile.DB
 	path string
 	tell func(string)
 }
 
-var file = sqlitefile.Kind{What: "audit", ApplicationID: 0x666c6d75, Migrations: []string{schema, schemaRun}}
+var file = sqlitefile.Kind{What: "audit", ApplicationID: 0x666c6d75, Migrations: []string{schema, schemaRun}, Wiped: true, CacheKB: 8_000, Damaged: "keep it, move it away and import your last snapshot"}
 
 // Schema is the application ID of an audit file and the version that this program writes.
 func Schema() (application, version int) { return int(file.ApplicationID), len(file.Migrations) }
@@ -125,7 +125,7 @@ func (l *Log) open(ctx context.Context, path string) error {
 	}
 	// An empty log has a head too, so that a head that is missing later was taken away.
 	head, err := lastOf(ctx, db)
-	if err == nil && head.Seq == 0 && (fresh || !exists(path+".head")) {
+	if err == nil && head.Seq == 0 && !db.ReadOnly() && (fresh || !exists(path+".head")) {
 		err = writeHead(path+".head", head)
 	}
 	if err != nil {
@@ -190,7 +190,7 @@ func (l *Log) add(ctx context.Context, entries []Entry, once bool) ([]Entry, err
 }
 
 func (l *Log) append(ctx context.Context, entries []Entry, once bool) ([]Entry, error) {
-	tx, err := l.db.BeginTx(ctx, nil)
+	tx, err := l.db.Write(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -102,7 +102,7 @@ func (d *Desk) Folder() (string, error) {
 		}
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("make the state folder: %w", err)
+		return "", hint.Wrap(fmt.Errorf("make the state folder: %w", err), "give a folder that you may write to with --state-dir")
 	}
 	return dir, nil
 }

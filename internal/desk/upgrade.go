@@ -30,6 +30,11 @@ func (d *Desk) ready(ctx context.Context, dir string) error {
 	if err := statefolder.Local(dir); err != nil {
 		return err
 	}
+	if statefolder.ReadOnly(dir) { // each store is read from a copy, which is brought to this version
+		d.Tell("remark: nothing can be written in " + dir + "; its state is shown as it lies there, and nothing in it changes")
+		d.upgraded = true
+		return nil
+	}
 	done, err := statefolder.Upgrade(ctx, dir, stateFiles(dir), func(ctx context.Context) (func() error, error) {
 		return journal.Quiet(ctx, filepath.Join(dir, journalFile))
 	})

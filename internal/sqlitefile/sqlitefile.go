@@ -1,6 +1,7 @@
-// Package sqlitefile opens the SQLite files of the key desk: private to their owner, in WAL mode, brought up to date.
+// Package sqlitefile opens the SQLite files of a state folder: private to their owner, in WAL mode, brought up to date.
 //
-// [Open] is the only call. It never opens another program's file, nor one of a newer version.
+// [Open] opens one, [DB.Write] begins what changes it. The package never opens another program's file, nor one of a newer version.
+// Where nothing can be written it reads a copy, for SQLite reads no write-ahead log without writing beside it.
 package sqlitefile
 
 import (
@@ -8,6 +9,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -26,25 +28,60 @@ var ErrNewer = errors.New("the file was written by a newer fleetmend")
 // busyTimeout is how long a writer waits for another process to finish its transaction.
 const busyTimeout = 30 * time.Second
 
-// cacheKB bounds what a connection may keep of the file in memory: a writer of many rows would fetch the pages of their
-// indexes again and again.
-const cacheKB = 8_000
-
-// Kind describes a file: its application ID for SQLite, and the scripts that bring it from one version to the next.
+// Kind describes a file: its application ID for SQLite, and the scripts that bring it from one version to the next, each in a
+// transaction of its own.
 type Kind struct {
 	What          string // "key vault"
 	ApplicationID int32
 	Migrations    []string
+	Damaged       string                    // what to do with a file that is broken
+	Hasty         bool                      // what is committed may be lost with the power, and nothing else (synchronous NORMAL)
+	Wiped         bool                      // what is deleted is overwritten
+	CacheKB       int                       // of the file, that a connection may keep in memory: many rows are written faster; 0: as usual
+	MaxBytes      int64                     // 0: no bound
+	Make          func(path string) error   // nil: [Make]
+	Place         func(folder string) error // what it must be, beyond being writable; nil: nothing
+}
+
+// DB is an open file. It is safe for concurrent use.
+type DB struct {
+	*sql.DB
+	what, path string
+	copy       string // folder of the copy that is read instead
 }
 
 // Open opens the file at path, creates it (mode 0600) where there is none, and brings its schema up to date. What is
-// committed has reached the disk; what is deleted is overwritten.
-func Open(ctx context.Context, path string, kind Kind) (*sql.DB, error) {
+// committed has reached the disk. Where the file, or the folder, may only be read, it is read as it lies there at this moment, and
+// one that is not there is empty.
+func Open(ctx context.Context, path string, kind Kind) (*DB, error) {
 	db, err := open(ctx, path, kind)
 	if err != nil {
 		return nil, fmt.Errorf("open %s %q: %w", kind.What, path, Explain(err))
 	}
 	return db, nil
+}
+
+// ReadOnly reports whether the file can only be read.
+func (db *DB) ReadOnly() bool { return db.copy != "" }
+
+// Write begins a transaction that changes the file, with SQLite's write lock taken; [ErrReadOnly] where it can only be read.
+func (db *DB) Write(ctx context.Context) (*sql.Tx, error) {
+	if err := db.Writable(); err != nil {
+		return nil, err
+	}
+	return db.BeginTx(ctx, nil)
+}
+
+// Close ends the use of the file. Running calls are waited for.
+func (db *DB) Close() error {
+	err := db.DB.Close()
+	if db.copy != "" {
+		err = errors.Join(err, os.RemoveAll(db.copy))
+	}
+	if err != nil {
+		return fmt.Errorf("close %s %q: %w", db.what, db.path, err)
+	}
+	return nil
 }
 
 // Explain adds what to do to an error of SQLite, or of a file beside it, that is no fault of the file: a full disk, a
@@ -54,6 +91,9 @@ func Explain(err error) error {
 		if errors.Is(err, full) {
 			return noRoom(err)
 		}
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return hint.Wrap(err, "the files of a state folder are private to the account that made them: work as that account, or give a folder of your own with --state-dir")
 	}
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
@@ -80,29 +120,37 @@ func damaged(err error) bool {
 	return errors.As(err, &e) && (e.Code()&0xff == lib.SQLITE_CORRUPT || e.Code()&0xff == lib.SQLITE_NOTADB)
 }
 
-func open(ctx context.Context, path string, kind Kind) (*sql.DB, error) {
+func open(ctx context.Context, path string, kind Kind) (*DB, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(abs), 0o700); err != nil {
+	make := kind.Make
+	if make == nil {
+		make = Make
+	}
+	db := &DB{what: kind.What, path: abs}
+	file := abs
+	switch err := make(abs); {
+	case err == nil && kind.Place != nil:
+		if err := kind.Place(filepath.Dir(abs)); err != nil {
+			return nil, err
+		}
+	case err == nil:
+	case readOnlyPlace(abs, err):
+		if db.copy, err = copyAside(abs); err != nil {
+			return nil, err
+		}
+		file = filepath.Join(db.copy, filepath.Base(abs))
+	default:
 		return nil, err
 	}
-	// SQLite would create the file readable for everyone, and gives its WAL the mode of the file.
-	f, err := os.OpenFile(abs, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := f.Close(); err != nil {
-		return nil, err
-	}
-	db, err := sql.Open("sqlite", dsn(abs))
-	if err != nil {
-		return nil, err
+	if db.DB, err = sql.Open("sqlite", kind.dsn(file)); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(db.copy))
 	}
 	db.SetMaxOpenConns(max(4, runtime.NumCPU()))
 	for {
-		done, err := migrateOne(ctx, db, kind)
+		done, err := migrateOne(ctx, db.DB, kind)
 		if err != nil {
 			return nil, errors.Join(err, db.Close())
 		}
@@ -112,14 +160,43 @@ func open(ctx context.Context, path string, kind Kind) (*sql.DB, error) {
 	}
 }
 
-func dsn(abs string) string {
-	p := filepath.ToSlash(abs)
-	if filepath.VolumeName(abs) != "" && p[0] != '/' {
-		p = "/" + p // file:///C:/...
+// Make makes a file before SQLite does, which would make it readable for everyone and gives its log the mode of the file; and the
+// folder, readable by its owner alone.
+func Make(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
 	}
-	return "file://" + (&url.URL{Path: p}).EscapedPath() + fmt.Sprintf("?_txlock=immediate&_pragma=busy_timeout(%d)"+
-		"&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=secure_delete(1)&_pragma=cache_size(-%d)", busyTimeout.Milliseconds(), cacheKB)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
+
+// dsn is the file with what SQLite has to know of it. mode rw: a file that was deleted meanwhile is not
+// made anew, empty, by the next connection.
+func (k *Kind) dsn(abs string) string {
+	synchronous := "synchronous(FULL)"
+	if k.Hasty {
+		synchronous = "synchronous(NORMAL)"
+	}
+	q := url.Values{"mode": {"rw"}, "_txlock": {"immediate"}, "_pragma": {
+		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "journal_mode(WAL)", synchronous, "foreign_keys(1)",
+	}}
+	if k.Wiped {
+		q.Add("_pragma", "secure_delete(1)")
+	}
+	if k.CacheKB > 0 {
+		q.Add("_pragma", fmt.Sprintf("cache_size(-%d)", k.CacheKB))
+	}
+	if k.MaxBytes > 0 {
+		q.Add("_pragma", fmt.Sprintf("max_page_count(%d)", max(k.MaxBytes/pageSize, 1)))
+	}
+	return uri(abs, q)
+}
+
+// pageSize is SQLite's default; the bound in pages follows from it.
+const pageSize = 4096
 
 type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
@@ -154,7 +231,7 @@ func schema(ctx context.Context, q querier, kind Kind) (int, error) {
 		if !damaged(err) {
 			return 0, err
 		}
-		return 0, hint.Wrapf(err, "the file is damaged or no %s; keep it, move it away and import your last snapshot", kind.What)
+		return 0, hint.Wrapf(err, "the file is damaged or no %s; %s", kind.What, kind.Damaged)
 	}
 	if err := q.QueryRowContext(ctx, "PRAGMA application_id").Scan(&app); err != nil {
 		return 0, err

@@ -1,7 +1,10 @@
 package statefolder
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
 )
@@ -22,4 +25,14 @@ func Local(dir string) error {
 	}
 	return hint.Mistake(fmt.Errorf("%s lies on a network file system (%s): its locks do not keep two computers from working on one run, and what is written may be lost", dir, kind),
 		"take a folder on a disk of this computer with --state-dir; others work at the same state by sessions on this computer")
+}
+
+// ReadOnly reports whether nothing can be written into a folder: it is evidence, another account's, or lies on a medium that is
+// write-protected.
+func ReadOnly(dir string) bool {
+	f, err := os.CreateTemp(dir, ".fleetmend-*")
+	if err != nil {
+		return errors.Is(err, fs.ErrPermission) || protected(err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name())) != nil
 }

@@ -18,8 +18,9 @@ var networkTypes = map[uint32]string{
 
 const fuse = 0x65735546
 
-// networkFuse are the file systems of FUSE that are on other computers, as /proc/self/mountinfo names them.
-var networkFuse = []string{"sshfs", "davfs", "rclone", "s3fs", "glusterfs", "gcsfuse", "blobfuse", "blobfuse2", "cephfs", "smbnetfs", "curlftpfs", "gvfsd-fuse", "vmhgfs-fuse", "mergerfs"}
+// networkFuse are the file systems of FUSE that are on other computers, as /proc/self/mountinfo names them. All others are taken for
+// local ones: mergerfs, gocryptfs, ntfs-3g lie on disks of this computer.
+var networkFuse = []string{"sshfs", "davfs", "rclone", "s3fs", "glusterfs", "gcsfuse", "blobfuse", "blobfuse2", "cephfs", "smbnetfs", "curlftpfs", "gvfsd-fuse", "vmhgfs-fuse"}
 
 func kindOf(path string) (string, error) {
 	var s unix.Statfs_t

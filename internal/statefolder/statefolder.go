@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/sqlitefile"
 )
 
 // File is one SQLite file of the folder.
@@ -125,7 +126,8 @@ func look(ctx context.Context, path string, f File) (version int, ours bool, err
 	} else if !whole && (wal == nil || wal.Size() == 0) {
 		return 0, false, nil
 	}
-	return ask(ctx, path, f)
+	application, version, err := sqlitefile.Look(ctx, path)
+	return version, application == f.ApplicationID, err
 }
 
 // keep copies all files to before-N and tries the migrations on copies of them.
@@ -143,7 +145,7 @@ func keep(ctx context.Context, dir string, files, old []File) (string, error) {
 		if _, err := os.Stat(from); errors.Is(err, os.ErrNotExist) {
 			continue
 		}
-		if err := snapshot(ctx, from, filepath.Join(making, f.Name)); err != nil {
+		if err := sqlitefile.Snapshot(ctx, from, filepath.Join(making, f.Name)); err != nil {
 			return "", fmt.Errorf("copy %s: %w", from, err)
 		}
 		for _, name := range f.Beside {
@@ -158,7 +160,7 @@ func keep(ctx context.Context, dir string, files, old []File) (string, error) {
 	}
 	for _, f := range old {
 		trial := filepath.Join(making, "trial", f.Name)
-		if err := snapshot(ctx, filepath.Join(making, f.Name), trial); err != nil {
+		if err := sqlitefile.Snapshot(ctx, filepath.Join(making, f.Name), trial); err != nil {
 			return "", fmt.Errorf("copy %s: %w", f.Name, err)
 		}
 		if err := f.Migrate(ctx, trial); err != nil {

@@ -34,5 +34,3 @@ func dropLock(f *os.File) error {
 }
 
 func unlock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
-
-const errReadOnlySystem = syscall.EROFS

@@ -35,5 +35,3 @@ func unlock(f *os.File) error {
 	}
 	return err
 }
-
-const errReadOnlySystem = windows.ERROR_WRITE_PROTECT

@@ -107,8 +107,8 @@ func (j *Journal) Resume(ctx context.Context, id string, observe func(Event)) (*
 }
 
 func (j *Journal) open(ctx context.Context, id string, observe func(Event)) (*Session, error) {
-	if j.readOnly {
-		return nil, errReadOnly(j.path)
+	if err := j.db.Writable(); err != nil {
+		return nil, err
 	}
 	lock, err := j.lockRun(ctx, id)
 	if err != nil {

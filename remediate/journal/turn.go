@@ -66,8 +66,8 @@ func (t *turn) close() error { return t.f.Close() }
 
 // write begins a transaction that changes something.
 func (j *Journal) write(ctx context.Context) (*sql.Tx, error) {
-	if j.readOnly {
-		return nil, errReadOnly(j.path)
+	if err := j.db.Writable(); err != nil {
+		return nil, err
 	}
 	t, err := j.openTurn()
 	if err != nil {
@@ -77,5 +77,5 @@ func (j *Journal) write(ctx context.Context) (*sql.Tx, error) {
 	if err := t.wait(ctx); err != nil {
 		return nil, err
 	}
-	return j.db.BeginTx(ctx, nil)
+	return j.db.Write(ctx)
 }
