@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // Claim says which run has a machine: one run at a time works on it. A run that died keeps its claims until it is resumed or
@@ -12,10 +14,14 @@ type Claim struct {
 	Run      string
 	Operator string
 	Owner    *Owner // nil: nobody works on that run
+	Same     string // name of the machine of the same run that it is, by what the inventory has learned since; else empty
 }
 
 // String is "run 20240719-041233-k3f9x2 of eve has it (process 4711 on HOST, since ...)".
 func (c Claim) String() string {
+	if c.Same != "" {
+		return fmt.Sprintf("it is the machine %s of the same run: the inventory has joined them since the plan was frozen", c.Same)
+	}
 	if c.Owner == nil {
 		return fmt.Sprintf("run %s of %s has it, and nobody works on that run: resume or cancel it first", c.Run, c.Operator)
 	}
@@ -90,11 +96,79 @@ func (s *Session) claim(ops []op) (map[string]Claim, error) {
 	return s.claimAll(ids)
 }
 
+// Joined tells the journal which machines the inventory has joined: the ID that each had -> its present one. Runs whose session is opened
+// afterwards claim such a machine under all of its IDs, so that no two work on it because their plans call it differently.
+func (j *Journal) Joined(former map[string]string) {
+	all := map[string][]string{} // present ID -> all
+	for _, old := range slices.Sorted(maps.Keys(former)) {
+		present := former[old]
+		if all[present] == nil {
+			all[present] = []string{present}
+		}
+		all[present] = append(all[present], old)
+	}
+	kin := map[string][]string{}
+	for _, ids := range all {
+		for _, id := range ids {
+			kin[id] = ids
+		}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.kin = kin
+}
+
+// under are the IDs under which machines are to be claimed. One that is another machine of this run, which has its claim, is
+// taken.
+func (s *Session) under(ids []string, taken map[string]Claim) (list []string) {
+	for _, id := range ids {
+		same := s.kin[id]
+		if same == nil {
+			list = append(list, id)
+			continue
+		}
+		for _, each := range same {
+			if holder, held := s.mine[each]; held && holder != id {
+				taken[id] = Claim{Run: s.id, Operator: s.plan.Operator, Owner: self(s.id), Same: s.rows[s.index[holder]].name}
+				break
+			}
+		}
+		if _, is := taken[id]; is {
+			continue
+		}
+		for _, each := range same {
+			s.mine[each] = id
+		}
+		list = append(list, same...)
+	}
+	return list
+}
+
+// called are the IDs under which this run has claimed a machine.
+func (s *Session) called(id string) (list []string) {
+	same := s.kin[id]
+	if same == nil {
+		return []string{id}
+	}
+	for _, each := range same {
+		if s.mine[each] == id {
+			list = append(list, each)
+		}
+	}
+	return list
+}
+
+// claimAll claims machines, and returns those that are taken, by the ID they were asked for with.
 func (s *Session) claimAll(ids []string) (map[string]Claim, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	list, err := encode(ids)
+	taken := map[string]Claim{}
+	all := s.under(ids, taken)
+	if len(all) == 0 {
+		return taken, nil
+	}
+	list, err := encode(all)
 	if err != nil {
 		return nil, err
 	}
@@ -106,18 +180,20 @@ func (s *Session) claimAll(ids []string) (map[string]Claim, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n, err := done.RowsAffected(); err != nil || n == int64(len(ids)) {
-		return nil, err
+	if n, err := done.RowsAffected(); err != nil || n == int64(len(all)) {
+		return taken, err
 	}
 	rows, err := s.conn.QueryContext(context.Background(), claimedMany, s.n, list)
 	if err != nil {
 		return nil, err
 	}
-	taken := map[string]Claim{}
 	_, err = collect(rows, func(rows *sql.Rows) (struct{}, error) {
 		var machine string
 		var c Claim
 		err := rows.Scan(&machine, &c.Run, &c.Operator)
+		if s.kin[machine] != nil {
+			machine = s.mine[machine]
+		}
 		taken[machine] = c
 		return struct{}{}, err
 	})
@@ -125,6 +201,9 @@ func (s *Session) claimAll(ids []string) (map[string]Claim, error) {
 		return nil, err
 	}
 	for machine, c := range taken {
+		if c.Same != "" {
+			continue
+		}
 		if c.Owner, err = s.journal.owner(c.Run); err != nil {
 			return nil, err
 		}
@@ -136,12 +215,20 @@ func (s *Session) claimAll(ids []string) (map[string]Claim, error) {
 // reclaim makes sure that what was in flight belongs to the run. It does, except in a journal of a version without claims,
 // where two runs may have died with the same machine: then the newer one has it.
 func (s *Session) reclaim(ctx context.Context) error {
-	rows, err := s.conn.QueryContext(ctx, `SELECT id FROM machines m WHERE run = ? AND state IN ('leased', 'running', 'rebooting')
-		AND NOT EXISTS (SELECT 1 FROM claims c WHERE c.machine = m.id AND c.run = m.run)`, s.n)
+	rows, err := s.conn.QueryContext(ctx, `SELECT id, EXISTS (SELECT 1 FROM claims c WHERE c.machine = m.id AND c.run = m.run)
+		FROM machines m WHERE run = ? AND state IN ('leased', 'running', 'rebooting')`, s.n)
 	if err != nil {
 		return fmt.Errorf("read claims of run %s: %w", s.id, err)
 	}
-	ids, err := collect(rows, func(rows *sql.Rows) (id string, err error) { return id, rows.Scan(&id) })
+	var ids []string
+	_, err = collect(rows, func(rows *sql.Rows) (id string, err error) {
+		var claimed bool
+		err = rows.Scan(&id, &claimed)
+		if !claimed || s.kin[id] != nil { // it may have been joined with another since
+			ids = append(ids, id)
+		}
+		return id, err
+	})
 	if err != nil {
 		return fmt.Errorf("read claims of run %s: %w", s.id, err)
 	}
@@ -167,7 +254,11 @@ func (b *batch) free() error {
 	var over []string
 	for _, id := range b.leaves {
 		if pos, known := b.s.index[id]; !known || !claims(b.s.rows[pos].state) {
-			over = append(over, id)
+			names := b.s.called(id)
+			over = append(over, names...)
+			for _, name := range names {
+				delete(b.s.mine, name)
+			}
 		}
 	}
 	if len(over) == 0 {

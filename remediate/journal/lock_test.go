@@ -17,6 +17,7 @@ import (
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/leaktest"
 	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/plan"
 )
 
 func TestMain(m *testing.M) {
@@ -330,4 +331,56 @@ func TestWishesOfAnEarlierLife(t *testing.T) {
 	if now := stop(before); s.Earlier() != before || now <= s.Earlier() {
 		t.Errorf("wish %d is of the earlier life and %d of this one, but the limit is %d", before, now, s.Earlier())
 	}
+}
+
+// A machine that the inventory has joined from two is worked on by one run at a time, whatever the plans call it.
+func TestAMachineThatWasJoinedIsClaimedOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j.db")
+	j := open(t, path)
+	former := map[string]string{id(0): "present", id(1): "present"} // two of the same plan
+	present := func(n int) *plan.Plan {
+		p := testPlan(t, n)
+		p.Waves[0].Entries[0].ID, p.Waves[0].Entries[0].Name = "present", "PRESENT"
+		must(t, p.Seal())
+		return p
+	}
+	before := create(t, j, testPlan(t, 1), nil) // opened before they were joined: it knows one name only
+	must(t, before.Lease(id(0)))
+	j.Joined(former)
+	s := create(t, j, present(1), nil)
+	taken := func(what string, err error, run string) {
+		t.Helper()
+		claimed, ok := errors.AsType[*journal.ClaimedError](err)
+		if !ok || claimed.Claim.Run != run {
+			t.Errorf("%s: %v, want it to be with run %s", what, err, run)
+		}
+	}
+	taken("leased by its former name", s.Lease("present"), before.ID())
+	must(t, before.Release(id(0)), s.Lease("present"))
+	taken("leased by its present name", before.Lease(id(0)), s.ID())
+	other := create(t, j, testPlan(t, 3), nil)
+	taken("by another former name", other.Lease(id(1)), s.ID())
+	must(t, s.Begin("present", 1), s.Finish("present", journal.End{Outcome: journal.Fixed}))
+
+	must(t, other.Lease(id(0)))
+	err := other.Lease(id(1))
+	taken("in its own run", err, other.ID())
+	if !strings.Contains(err.Error(), "PC00000") {
+		t.Errorf("which one: %v", err)
+	}
+	must(t, other.Lease(id(2)))
+	taken("still claimed", before.Lease(id(0)), other.ID())
+	must(t, other.Close())
+	again := open(t, path)
+	again.Joined(former)
+	resumed, err := again.Resume(t.Context(), other.ID(), nil)
+	must(t, err)
+	taken("after a resume", resumed.Lease(id(1)), other.ID())
+	must(t, resumed.Begin(id(0), 1), resumed.Finish(id(0), journal.End{Outcome: journal.Fixed}), resumed.Lease(id(1)), resumed.Release(id(1)))
+	claims, err := again.Claims(t.Context())
+	must(t, err)
+	if len(claims) != 1 || claims[id(2)].Run != other.ID() {
+		t.Errorf("left: %v", claims)
+	}
+	must(t, resumed.Close(), again.Close(), before.Close(), s.Close())
 }

@@ -35,6 +35,9 @@ type Session struct {
 	plan     *plan.Plan
 	incident string // of the run; empty: its outcomes belong to no case
 
+	kin  map[string][]string // as it was when the session was opened
+	mine map[string]string   // an ID of such a machine -> that of the row which has it claimed; owned by the writer goroutine
+
 	rows    []row          // by position, owned by the writer goroutine
 	index   map[string]int // machine ID -> position; never written after begin
 	seq     int64
@@ -134,7 +137,10 @@ func (j *Journal) open(ctx context.Context, id string, observe func(Event)) (*Se
 	if observe == nil {
 		observe = func(Event) {}
 	}
-	return &Session{journal: j, lock: lock, turn: turn, file: file, conn: conn, observe: observe, id: id,
+	j.mu.Lock()
+	kin := j.kin
+	j.mu.Unlock()
+	return &Session{kin: kin, mine: map[string]string{}, journal: j, lock: lock, turn: turn, file: file, conn: conn, observe: observe, id: id,
 		prepare: map[string]*sql.Stmt{}, index: map[string]int{},
 		ops: make(chan op, maxBatch), closed: make(chan struct{}), ended: make(chan struct{})}, nil
 }

@@ -18,6 +18,7 @@ type Journal struct {
 
 	mu       sync.Mutex
 	sessions int
+	kin      map[string][]string // ID of a machine that was joined with others -> all its IDs; see Joined
 }
 
 // Option changes how a journal is opened.

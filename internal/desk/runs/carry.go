@@ -67,6 +67,15 @@ func engine(ctx context.Context, d *desk.Desk, c *connect.Connector, p *plan.Pla
 	if err != nil {
 		return nil, err
 	}
+	store, err := d.Inventory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	joined, err := store.Canonical(ctx)
+	if err != nil {
+		return nil, err
+	}
+	j.Joined(joined)
 	routes, err := routesOf(ctx, c, p, o)
 	if err != nil {
 		return nil, err
