@@ -1,7 +1,8 @@
 # fleetmend agent: does what one playbook says on this Windows. One static text, the playbook is data: nothing of it is ever run as code
 # except the bodies of its script steps. Windows PowerShell 5.1 and PowerShell 7, Full and Constrained Language Mode: cmdlets and core types
 # only. ASCII only. remediate/windows holds the same rules in Go; the cases in remediate/testdata/conformance hold both to each other.
-# In:  $FleetmendEnvelope, JSON text: {run, nonce, mode: detect|fix|verify|undo, root, playbook, record, room}
+# In:  $FleetmendEnvelope, JSON text: {run, nonce, mode: detect|fix|verify|undo, root, playbook, record, room};
+#      $FleetmendAgent, the SHA-256 of this text in hex; $FleetmendText, this text, or '' where it is kept on the machine already
 # Out: lines "@@fm NONCE I/N CHUNK|" that join to the result's JSON; exit code 1 when the outcome is failed, else 0.
 # Texts are compared and folded by their characters, never by the rules of a language: no -match, LastIndexOf or StartsWith with a text.
 # Keeps everything it needs to take a fix back in %ProgramData%\fleetmend\runs\RUN (see remediate/windows/record.go).
@@ -39,7 +40,7 @@ function ConvertTo-Utc($Value) {
 }
 # Without colours and other codes of a terminal, which do harm where they are shown.
 function Get-Clean([string]$Text) {
-    return [regex]::Replace([regex]::Replace($Text, '\x1b\[[0-9;?]*[ -/]*[@-~]', ''), '[\x00-\x08\x0b-\x1f\x7f-\x9f]', '')
+    return [regex]::Replace([regex]::Replace($Text, '\x1b\[[0-9;?]*[ -/]*[@-\x7e]', ''), '[\x00-\x08\x0b-\x1f\x7f-\x9f]', '')
 }
 function Limit-Text([string]$Text) {
     if ($Text.Length -gt 2000) { return $Text.Substring(0, 2000) }
@@ -562,7 +563,7 @@ $how = 'end 0'
 if (-not $good) { $how = 'never'; if ($global:LASTEXITCODE -ne -77077) { $how = "end $global:LASTEXITCODE" } }
 Set-Content -LiteralPath "$stem.end" -Value $how -Encoding Ascii
 '@
-$script:CmdStarter = "@echo off`r`nif not exist `"%~dpn0.cmd`" exit /b 1`r`ncall `"%~dpn0.cmd`"`r`n>`"%~dpn0.end`" echo end %errorlevel%`r`n"
+$script:CmdStarter = "@echo off`r`nif not exist `"@stem@.cmd`" exit /b 1`r`ncall `"@stem@.cmd`"`r`n>`"@stem@.end`" echo end %errorlevel%`r`n"
 function Write-Script([string]$Path, [string]$Text, [string]$Encoding) {
     Set-Content -LiteralPath $Path -Value $Text -Encoding $Encoding
     $read = [string](Get-Content -LiteralPath $Path -Raw -Encoding $Encoding)
@@ -618,7 +619,7 @@ function Invoke-Script([string]$Shell, [string]$Body, $List, [int]$Seconds) {
             $program = Join-Path (Join-Path $env:SystemRoot 'System32') 'cmd.exe'
             $arguments = '/d /c ""' + $stem + '.run.cmd""'
             Write-Script "$stem.cmd" ("@echo off`r`n" + $Body.Replace("`r`n", "`n").Replace("`n", "`r`n")) 'Ascii'
-            Write-Script "$stem.run.cmd" $script:CmdStarter.Replace('%~dpn0', $stem) 'Oem'
+            Write-Script "$stem.run.cmd" $script:CmdStarter.Replace('@stem@', $stem) 'Oem'
             $number = 0
             foreach ($text in @($List)) {
                 $number++
@@ -683,6 +684,9 @@ function Assert-Own([string]$Place) {
     $item = Get-There $Place
     if (([int]$item.Attributes -band 1024) -ne 0) { throw "$Place is a link: refused" }
     if (-not $item.PSIsContainer) { throw "$Place is no folder: refused" }
+    Assert-OwnRights $Place
+}
+function Assert-OwnRights([string]$Place) {
     $sddl = Get-Sddl $Place
     if ($sddl -ceq '') { return }
     $parts = [regex]::Match($sddl, '^O:(BA|SY|S-1-5-18|S-1-5-32-544)(G:[A-Z0-9-]+?)?D:[A-Z]*((\([^()]*\))+)(S:.*)?\z')
@@ -1622,6 +1626,55 @@ function Invoke-Mode([string]$Mode, $Playbook, [string]$Wanted) {
     }
     throw "unknown mode '$Mode'"
 }
+
+# --- the agent itself -----------------------------------------------------------------------------------------------------------------
+# Where our folder is, that is where a fix has acted, this text stays under its hash, so that later requests need not carry it: kept.ps1
+# proves and runs it. What only looks makes no folder. Nothing depends on it: where it cannot be kept, the answer says so and that is all.
+function Save-Agent {
+    $top = $script:Data.TrimEnd('\') + '\fleetmend'
+    if ($script:Root -cne '' -or -not (Test-There $top)) { return }
+    if ($FleetmendText -cne '') {
+        Assert-Own $top
+        $folder = $top + '\agent'
+        if (-not (Test-There $folder)) { [void](New-Item -ItemType Directory -Path $folder) }
+        if (-not (Test-Owner $folder) -and (Test-Empty (Get-There $folder))) { Set-Rights $folder @('/setowner', '*S-1-5-32-544') }
+        Assert-Own $folder
+        $place = $folder + '\' + $FleetmendAgent + '.ps1'
+        if ((Test-There $place) -and -not (Test-Agent $place)) { Remove-Item -LiteralPath $place -Force }
+        if (-not (Test-There $place)) { Write-Agent $folder $place }
+        Remove-OldAgent $folder
+    }
+    $script:Result['kept'] = $FleetmendAgent
+}
+# As kept.ps1 looks at it.
+function Test-Agent([string]$Place) {
+    $item = Get-There $Place
+    if ($item.PSIsContainer -or ([int]$item.Attributes -band 1024) -ne 0) { return $false }
+    try {
+        Assert-OwnRights $Place
+        return (Get-Sha256 $Place) -eq $FleetmendAgent
+    }
+    catch { return $false }
+}
+# Written aside and read back. Of two requests at once the second finds that the first was quicker.
+function Write-Agent([string]$Folder, [string]$Place) {
+    $aside = $Folder + '\' + [guid]::NewGuid().ToString('N') + '.new'
+    try {
+        Set-Content -LiteralPath $aside -Value $FleetmendText -Encoding Ascii -NoNewline
+        if ((Get-Sha256 $aside) -ne $FleetmendAgent) { throw 'it could not be written whole: is the disk full?' }
+        if (-not (Test-Owner $aside)) { Set-Rights $aside @('/setowner', '*S-1-5-32-544') }
+        try { Move-Item -LiteralPath $aside -Destination $Place } catch { if (-not (Test-There $Place)) { throw } }
+    }
+    finally { Remove-Item -LiteralPath $aside -Force -ErrorAction SilentlyContinue }
+    if (-not (Test-Agent $Place)) { throw "$Place is not as it was written, or others can change it" }
+}
+# The newest two stay. What a cut has left half written goes a day later.
+function Remove-OldAgent([string]$Folder) {
+    $all = @(Get-ChildItem -LiteralPath $Folder -Force | Where-Object { -not $_.PSIsContainer } | Sort-Object -Property LastWriteTimeUtc -Descending)
+    $others = @($all | Where-Object { $_.Name -cmatch '^[0-9a-f]{64}\.ps1\z' -and $_.Name -cne "$FleetmendAgent.ps1" } | Select-Object -Skip 1)
+    $others += @($all | Where-Object { $_.Name -cmatch '^[0-9a-f]{32}\.new\z' -and ([DateTime]::UtcNow - $_.LastWriteTimeUtc).TotalHours -gt 24 })
+    foreach ($one in $others) { Remove-Item -LiteralPath ($Folder + '\' + $one.Name) -Force -ErrorAction SilentlyContinue }
+}
 # JSON in ASCII, and its result lines.
 function Get-ResultLines {
     $json = ConvertTo-Json -InputObject $script:Result -Depth 6 -Compress
@@ -1645,8 +1698,14 @@ function Get-Answer([int]$Room) {
         foreach ($line in $lines) { $size += $line.Length }
         if ($Room -le 0 -or $size -le $Room -or $stage -gt 2) { return $lines }
         $script:Result.clipped = $true
-        if ($stage -eq 0) { foreach ($done in @($script:Result.steps)) { $done.note = '' } }
-        if ($stage -eq 1) { $script:Result.steps = @() }
+        if ($stage -eq 0) {
+            foreach ($done in @($script:Result.steps)) { $done.note = '' }
+            $script:Result.Remove('note')
+        }
+        if ($stage -eq 1) {
+            $script:Result.steps = @()
+            $script:Result.Remove('kept')
+        }
         if ($stage -eq 2 -and $script:Result.message.Length -gt 200) { $script:Result.message = $script:Result.message.Substring(0, 200) }
     }
 }
@@ -1656,6 +1715,7 @@ $script:Result = @{
     ps = [string]$PSVersionTable.PSVersion; language = [string]$ExecutionContext.SessionState.LanguageMode
 }
 $script:Root = ''
+$script:Data = ''
 $script:Words = ''
 $script:Policy = ''
 $script:Restart = $false
@@ -1701,6 +1761,8 @@ catch {
     $script:Result.changed = $script:Counted.Count
     $script:Result.steps = $script:Steps
 }
+try { if ($script:Data -cne '') { [void](Save-Agent) } }
+catch { $script:Result['note'] = Limit-Text "the agent was not kept on the machine: $($_.Exception.Message)" }
 foreach ($line in @(Get-Answer $room)) { Write-Output $line }
 if ($script:Result.outcome -ceq 'failed') { exit 1 }
 exit 0

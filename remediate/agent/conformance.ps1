@@ -69,7 +69,7 @@ foreach ($file in @(Get-ChildItem -LiteralPath $Path -Filter '*.json' | Sort-Obj
     if ($number % [int]$of -ne [int]$at) { continue }
     if (@($Case -split ',' | Where-Object { $file.BaseName -like $_ }).Count -eq 0) { continue }
     try {
-        $test = Read-Json ([IO.File]::ReadAllText($file.FullName))
+        $test = Read-Case $file.FullName
         $reason = Get-SkipReason $test
         if ($reason -ne '') {
             Write-Output "skip $($file.BaseName): $reason"

@@ -8,16 +8,19 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
 )
 
-// What goes to stdin: "fleetmend/1 A B", A lines of the agent, B lines of the envelope's JSON, "fleetmend/end". All of it
-// is ASCII with LF, so no code page, BOM or base64 decoder is needed on the way (Constrained Language Mode has none).
+// What goes to stdin: "fleetmend/2 HASH A B", A lines of the packed agent ([pack]), B lines of the envelope's JSON, "fleetmend/end". HASH
+// is [Digest]; with A = 0 it names the agent that the machine has kept. All of it is ASCII with LF, so no code page, BOM or base64
+// decoder is needed on the way (Constrained Language Mode has none).
 const (
-	firstLine     = "fleetmend/1"
+	firstLine     = "fleetmend/2"
 	lastLine      = "fleetmend/end"
+	sendLine      = "fleetmend: send "
 	envelopeWidth = 400
 	maxStdin      = 4 << 20
 )
@@ -52,52 +55,86 @@ func (r Request) Check() error {
 	return fmt.Errorf("mode %q: must be detect, fix, verify or undo", r.Mode)
 }
 
-// Encode returns the bytes for the agent's stdin. It refuses a request that fails [Request.Check].
-func Encode(r Request) ([]byte, error) {
+// Encode returns the bytes for the stdin of [CommandLine]: the whole agent and the request. It refuses a request that fails
+// [Request.Check].
+func Encode(r Request) ([]byte, error) { return encode(r, packedLines()) }
+
+// EncodeKept is [Encode] for the stdin of [KeptCommandLine]: the agent is named by its hash. A machine that does not have it, or cannot
+// prove it, does nothing and asks for the whole; see [Wanted].
+func EncodeKept(r Request) ([]byte, error) { return encode(r, nil) }
+
+// Needed is the request with what the machine needs of it, and that is what travels: of the playbook the parts for its mode.
+func (r Request) Needed() Request {
+	r.Playbook.Params, r.Playbook.References, r.Playbook.Summary, r.Playbook.Tool = nil, nil, "", false
+	r.Kept = ""
+	switch r.Mode {
+	case Detect:
+		r.Playbook.Fix, r.Playbook.Verify = nil, nil
+	case Verify:
+		r.Playbook.Detect, r.Playbook.Fix = nil, nil
+	case Undo: // is done from the machine's records
+		r.Playbook.Detect, r.Playbook.Fix, r.Playbook.Verify = nil, nil, nil
+	}
+	return r
+}
+
+func encode(r Request, agent []string) ([]byte, error) {
 	if err := r.Check(); err != nil {
 		return nil, fmt.Errorf("encode request: %w", err)
 	}
-	// What the machine does not need stays here.
-	r.Playbook.Params, r.Playbook.References, r.Playbook.Summary, r.Playbook.Tool = nil, nil, "", false
-	text, err := asciiJSON(r)
+	text, err := asciiJSON(r.Needed())
 	if err != nil {
 		return nil, fmt.Errorf("encode request: %w", err)
 	}
-	agent, parts := scriptLines(), split(text, envelopeWidth)
+	parts := split(text, envelopeWidth)
 	var out bytes.Buffer
-	fmt.Fprintf(&out, "%s %d %d\n", firstLine, len(agent), len(parts))
-	for _, line := range agent {
-		out.WriteString(line)
-		out.WriteByte('\n')
-	}
-	for _, line := range parts {
-		out.WriteString(line)
-		out.WriteByte('\n')
+	fmt.Fprintf(&out, "%s %s %d %d\n", firstLine, Digest(), len(agent), len(parts))
+	for _, lines := range [][]string{agent, parts} {
+		for _, line := range lines {
+			out.WriteString(line)
+			out.WriteByte('\n')
+		}
 	}
 	out.WriteString(lastLine + "\n")
 	return out.Bytes(), nil
 }
 
-// DecodeStdin takes apart what [Encode] made, as the bootstrap does, and insists that the script is exactly the agent of
-// this build. It is for a simulated machine, which executes the request by itself. Errors wrap [ErrStdin].
+// Send is the line, without its end, by which a machine asks for the whole agent: what it has kept under this hash is not there, or
+// not proven. Nothing was done then.
+func Send(hash string) string { return sendLine + hash }
+
+// Wanted reports whether this is all that a machine answered to [EncodeKept]: send the whole agent. Noise around the line is let be.
+func Wanted(stdout []byte) bool {
+	for line := range bytes.Lines(stdout) {
+		if withoutMark(strings.TrimRight(string(line), "\r\n \t")) == Send(Digest()) {
+			return true
+		}
+	}
+	return false
+}
+
+// DecodeStdin takes apart what [Encode] or [EncodeKept] made, as the bootstrap does, and insists that the agent is exactly that of
+// this build. Script is "" where the agent is only named: whoever answers has to prove that he has kept it. It is for a simulated machine,
+// which executes the request by itself. Errors wrap [ErrStdin].
 func DecodeStdin(stdin []byte) (script string, r Request, err error) {
 	if len(stdin) > maxStdin {
 		return "", Request{}, fmt.Errorf("decode stdin: %d bytes: %w", len(stdin), ErrStdin)
 	}
 	lines := strings.Split(strings.ReplaceAll(string(stdin), "\r\n", "\n"), "\n")
 	head := strings.Split(lines[0], " ")
-	if len(head) != 3 || head[0] != firstLine {
-		return "", Request{}, fmt.Errorf("decode stdin: first line %.40q: %w", lines[0], ErrStdin)
+	if len(head) != 4 || head[0] != firstLine || head[1] != Digest() {
+		return "", Request{}, fmt.Errorf("decode stdin: first line %.90q: %w", lines[0], ErrStdin)
 	}
-	a, errA := strconv.Atoi(head[1])
-	b, errB := strconv.Atoi(head[2])
-	if errA != nil || errB != nil || a < 1 || b < 1 || a > len(lines) || b > len(lines) || len(lines) < a+b+2 ||
+	a, errA := strconv.Atoi(head[2])
+	b, errB := strconv.Atoi(head[3])
+	if errA != nil || errB != nil || a < 0 || b < 1 || a > len(lines) || b > len(lines) || len(lines) < a+b+2 ||
 		lines[a+b+1] != lastLine {
 		return "", Request{}, fmt.Errorf("decode stdin: cut short (%d lines, %q): %w", len(lines), lines[0], ErrStdin)
 	}
-	script = strings.Join(lines[1:a+1], "\n") + "\n"
-	if script != strings.Join(scriptLines(), "\n")+"\n" {
-		return script, Request{}, fmt.Errorf("decode stdin: the script is not the agent of this build: %w", ErrStdin)
+	if a > 0 {
+		if script, err = scriptOf(lines[1 : a+1]); err != nil {
+			return "", Request{}, err
+		}
 	}
 	decoder := json.NewDecoder(strings.NewReader(strings.Join(lines[a+1:a+b+1], "")))
 	decoder.UseNumber() // a qword does not fit a float64
@@ -105,6 +142,20 @@ func DecodeStdin(stdin []byte) (script string, r Request, err error) {
 		return script, Request{}, fmt.Errorf("decode stdin: %v: %w", err, ErrStdin)
 	}
 	return script, r, nil
+}
+
+func scriptOf(lines []string) (string, error) {
+	if slices.Equal(lines, packedLines()) { // a simulated fleet of thousands does not take it apart each time
+		return Script(), nil
+	}
+	text, err := unpack(strings.Join(lines, "\n"))
+	if err != nil {
+		return "", err
+	}
+	if text+"\n" != Script() {
+		return "", fmt.Errorf("decode stdin: the script is not the agent of this build: %w", ErrStdin)
+	}
+	return Script(), nil
 }
 
 // asciiJSON is JSON with every character outside printable ASCII as \uXXXX.

@@ -32,6 +32,7 @@ type Request struct {
 	Playbook playbook.Playbook `json:"playbook"`
 	Record   string            `json:"record,omitempty"` // for Undo: Result.Record of the fix, where it is known; other records are refused
 	Room     int               `json:"room,omitempty"`   // bytes of result lines that the way back carries; 0: no limit
+	Kept     string            `json:"-"`                // Result.Kept of the machine's last answer, where the asker knows it; it does not travel
 }
 
 // Result is the agent's answer, the same from agent.ps1 and from the Go interpreter.
@@ -49,6 +50,8 @@ type Result struct {
 	Language string     `json:"language"`          // FullLanguage, ConstrainedLanguage, or "go"
 	Record   string     `json:"record,omitempty"`  // of a fix: SHA-256 over "name LF sha256 LF" of manifest.json and each undo record; "" unknown
 	Clipped  bool       `json:"clipped,omitempty"` // something was left out to fit Request.Room
+	Kept     string     `json:"kept,omitempty"`    // hash of the agent that the machine has kept: the next request may name it
+	Note     string     `json:"note,omitempty"`    // why it could not be kept; nothing else of the answer depends on that
 }
 
 // ResultVersion is the form of a [Result] that this build makes.
@@ -64,8 +67,9 @@ func (r Result) Within(q Request) Result {
 			for i := range r.Steps {
 				r.Steps[i].Note = ""
 			}
+			r.Note = ""
 		case 1:
-			r.Steps = nil
+			r.Steps, r.Kept = nil, ""
 		case 2:
 			r.Message = string([]rune(r.Message)[:min(200, len([]rune(r.Message)))])
 		}

@@ -108,7 +108,7 @@ function Test-Disk($Test) {
 
 $failed = 0
 foreach ($name in $Case -split ',') {
-    $test = Read-Json ([IO.File]::ReadAllText((Join-Path $Path "$name.json")))
+    $test = Read-Case (Join-Path $Path "$name.json")
     try {
         if ($Disk) { $points = Test-Disk $test } else { $points = Test-Ends $test }
         if ($points -lt 3) { throw "there were $points points only" }

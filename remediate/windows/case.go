@@ -25,6 +25,8 @@ type Case struct {
 type CaseState struct {
 	Files      []CaseFile                `json:"files"`
 	Remove     []string                  `json:"remove"`
+	Move       []CaseMove                `json:"move"`   // files or folders that somebody moves
+	Damage     []string                  `json:"damage"` // files whose last byte becomes another
 	Registry   map[string]map[string]any `json:"registry"`
 	Links      []CaseLink                `json:"links"`
 	SDDL       map[string]string         `json:"sddl"` // owner and rights of folders, where they are not ours
@@ -49,12 +51,19 @@ type CaseState struct {
 type CasePlus struct {
 	NeverStops       string   `json:"never-stops"`
 	InUse            []string `json:"in-use"` // files that a program holds open without sharing
+	Locked           []string `json:"locked"` // and these cannot be read either
 	WMIHangs         bool     `json:"wmi-hangs"`
 	SlashIsBackslash bool     `json:"slash-is-backslash"`
 	NoRegistryTools  bool     `json:"registry-tools-disabled"`
 }
 
-// CaseLink is a link to a folder.
+// CaseMove is a file, or a folder with all that is in it, that is elsewhere now.
+type CaseMove struct {
+	From string `json:"from"`
+	To   string `json:"to"`
+}
+
+// CaseLink is a link to a folder or a file.
 type CaseLink struct {
 	Path string `json:"path"`
 	To   string `json:"to"`
@@ -84,6 +93,7 @@ type CaseStep struct {
 	Run      string                     `json:"run"`
 	Record   string                     `json:"record"`
 	Room     int                        `json:"room"`
+	Agent    string                     `json:"agent"` // "": it is sent; named; asked: named, and sent because the machine asks for it
 	Change   CaseState                  `json:"change"`
 	Expect   map[string]any             `json:"expect"`
 	Steps    *[]map[string]any          `json:"steps"` // of the result
@@ -94,11 +104,12 @@ type CaseStep struct {
 	BCD      map[string]string          `json:"bcd"`
 	OtherBCD map[string]string          `json:"bcd-other"`
 	Called   *[]string                  `json:"called"`
+	Agents   *[]string                  `json:"agents"` // names of the files in the folder of kept agents
 }
 
-// ParseCase reads a case file strictly.
+// ParseCase reads a case file strictly. @AGENT@ stands for the hash of the agent.
 func ParseCase(data []byte) (Case, error) {
-	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder := json.NewDecoder(bytes.NewReader(bytes.ReplaceAll(data, []byte("@AGENT@"), []byte(agent.Digest()))))
 	decoder.DisallowUnknownFields()
 	decoder.UseNumber()
 	var c Case

@@ -14,7 +14,7 @@ import (
 
 // The fields of a result, and of its steps, that a case may speak of.
 var (
-	resultFields = strings.Fields("run outcome changed message repeated reboot uptime ps language record clipped")
+	resultFields = strings.Fields("run outcome changed message repeated reboot uptime ps language record clipped kept note")
 	doneFields   = strings.Fields("action target changed note")
 )
 
@@ -74,6 +74,16 @@ func compareMachine(t reporter, label, root string, s CaseStep, m *Memory, calle
 		slices.Sort(seen)
 		if !slices.Equal(want, seen) {
 			t.Errorf("%s: files are\n%s\nnot\n%s", label, strings.Join(seen, "\n"), strings.Join(want, "\n"))
+		}
+	}
+	if s.Agents != nil {
+		var seen []string
+		files, _ := m.List(`C:\ProgramData\fleetmend\agent`)
+		for _, f := range files {
+			seen = append(seen, f.Name)
+		}
+		if want := slices.Sorted(slices.Values(*s.Agents)); !slices.Equal(want, seen) {
+			t.Errorf("%s: agents kept are\n%s\nnot\n%s", label, strings.Join(seen, "\n"), strings.Join(want, "\n"))
 		}
 	}
 	if s.Registry != nil {

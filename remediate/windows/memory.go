@@ -110,6 +110,8 @@ type Memory struct {
 	NeverStops string
 	// InUse are files that a program holds open without sharing: they can be read, and not moved.
 	InUse []string
+	// Locked are files that cannot be read or removed either.
+	Locked []string
 	// SystemDrive is the drive that Windows is on; C: when empty.
 	SystemDrive string
 	// OnRestart is called when shutdown.exe was asked to restart the machine.
@@ -216,6 +218,7 @@ func (m *Memory) SetLink(path, to string) {
 			}
 		}
 	}
+	m.setFile(path, nil)
 	if m.over.links == nil {
 		m.over.links = map[string]string{}
 	}
@@ -271,8 +274,11 @@ func (m *Memory) Open(path string) (io.ReadCloser, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f := m.file(path)
-	if f == nil {
+	switch {
+	case f == nil:
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+	case m.locked(path):
+		return nil, &fs.PathError{Op: "open", Path: path, Err: errInUse}
 	}
 	return io.NopCloser(bytes.NewReader(f.content)), nil
 }

@@ -1,8 +1,10 @@
 package windows
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 )
 
@@ -47,9 +49,18 @@ func (m *Memory) look(path string) Kind {
 func (m *Memory) Remove(path string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	switch m.look(path) {
+	kind := m.look(path)
+	if kind != Directory && m.locked(path) {
+		return &fs.PathError{Op: "remove", Path: path, Err: errInUse}
+	}
+	if _, ok := m.over.links[fold(path)]; ok { // the link, not what it leads to
+		delete(m.over.links, fold(path))
+		return nil
+	}
+	switch kind {
 	case File:
 		m.setFile(path, nil)
+		delete(m.over.rights, fold(path)) // what is made there anew has the rights of its folder
 		return nil
 	case Directory:
 		if m.over.made[fold(path)] {
@@ -131,4 +142,39 @@ func (m *Memory) empty(folder string) bool {
 		}
 	}
 	return true
+}
+
+// Prove implements [Prover].
+func (m *Memory) Prove(path string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if sddl, ok := m.over.rights[fold(path)]; ok {
+		return ProveRights(path, sddl)
+	}
+	return nil
+}
+
+func (m *Memory) locked(path string) bool {
+	return slices.ContainsFunc(m.Locked, func(held string) bool { return strings.EqualFold(held, path) })
+}
+
+// MoveAll moves a file, or a folder with its files: the outside world at work, not a repair.
+func (m *Memory) MoveAll(from, to string) {
+	for _, f := range m.Snapshot() {
+		if rest, ok := strings.CutPrefix(fold(f.Path), fold(from)); ok && (rest == "" || rest[0] == '\\') {
+			m.RemoveFile(f.Path)
+			m.WriteFile(to+f.Path[len(from):], f.Content, f.Modified)
+		}
+	}
+}
+
+// Damage gives a file another last byte: the outside world at work, not a repair.
+func (m *Memory) Damage(path string) {
+	for _, f := range m.Snapshot() {
+		if fold(f.Path) == fold(path) && len(f.Content) > 0 {
+			content := bytes.Clone(f.Content)
+			content[len(content)-1] ^= 1
+			m.WriteFile(path, content, f.Modified)
+		}
+	}
 }

@@ -28,15 +28,11 @@ func Rehearse(ctx context.Context, c Case) (problems []string, answers []agent.R
 			run = "r-1"
 		}
 		// The request goes the way it goes on the wire.
-		stdin, err := agent.Encode(agent.Request{Run: run, Nonce: "n-1", Mode: s.Mode, Root: c.Root, Playbook: c.Playbook, Record: s.Record, Room: s.Room})
+		request := agent.Request{Run: run, Nonce: "n-1", Mode: s.Mode, Root: c.Root, Playbook: c.Playbook, Record: s.Record, Room: s.Room}
+		result, err := ask(ctx, New(parts(m)), request, s.Agent)
 		if err != nil {
 			return append(t.said, fmt.Sprintf("step %d, %s: %v", n+1, s.Mode, err)), answers
 		}
-		_, request, err := agent.DecodeStdin(stdin)
-		if err != nil {
-			return append(t.said, fmt.Sprintf("step %d, %s: %v", n+1, s.Mode, err)), answers
-		}
-		result := New(parts(m)).Do(ctx, request)
 		if decoded, err := agent.Decode([]byte(strings.Join(agent.Lines("n-1", result), "\n")), "n-1"); err == nil {
 			result = decoded
 		} else if !errors.Is(err, agent.ErrBusy) {
@@ -48,6 +44,30 @@ func Rehearse(ctx context.Context, c Case) (problems []string, answers []agent.R
 		answers = append(answers, result)
 	}
 	return t.said, answers
+}
+
+// ask hands a request over as a route does.
+func ask(ctx context.Context, i *Interpreter, request agent.Request, way string) (agent.Result, error) {
+	encode := agent.Encode
+	switch way {
+	case "":
+	case "named", "asked":
+		encode = agent.EncodeKept
+	default:
+		return agent.Result{}, fmt.Errorf("agent is '%s', not named or asked", way)
+	}
+	stdin, err := encode(request)
+	if err != nil {
+		return agent.Result{}, err
+	}
+	_, result, err := i.Answer(ctx, stdin, way != "")
+	if way != "asked" {
+		return result, err
+	}
+	if !errors.Is(err, ErrNotKept) {
+		return agent.Result{}, fmt.Errorf("the machine does not ask for the agent: %+v, %w", result, err)
+	}
+	return ask(ctx, i, request, "")
 }
 
 // parts are a machine's, with little patience for what never ends.
@@ -115,6 +135,12 @@ func apply(t reporter, m *Memory, s CaseState) {
 	for _, path := range s.Remove {
 		m.RemoveFile(path)
 	}
+	for _, one := range s.Move {
+		m.MoveAll(one.From, one.To)
+	}
+	for _, path := range s.Damage {
+		m.Damage(path)
+	}
 	for key, values := range s.Registry {
 		if len(values) == 0 {
 			m.SetValue(key, "x", Value{})
@@ -173,6 +199,9 @@ func applyServices(t reporter, m *Memory, s CaseState) {
 	}
 	if s.Plus.NeverStops != "" {
 		m.NeverStops = s.Plus.NeverStops
+	}
+	if s.Plus.Locked != nil {
+		m.Locked = s.Plus.Locked
 	}
 	if s.Plus.InUse != nil {
 		m.InUse = s.Plus.InUse

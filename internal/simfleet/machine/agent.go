@@ -2,6 +2,7 @@ package machine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -26,15 +27,20 @@ func (m *Machine) agent(ctx context.Context, c wsman.Command) (exit uint32, ok b
 	if err != nil {
 		return 1, true
 	}
-	_, request, err := agent.DecodeStdin(stdin)
-	if err != nil {
+	if m.spec.Flood > 0 {
+		if _, _, err := agent.DecodeStdin(stdin); err == nil && !m.chatter(c.Stdout) {
+			return 1, true
+		}
+	}
+	request, result, err := m.answer(ctx, stdin, isNamed(c.Line))
+	switch {
+	case errors.Is(err, windows.ErrNotKept):
+		_, _ = io.WriteString(c.Stdout, agent.Send(agent.Digest())+"\r\n")
+		return 92, true
+	case err != nil:
 		_, _ = fmt.Fprintf(c.Stdout, "fleetmend: %v\r\n", err)
 		return 91, true
 	}
-	if !m.chatter(c.Stdout) {
-		return 1, true
-	}
-	result := m.answer(ctx, request)
 	for _, line := range agent.Lines(request.Nonce, result) {
 		if _, err := io.WriteString(c.Stdout, line+"\r\n"); err != nil {
 			return 1, true
@@ -57,22 +63,25 @@ func (m *Machine) chatter(to io.Writer) bool {
 }
 
 // answer executes a request on this Windows, one at a time.
-func (m *Machine) answer(ctx context.Context, request agent.Request) agent.Result {
+func (m *Machine) answer(ctx context.Context, stdin []byte, named bool) (agent.Request, agent.Result, error) {
 	m.acting.Lock()
 	defer m.acting.Unlock()
 	if err := ctx.Err(); err != nil {
 		// The command was ended before the agent got its turn: nothing was done and nobody reads this.
-		return agent.Result{Run: request.Run, Outcome: agent.Failed, Message: "ended before it began", Uptime: -1}
+		return agent.Request{}, agent.Result{Outcome: agent.Failed, Message: "ended before it began", Uptime: -1}, nil
 	}
 	interpreter := windows.New(windows.Parts{
 		Files: m.disk, Registry: m.registry, Services: m, Tools: &tools{m}, System: m,
 		Now: func() time.Time { return m.now().UTC() },
 	})
 	before := m.touched()
-	result := interpreter.Do(ctx, request)
+	request, result, err := interpreter.Answer(ctx, stdin, named)
+	if err != nil {
+		return request, result, err //nolint:wrapcheck // it is answered with
+	}
 	m.answers.Add(1)
 	if m.touched() != before {
 		m.changes.Add(1)
 	}
-	return result
+	return request, result, nil
 }

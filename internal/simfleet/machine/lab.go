@@ -157,7 +157,12 @@ func (w crlf) Write(p []byte) (int, error) {
 }
 
 // isAgent reports whether a command line is the agent's.
-func isAgent(line string) bool { return strings.TrimSpace(line) == agent.CommandLine() }
+func isAgent(line string) bool {
+	return strings.TrimSpace(line) == agent.CommandLine() || isNamed(line)
+}
+
+// isNamed reports whether it is the one that starts the agent that the machine has kept.
+func isNamed(line string) bool { return strings.TrimSpace(line) == agent.KeptCommandLine() }
 
 // --- between the machine and its folder -----------------------------------------------------------------------------------
 

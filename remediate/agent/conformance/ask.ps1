@@ -1,16 +1,18 @@
 # Hands a request to the agent: bootstrap and all, in a session of its own.
 $script:bootstrapFile = Join-Path (Split-Path $PSScriptRoot -Parent) 'bootstrap.ps1'
-$script:bootstrap = [IO.File]::ReadAllText($script:bootstrapFile)
+$script:keptFile = Join-Path (Split-Path $PSScriptRoot -Parent) 'kept.ps1'
 $script:agentLines = @([IO.File]::ReadAllLines($Agent))
 $script:shell = (Get-Process -Id $PID).Path
 $script:sessionState = [Management.Automation.Runspaces.InitialSessionState]::CreateDefault2()
-function Get-Envelope([string]$Scratch, $Test, $Step) {
+function Get-Envelope([string]$Scratch, $Test, $Step, [bool]$Named) {
     $request = @{ run = (Get-Field $Step 'run' 'r-1'); nonce = 'n-1'; mode = $Step.mode; root = (Get-Field $Test 'root' ''); playbook = $Test.playbook; record = (Get-Field $Step 'record' ''); room = (Get-Field $Step 'room' 0) }
     $json = ConvertTo-Json -InputObject $request -Depth 20 -Compress
     if ($script:onWindows) { $json = Convert-Playbook $Scratch $json }
     $json = [regex]::Replace($json, '[^\x20-\x7e]', { param($m) '\u{0:x4}' -f [int][char]$m.Value })
     $parts = @([regex]::Matches($json, '.{1,400}') | ForEach-Object { $_.Value })
-    return @("fleetmend/1 $($script:agentLines.Count) $($parts.Count)") + $script:agentLines + $parts + @('fleetmend/end')
+    if ($Named) { return @("fleetmend/2 $($script:agentHash) 0 $($parts.Count)") + $parts + @('fleetmend/end') }
+    # Without a ~ the text stands for itself; that it is packed elsewhere is for the routes' tests.
+    return @("fleetmend/2 $($script:agentHash) $($script:agentLines.Count) $($parts.Count)") + $script:agentLines + $parts + @('fleetmend/end')
 }
 # What comes before the bootstrap: the stand-ins, the culture, and last the language mode.
 function Get-Prelude([string]$Scratch, [string]$Trouble = '') {
@@ -27,11 +29,22 @@ function Get-Prelude([string]$Scratch, [string]$Trouble = '') {
     if ($script:LanguageMode -eq 'Constrained') { $prelude += "`$ExecutionContext.SessionState.LanguageMode = 'ConstrainedLanguage'`n" }
     return $prelude
 }
-# @{ output = lines of standard output; code = exit code }
+# @{ output = lines of standard output; code = exit code }. Where the step says so the agent is only named, and sent where the machine asks for it.
 function Invoke-Agent([string]$Scratch, $Test, $Step, [bool]$Spawned, [string]$Trouble = '') {
-    $lines = Get-Envelope $Scratch $Test $Step
+    $way = [string](Get-Field $Step 'agent' '')
+    if ($way -ceq '') { return (Invoke-Bootstrap $Scratch $Test $Step $Spawned $Trouble $false) }
+    if ($way -cne 'named' -and $way -cne 'asked') { throw "agent is '$way', not named or asked" }
+    $ran = Invoke-Bootstrap $Scratch $Test $Step $Spawned $Trouble $true
+    if ($way -ceq 'named') { return $ran }
+    if ($ran.code -ne 92 -or ($ran.output -join "`n") -cne "fleetmend: send $($script:agentHash)") { throw "the machine does not ask for the agent: $($ran.code) $($ran.output)" }
+    return (Invoke-Bootstrap $Scratch $Test $Step $Spawned $Trouble $false)
+}
+function Invoke-Bootstrap([string]$Scratch, $Test, $Step, [bool]$Spawned, [string]$Trouble, [bool]$Named) {
+    $lines = Get-Envelope $Scratch $Test $Step $Named
+    $file = $script:bootstrapFile
+    if ($Named) { $file = $script:keptFile }
     if ($Spawned) {
-        $command = [Convert]::ToBase64String([Text.Encoding]::Unicode.GetBytes((Get-Prelude $Scratch $Trouble) + $script:bootstrap))
+        $command = [Convert]::ToBase64String([Text.Encoding]::Unicode.GetBytes((Get-Prelude $Scratch $Trouble) + [IO.File]::ReadAllText($file)))
         $output = @($lines | & $script:shell -NoLogo -NoProfile -NonInteractive -EncodedCommand $command)
         return @{ output = $output; code = $LASTEXITCODE }
     }
@@ -43,7 +56,7 @@ function Invoke-Agent([string]$Scratch, $Test, $Step, [bool]$Spawned, [string]$T
     $one.Runspace = $session
     try {
         # A script file that exits ends alone and leaves its code; what it writes to the error stream is nothing a result has.
-        $text = (Get-Prelude $Scratch $Trouble) + "`$lines | & '$($script:bootstrapFile)'`n`$global:FleetmendCode = `$LASTEXITCODE"
+        $text = (Get-Prelude $Scratch $Trouble) + "`$lines | & '$file'`n`$global:FleetmendCode = `$LASTEXITCODE"
         $session.SessionStateProxy.SetVariable('lines', $lines)
         $output = @($one.AddScript($text).Invoke())
         if ($one.Streams.Error.Count -gt 0) { throw "said on stderr: $($one.Streams.Error[0])" }

@@ -1,6 +1,6 @@
 # What a step of a case left behind, held against what the case says. Each function returns '' or what is not as it should be.
-$script:stepFields = @('mode', 'run', 'record', 'room', 'change', 'expect', 'steps', 'files', 'registry', 'services', 'scm', 'bcd', 'bcd-other', 'sddl', 'called')
-$script:resultFields = @('run', 'outcome', 'changed', 'message', 'repeated', 'reboot', 'uptime', 'ps', 'language', 'record', 'clipped')
+$script:stepFields = @('mode', 'run', 'record', 'room', 'agent', 'change', 'expect', 'agents', 'steps', 'files', 'registry', 'services', 'scm', 'bcd', 'bcd-other', 'sddl', 'called')
+$script:resultFields = @('run', 'outcome', 'changed', 'message', 'repeated', 'reboot', 'uptime', 'ps', 'language', 'record', 'clipped', 'kept', 'note')
 function Compare-Lines([string]$What, $Seen, $Wanted) {
     # By their characters: -eq and Sort-Object ignore case, or a soft hyphen.
     $one = [string[]]@($Seen)
@@ -56,6 +56,11 @@ function Compare-Machine([string]$Scratch, $Test, $Step) {
             "$($_.path) $($_.hex.ToUpperInvariant()) $((ConvertTo-Time $_.modified).ToString('s', [Globalization.CultureInfo]::InvariantCulture))"
         })
         $problem = Compare-Lines 'files are' @(Get-Snapshot $Scratch (Get-Field $Test 'root' '')) $wanted
+        if ($problem -ne '') { return $problem }
+    }
+    if ($null -ne $Step.PSObject.Properties['agents']) {
+        $folder = Get-CaseFile $Scratch 'C:\ProgramData\fleetmend\agent'
+        $problem = Compare-Lines 'agents kept are' @(Get-ChildItem -LiteralPath $folder -Force -ErrorAction SilentlyContinue | ForEach-Object { $_.Name }) $Step.agents
         if ($problem -ne '') { return $problem }
     }
     $registry = Get-Field $Step 'registry' $null

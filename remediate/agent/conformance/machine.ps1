@@ -1,8 +1,8 @@
 # The machine of a case off Windows: written, changed and read by the runner. windows.ps1 holds what the agent sees of it.
 # Beside the folder SCRATCH, which is C:, lie SCRATCH.registry ({key: {name: "TYPE:HEX"}}), .services, .dependents, .scm, .plus, .bcd,
 # .bcd-other, .uptime, .called, .functions (tools that are functions), SCRATCH.D (which is D:).
-$script:stateFields = @('files', 'remove', 'links', 'sddl', 'registry', 'services', 'dependents', 'scm', 'booted', 'bcd', 'bcd-other', 'tools', 'scripts', 'uptime', 'plus')
-$script:plusFields = @('never-stops', 'in-use', 'wmi-hangs', 'slash-is-backslash', 'registry-tools-disabled', 'icacls-fails', 'tool-hangs')
+$script:stateFields = @('files', 'remove', 'move', 'damage', 'links', 'sddl', 'registry', 'services', 'dependents', 'scm', 'booted', 'bcd', 'bcd-other', 'tools', 'scripts', 'uptime', 'plus')
+$script:plusFields = @('never-stops', 'in-use', 'locked', 'wmi-hangs', 'slash-is-backslash', 'registry-tools-disabled', 'icacls-fails', 'tool-hangs')
 $script:serviceWords = @{
     'stopped' = 'Stopped'; 'running' = 'Running'; 'Paused' = 'Paused'; 'StartPending' = 'StartPending'; 'StopPending' = 'StopPending'
     'ContinuePending' = 'ContinuePending'; 'PausePending' = 'PausePending'
@@ -69,6 +69,18 @@ function Set-State([string]$Scratch, $State) {
     Assert-Fields $State 'the machine' $script:stateFields
     foreach ($file in @(Get-Field $State 'files' @())) { Write-CaseFile $Scratch $file }
     foreach ($name in @(Get-Field $State 'remove' @())) { [IO.File]::Delete((Get-CaseFile $Scratch $name)) }
+    foreach ($moved in @(Get-Field $State 'move' @())) {
+        Assert-Fields $moved 'a move' @('from', 'to')
+        $to = Get-CaseFile $Scratch $moved.to
+        [void][IO.Directory]::CreateDirectory([IO.Path]::GetDirectoryName($to))
+        Move-Item -LiteralPath (Get-CaseFile $Scratch $moved.from) -Destination $to
+    }
+    # Another last byte.
+    foreach ($name in @(Get-Field $State 'damage' @())) {
+        $bytes = [IO.File]::ReadAllBytes((Get-CaseFile $Scratch $name))
+        $bytes[$bytes.Length - 1] = $bytes[$bytes.Length - 1] -bxor 1
+        [IO.File]::WriteAllBytes((Get-CaseFile $Scratch $name), $bytes)
+    }
     foreach ($link in @(Get-Field $State 'links' @())) { Set-Link $Scratch $link }
     Set-RegistryState $Scratch $State
     Set-ServiceState $Scratch $State
@@ -108,14 +120,15 @@ function Set-RightsState([string]$Scratch, $Rights) {
     foreach ($one in $Rights.PSObject.Properties) { Set-Member $all $one.Name $one.Value }
     Write-State $Scratch 'sddl' $all
 }
-# A link to a folder; what was there before goes. The target is made if need be.
+# A link to a folder or a file; what was there before goes. A folder is made if need be.
 function Set-Link([string]$Scratch, $Link) {
     Assert-Fields $Link 'a link' @('path', 'to')
     $from = Get-CaseFile $Scratch $Link.path
     $to = Get-CaseFile $Scratch $Link.to
     [void][IO.Directory]::CreateDirectory([IO.Path]::GetDirectoryName($from))
-    [void][IO.Directory]::CreateDirectory($to)
+    if (-not [IO.File]::Exists($to)) { [void][IO.Directory]::CreateDirectory($to) }
     if ([IO.Directory]::Exists($from)) { [IO.Directory]::Delete($from, $true) }
+    [IO.File]::Delete($from)
     [void](New-Item -ItemType SymbolicLink -Path $from -Value $to)
 }
 function Set-RegistryState([string]$Scratch, $State) {

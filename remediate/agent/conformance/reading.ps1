@@ -14,6 +14,8 @@ function Read-Json([string]$Text) {
     if ($script:hasDateKind) { return (ConvertFrom-Json -InputObject $Text -DateKind String) }
     return (ConvertFrom-Json -InputObject $Text)
 }
+$script:agentHash = (Get-FileHash -LiteralPath $Agent -Algorithm SHA256).Hash.ToLowerInvariant()
+function Read-Case([string]$File) { return (Read-Json ([IO.File]::ReadAllText($File).Replace('@AGENT@', $script:agentHash))) }
 function ConvertTo-Time($Value) {
     if ($Value -is [DateTime]) { return $Value.ToUniversalTime() }
     return [DateTime]::Parse([string]$Value, [Globalization.CultureInfo]::InvariantCulture, 'AssumeUniversal, AdjustToUniversal')

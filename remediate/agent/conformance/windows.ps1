@@ -170,9 +170,24 @@ function Move-Item { [CmdletBinding()] param([string]$LiteralPath, [string]$Dest
     if ($null -ne $moved) { Save-StandIn 'sddl' $moved }
 }
 function Assert-NotInUse([string]$Place) {
-    if (-not (Test-Plus 'in-use') -or $Place -notmatch '^([A-Z]:|/)') { return }
+    Assert-NotHeld $Place 'in-use'
+    Assert-NotHeld $Place 'locked'
+}
+# One that is locked cannot be read either.
+if (Test-Plus 'locked') {
+    function Get-FileHash { [CmdletBinding()] param([string]$LiteralPath, [string]$Algorithm)
+        Assert-NotHeld $LiteralPath 'locked'
+        Microsoft.PowerShell.Utility\Get-FileHash -LiteralPath $LiteralPath
+    }
+    function Get-Content { [CmdletBinding()] param([string]$LiteralPath, [switch]$Raw, $Encoding = 'utf8', [switch]$AsByteStream, [long]$TotalCount = -1)
+        Assert-NotHeld $LiteralPath 'locked'
+        Microsoft.PowerShell.Management\Get-Content @PSBoundParameters
+    }
+}
+function Assert-NotHeld([string]$Place, [string]$How) {
+    if (-not (Test-Plus $How) -or $Place -notmatch '^([A-Z]:|/)') { return }
     $asked = $ExecutionContext.SessionState.Path.GetUnresolvedProviderPathFromPSPath($Place)
-    foreach ($name in @($StandIn.Plus.'in-use')) {
+    foreach ($name in @($StandIn.Plus.$How)) {
         $held = "$($StandIn.Scratch)/$($name.Substring(3).Replace('\', '/'))"
         if ($held.Equals($asked, [StringComparison]::OrdinalIgnoreCase)) {
             throw 'The process cannot access the file because it is being used by another process.'

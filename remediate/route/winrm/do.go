@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
@@ -11,36 +12,65 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/route"
 )
 
-// The exit codes that tell what became of the envelope: the first two are the bootstrap's own, the third is cmd.exe's
+// The exit codes that tell what became of the envelope: the first four are the bootstrap's own, the last is cmd.exe's
 // for a program that it cannot find.
 const (
 	exitNoEnvelope  = 90
 	exitCutEnvelope = 91
+	exitNotKept     = 92
+	exitTooOld      = 93
 	exitNotFound    = 9009
 )
 
 // Do carries one request to the agent on a machine and returns its answer. Success is the machine's word that the command
-// ended, together with a whole result that bears the request's nonce.
+// ended, together with a whole result that bears the request's nonce. Where the machine has kept the agent, as its last answer said, the
+// request only names it; a machine that cannot prove what it has kept does nothing and asks for the whole, which it gets at once.
 func (r *Route) Do(ctx context.Context, t route.Target, request agent.Request) (agent.Result, error) {
+	if _, remembered := r.kept.Load(t.ID); remembered || request.Kept == agent.Digest() {
+		stdin, err := agent.EncodeKept(request)
+		if err != nil {
+			return agent.Result{}, refused(t.Name, err)
+		}
+		out, err := r.Run(ctx, t, agent.KeptCommandLine(), stdin)
+		if err != nil || out.ExitCode != exitNotKept || !agent.Wanted(out.Stdout) {
+			return r.result(t, request, out, err)
+		}
+		r.kept.Delete(t.ID)
+		r.config.Logger.Debug("the agent is sent again", "machine", t.Name)
+	}
 	stdin, err := agent.Encode(request)
 	if err != nil {
-		return agent.Result{}, &route.Error{Class: route.Refused, Op: opCommand, Target: t.Name, Err: err}
+		return agent.Result{}, refused(t.Name, err)
 	}
 	out, err := r.Run(ctx, t, agent.CommandLine(), stdin)
-	if err != nil {
-		if !errors.Is(err, errTooMuch) {
-			return agent.Result{}, err
-		}
-		// The result may have come before the flood.
-		if result, decodeErr := agent.Decode(out.Stdout, request.Nonce); decodeErr == nil {
-			r.config.Logger.Warn("output cut after the result", "machine", t.Name, "limit", r.config.MaxOutput)
-			return result, nil
-		}
+	return r.result(t, request, out, err)
+}
+
+func refused(target string, err error) *route.Error {
+	return &route.Error{Class: route.Refused, Op: opCommand, Target: target, Err: err}
+}
+
+// result reads what Run brought, and remembers what the machine has kept.
+func (r *Route) result(t route.Target, request agent.Request, out Output, err error) (agent.Result, error) {
+	if err != nil && !errors.Is(err, errTooMuch) {
 		return agent.Result{}, err
 	}
-	result, err := agent.Decode(out.Stdout, request.Nonce)
-	if err != nil {
-		return agent.Result{}, noResult(t.Name, out, err)
+	result, decodeErr := agent.Decode(out.Stdout, request.Nonce)
+	switch {
+	case decodeErr != nil && err != nil:
+		return agent.Result{}, err
+	case decodeErr != nil:
+		return agent.Result{}, noResult(t.Name, out, decodeErr)
+	case err != nil: // the result may have come before the flood
+		r.config.Logger.Warn("output cut after the result", "machine", t.Name, "limit", r.config.MaxOutput)
+	}
+	if result.Kept == agent.Digest() {
+		r.kept.Store(t.ID, struct{}{})
+	} else {
+		r.kept.Delete(t.ID)
+	}
+	if result.Note != "" {
+		r.config.Logger.Debug(result.Note, "machine", t.Name)
 	}
 	return result, nil
 }
@@ -56,6 +86,11 @@ func noResult(target string, out Output, err error) *route.Error {
 		e.Class = route.Unreachable
 		e.Err = hint.Wrap(fmt.Errorf("the request reached PowerShell incomplete (exit code %d), so nothing was done", out.ExitCode),
 			"the run tries again; if it stays so, something on the machine keeps input from PowerShell")
+		return e
+	case !foreign && out.ExitCode == exitTooOld:
+		e.Class = route.Refused
+		e.Err = hint.Wrap(fmt.Errorf("the machine has %s, so nothing was done", oldPowerShell(out.Stdout)),
+			"Windows PowerShell 5.1 or later is needed: install Windows Management Framework 5.1 there, or use a medium")
 		return e
 	case errors.Is(err, agent.ErrNoResult) && agent.Blocked(string(out.Stderr)):
 		// The whole text is looked at before its first line runs.
@@ -86,4 +121,13 @@ func noResult(target string, out Output, err error) *route.Error {
 		e.Err = fmt.Errorf("%w; the machine says: %s", e.Err, clip(said, 300))
 	}
 	return e
+}
+
+var tooOld = regexp.MustCompile(`(?m)^(?:\x{feff})?fleetmend: (PowerShell [0-9.]{0,40}) is too old\r?$`)
+
+func oldPowerShell(stdout []byte) string {
+	if m := tooOld.FindSubmatch(stdout); m != nil {
+		return string(m[1])
+	}
+	return "an older PowerShell"
 }

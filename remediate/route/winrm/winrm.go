@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
@@ -62,7 +63,8 @@ type Config struct {
 // Route implements route.Route. It is safe for concurrent use.
 type Route struct {
 	config           Config
-	operationTimeout string // ISO 8601, as in the SOAP header
+	operationTimeout string   // ISO 8601, as in the SOAP header
+	kept             sync.Map // target IDs of machines that have kept the agent
 }
 
 var _ route.Route = (*Route)(nil)

@@ -29,6 +29,7 @@ type host struct {
 	on     map[string]func(*call) // by operation; replaces the normal answer
 	stdout func(stdin []byte) []byte
 	exit   int
+	keeps  bool // the agent is kept here
 
 	mu       sync.Mutex
 	calls    []string
@@ -187,9 +188,14 @@ func (h *host) finish() {
 		h.out = h.stdout(h.stdin)
 		return
 	}
-	_, request, err := agent.DecodeStdin(h.stdin)
+	script, request, err := agent.DecodeStdin(h.stdin)
 	if err != nil {
 		h.t.Errorf("stdin: %v", err)
+		return
+	}
+	h.exit = 0
+	if script == "" && !h.keeps {
+		h.out, h.exit = []byte("a banner\r\n"+agent.Send(agent.Digest())+"\r\n"), 92
 		return
 	}
 	h.out = []byte("a banner\r\n" + strings.Join(agent.Lines(request.Nonce, h.agent(request)), "\r\n") + "\r\n")
