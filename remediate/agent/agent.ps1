@@ -1671,9 +1671,15 @@ function Write-Agent([string]$Folder, [string]$Place) {
 # The newest two stay. What a cut has left half written goes a day later.
 function Remove-OldAgent([string]$Folder) {
     $all = @(Get-ChildItem -LiteralPath $Folder -Force | Where-Object { -not $_.PSIsContainer } | Sort-Object -Property LastWriteTimeUtc -Descending)
-    $others = @($all | Where-Object { $_.Name -cmatch '^[0-9a-f]{64}\.ps1\z' -and $_.Name -cne "$FleetmendAgent.ps1" } | Select-Object -Skip 1)
-    $others += @($all | Where-Object { $_.Name -cmatch '^[0-9a-f]{32}\.new\z' -and ([DateTime]::UtcNow - $_.LastWriteTimeUtc).TotalHours -gt 24 })
-    foreach ($one in $others) { Remove-Item -LiteralPath ($Folder + '\' + $one.Name) -Force -ErrorAction SilentlyContinue }
+    $others = 0
+    foreach ($one in $all) {
+        if ($one.Name -cmatch '^[0-9a-f]{64}\.ps1\z') {
+            if ($one.Name -cne "$FleetmendAgent.ps1") { $others++ }
+            if ($one.Name -ceq "$FleetmendAgent.ps1" -or $others -eq 1) { continue }
+        }
+        elseif ($one.Name -cnotmatch '^[0-9a-f]{32}\.new\z' -or ([DateTime]::UtcNow - $one.LastWriteTimeUtc).TotalHours -lt 24) { continue }
+        Remove-Item -LiteralPath ($Folder + '\' + $one.Name) -Force -ErrorAction SilentlyContinue
+    }
 }
 # JSON in ASCII, and its result lines.
 function Get-ResultLines {

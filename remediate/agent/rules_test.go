@@ -91,7 +91,7 @@ func readScript(t *testing.T, name string) string {
 }
 
 func TestScriptsKeepTheRules(t *testing.T) {
-	for _, name := range []string{"agent.ps1", "bootstrap.ps1"} {
+	for _, name := range []string{"agent.ps1", "bootstrap.ps1", "kept.ps1"} {
 		for _, b := range breaches(readScript(t, name), allowedCmdlets, allowedTypes) {
 			t.Errorf("%s: %s", name, b)
 		}
@@ -156,7 +156,7 @@ func TestScriptsParse(t *testing.T) {
 		output, err := exec.Command(node, append([]string{filepath.Join(folder, "parse.mjs")}, files...)...).CombinedOutput()
 		return string(output), err
 	}
-	if output, err := parse("agent.ps1", "bootstrap.ps1", "conformance.ps1"); err != nil {
+	if output, err := parse("agent.ps1", "bootstrap.ps1", "kept.ps1", "conformance.ps1"); err != nil {
 		t.Errorf("%v\n%s", err, output)
 	}
 	broken := filepath.Join(t.TempDir(), "broken.ps1")
