@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -26,6 +27,9 @@ type Incident struct {
 	ClosedBy string    `json:"closed_by,omitempty"`
 	Replaces string    `json:"replaces,omitempty"` // whose cases were carried over as suspect
 	Number   int64     `json:"number"`             // in the feed, of its last change
+
+	File       string            `json:"playbook_file,omitempty"` // of the playbook, absolute; empty for a built-in one, or where a run opened it
+	Parameters map[string]string `json:"parameters,omitempty"`    // that it was bound to, unless a run opened it
 }
 
 // IsOpen reports whether the incident takes runs and marks.
@@ -53,6 +57,14 @@ func (e *ClosedIncidentError) Error() string {
 	return fmt.Sprintf("incident %s was closed by %s at %s", e.ID, e.By, e.At.Local().Format("2006-01-02 15:04"))
 }
 
+// OtherQuestionError says that the incident in which a run was to be counted, and which it was to open, asks another question: it was
+// opened since the plan was frozen, by one with a similar name.
+type OtherQuestionError struct{ ID string }
+
+func (e *OtherQuestionError) Error() string {
+	return fmt.Sprintf("incident %s was opened meanwhile, and asks another question than this plan", e.ID)
+}
+
 const (
 	listHint  = "see the incidents with `fleetmend incident list`"
 	againHint = "open it again with `fleetmend incident open --again %s`"
@@ -64,7 +76,7 @@ var incidentID = regexp.MustCompile(`^[0-9a-z][0-9a-z-]{0,62}$`)
 // that it is a file's name on every system.
 func ValidIncident(id string) bool { return incidentID.MatchString(id) }
 
-const incidentColumns = `id, playbook, digest, start, "end", operator, opened, closed, closed_by, replaces, n`
+const incidentColumns = `id, playbook, digest, start, "end", operator, opened, closed, closed_by, replaces, n, file, parameters`
 
 // Incidents returns all incidents, open ones first, the newest first among them.
 func (j *Journal) Incidents(ctx context.Context) ([]Incident, error) {
@@ -105,7 +117,11 @@ func incidentIn(ctx context.Context, q querier, id string) (*Incident, error) {
 
 func scanIncident(rows *sql.Rows) (i Incident, err error) {
 	var start, end, opened, closed int64
-	err = rows.Scan(&i.ID, &i.Playbook, &i.Digest, &start, &end, &i.Operator, &opened, &closed, &i.ClosedBy, &i.Replaces, &i.Number)
+	var parameters string
+	err = rows.Scan(&i.ID, &i.Playbook, &i.Digest, &start, &end, &i.Operator, &opened, &closed, &i.ClosedBy, &i.Replaces, &i.Number, &i.File, &parameters)
+	if err == nil && parameters != "" {
+		err = json.Unmarshal([]byte(parameters), &i.Parameters)
+	}
 	i.Start, i.End, i.Opened, i.Closed = at(start), at(end), at(opened), at(closed)
 	return i, err
 }
@@ -122,7 +138,7 @@ func openIncident(ctx context.Context, q querier, id string) (*Incident, error) 
 	return i, nil
 }
 
-// OpenIncident records a new incident, with the fields up to Operator and Replaces of i. The cases of the incident that
+// OpenIncident records a new incident, with the fields up to Operator, Replaces, File and Parameters of i. The cases of the incident that
 // it replaces come over: machines marked as replaced or excluded stay so, all others are suspect, for what another detect
 // said of them is no answer to this question. Errors: *IncidentExistsError; *NoIncidentError for the one to be replaced.
 func (j *Journal) OpenIncident(ctx context.Context, i Incident) error {
@@ -145,8 +161,15 @@ func insertIncident(ctx context.Context, tx *sql.Tx, i Incident, now time.Time, 
 			return err
 		}
 	}
-	_, err := tx.ExecContext(ctx, "INSERT INTO incidents ("+incidentColumns+") VALUES (?,?,?,?,?,?,?,0,'',?,?)",
-		i.ID, i.Playbook, i.Digest, ms(i.Start), ms(i.End), i.Operator, ms(now), i.Replaces, n)
+	parameters := ""
+	if len(i.Parameters) > 0 {
+		var err error
+		if parameters, err = encode(i.Parameters); err != nil {
+			return err
+		}
+	}
+	_, err := tx.ExecContext(ctx, "INSERT INTO incidents ("+incidentColumns+") VALUES (?,?,?,?,?,?,?,0,'',?,?,?,?)",
+		i.ID, i.Playbook, i.Digest, ms(i.Start), ms(i.End), i.Operator, ms(now), i.Replaces, n, i.File, parameters)
 	if err != nil || i.Replaces == "" {
 		return err
 	}
@@ -219,8 +242,11 @@ func incidentOf(ctx context.Context, tx *sql.Tx, p *plan.Plan, detect string, no
 	if id == "" {
 		return "", nil
 	}
-	_, err := openIncident(ctx, tx, id)
+	i, err := openIncident(ctx, tx, id)
 	if none := (*NoIncidentError)(nil); !errors.As(err, &none) {
+		if err == nil && p.Asks && i.Digest != detect {
+			return "", hint.Wrapf(&OtherQuestionError{ID: id}, "make the plan again, so that its incident gets a name of its own; or count its answers there with --incident %s", id)
+		}
 		return id, err
 	}
 	var n int64

@@ -158,7 +158,11 @@ CREATE TABLE collected (                  -- results that boot media brought bac
   time   INTEGER NOT NULL,
   PRIMARY KEY (run, pos, digest)
 ) STRICT, WITHOUT ROWID;
-`, casesSchema}
+`, casesSchema, `
+-- What an incident was opened with, so that the commands which are proposed before its first run can be typed.
+ALTER TABLE incidents ADD COLUMN file TEXT NOT NULL DEFAULT '';
+ALTER TABLE incidents ADD COLUMN parameters TEXT NOT NULL DEFAULT '';
+`}
 
 // Schema is the application ID of a journal file and the version that this program writes.
 func Schema() (application, version int) { return applicationID, len(migrations) }

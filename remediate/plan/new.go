@@ -26,6 +26,7 @@ type Input struct {
 	Undoes   string     // with Undo: the run to take back
 	RetryOf  string     // the run this one repeats
 	Incident string     // whose cases the outcomes belong to; empty: none
+	Asks     bool       // that incident asks what the playbook asks, and was not named by somebody who counts other answers there
 	Options  Options    // start from DefaultOptions
 	Waves    []Size     // as from ParseWaves; nil: one wave
 	Operator string
@@ -62,7 +63,7 @@ func New(in Input) (*Plan, error) {
 	p := &Plan{
 		Version: Version, Created: in.Now.UTC().Round(0).Truncate(time.Millisecond),
 		Operator: in.Operator, Selector: in.Selector, Exclude: in.Exclude,
-		Mode: in.Mode, Undoes: in.Undoes, RetryOf: in.RetryOf, Incident: in.Incident,
+		Mode: in.Mode, Undoes: in.Undoes, RetryOf: in.RetryOf, Incident: in.Incident, Asks: in.Asks,
 		Playbook: in.Source.Playbook, Parameters: maps.Clone(in.Source.Parameters), PlaybookDigest: in.Source.Digest, PlaybookFile: in.Source.File,
 		Skipped: slices.Clone(in.Skipped), Options: in.Options,
 	}

@@ -28,6 +28,7 @@ type Plan struct {
 	Undoes         string            `json:"undoes,omitempty"`   // run ID, with mode undo
 	RetryOf        string            `json:"retry_of,omitempty"` // run ID this one repeats
 	Incident       string            `json:"incident,omitempty"` // whose cases the outcomes belong to
+	Asks           bool              `json:"asks,omitempty"`     // that incident asks what this plan asks; it is opened where it is not there
 	Playbook       playbook.Playbook `json:"playbook"`           // bound: no parameters left
 	Parameters     map[string]string `json:"parameters,omitempty"`
 	PlaybookFile   string            `json:"playbook_file,omitempty"` // where its source was read, absolute; empty for a built-in one

@@ -17,8 +17,8 @@ import (
 )
 
 // cure are the words of a command that say what cures an incident: as the newest run that asked its question was told, with the
-// file and the parameters of the playbook. Where nobody has asked yet it is the built-in playbook, if that asks the same, or
-// none: a file that was only named when the incident was opened is not known any more.
+// file and the parameters of the playbook. Where nobody has asked yet it is what the incident was opened with, if that still asks the
+// same, or none.
 func cure(ctx context.Context, d *desk.Desk, i *journal.Incident) ([]string, error) {
 	j, err := d.Journal(ctx)
 	if err != nil {
@@ -28,28 +28,26 @@ func cure(ctx context.Context, d *desk.Desk, i *journal.Incident) ([]string, err
 	if err != nil {
 		return nil, err
 	}
-	if asked == nil {
-		source, err := playbook.Find(i.Playbook)
-		if err != nil {
-			return nil, nil //nolint:nilerr // it is not a built-in one
-		}
-		if bound, err := source.Bind(nil); err != nil || bound.DetectDigest() != i.Digest {
-			return nil, nil //nolint:nilerr // it wants parameters, or other ones
-		}
-		return []string{i.Playbook}, nil
+	if asked != nil {
+		return asking(cmp.Or(asked.PlaybookFile, asked.Playbook.Name), asked.Parameters), nil
 	}
-	words := []string{cmp.Or(asked.PlaybookFile, asked.Playbook.Name)}
-	for _, name := range slices.Sorted(maps.Keys(asked.Parameters)) {
-		words = append(words, "--set", commandline.Pair(name, asked.Parameters[name]))
+	name := cmp.Or(i.File, i.Playbook)
+	source, err := playbook.Find(name)
+	if err != nil {
+		return nil, nil //nolint:nilerr // the file is gone, or it was opened without saying which it is
 	}
-	reboot, force := Said(asked)
-	if reboot != "" {
-		words = append(words, "--reboot", reboot)
+	if bound, err := source.Bind(i.Parameters); err != nil || bound.DetectDigest() != i.Digest {
+		return nil, nil //nolint:nilerr // it was edited since, or wants other parameters
 	}
-	if force {
-		words = append(words, "--force")
+	return asking(name, i.Parameters), nil
+}
+
+func asking(name string, parameters map[string]string) []string {
+	words := []string{name}
+	for _, key := range slices.Sorted(maps.Keys(parameters)) {
+		words = append(words, "--set", commandline.Pair(key, parameters[key]))
 	}
-	return words, nil
+	return words
 }
 
 // commands are what does the next step for a group, on the machines that were shown and no others; cure is what cures them.

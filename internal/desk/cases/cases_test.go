@@ -1,7 +1,10 @@
 package cases_test
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -205,26 +208,6 @@ func TestTheCureIsProposedAsItWasAskedFor(t *testing.T) {
 	}
 }
 
-// An incident that was opened with a file or with parameters, and that no run has asked for yet, cannot say its cure.
-func TestNoCureIsProposedThatCouldNotBeTyped(t *testing.T) {
-	b := newBench(t, 1)
-	b.must(b.store.SetProbe(t.Context(), b.ids[0], inventory.ProbeResult{At: time.Now(), Open: true, WinRM: true}))
-	i, err := cases.Open(t.Context(), b.Desk, cases.Opening{Playbook: "disable-service", Set: map[string]string{"service": "BadAgent"}})
-	b.must(err)
-	for _, group := range b.status().Next {
-		if group.Verb == casefile.Fix && !strings.HasPrefix(group.Commands[0], "fleetmend incident machines ") {
-			t.Errorf("%s: %q", group.Verb, group.Commands)
-		}
-	}
-	_, err = cases.Close(t.Context(), b.Desk, i.ID)
-	b.must(err)
-	_, err = cases.Open(t.Context(), b.Desk, cases.Opening{Playbook: b.cure.Name})
-	b.must(err)
-	if next := b.status().Next; len(next) != 1 || !strings.HasPrefix(next[0].Commands[0], "fleetmend run "+b.cure.Name+" ") {
-		t.Errorf("built in: %+v", next)
-	}
-}
-
 // A run stopped with one machine in flight and one before its turn, which another run fixed: only the first is to be resumed.
 func TestAStoppedRunKeepsNoMachineThatIsDone(t *testing.T) {
 	b := newBench(t, 2)
@@ -377,4 +360,79 @@ func text[T ~string](all []T) (out []string) {
 		out = append(out, string(w))
 	}
 	return out
+}
+
+// Two first plans whose names differ in punctuation alone have one ID for their incidents. The run that comes second is not counted
+// in the incident of the first.
+func TestARunIsNotCountedWhereAnotherQuestionIsAsked(t *testing.T) {
+	ctx := t.Context()
+	b := newBench(t, 1)
+	other := b.cure
+	other.Detect = append(slices.Clone(other.Detect), playbook.Condition{File: `C:\other.sys`})
+	first, err := cases.For(ctx, b.Desk, &b.cure, b.cure.Name, map[string]string{"service": "a.b"}, "")
+	b.must(err)
+	second, err := cases.For(ctx, b.Desk, &other, other.Name, map[string]string{"service": "a-b"}, "")
+	b.must(err)
+	if first != second {
+		t.Fatalf("this test is about one ID for both: %q, %q", first, second)
+	}
+	j, err := b.Desk.Journal(ctx)
+	b.must(err)
+	for n, p := range []playbook.Playbook{b.cure, b.cure, other, other} {
+		in := plan.Input{Source: plan.Source{Playbook: p}, Options: plan.DefaultOptions(), Incident: first, Asks: n < 3, Now: time.Now(),
+			Entries: []plan.Entry{{Target: route.Target{ID: "m", Name: "M"}, Route: "winrm"}}}
+		made, err := plan.New(in)
+		b.must(err)
+		s, err := j.Create(ctx, made, nil)
+		if asks := (*journal.OtherQuestionError)(nil); errors.As(err, &asks) != (n == 2) || n == 2 && len(hint.Of(err)) == 0 {
+			t.Errorf("run %d: %v", n, err)
+		}
+		if err == nil {
+			b.must(s.Close())
+		}
+	}
+}
+
+// What an incident was opened with is proposed, before a run has asked its question: a file with its parameters, or a built-in one.
+func TestWhatAnIncidentWasOpenedWithIsProposed(t *testing.T) {
+	ctx := t.Context()
+	b := newBench(t, 2)
+	file := filepath.Join(t.TempDir(), "my cure.yaml")
+	text, err := os.ReadFile("../../../remediate/playbook/builtin/disable-service.yaml")
+	b.must(err)
+	b.must(os.WriteFile(file, text, 0o600))
+	for _, asked := range []string{file, "disable-service"} {
+		b.must(os.WriteFile(file, text, 0o600))
+		i, err := cases.Open(ctx, b.Desk, cases.Opening{Playbook: asked, Set: map[string]string{"service": "BadAgent"}})
+		b.must(err)
+		for _, m := range b.ids { // neither needs to be probed first: it answers
+			b.must(b.store.SetProbe(ctx, m, inventory.ProbeResult{At: time.Now(), Open: true, WinRM: true}))
+		}
+		all, err := cases.Parse("all", nil)
+		b.must(err)
+		s, err := cases.Take(ctx, b.Desk, i.ID, all)
+		b.must(err)
+		want := commandline.Line("run", asked, "--set", "service=BadAgent", "--incident", i.ID, "--on", `case.next == "fix"`)
+		if len(s.Next) != 1 || !slices.Contains(s.Next[0].Commands, want) {
+			t.Errorf("%+v, want %s", s.Next, want)
+		}
+		b.must(os.WriteFile(file, []byte("playbook: other"), 0o600))
+		s, err = cases.Take(ctx, b.Desk, i.ID, all)
+		b.must(err)
+		if edited := asked == file; len(s.Next) != 1 || slices.Contains(s.Next[0].Commands, want) == edited {
+			t.Errorf("%s was edited: %+v", file, s.Next)
+		}
+	}
+}
+
+func TestWhoWasNeitherAskedNorProbedIsCounted(t *testing.T) {
+	b := newBench(t, 3)
+	b.run(trouble, agent.Detect, "", journal.Clean)
+	all, err := cases.Parse("all", nil)
+	b.must(err)
+	s, err := cases.Take(t.Context(), b.Desk, trouble, all)
+	b.must(err)
+	if !slices.ContainsFunc(s.Missing, func(m string) bool { return strings.HasPrefix(m, "2 machines were neither asked nor probed") }) {
+		t.Errorf("%+v: %q", s.Verdicts, s.Missing)
+	}
 }

@@ -1,6 +1,7 @@
 package cases
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -23,7 +24,7 @@ type OnMedium struct {
 }
 
 // ForMedium are the machines of an incident (as in [One]) whose next step is a boot medium, with the playbook that the medium
-// carries: that of the newest run which asked the question of the incident, else the built-in one of its name.
+// carries: that of the newest run which asked the question of the incident, else the one that it was opened with.
 func ForMedium(ctx context.Context, d *desk.Desk, incident string) (*OnMedium, error) {
 	i, err := One(ctx, d, incident)
 	if err != nil {
@@ -62,11 +63,11 @@ func cureOf(ctx context.Context, d *desk.Desk, i *journal.Incident) (playbook.Pl
 			return p.Playbook, nil
 		}
 	}
-	source, err := playbook.Find(i.Playbook)
+	source, err := playbook.Find(cmp.Or(i.File, i.Playbook))
 	if err != nil {
 		return playbook.Playbook{}, hint.Wrap(err, "say what the medium is to do with --playbook")
 	}
-	return source.Bind(nil)
+	return source.Bind(i.Parameters)
 }
 
 // Await records that machines are started from a boot medium by its run's ID, which the medium carries. Their cases wait for

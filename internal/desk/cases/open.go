@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -180,8 +181,14 @@ func open(ctx context.Context, d *desk.Desk, j *journal.Journal, o *Opening) err
 	if o.ID == "" {
 		o.ID = freeID(all, d.Now(), bound.Name, o.Set)
 	}
+	file := ""
+	if playbook.IsPath(o.Playbook) {
+		if file, err = filepath.Abs(o.Playbook); err != nil {
+			return err
+		}
+	}
 	return mistaken(j.OpenIncident(ctx, journal.Incident{
-		ID: o.ID, Playbook: bound.Name, Digest: digest, Start: o.Start, End: o.End, Operator: d.Operator(), Replaces: o.Replaces,
+		ID: o.ID, Playbook: bound.Name, Digest: digest, Start: o.Start, End: o.End, Operator: d.Operator(), Replaces: o.Replaces, File: file, Parameters: o.Set,
 	}))
 }
 

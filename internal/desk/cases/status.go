@@ -159,9 +159,9 @@ func (t *tally) add(c *casefile.Case) {
 		if c.Encrypted != "no" {
 			t.s.Keys[c.Keys]++
 		}
-		if c.Probe == nil && c.Answer == nil && c.Tried == nil {
-			t.unprobed++
-		}
+	}
+	if c.Verdict != casefile.Fixed && c.Verdict != casefile.Clean && c.Probe == nil && c.Answer == nil && c.Tried == nil {
+		t.unprobed++
 	}
 	if c.Verdict == casefile.Fixed {
 		t.s.By[fixedBy(c)]++

@@ -110,7 +110,7 @@ func Plan(d *desk.Desk, r Request, entries []plan.Entry, skipped []plan.Skip, so
 		on = "all"
 	}
 	return plan.New(plan.Input{
-		Entries: entries, Skipped: skipped, Source: source, Mode: mode, Waves: sizes, Options: options, Incident: r.Incident,
+		Entries: entries, Skipped: skipped, Source: source, Mode: mode, Waves: sizes, Options: options, Incident: r.Incident, Asks: r.asks,
 		Operator: d.Operator(), Selector: on, Exclude: r.Exclude, Now: d.Now(), TTL: r.TTL,
 	})
 }

@@ -28,6 +28,8 @@ type Request struct {
 	Incident string
 	TTL      time.Duration // 0: plan.DefaultTTL
 	Rules
+
+	asks bool // Incident was found by the question that the playbook asks
 }
 
 // Rules say how a run goes, whatever it does. What is nil or "" comes from the settings, else from [Default]; a 0 is a 0.

@@ -24,6 +24,7 @@ func incident(ctx context.Context, d *desk.Desk, r *Request, bound *playbook.Pla
 	if err != nil {
 		return nil, err
 	}
+	r.asks = r.Incident == "" && id != ""
 	r.Incident = id
 	book, err := cases.Load(ctx, d, cases.Options{Incident: id})
 	if fresh := (*journal.NoIncidentError)(nil); errors.As(err, &fresh) {
