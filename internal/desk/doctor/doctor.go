@@ -17,6 +17,7 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker/mssql"
 	"github.com/fleetmend/fleetmend/internal/connect"
 	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/prose"
 )
@@ -72,7 +73,7 @@ func Unreadable(err error) Report {
 // Examine makes all checks. The error is the end of ctx alone.
 func Examine(ctx context.Context, d *desk.Desk, r Request) (Report, error) {
 	e := &examination{desk: d, request: r}
-	for _, check := range []func(context.Context){e.settings, e.secrets, e.directory, e.entra, e.database, e.routes, e.vault, e.inventory, e.playbooks} {
+	for _, check := range []func(context.Context){e.settings, e.secrets, e.directory, e.entra, e.database, e.routes, e.vault, e.inventory, e.playbooks, e.session} {
 		if ctx.Err() == nil {
 			check(ctx)
 		}
@@ -115,6 +116,13 @@ func (e *examination) settings(context.Context) {
 
 // stale is when what was read counts as old: much happens in a fleet within a week.
 const stale = 7 * 24 * time.Hour
+
+// session looks whether a runner that is started here outlives the session of its operator.
+func (e *examination) session(context.Context) {
+	if why := runs.EndsAtLogoff(); why != "" {
+		e.warn("runs", runs.OutlivesLogoff, "%s", why)
+	}
+}
 
 // inventory says how old what is known is: on the day itself the directory may not answer.
 func (e *examination) inventory(ctx context.Context) {

@@ -16,7 +16,11 @@ type way struct {
 
 // detached gives the process a session of its own: no terminal, and no signal of one (setsid(2)).
 func detached() []way {
-	return []way{{how: &syscall.SysProcAttr{Setsid: true}, again: func(error) bool { return false }}}
+	remark := EndsAtLogoff()
+	if remark != "" {
+		remark += ": " + OutlivesLogoff
+	}
+	return []way{{how: &syscall.SysProcAttr{Setsid: true}, remark: remark, again: func(error) bool { return false }}}
 }
 
 // makeLog makes a file for a runner that starts.
