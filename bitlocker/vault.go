@@ -78,6 +78,9 @@ func Schema() (application, version int) {
 	return int(vaultFile.ApplicationID), len(vaultFile.Migrations)
 }
 
+// Watch tells whether anything in the vault was changed, by this process or another. It is closed before the vault.
+func (v *Vault) Watch(ctx context.Context) (*sqlitefile.Watch, error) { return v.db.Watch(ctx) }
+
 // Close locks the vault and closes the file.
 func (v *Vault) Close() error {
 	v.Lock()

@@ -295,3 +295,20 @@ func (s *Store) eachHeld(ctx context.Context, sel Selector, over Overlay, do fun
 	}
 	return nil
 }
+
+// Watch tells whether anything in the inventory was changed, by this process or another. It is closed before the store.
+func (s *Store) Watch(ctx context.Context) (*sqlitefile.Watch, error) { return s.db.Watch(ctx) }
+
+// ByID gives machines by their present IDs, as [Store.Select] does, and no others; IDs of nobody are no error.
+func (s *Store) ByID(ctx context.Context, ids ...string) ([]Machine, error) {
+	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, fmt.Errorf("read machines: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	machines, err := loadOnly(ctx, tx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read machines: %w", err)
+	}
+	return machines, nil
+}

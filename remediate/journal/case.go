@@ -92,6 +92,21 @@ func (j *Journal) CaseList(ctx context.Context, incident string) (*CaseList, err
 	return l, nil
 }
 
+// Update takes into a list what changed since, and returns whose cases did, by the IDs of the plans. Nobody may use the list
+// meanwhile.
+func (j *Journal) Update(ctx context.Context, l *CaseList) (changed []string, err error) {
+	err = j.readCases(ctx, l, l.number, func(packed string) error {
+		c, err := l.unpack(packed)
+		l.rows[c.Machine] = packed
+		changed = append(changed, c.Machine)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read cases: %w", err)
+	}
+	return changed, nil
+}
+
 // Number is the number of the feed that the cases are as of.
 func (l *CaseList) Number() int64 { return l.number }
 

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"fmt"
 	"time"
+
+	"github.com/fleetmend/fleetmend/internal/sqlitefile"
 )
 
 // followEvery is how often a follower looks for what is new.
@@ -120,4 +122,10 @@ func (j *Journal) standing(ctx context.Context, id string) (s Standing, err erro
 		return m, err
 	})
 	return s, err
+}
+
+// Watch tells whether anything in the journal was changed, by this process or another. It is closed before the journal.
+func (j *Journal) Watch(ctx context.Context) (*sqlitefile.Watch, error) {
+	j.room(1) // for good: a watch lasts as long as its window
+	return j.db.Watch(ctx)
 }

@@ -132,18 +132,19 @@ type Kind string
 
 // The kinds of event.
 const (
-	RunStarted  Kind = "run-started"
-	RunResumed  Kind = "run-resumed" // after an interruption or a crash
-	RunEnded    Kind = "run-ended"   // Text: status and reason
-	WaveStarted Kind = "wave-started"
-	WaveSoaking Kind = "soak"       // the pause before the second verify has begun
-	WaveGated   Kind = "gate"       // Text: why
-	WaveEnded   Kind = "wave-ended" //
-	Approval    Kind = "approval"   // awaited
-	Approved    Kind = "approved"   // Text says by whom
-	Paused      Kind = "paused"     //
-	Unpaused    Kind = "unpaused"   //
-	Stopping    Kind = "stopping"   // no new machines; Text: why
-	Ignored     Kind = "ignored"    // a wish that does nothing; Text: which, and why
-	MachineMove Kind = "machine"    // State and Outcome say where to
+	RunStarted   Kind = "run-started"
+	RunResumed   Kind = "run-resumed" // after an interruption or a crash
+	RunEnded     Kind = "run-ended"   // Text: status and reason
+	WaveStarted  Kind = "wave-started"
+	WaveSoaking  Kind = "soak"       // the pause before the second verify has begun
+	WaveGated    Kind = "gate"       // Text: why
+	WaveUnproved Kind = "unproved"   // it is over and reached nobody; Text says so. The run goes on as it would
+	WaveEnded    Kind = "wave-ended" //
+	Approval     Kind = "approval"   // awaited
+	Approved     Kind = "approved"   // Text says by whom
+	Paused       Kind = "paused"     //
+	Unpaused     Kind = "unpaused"   //
+	Stopping     Kind = "stopping"   // no new machines; Text: why
+	Ignored      Kind = "ignored"    // a wish that does nothing; Text: which, and why
+	MachineMove  Kind = "machine"    // State and Outcome say where to
 )

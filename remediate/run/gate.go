@@ -50,6 +50,25 @@ func (g *gate) judge(atEnd bool) string {
 	return ""
 }
 
+// unproved says that no machine of the wave was reached, so that it proved nothing; empty: some were.
+func (g *gate) unproved() string {
+	all := 0
+	for outcome, count := range g.counts {
+		all += count
+		switch outcome {
+		case journal.Unreachable, journal.Held, journal.Skipped:
+		default:
+			if count > 0 {
+				return ""
+			}
+		}
+	}
+	if all == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s: 0 of %s reached: this wave proved nothing", g.wave, counted(all, "machine"))
+}
+
 func (g *gate) sentence(bad, finished int, what string, limit plan.Limit) string {
 	if limit.Percent > 0 {
 		share := strconv.FormatFloat(float64(bad)*100/float64(finished), 'f', -1, 64)

@@ -1,6 +1,7 @@
 package run_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/route"
+	"github.com/fleetmend/fleetmend/remediate/run"
 )
 
 func TestGates(t *testing.T) {
@@ -163,6 +165,38 @@ func TestSoakFindsRelapses(t *testing.T) {
 		}
 		if m := s.machines(r.ID)[2]; m.Reason != "did not stay fixed: the file is there again" || m.Changed != 1 {
 			t.Errorf("%+v", m)
+		}
+	})
+}
+
+// A canary that was silent is no canary: it is said, in a word of its own, and to who is asked whether the next wave may begin.
+func TestAWaveThatReachedNobodyProvedNothing(t *testing.T) {
+	bubble(t, 4, func(t *testing.T, s *setup) {
+		s.waves("1,2,100%")
+		s.input.Options.Approval, s.input.Options.Timeout = true, time.Minute
+		m := s.fleet.machine(0)
+		m.downFrom, m.downTill = time.Now(), time.Now().Add(24*time.Hour)
+		s.options.Approve = func(context.Context, run.Wave) (bool, error) { return true, nil }
+		r := s.start(t.Context())
+		s.wantCounts(r, journal.RunDone, journal.Unreachable, 1, journal.Fixed, 3)
+		events, err := s.journal.Events(t.Context(), r.ID, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var unproved, asked []string
+		for _, e := range events {
+			switch e.Kind {
+			case journal.WaveUnproved:
+				unproved = append(unproved, e.Text)
+			case journal.Approval:
+				asked = append(asked, e.Text)
+			}
+		}
+		if len(unproved) != 1 || unproved[0] != "wave 1 (1): 0 of 1 machine reached: this wave proved nothing" {
+			t.Errorf("%q", unproved)
+		}
+		if len(asked) != 2 || !strings.HasPrefix(asked[0], "wave 1 (1) is over and proved nothing (0 of 1 machine reached); approval") || !strings.HasPrefix(asked[1], "wave 2 (2) is over; approval") {
+			t.Errorf("%q", asked)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/fleetmend/fleetmend/remediate/agent"
@@ -76,6 +77,9 @@ func (x *execution) wave(ctx context.Context, number int, machines []journal.Mac
 		return err
 	}
 	if err := x.pass(w, true); err != nil || x.halt != nil {
+		return err
+	}
+	if err := x.unproved(w); err != nil {
 		return err
 	}
 	if err := x.soak(ctx, w); err != nil || x.halt != nil {
@@ -210,6 +214,14 @@ func (x *execution) pass(w *wave, atEnd bool) error {
 	return x.journal.Note(journal.WaveGated, w.number, reason)
 }
 
+// unproved says that a wave tells nothing about those to come: a silent canary is no canary.
+func (x *execution) unproved(w *wave) error {
+	if text := w.gate.unproved(); text != "" && w.number < len(x.plan.Waves) {
+		return x.journal.Note(journal.WaveUnproved, w.number, text)
+	}
+	return nil
+}
+
 // shed empties the queue of a run that stops. What was not started is held, or stays for a resumed run. A machine that
 // may have been changed is asked on, except when the run can be resumed (then it is asked again) or the credentials
 // were rejected (then it cannot be).
@@ -277,7 +289,11 @@ func (x *execution) approve(ctx context.Context, w *wave) error {
 	}
 	next := &x.plan.Waves[w.number]
 	question := Wave{Run: x.journal.ID(), Number: w.number, Name: w.spec.Name, Counts: maps.Clone(w.gate.counts), Next: next.Name, Machines: len(next.Entries)}
-	text := fmt.Sprintf("wave %d (%s) is over; approval of wave %d (%s, %s) is awaited", w.number, w.spec.Name, w.number+1, next.Name, counted(len(next.Entries), "machine"))
+	over := "is over"
+	if unproved := w.gate.unproved(); unproved != "" {
+		over = "is over and proved nothing (" + strings.TrimSuffix(strings.TrimPrefix(unproved, w.gate.wave+": "), ": this wave proved nothing") + ")"
+	}
+	text := fmt.Sprintf("wave %d (%s) %s; approval of wave %d (%s, %s) is awaited", w.number, w.spec.Name, over, w.number+1, next.Name, counted(len(next.Entries), "machine"))
 	x.base, x.awaits = journal.RunWaiting, w.number+1
 	defer func() { x.base, x.awaits = journal.RunRunning, 0 }()
 	if err := x.journal.SetStatus(journal.RunWaiting, journal.Approval, w.number, text); err != nil {

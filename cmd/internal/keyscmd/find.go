@@ -35,8 +35,9 @@ func newFind(c *command.Context) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "find QUERY",
 		Short: "Find keys by the digits on the recovery screen, host name, serial number or user",
-		Long: `Find keys by at least 8 digits of the key ID, as the recovery screen shows them, or by host name (with a * at its end),
-serial number or user of the machine; the inventory knows the last two. Every key that fits is shown, the newest first: the
+		Long: `Find keys by at least 8 digits of the key ID, as the recovery screen shows them, or by host name, serial number
+or user of the machine; the inventory knows the last two. Where nothing is called so, what begins so is
+shown; with a * at the end of a name all that begin so at once. Every key that fits is shown, the newest first: the
 key ID on the screen decides. A key that several places keep is one row that names them all. It needs no passphrase, and no
 password is shown.
 
@@ -57,6 +58,9 @@ It ends with 6 where nothing fits, and says where it looked.`,
 			}
 			if err := command.List(c, found.Keys, foundColumns); err != nil {
 				return err
+			}
+			if found.Beginning {
+				c.Say("Nothing is called %s; these begin so.", args[0])
 			}
 			if n := len(found.Colliding); n > 0 {
 				c.Say("%d keys begin with %s. More digits from the recovery screen decide which it is.", n, strings.ToUpper(args[0]))

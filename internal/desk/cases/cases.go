@@ -168,19 +168,25 @@ func (b *Book) read(ctx context.Context, d *desk.Desk, incidents []journal.Incid
 }
 
 func read(ctx context.Context, j *journal.Journal, i journal.Incident, present map[string]string) (view, error) {
-	v := view{incident: i, work: map[string]casefile.Work{}, merged: map[string][]string{}}
+	v := view{incident: i}
 	var err error
 	if v.cases, err = j.CaseList(ctx, i.ID); err != nil {
 		return v, err
 	}
+	return v, v.join(ctx, j, present)
+}
+
+// join finds the machines that had other IDs, and who is at work on which.
+func (v *view) join(ctx context.Context, j *journal.Journal, present map[string]string) error {
+	v.merged, v.work = map[string][]string{}, map[string]casefile.Work{}
 	for _, old := range slices.Sorted(maps.Keys(present)) {
 		if _, known := v.cases.Case(old); known {
 			v.merged[present[old]] = append(v.merged[present[old]], old)
 		}
 	}
-	unfinished, err := j.Unfinished(ctx, i.ID)
+	unfinished, err := j.Unfinished(ctx, v.incident.ID)
 	if err != nil {
-		return v, err
+		return err
 	}
 	for _, u := range unfinished {
 		id := u.Machine
@@ -191,7 +197,7 @@ func read(ctx context.Context, j *journal.Journal, i journal.Incident, present m
 			v.work[id] = casefile.Work{Run: u.Run, Live: u.Live, Begun: u.Begun}
 		}
 	}
-	return v, nil
+	return nil
 }
 
 // joined is the case of a machine that had two: of each part the newer one.

@@ -23,9 +23,14 @@ type Query struct {
 type Found struct {
 	Keys      []Key             // the newest first
 	Colliding []bitlocker.KeyID // where the digits fit more than one key: all that they fit
+	Beginning bool              // nothing is called so: what was found begins with the text
 }
 
-// Find finds keys by what an operator has: digits from the recovery screen, host, serial number, user. It needs no secret.
+// leastBeginning is how much of a name must be known for a search by its beginning.
+const leastBeginning = 3
+
+// Find finds keys by what an operator has: digits from the recovery screen, host, serial number, user; the beginning of a host name or
+// serial number where nothing is called so. It needs no secret.
 // Where nothing fits, the error is bitlocker.ErrNotStored with the places that were looked at.
 func Find(ctx context.Context, d *desk.Desk, q Query) (Found, error) {
 	vault, err := open(ctx, d)
@@ -43,18 +48,27 @@ func Find(ctx context.Context, d *desk.Desk, q Query) (Found, error) {
 		return Found{}, err
 	}
 	if !slices.ContainsFunc(found.KeyIDs(), query.KeyID.Matches) {
-		known, err := machinesOf(ctx, d, q.Text)
-		if err != nil {
-			return Found{}, err
+		known, failed := machinesOf(ctx, d, q.Text)
+		if failed != nil {
+			return Found{}, failed
 		}
 		for _, m := range known {
 			query.Machines = append(query.Machines, Identities(m)...)
 		}
-		if found, err = vault.Find(ctx, query); err != nil {
-			return Found{}, err
-		}
+		found, err = vault.Find(ctx, query)
 	}
 	out := Found{}
+	if text := strings.TrimSpace(q.Text); notStored(err) && len(text) >= leastBeginning && !strings.HasSuffix(text, "*") {
+		begun, none := vault.Find(ctx, bitlocker.Query{Host: text + "*", Serial: text + "*"})
+		if none == nil {
+			found, err, out.Beginning = begun, nil, true
+		} else if !notStored(none) {
+			return Found{}, none
+		}
+	}
+	if err != nil {
+		return Found{}, err
+	}
 	if out.Keys, err = joined(ctx, d, vault, found.Matches); err != nil {
 		return Found{}, err
 	}
