@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -116,6 +117,26 @@ func TestRights(t *testing.T) {
 	output, err := exec.CommandContext(t.Context(), pwsh.Find(t), "-NoLogo", "-NoProfile", "-NonInteractive", "-Command", command).CombinedOutput()
 	if got := strings.ReplaceAll(string(output), "\r\n", "\n"); err != nil || got != want {
 		t.Errorf("%v\n%s\nnot\n%s", err, got, want)
+	}
+}
+
+// TestUndoSaysWhatIsOnDisk draws sequences of fix, undo, ends, foreign changes and damage, as the Go interpreter's test of this name
+// does: three of them, ten where there is time, three hundred in each language mode where it is to be proved.
+func TestUndoSaysWhatIsOnDisk(t *testing.T) {
+	t.Parallel()
+	count, modes := 3, []string{"Constrained"}
+	switch {
+	case os.Getenv("FLEETMEND_PROVE") != "":
+		count, modes = 300, []string{"Constrained", "Full"}
+	case os.Getenv("FLEETMEND_LONG") != "":
+		count = 10
+	}
+	for _, mode := range modes {
+		output, err := runScript(t, "undo.ps1", "-Count", strconv.Itoa(count), "-LanguageMode", mode)
+		if err != nil || !strings.Contains(output, fmt.Sprintf("%d sequences held, 0 failed", count)) {
+			t.Errorf("%s: %v\n%s", mode, err, output)
+		}
+		t.Log(mode, output)
 	}
 }
 

@@ -55,11 +55,9 @@ func (g *golang) parse() (*parsed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look at %s: %w", g.folder, err)
 	}
+	leave := notIt[g.folder]
 	p := &parsed{folder: g.folder, name: info.Name, set: token.NewFileSet()}
 	for _, file := range info.GoFiles {
-		if leave := notIt[g.folder]; leave != nil && leave.MatchString(file) {
-			continue
-		}
 		path := filepath.Join(g.folder, file)
 		raw, err := os.ReadFile(path)
 		if err != nil {
@@ -75,7 +73,7 @@ func (g *golang) parse() (*parsed, error) {
 			if f, ok := d.(*ast.FuncDecl); ok {
 				w.function = functionName(f)
 			}
-			if g, ok := d.(*ast.GenDecl); ok && g.Tok == token.IMPORT {
+			if d, ok := d.(*ast.GenDecl); ok && d.Tok == token.IMPORT || leave != nil && leave.MatchString(file) {
 				continue
 			}
 			ast.Inspect(d, w.visit)

@@ -321,7 +321,17 @@ foreach ($file in [IO.Directory]::GetFiles($Scratch + '.functions')) {
 }
 function Start-Process { [CmdletBinding()] param([string]$FilePath, [string]$ArgumentList, [switch]$PassThru, [switch]$NoNewWindow, [string]$RedirectStandardOutput, [string]$RedirectStandardError)
     $function = Get-Command -Name $FilePath.Replace('\', '/') -CommandType Function -ErrorAction SilentlyContinue
-    if ($null -eq $function) { return (Microsoft.PowerShell.Management\Start-Process @PSBoundParameters) }
+    if ($null -eq $function) {
+        $application = @(Get-Command -Name $FilePath -CommandType Application -ErrorAction SilentlyContinue)
+        # On Windows a process writes into these files itself, and they are whole when it has ended. Elsewhere PowerShell copies its output into them,
+        # and is not always done by then: a shell opens them here.
+        if ($RedirectStandardOutput -ne '' -and $application.Count -gt 0) {
+            $out, $err = $RedirectStandardOutput, $RedirectStandardError | ForEach-Object { $ExecutionContext.SessionState.Path.GetUnresolvedProviderPathFromPSPath($_) }
+            $ArgumentList = '-c "exec \"$0\" \"$@\" >\"' + $out + '\" 2>\"' + $err + '\"" "' + $application[0].Source + '" ' + $ArgumentList
+            return (Microsoft.PowerShell.Management\Start-Process -FilePath '/bin/sh' -ArgumentList $ArgumentList -PassThru:$PassThru -NoNewWindow:$NoNewWindow)
+        }
+        return (Microsoft.PowerShell.Management\Start-Process @PSBoundParameters)
+    }
     $words = @([regex]::Matches($ArgumentList, '(?:"((?:[^"\\]|\\+"|\\+(?!"))*)"|([^\s"]+))(?:\s|$)') | ForEach-Object {
         if ($_.Groups[2].Success) { $_.Groups[2].Value } else { [regex]::Replace($_.Groups[1].Value, '(\\+)$', { param($m) $m.Value.Substring($m.Length / 2) }).Replace('\"', '"') }
     })

@@ -140,6 +140,10 @@ func TestAnswersThatAreNotOurs(t *testing.T) {
 		"no relation": func(c *call) {
 			c.write(200, strings.ReplaceAll(envelope(created, ""), "<a:RelatesTo></a:RelatesTo>", ""))
 		},
+		"no relation, and right otherwise": func(c *call) {
+			c.write(200, `<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:a="http://schemas.xmlsoap.org/ws/2004/08/addressing"><s:Header><a:Action>`+created+
+				`</a:Action></s:Header><s:Body><rsp:Shell xmlns:rsp="`+shellNS+`"><rsp:ShellId>SHELL-1</rsp:ShellId></rsp:Shell></s:Body></s:Envelope>`)
+		},
 		"another action": func(c *call) { c.write(200, envelope("urn:x", c.id)) },
 		"no shell":       func(c *call) { c.write(200, envelope(created, c.id)) },
 		"cut":            func(c *call) { c.write(200, envelope(created, c.id)[:250]) },

@@ -1,0 +1,171 @@
+package winrm
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"crypto/tls"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/remediate/route"
+)
+
+// Each of these fails when the line is taken out that keeps the promise it names.
+
+// failing is a connection on which so many bytes go out before it breaks.
+type failing struct {
+	net.Conn
+	out int
+}
+
+func (failing) SetDeadline(time.Time) error { return nil }
+func (f failing) Write([]byte) (int, error) { return f.out, errors.New("reset") }
+func (f failing) Read([]byte) (int, error)  { return 0, errors.New("reset") }
+func sentOf(err error) bool                 { e, ok := errors.AsType[*ioError](err); return ok && e.sent }
+func linkOn(f failing, peer *tls.ConnectionState) *link {
+	l := newLink(f, time.Second)
+	l.peer, l.host, l.path = peer, "h", "/wsman"
+	return l
+}
+
+// A request counts as not sent only where no byte of it can have reached the machine; under TLS nobody can tell.
+func TestWhatMayHaveBeenSent(t *testing.T) {
+	ctx := context.Background()
+	for name, c := range map[string]struct {
+		link *link
+		sent bool
+	}{
+		"nothing went out":         {linkOn(failing{out: 0}, nil), false},
+		"a byte went out":          {linkOn(failing{out: 1}, nil), true},
+		"nothing, but through TLS": {linkOn(failing{out: 0}, &tls.ConnectionState{}), true},
+	} {
+		if err := c.link.write(ctx, contentSOAP, "", []byte("<x/>")); err == nil || sentOf(err) != c.sent {
+			t.Errorf("%s: sent %v, %v", name, sentOf(err), err)
+		}
+		if err := c.link.write(ctx, contentSOAP, "", []byte("<x/>")); !errors.Is(err, errClosed) || sentOf(err) {
+			t.Errorf("%s: a second request behind one without an answer: %v", name, err)
+		}
+	}
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := linkOn(failing{out: 1}, nil).write(over, contentSOAP, "", nil); !errors.Is(err, context.Canceled) || sentOf(err) {
+		t.Errorf("cancelled before: %v", err)
+	}
+}
+
+// What a failure below HTTP means, by what was being done.
+func TestFailuresBelowHTTP(t *testing.T) {
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	reset := errors.New("reset")
+	for name, c := range map[string]struct {
+		ctx   context.Context
+		op    string
+		err   error
+		class route.Class
+		hint  string
+	}{
+		"while a shell is made":          {nil, opCreate, &ioError{true, reset}, route.Unreachable, ""},
+		"a command that was not sent":    {nil, opCommand, &ioError{false, reset}, route.Unreachable, ""},
+		"a command that was sent":        {nil, opCommand, &ioError{true, reset}, route.Unknown, hintLost},
+		"a command, nothing known of it": {nil, opCommand, reset, route.Unknown, hintLost},
+		"input":                          {nil, opSend, &ioError{false, reset}, route.Unknown, hintLost},
+		"output":                         {nil, opReceive, &ioError{false, reset}, route.Unknown, hintLost},
+		"output, cancelled":              {over, opReceive, &ioError{true, reset}, route.Unknown, hintLost},
+		"a shell, cancelled":             {over, opCreate, &ioError{true, reset}, route.Stopped, ""},
+		"TLS where HTTP was meant":       {nil, opCreate, &ioError{true, errTLSPort}, route.Refused, hintHTTPS},
+		"no HTTP":                        {nil, opCreate, &ioError{true, errNotHTTP}, route.Refused, "something other than WinRM listens on this port"},
+		"too much":                       {nil, opCreate, &ioError{true, errTooLarge}, route.Refused, "something other than WinRM listens on this port"},
+	} {
+		if c.ctx == nil {
+			c.ctx = context.Background()
+		}
+		e := ioFailure(c.ctx, "WS1", c.op, c.err)
+		if e.Class != c.class || e.Op != c.op || strings.Join(hint.Of(e), " ") != c.hint {
+			t.Errorf("%s: %s at %s, hints %q", name, e.Class, e.Op, hint.Of(e))
+		}
+	}
+}
+
+// A machine has taken the credential when it answered as WinRM does, and not when something else answered.
+func TestWhoTookTheCredential(t *testing.T) {
+	for _, c := range []struct {
+		status   int
+		body     string
+		accepted bool
+	}{{200, "", true}, {500, "<fault/>", true}, {500, "", false}, {503, "<html/>", false}, {404, "<html/>", false}, {302, "", false}, {401, "", false}} {
+		b := NewBreaker()
+		pass, err := b.Enter(t.Context(), "k")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := linkOn(failing{}, nil)
+		l.pass = pass
+		l.settle("WS1", &answer{status: c.status, body: []byte(c.body)})
+		if isClosed(b.trial("k").proven) != c.accepted || l.settled != c.accepted {
+			t.Errorf("%d %q: accepted %v", c.status, c.body, l.settled)
+		}
+		if _, rejected := b.Rejected("k"); rejected != (c.status == http.StatusUnauthorized) {
+			t.Errorf("%d: rejected %v", c.status, rejected)
+		}
+	}
+}
+
+// The target information of a challenge lies inside it, whatever its length and place claim (MS-NLMP 2.2.1.2).
+func TestAChallengeEndsWithItself(t *testing.T) {
+	good := challenge(flagsWanted, 7, 8, "12345678", 0, 0, "")
+	for name, at := range map[string][2]int{"begins behind the end": {44, len(good) + 1}, "far behind": {44, 1 << 30}, "ends behind the end": {40, len(good) - 47}} {
+		bad := slices.Clone(good)
+		if at[0] == 40 {
+			binary.LittleEndian.PutUint16(bad[40:], uint16(at[1]))
+		} else {
+			binary.LittleEndian.PutUint32(bad[44:], uint32(at[1]))
+		}
+		if err := checkChallenge(bad); !errors.Is(err, errChallenge) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// The flags by their bits in MS-NLMP 2.2.2.5: Unicode, sign, seal, extended security, target information, 128, key exchange.
+	if flagsWanted != 0x60880031 || flagAnonymous != 0x800 {
+		t.Errorf("flags %08x %08x", flagsWanted, flagAnonymous)
+	}
+}
+
+// No text of a user becomes markup.
+func TestEscaped(t *testing.T) {
+	for text, want := range map[string]string{
+		"a b": "a b", "a&b": "a&amp;b", "<x>": "&lt;x&gt;", `"'`: "&#34;&#39;", "a\tb\r\n": "a&#x9;b&#xD;&#xA;", "\u00e4": "\u00e4", "\x01": "\ufffd", "": "",
+	} {
+		if got := string(appendEscaped([]byte(">"), text)); got != ">"+want {
+			t.Errorf("%q became %q, not %q", text, got, want)
+		}
+	}
+}
+
+// The body of a sealed request, byte for byte as in MS-WSMV 2.2.9.1.1.2.2.
+func TestSealedBytes(t *testing.T) {
+	got := string(appendSealed(nil, 5, []byte("0123456789abcdef"), []byte("HELLO")))
+	want := "--Encrypted Boundary\r\n\tContent-Type: application/HTTP-SPNEGO-session-encrypted\r\n" +
+		"\tOriginalContent: type=application/soap+xml;charset=UTF-8;Length=5\r\n" +
+		"--Encrypted Boundary\r\n\tContent-Type: application/octet-stream\r\n\x10\x00\x00\x000123456789abcdefHELLO--Encrypted Boundary--\r\n"
+	if got != want {
+		t.Errorf("%q\nnot\n%q", got, want)
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	plain, secure := Config{}, Config{Scheme: "https"}
+	plain.applyDefaults()
+	secure.applyDefaults()
+	if plain.Scheme != "http" || plain.Port != 5985 || secure.Port != 5986 || plain.Path != "/wsman" || plain.Auth != AuthNTLM ||
+		plain.ConnectTimeout != 10*time.Second || plain.ReceiveTimeout != 30*time.Second || plain.CleanupTimeout != 5*time.Second || plain.MaxOutput != 4194304 {
+		t.Errorf("%+v", plain)
+	}
+}
