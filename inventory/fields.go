@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/table"
 )
 
 // recordField is one field a record may carry: how it gets into a machine and how it is copied from there.
@@ -243,7 +244,8 @@ func unknownField(name string, valid []string) error {
 	return hint.Wrapf(err, "valid fields: %s", strings.Join(valid, ", "))
 }
 
-// CheckField says whether a record field can take a value; sources use it to report what they cannot read.
+// CheckField says whether a record field can take a value; sources use it to report what they cannot read. What looks like a
+// recovery password is none that can, and is not repeated.
 func CheckField(name, value string) error {
 	f := recordFieldByName(name)
 	if f == nil {
@@ -253,6 +255,11 @@ func CheckField(name, value string) error {
 	_, err := f.set(m, strings.TrimSpace(value))
 	*m = Machine{}
 	scratch.Put(m)
+	if name != "macs" || err != nil { // of digits alone, four of them look the same
+		if damage := table.Misplaced(value); damage != "" {
+			return fmt.Errorf("%s holds %s", name, damage)
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("%s %q %w", name, clip(value), err)
 	}

@@ -240,8 +240,8 @@ func (f *reading) cell(row table.Row, field string, fits func(string) bool) stri
 		if damage == "" && field != "password" {
 			damage = table.Rounded(value)
 		}
-		if damage == "" && field != "password" && field != "key" && mayBePassword(value) {
-			damage = "what looks like a recovery password, in place of what belongs there; it was left out"
+		if damage == "" && field != "password" && field != "key" {
+			damage = table.Misplaced(value)
 		}
 		if damage != "" {
 			f.findings.Add(row.Line, strings.TrimSpace(f.headers[i]), "holds "+string(damage))

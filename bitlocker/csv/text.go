@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/internal/hint"
@@ -29,21 +28,6 @@ var (
 	// "Computer Name: LON-WS-00001", which manage-bde prints with -cn.
 	hostIn = regexp.MustCompile(`(?i)^\s*(?:computer\s?-?name|computername|nom de l.ordinateur|nombre de(?:l)? equipo|nome (?:do )?computador|nome computer|computernaam|コンピューター名)\s*:\s*(\S+)\s*$`)
 )
-
-// mayBePassword keeps a recovery password that stands in the wrong column, in a row where a cell is missing, out of what is
-// kept and said in clear, such as the name of a machine.
-func mayBePassword(value string) bool {
-	digits, others := 0, 0
-	for _, r := range value {
-		switch {
-		case r >= '0' && r <= '9':
-			digits++
-		case unicode.IsLetter(r):
-			others++
-		}
-	}
-	return digits >= 40 && (others == 0 || passwordIn.MatchString(value))
-}
 
 // isDump reports whether a text holds recovery passwords, or nearly, on lines that are no rows of a table: nothing but
 // the password, or a word before it.
@@ -163,13 +147,26 @@ const (
 )
 
 // ReadFolder reads every file of a folder and the folders in it that may hold keys: *.txt, *.csv, *.json, *.log. One that
-// holds none, or is no text, is a bad row; other files are not opened, and links are not followed.
+// holds none, or is no text, is a bad row, and so is a folder that may not be read; other files are not opened, and links are
+// not followed.
 func ReadFolder(ctx context.Context, folder string, o Options) (*Source, Report, error) {
 	f := newReading(o)
 	forms := map[string]int{}
 	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
-			return err
+			if path == folder {
+				return err
+			}
+			// One folder that may not be read keeps nothing else back.
+			name, unrelated := filepath.Rel(folder, path)
+			if unrelated != nil {
+				name = path
+			}
+			f.report.BadRows = append(f.report.BadRows, BadRow{File: name, Reason: fmt.Sprintf("%s: %v; what is in it was not read", name, reason(err))})
+			if entry != nil && entry.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
 		}
 		if ctx.Err() != nil || !entry.Type().IsRegular() {
 			return ctx.Err()
@@ -207,7 +204,7 @@ func ReadFolder(ctx context.Context, folder string, o Options) (*Source, Report,
 	if err != nil {
 		return nil, f.report, fmt.Errorf("read keys of folder %s: %w", folder, err)
 	}
-	if f.report.Files == 0 {
+	if f.report.Files == 0 && len(f.report.BadRows) == 0 {
 		return nil, f.report, hint.Wrap(fmt.Errorf("folder %s has no file with keys", folder), "files called *.txt, *.csv, *.json and *.log are looked at")
 	}
 	f.report.Remarks, f.report.Encoding, f.report.Delimiter = f.findings.List(), "", ""
@@ -220,6 +217,15 @@ func ReadFolder(ctx context.Context, folder string, o Options) (*Source, Report,
 		f.report.ReadAs += ": " + strings.Join(how, ", ")
 	}
 	return f.source, f.report, nil
+}
+
+// reason is an error of the file system without its path, which is said already.
+func reason(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }
 
 func sortedKeys(m map[string]int) []string { return slices.Sorted(maps.Keys(m)) }

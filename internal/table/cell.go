@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode"
 )
 
 // Damage is what a program made of a value on its way into a cell; empty for none. It completes the sentence "the cell
@@ -54,6 +55,30 @@ func Value(cell string) (value string, damage Damage) {
 func Rounded(value string) Damage {
 	if strings.IndexByte(value, 'E') > 0 && scientific.MatchString(value) {
 		return Damage(fmt.Sprintf("%s, a number that Excel rounded; take the value from the source again, and import the column as text", value))
+	}
+	return ""
+}
+
+// passwordIn is a recovery password as Windows writes it.
+var passwordIn = regexp.MustCompile(`\b[0-9]{6}(?:-[0-9]{6}){7}\b`)
+
+// Misplaced says of a value that it looks like a recovery password, in a row where a cell is missing for one: it is kept out of
+// what is stored and said in clear, such as the name of a machine, and not repeated.
+func Misplaced(value string) Damage {
+	if len(value) < 40 {
+		return ""
+	}
+	digits, others := 0, 0
+	for _, r := range value {
+		switch {
+		case r >= '0' && r <= '9':
+			digits++
+		case unicode.IsLetter(r):
+			others++
+		}
+	}
+	if digits >= 40 && (others == 0 || passwordIn.MatchString(value)) {
+		return "what looks like a recovery password, in place of what belongs there; it was left out"
 	}
 	return ""
 }

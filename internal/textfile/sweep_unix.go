@@ -21,3 +21,6 @@ func forsaken(name string) bool {
 	defer f.Close()
 	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
 }
+
+// heldOpen: a file that is open is replaced all the same.
+func heldOpen(error) bool { return false }

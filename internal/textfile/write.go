@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
 )
@@ -57,13 +58,30 @@ func (a *Aside) Commit() error {
 	}
 	err := a.Sync()
 	if err = errors.Join(err, a.Close()); err == nil {
-		err = os.Rename(a.Name(), a.name)
+		err = patiently(func() error { return os.Rename(a.Name(), a.name) }, heldOpen)
 	}
 	a.done = true
 	if err != nil {
 		return errors.Join(err, os.Remove(a.Name()))
 	}
 	return syncFolder(filepath.Dir(a.name))
+}
+
+// The pauses between attempts to put a file in the place of one that another process has open, about a second in all.
+const (
+	firstPause = time.Millisecond
+	lastPause  = 512 * time.Millisecond
+)
+
+// patiently repeats what fails because another process has the file open for the moment, as Windows has it: there a file that
+// somebody reads is not replaced.
+func patiently(do func() error, held func(error) bool) error {
+	err := do()
+	for pause := firstPause; err != nil && held(err) && pause <= lastPause; pause *= 2 {
+		time.Sleep(pause)
+		err = do()
+	}
+	return err
 }
 
 // Discard throws away what was written. After [Aside.Commit] it does nothing.

@@ -16,22 +16,22 @@ import (
 var columnNames = map[string][]string{
 	"name": {"Name", "Computer", "ComputerName", "Hostname", "Host", "Machine", "MachineName", "Device", "DeviceName", "DisplayName",
 		"NetBIOSName", "CN", "sAMAccountName", "Server", "ServerName", "Rechnername", "Rechner", "Gerätename", "Gerät", "Computernaam",
-		"Nom", "NomOrdinateur", "Nombre", "NombreEquipo", "PSComputerName", "VMName", "DeviceDisplayName", "ManagedDeviceName", "NetbiosName0", "Name0"},
+		"Nom", "NomOrdinateur", "Nombre", "NombreEquipo", "PSComputerName", "VMName", "DeviceDisplayName", "ManagedDeviceName", "NetbiosName0", "Name0", "Computer-Name", "Nom de l'ordinateur", "Nom de l'appareil", "Nombre del equipo", "Nombre de equipo", "Nombre del dispositivo", "Nome computer", "Nome dispositivo", "Nome do computador", "Nome do dispositivo", "Apparaatnaam", "Nazwa komputera", "Nazwa urządzenia"},
 	"fqdn":          {"FQDN", "DNSHostName", "DNSName", "FullyQualifiedDomainName", "HostFQDN", "FullyQualifiedHostName"},
-	"address":       {"Address", "IP", "IPAddress", "IPv4Address", "IPv4", "Adresse", "IPAdresse", "LocalIP", "PrivateIP", "AnsibleHost", "PrimaryIP", "WiFiIPv4Address", "IPAddresses", "IPAddresses0", "LocalIPAddress"},
+	"address":       {"Address", "IP", "IPAddress", "IPv4Address", "IPv4", "Adresse", "IPAdresse", "LocalIP", "PrivateIP", "AnsibleHost", "PrimaryIP", "WiFiIPv4Address", "IPAddresses", "IPAddresses0", "LocalIPAddress", "IPv4-Adresse", "Adresse IP", "Dirección IP", "Indirizzo IP", "Endereço IP", "IP-adres", "Adres IP"},
 	"domain":        {"Domain", "DNSDomain", "DomainName", "Domäne", "MachineDomain", "FullDomainName0", "ResourceDomainORWorkgr0"},
 	"ou":            {"OU", "OrganizationalUnit", "Organisationseinheit"},
 	"dn":            {"DistinguishedName", "DN"},
 	"site":          {"Site", "Standort", "Location", "Office", "Branch", "Filiale", "SiteName", "ADSiteName", "ADSiteName0", "Site0"},
 	"subnet":        {"Subnet", "Subnetz", "Network", "Netz"},
 	"class":         {"Class", "Klasse", "MachineClass", "Type", "ProductTypeDesc", "ProductType"},
-	"os.name":       {"OS", "OperatingSystem", "Betriebssystem", "OSName", "Platform", "OSPlatform", "DeviceOS", "OperatingSystemNameandVersion", "OperatingSystemNameand0", "Caption"},
-	"os.version":    {"OperatingSystemVersion", "OSVersion", "Version"},
+	"os.name":       {"OS", "OperatingSystem", "Betriebssystem", "OSName", "Platform", "OSPlatform", "DeviceOS", "OperatingSystemNameandVersion", "OperatingSystemNameand0", "Caption", "Système d'exploitation", "Sistema operativo", "Sistema operacional", "Besturingssysteem", "System operacyjny"},
+	"os.version":    {"OperatingSystemVersion", "OSVersion", "Version", "Betriebssystemversion", "Version du système d'exploitation", "Versión del sistema operativo", "Versione del sistema operativo", "Versão do sistema operacional", "Versie van besturingssysteem"},
 	"os.build":      {"Build", "OSBuild", "BuildNumber", "OSBuildNumber", "DeviceOSBuild", "Build01", "Build0"},
-	"serial":        {"Serial", "SerialNumber", "Seriennummer", "ServiceTag", "SN", "HardwareSerial", "SerialNumber0", "BIOSSerialNumber"},
-	"manufacturer":  {"Manufacturer", "Hersteller", "Vendor", "Make", "SystemManufacturer", "HardwareVendor", "Manufacturer0"},
-	"model":         {"Model", "Modell", "SystemProductName", "ComputerModel", "HardwareModel", "Model0"},
-	"owner":         {"Owner", "Besitzer", "User", "PrimaryUser", "Benutzer", "ManagedBy", "UserPrincipalName", "PrimaryUserUPN", "PrimaryUserS", "RegisteredOwners", "UserName", "UserName0", "LastLogonUser"},
+	"serial":        {"Serial", "SerialNumber", "Seriennummer", "ServiceTag", "SN", "HardwareSerial", "SerialNumber0", "BIOSSerialNumber", "Numéro de série", "Número de serie", "Numero di serie", "Número de série", "Serienummer", "Numer seryjny"},
+	"manufacturer":  {"Manufacturer", "Hersteller", "Vendor", "Make", "SystemManufacturer", "HardwareVendor", "Manufacturer0", "Fabricant", "Fabricante", "Produttore", "Fabrikant", "Producent"},
+	"model":         {"Model", "Modell", "SystemProductName", "ComputerModel", "HardwareModel", "Model0", "Modèle", "Modelo", "Modello"},
+	"owner":         {"Owner", "Besitzer", "User", "PrimaryUser", "Benutzer", "ManagedBy", "UserPrincipalName", "PrimaryUserUPN", "PrimaryUserS", "RegisteredOwners", "UserName", "UserName0", "LastLogonUser", "Primärer Benutzer (UPN)", "Primärer Benutzer", "Utilisateur", "Usuario", "Utente", "Usuário", "Gebruiker", "Użytkownik"},
 	"macs":          {"MAC", "MACs", "MACAddress", "MACAdresse", "WiFiMAC", "EthernetMAC", "PrimaryMAC", "MACAddresses", "MACAddresses0", "HardwareAddress"},
 	"priority":      {"Priority", "Priorität"},
 	"enabled":       {"Enabled", "Aktiviert", "AccountEnabled", "Active", "Aktiv"},
@@ -39,7 +39,7 @@ var columnNames = map[string][]string{
 	"groups":        {"Groups", "Group", "Gruppe", "Gruppen", "MemberOf"},
 	"health":        {"Health"},
 	"health_reason": {"HealthReason"},
-	"last_seen":     {"LastSeen", "LastLogonDate", "LastLogonTimestamp", "LastLogon", "LastCheckIn", "ZuletztGesehen", "ApproximateLastSignInDateTime", "LastSyncDateTime", "SeenTime", "LastActiveTime", "LastLogonTimestamp0", "LastLogonTime", "LastContact", "LastActivity"},
+	"last_seen":     {"LastSeen", "LastLogonDate", "LastLogonTimestamp", "LastLogon", "LastCheckIn", "ZuletztGesehen", "ApproximateLastSignInDateTime", "LastSyncDateTime", "SeenTime", "LastActiveTime", "LastLogonTimestamp0", "LastLogonTime", "LastContact", "LastActivity", "Letzte Anmeldung", "Letzter Kontakt", "Letztes Einchecken", "Letzter Check-In", "Zuletzt gesehen am", "Dernière connexion", "Dernière ouverture de session", "Último inicio de sesión", "Última conexión", "Ultimo accesso", "Último logon", "Último acesso", "Laatste aanmelding", "Ostatnie logowanie"},
 	"installed": {"InstallDate", "OSInstallDate", "Installationsdatum", "InstalledOn", "ImagedOn", "ReimagedOn", "WhenCreated", "RegistrationDateTime", "RegisteredDateTime",
 		"EnrolledDateTime", "EnrollmentDate", "FirstSeen", "LastEnrolledAt", "InstallDate0", "RegistrationTime"},
 	"encrypted":              {"IsEncrypted", "Encryption", "EncryptionStatus", "EncryptionState", "BitLocker", "BitLockerStatus", "Verschlüsselt", "Encrypted", "DiskEncryptionEnabled"},
@@ -100,7 +100,7 @@ var fieldOfHeader = func() map[string]string {
 func plain(header string) string {
 	return strings.Map(func(r rune) rune {
 		switch r {
-		case ' ', '_', '-', '.', '\u00a0', '\t', '\n', '\r', '(', ')', '#', ':':
+		case ' ', '_', '-', '.', '\'', '’', '\u00a0', '\t', '\n', '\r', '(', ')', '#', ':':
 			return -1
 		}
 		return r

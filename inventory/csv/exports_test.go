@@ -219,6 +219,51 @@ OSL-WS-1,TRUE,Windows,10.0.22631.3880,Hybrid Azure AD joined,,,Microsoft Intune,
 	}
 }
 
+// The consoles of other languages call the usual columns by their own words.
+func TestHeadersOfOtherLanguages(t *testing.T) {
+	for language, header := range map[string]string{
+		"German":              "Computername;Betriebssystem;Seriennummer;Hersteller;Letzte Anmeldung",
+		"French":              "Nom de l'ordinateur;Système d'exploitation;Numéro de série;Fabricant;Dernière connexion",
+		"French, typographic": "Nom de l’ordinateur;Système d’exploitation;Numéro de série;Fabricant;Dernière connexion",
+		"Spanish":             "Nombre del equipo;Sistema operativo;Número de serie;Fabricante;Último inicio de sesión",
+		"Italian":             "Nome computer;Sistema operativo;Numero di serie;Produttore;Ultimo accesso",
+		"Portuguese":          "Nome do computador;Sistema operacional;Número de série;Fabricante;Último logon",
+		"Dutch":               "Computernaam;Besturingssysteem;Serienummer;Fabrikant;Laatste aanmelding",
+		"Polish":              "Nazwa komputera;System operacyjny;Numer seryjny;Producent;Ostatnie logowanie",
+	} {
+		records, report := read(t, header+"\nOSL-WS-1;Windows 11 Pro;5CG1;HP;19.07.2024 04:09\n", nil)
+		if len(records) != 1 {
+			t.Errorf("%s: %+v", language, report)
+			continue
+		}
+		f := records[0].Fields
+		if f["name"] != "OSL-WS-1" || f["os.name"] != "Windows 11 Pro" || f["serial"] != "5CG1" || f["manufacturer"] != "HP" || f["last_seen"] != "2024-07-19T04:09:00Z" {
+			t.Errorf("%s: %v; nothing known of %q", language, f, report.Ignored)
+		}
+	}
+}
+
+// A recovery password in a row where a cell is missing is no host name, and is neither stored nor repeated.
+func TestMisplacedPassword(t *testing.T) {
+	const password = "111111-222222-333333-444444-555555-666666-000011-000022"
+	bare := strings.ReplaceAll(password, "-", "")
+	records, report := read(t, "Hostname,OS,Serial,Owner,MAC\nPC-1,Windows 11,"+bare+",joe,\n"+password+",Windows 11,S2,bob,\n"+
+		password+" (old),Windows 11,S3,bob,\nPC-4,Windows 11,S4,"+password+",001122334455;001122334466;001122334477;001122334488\n", nil)
+	if len(records) != 2 || records[0].Fields["serial"] != "" || records[1].Fields["owner"] != "" || records[1].Fields["macs"] == "" {
+		t.Errorf("%v", records)
+	}
+	if len(report.BadRows) != 2 || report.BadRows[0].Line != 3 || !strings.Contains(report.BadRows[0].Reason, "column \"Hostname\" holds what looks like a recovery password") {
+		t.Errorf("%+v", report.BadRows)
+	}
+	if said := fmt.Sprint(records, report); strings.Contains(said, "222222") || strings.Contains(said, bare[6:18]) {
+		t.Errorf("repeated: %s", said)
+	}
+	_, _, err := csv.ReadJSON(strings.NewReader(`[{"source_key":"x","fields":{"name":"`+password+`"}}]`), csv.Options{SeenAt: time.Now()})
+	if err == nil || strings.Contains(err.Error(), "222222") {
+		t.Errorf("in a record of our own: %v", err)
+	}
+}
+
 // Everything that a person is to know about how a table was read stands in one line.
 func TestReadAs(t *testing.T) {
 	_, report := read(t, "Name;Last Seen\nWS1;19/07/2024 04:09\n", nil)

@@ -59,6 +59,12 @@ func (t *reading) take(r table.Row) error {
 			continue
 		}
 		value, damage := table.Value(c)
+		if damage == "" && t.columns[i].Field != "macs" { // four addresses of digits alone look the same
+			if damage = table.Misplaced(value); damage != "" && slices.Contains([]string{"name", "fqdn"}, t.columns[i].Field) {
+				e.wrong = fmt.Errorf("column %q holds %s", t.columns[i].Header, damage)
+				continue
+			}
+		}
 		if damage != "" {
 			e.note(t.columns[i].Header, "holds "+string(damage))
 			continue

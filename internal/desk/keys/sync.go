@@ -142,7 +142,7 @@ func Import(ctx context.Context, d *desk.Desk, t Table, how desk.Access) (Import
 		Kept: taken.Kept, NoID: report.NoID, Columns: report.Columns, Ignored: report.Ignored, Remarks: report.Remarks, Unsealed: len(taken.Failed),
 	}
 	place := func(r csv.BadRow) string {
-		if report.Files > 0 {
+		if report.Files > 0 || r.Line == 0 {
 			return r.String()
 		}
 		return fmt.Sprintf("%s:%d: %s", t.File, r.Line, r.Reason)
