@@ -47,11 +47,16 @@ func (k Key) Sources() []string {
 	return out
 }
 
-// Machines are the machines that the places name, each once: more than one where they do not agree.
+// Machines are the machines that the places name, each once: more than one where they do not agree. What stands for a missing ID
+// is made of the short name, so that the names in full tell two machines apart.
 func (k Key) Machines() []string {
 	var out []string
 	for _, p := range k.Places {
-		if name := short(p.Machine); name != "" && !slices.Contains(out, name) {
+		name := short(p.Machine)
+		if !k.ID.Known() && p.Machine.FQDN != "" {
+			name = p.Machine.FQDN
+		}
+		if name != "" && !slices.Contains(out, name) {
 			out = append(out, name)
 		}
 	}

@@ -49,6 +49,20 @@ type wanted struct {
 	known   bool
 }
 
+// which tells keys apart: by the ID, and those that came without one by where they are kept as well, for two machines of one name,
+// in two domains or tables, have one thing standing for their IDs.
+func (k Key) which() string {
+	if k.ID.Known() {
+		return string(k.ID)
+	}
+	var places []string
+	for _, p := range k.Places {
+		places = append(places, p.Source+"\x00"+p.SourceKey)
+	}
+	slices.Sort(places)
+	return string(k.ID) + "\x00" + strings.Join(places, "\x00")
+}
+
 // Print gathers the keys of a sheet, from the vault and, where it does not hold them, from their sources now. Each is in the
 // audit. One that nobody gives, and one bad LAPS value, are named and keep nothing else from the sheet. Without a reason
 // it returns a question.NeededError after it has found the keys; with none at all a *NothingHeldError.
@@ -89,11 +103,12 @@ func Print(ctx context.Context, d *desk.Desk, r SheetRequest, reason string, how
 		return Sheet{}, err
 	}
 	for _, w := range keys {
-		if len(found[w.key.ID]) == 0 {
-			out.Missing = append(out.Missing, fmt.Sprintf("%s of %s: %s", w.key.ID, w.key.Machine.Label(), withAdvice(failed[w.key.ID])))
+		which := w.key.which()
+		if len(found[which]) == 0 {
+			out.Missing = append(out.Missing, fmt.Sprintf("%s of %s: %s", w.key.ID, w.key.Machine.Label(), withAdvice(failed[which])))
 			continue
 		}
-		out.Entries = append(out.Entries, w.entries(found[w.key.ID], accounts)...)
+		out.Entries = append(out.Entries, w.entries(found[which], accounts)...)
 	}
 	if len(out.Entries) == 0 {
 		return Sheet{}, hint.Wrap(&NothingHeldError{out.Missing}, "fleetmend keys sync --passwords brings passwords into the vault; fleetmend keys find shows what is known")
@@ -118,19 +133,19 @@ func (r SheetRequest) wanted(ctx context.Context, d *desk.Desk, vault *bitlocker
 		}
 		return out, nil, nil
 	}
-	seen := map[bitlocker.KeyID]bool{}
+	seen := map[string]bool{}
 	for _, m := range r.Machines {
 		found, err := vault.Find(ctx, bitlocker.Query{Machines: Identities(m)})
 		if err != nil && !notStored(err) {
 			return nil, nil, err
 		}
 		keys := together(found.Matches, nil)
-		keys = slices.DeleteFunc(keys, func(k Key) bool { return !askable(k) || seen[k.ID] })
+		keys = slices.DeleteFunc(keys, func(k Key) bool { return !askable(k) || seen[k.which()] })
 		if len(keys) == 0 {
 			missing = append(missing, m.Name)
 		}
 		for _, k := range keys {
-			seen[k.ID] = true
+			seen[k.which()] = true
 			out = append(out, wanted{k, m, true})
 		}
 	}
@@ -145,40 +160,47 @@ func askable(k Key) bool {
 	})
 }
 
-// passwords are what was got of each key, and why nothing was.
-type passwords map[bitlocker.KeyID][]bitlocker.RecoveryKey
+// passwords are what was got of each key, by Key.which.
+type passwords map[string][]bitlocker.RecoveryKey
 
 // readTogether gives the passwords that the unlocked vault holds. Those that it does not hold are read into it first, from
 // their sources; the audit is written once for many.
-func readTogether(ctx context.Context, d *desk.Desk, vault *bitlocker.Vault, keys []wanted, reason string) (passwords, map[bitlocker.KeyID]error, error) {
+func readTogether(ctx context.Context, d *desk.Desk, vault *bitlocker.Vault, keys []wanted, reason string) (passwords, map[string]error, error) {
 	failed, err := fetchUnheld(ctx, d, vault, keys, reason)
 	if err != nil {
 		return nil, nil, err
 	}
 	var held []bitlocker.KeyRef
+	var of []string // whose each is
 	for _, w := range keys {
-		held = append(held, sealed(w.key.Places)...)
+		for _, ref := range sealed(w.key.Places) {
+			held, of = append(held, ref), append(of, w.key.which())
+		}
 	}
 	out := passwords{}
 	if len(held) == 0 {
 		return out, failed, nil
 	}
 	all, err := vault.RevealAll(ctx, audit.Sheet, reason, held...)
-	for _, k := range distinct(all) {
-		out[k.ID] = append(out[k.ID], k)
+	for i, k := range all {
+		out[of[i]] = append(out[of[i]], k)
+	}
+	for which := range out {
+		out[which] = distinct(out[which])
 	}
 	return out, failed, err
 }
 
 // fetchUnheld reads the keys that the vault does not hold into it, each from the first of its places that gives it.
-func fetchUnheld(ctx context.Context, d *desk.Desk, vault *bitlocker.Vault, keys []wanted, reason string) (map[bitlocker.KeyID]error, error) {
-	failed := map[bitlocker.KeyID]error{}
+func fetchUnheld(ctx context.Context, d *desk.Desk, vault *bitlocker.Vault, keys []wanted, reason string) (map[string]error, error) {
+	failed := map[string]error{}
 	for round := 0; ; round++ {
 		places := map[string][]*Place{}
+		of := map[*Place]string{}
 		for _, w := range keys {
 			if len(sealed(w.key.Places)) == 0 && round < len(w.key.Places) {
 				p := &w.key.Places[round]
-				places[p.Source] = append(places[p.Source], p)
+				places[p.Source], of[p] = append(places[p.Source], p), w.key.which()
 			}
 		}
 		if len(places) == 0 {
@@ -191,7 +213,7 @@ func fetchUnheld(ctx context.Context, d *desk.Desk, vault *bitlocker.Vault, keys
 			}
 			for _, p := range places[name] {
 				if err := cmp.Or(refused[p.SourceKey], err); err != nil {
-					failed[p.ID] = errors.Join(failed[p.ID], err)
+					failed[of[p]] = errors.Join(failed[of[p]], err)
 					continue
 				}
 				p.State = bitlocker.StateSealed
@@ -219,18 +241,18 @@ func fetchPlaces(ctx context.Context, d *desk.Desk, vault *bitlocker.Vault, name
 }
 
 // readEach asks the sources for each password; the vault, which holds none of them, stays locked.
-func readEach(ctx context.Context, d *desk.Desk, vault *bitlocker.Vault, keys []wanted, reason string) (passwords, map[bitlocker.KeyID]error, error) {
-	out, failed := passwords{}, map[bitlocker.KeyID]error{}
+func readEach(ctx context.Context, d *desk.Desk, vault *bitlocker.Vault, keys []wanted, reason string) (passwords, map[string]error, error) {
+	out, failed := passwords{}, map[string]error{}
 	for _, w := range keys {
 		key, err := fromSources(ctx, d, vault, audit.Sheet, w.key.Places, reason)
 		if ctx.Err() != nil {
 			return nil, nil, ctx.Err()
 		}
 		if err != nil {
-			failed[w.key.ID] = err
+			failed[w.key.which()] = err
 			continue
 		}
-		out[key.ID] = []bitlocker.RecoveryKey{key}
+		out[w.key.which()] = []bitlocker.RecoveryKey{key}
 	}
 	return out, failed, nil
 }
