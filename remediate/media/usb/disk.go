@@ -28,6 +28,7 @@ const Ceiling = 256 << 30
 type Disk struct {
 	Path      string   `json:"path"`             // /dev/sdb, \\.\PhysicalDrive2, /dev/disk4
 	Number    string   `json:"number,omitempty"` // what the system itself calls it: 8:16 (major:minor), or 2 on Windows
+	Turn      string   `json:"turn,omitempty"`   // which disk since the start of the system it is (Linux: diskseq); another one after it was pulled out and put in
 	Model     string   `json:"model"`
 	Serial    string   `json:"serial,omitempty"`
 	Bus       string   `json:"bus,omitempty"` // usb, sd, nvme, ...
@@ -116,6 +117,9 @@ func (d Disk) differs(other Disk) string {
 		if c.was != c.is {
 			return fmt.Sprintf("its %s is %q, and that of the disk shown was %q", c.what, c.is, c.was)
 		}
+	}
+	if d.Serial == "" && d.Turn != other.Turn { // two sticks of one make have nothing else to tell them apart
+		return "it has no serial number, and a disk was put in since it was shown"
 	}
 	return ""
 }

@@ -263,6 +263,7 @@ func TestOpenDeviceIsWhatWasListed(t *testing.T) {
 		"model":         func(d *Disk) { d.Model = "DataTraveler" },
 		"size":          func(d *Disk) { d.Size += 512 },
 		"device number": func(d *Disk) { d.Number = "8:0" },
+		"put in since":  func(d *Disk) { d.Turn += "0" }, // a loop device has no serial number
 	} {
 		listed := d
 		change(&listed)

@@ -60,7 +60,7 @@ func (l linux) disk(name, dir string, used inUse) Disk {
 
 // identity is what tells a disk from others.
 func (l linux) identity(name, dir string) Disk {
-	d := Disk{Path: filepath.Join(l.dev, name), Number: text(dir, "dev"), Model: strings.TrimSpace(text(dir, "device/vendor") + " " + text(dir, "device/model")),
+	d := Disk{Path: filepath.Join(l.dev, name), Number: text(dir, "dev"), Turn: text(dir, "diskseq"), Model: strings.TrimSpace(text(dir, "device/vendor") + " " + text(dir, "device/model")),
 		Serial: text(dir, "device/serial"), Size: number(dir, "size") * sector, Sector: number(dir, "queue/logical_block_size"), Volumes: []Volume{}}
 	if d.Model == "" {
 		d.Model = text(dir, "device/name") // cards

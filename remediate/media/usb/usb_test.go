@@ -370,3 +370,18 @@ func TestImageThatLies(t *testing.T) {
 		}
 	}
 }
+
+// Two sticks of one make without a serial number are told apart by when they were put in; one with a serial number may be put in
+// again.
+func TestSticksWithoutSerialNumber(t *testing.T) {
+	shown := Disk{Path: "/dev/sdb", Number: "8:16", Model: "Generic Flash", Size: 32e9, Turn: "41"}
+	other := shown
+	other.Turn = "42"
+	if err := shown.prove(other); !errors.Is(err, ErrGone) {
+		t.Errorf("another stick of the make: %v", err)
+	}
+	shown.Serial, other.Serial = "60A44C", "60A44C"
+	if err := shown.prove(other); err != nil {
+		t.Errorf("put in again: %v", err)
+	}
+}
