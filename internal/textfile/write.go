@@ -78,7 +78,7 @@ const (
 func patiently(do func() error, held func(error) bool) error {
 	err := do()
 	for pause := firstPause; err != nil && held(err) && pause <= lastPause; pause *= 2 {
-		time.Sleep(pause)
+		<-time.After(pause)
 		err = do()
 	}
 	return err

@@ -18,15 +18,15 @@ var columnNames = map[string][]string{
 		"NetBIOSName", "CN", "sAMAccountName", "Server", "ServerName", "Rechnername", "Rechner", "Gerätename", "Gerät", "Computernaam",
 		"Nom", "NomOrdinateur", "Nombre", "NombreEquipo", "PSComputerName", "VMName", "DeviceDisplayName", "ManagedDeviceName", "NetbiosName0", "Name0", "Computer-Name", "Nom de l'ordinateur", "Nom de l'appareil", "Nombre del equipo", "Nombre de equipo", "Nombre del dispositivo", "Nome computer", "Nome dispositivo", "Nome do computador", "Nome do dispositivo", "Apparaatnaam", "Nazwa komputera", "Nazwa urządzenia"},
 	"fqdn":          {"FQDN", "DNSHostName", "DNSName", "FullyQualifiedDomainName", "HostFQDN", "FullyQualifiedHostName"},
-	"address":       {"Address", "IP", "IPAddress", "IPv4Address", "IPv4", "Adresse", "IPAdresse", "LocalIP", "PrivateIP", "AnsibleHost", "PrimaryIP", "WiFiIPv4Address", "IPAddresses", "IPAddresses0", "LocalIPAddress", "IPv4-Adresse", "Adresse IP", "Dirección IP", "Indirizzo IP", "Endereço IP", "IP-adres", "Adres IP"},
+	"address":       {"Address", "IP", "IPAddress", "IPv4Address", "IPv4", "Adresse", "IPAdresse", "LocalIP", "PrivateIP", "AnsibleHost", "PrimaryIP", "WiFiIPv4Address", "IPAddresses", "IPAddresses0", "LocalIPAddress", "IPv4-Adresse", "Adresse IP", "Dirección IP", "Indirizzo IP", "Endereço IP", "IP-adres", "Adres IP"}, //nolint:misspell // in other languages
 	"domain":        {"Domain", "DNSDomain", "DomainName", "Domäne", "MachineDomain", "FullDomainName0", "ResourceDomainORWorkgr0"},
 	"ou":            {"OU", "OrganizationalUnit", "Organisationseinheit"},
 	"dn":            {"DistinguishedName", "DN"},
 	"site":          {"Site", "Standort", "Location", "Office", "Branch", "Filiale", "SiteName", "ADSiteName", "ADSiteName0", "Site0"},
 	"subnet":        {"Subnet", "Subnetz", "Network", "Netz"},
 	"class":         {"Class", "Klasse", "MachineClass", "Type", "ProductTypeDesc", "ProductType"},
-	"os.name":       {"OS", "OperatingSystem", "Betriebssystem", "OSName", "Platform", "OSPlatform", "DeviceOS", "OperatingSystemNameandVersion", "OperatingSystemNameand0", "Caption", "Système d'exploitation", "Sistema operativo", "Sistema operacional", "Besturingssysteem", "System operacyjny"},
-	"os.version":    {"OperatingSystemVersion", "OSVersion", "Version", "Betriebssystemversion", "Version du système d'exploitation", "Versión del sistema operativo", "Versione del sistema operativo", "Versão do sistema operacional", "Versie van besturingssysteem"},
+	"os.name":       {"OS", "OperatingSystem", "Betriebssystem", "OSName", "Platform", "OSPlatform", "DeviceOS", "OperatingSystemNameandVersion", "OperatingSystemNameand0", "Caption", "Système d'exploitation", "Sistema operativo", "Sistema operacional", "Besturingssysteem", "System operacyjny"}, //nolint:misspell // in other languages
+	"os.version":    {"OperatingSystemVersion", "OSVersion", "Version", "Betriebssystemversion", "Version du système d'exploitation", "Versión del sistema operativo", "Versione del sistema operativo", "Versão do sistema operacional", "Versie van besturingssysteem"},                               //nolint:misspell // in other languages
 	"os.build":      {"Build", "OSBuild", "BuildNumber", "OSBuildNumber", "DeviceOSBuild", "Build01", "Build0"},
 	"serial":        {"Serial", "SerialNumber", "Seriennummer", "ServiceTag", "SN", "HardwareSerial", "SerialNumber0", "BIOSSerialNumber", "Numéro de série", "Número de serie", "Numero di serie", "Número de série", "Serienummer", "Numer seryjny"},
 	"manufacturer":  {"Manufacturer", "Hersteller", "Vendor", "Make", "SystemManufacturer", "HardwareVendor", "Manufacturer0", "Fabricant", "Fabricante", "Produttore", "Fabrikant", "Producent"},

@@ -108,6 +108,7 @@ func startFleet(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(fleet.Start(context.Background()))
 	ts.Defer(func() { fleet.Close() })
+	ts.Setenv("LDAPS", fleet.LDAPS())
 	ts.Setenv("CONTROL", fleet.Control())
 	ts.Setenv("INCIDENT", fleet.Incident().Format(time.RFC3339))
 	ts.Check(fleet.Write(ts.MkAbs(args[0])))
