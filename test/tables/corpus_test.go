@@ -38,6 +38,9 @@ var (
 	}}
 )
 
+// own is the program that this package is.
+const own = "Go"
+
 // sample is a file and who wrote it.
 type sample struct {
 	by, name string
@@ -65,15 +68,18 @@ func (k kind) own(tb testing.TB) []sample {
 		"utf-16 be": unicode.UTF16(unicode.BigEndian, unicode.UseBOM), "utf-16 le bare": unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM), "1252": charmap.Windows1252,
 	}
 	for name, e := range encodings {
-		for _, comma := range []rune{',', ';', '\t'} {
-			for _, before := range []string{"", "sep=" + string(comma) + "\r\n", "#TYPE Selected.System.Management.Automation.PSCustomObject\r\n"} {
-				text, err := e.NewEncoder().String(before + k.text(tb, comma, true))
-				if err != nil {
-					tb.Fatal(err)
-				}
-				out = append(out, sample{by: "Go", name: fmt.Sprintf("%s %q %q", name, comma, before), data: []byte(text)})
+		add := func(comma rune, before string) {
+			text, err := e.NewEncoder().String(before + k.text(tb, comma, true))
+			if err != nil {
+				tb.Fatal(err)
 			}
+			out = append(out, sample{by: own, name: fmt.Sprintf("%s %q %q", name, comma, before), data: []byte(text)})
 		}
+		for _, comma := range []rune{',', ';', '\t'} {
+			add(comma, "")
+		}
+		add(';', "sep=;\r\n")
+		add(',', "#TYPE Selected.System.Management.Automation.PSCustomObject\r\n")
 	}
 	return out
 }
