@@ -1,13 +1,14 @@
 #!/bin/bash
 # One state for each machine, at size: 50,000 machines with a recovery key each and 10 runs in one incident. `incident status` and
-# `inventory list` as processes of their own: time and peak memory. And what the cases cost a run: its processor time for
-# 10,000 outcomes with and without an incident, engine and journal alone; a real run spends much more on each machine.
-# CASES_MACHINES and CASES_OUTCOMES make it smaller.
+# `inventory list` as processes of their own: time and peak memory. And what the cases cost a run: the processor time of engine
+# and journal for 10,000 outcomes with and without an incident, beside the processor time that a run of the simulated fleet takes for
+# each machine that it only looks at, over real WinRM; a machine that is fixed takes more.
+# CASES_MACHINES, CASES_OUTCOMES and CASES_FLEET make it smaller.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-n=${CASES_MACHINES:-50000} outcomes=${CASES_OUTCOMES:-10000}
+dir=$(mktemp -d) sim=
+trap '[ -z "$sim" ] || kill "$sim"; rm -rf "$dir"' EXIT
+n=${CASES_MACHINES:-50000} outcomes=${CASES_OUTCOMES:-10000} fleet=${CASES_FLEET:-1000}
 "${GO:-go}" build -o "$dir/fleetmend" ./cmd/fleetmend
 "${GO:-go}" build -o "$dir/caseload" ./test/bench/caseload
 "${GO:-go}" build -o "$dir/dirread" ./test/bench/dirread
@@ -52,6 +53,22 @@ for round in 1 2 3 4 5; do
 done
 middle() { sort -n "$1" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 with=$(middle "$dir/with.cpu") without=$(middle "$dir/without.cpu")
-awk -v a="$with" -v b="$without" -v n="$outcomes" 'BEGIN {
-  printf "figure cases-per-outcome %.0f microseconds-of-processor-time\n", (a - b) * 1000 / n
-  printf "ratio run-with-cases-%d %.3f engine-and-journal-without\n", n, a / b }'
+
+# A run as people do it, of which only its own process is measured: in the foreground, with the incident that it opens by itself.
+mkdir "$dir/fleet"
+(cd "$dir/fleet" && exec "$dir/fleetmend" sim --dir . --machines "$fleet" --plain --seed 7) >"$dir/ready" 2>"$dir/sim.err" &
+sim=$!
+for ((i = 0; i < 1200; i++)); do [ -s "$dir/ready" ] && break; kill -0 "$sim" || { cat "$dir/sim.err"; exit 1; }; sleep 0.1; done
+(cd "$dir/fleet" && "$dir/fleetmend" inventory import machines.csv >"$dir/out" 2>&1) || { cat "$dir/out"; exit 1; }
+for round in 1 2 3; do
+  (cd "$dir/fleet" && "$dir/dirread" -measure "$dir/m" -- "$dir/fleetmend" run crowdstrike-channel-file-291 --dry-run --foreground --yes >"$dir/out" 2>&1) || true
+  [ "$(cd "$dir/fleet" && "$dir/fleetmend" runs list -o name | wc -l)" = "$round" ] || { cat "$dir/out"; exit 1; } # its exit code tells what it found
+  cut -d' ' -f3 "$dir/m" >>"$dir/real.cpu"
+done
+real=$(middle "$dir/real.cpu")
+awk -v a="$with" -v b="$without" -v n="$outcomes" -v real="$real" -v fleet="$fleet" 'BEGIN {
+  cost = (a - b) * 1000 / n; if (cost < 0) cost = 0
+  printf "figure cases-per-outcome %.0f microseconds-of-processor-time\n", cost
+  printf "figure run-per-machine %.0f microseconds-of-processor-time\n", real * 1000 / fleet
+  printf "ratio run-with-cases-%d %.3f engine-and-journal-without\n", n, a / b
+  printf "figure cases-part-of-a-run %.1f percent budget <= 5\n", 100 * cost / (real * 1000 / fleet) }'
