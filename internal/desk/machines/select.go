@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/fleetmend/fleetmend/internal/desk"
@@ -50,15 +51,11 @@ func SelectIn(ctx context.Context, d *desk.Desk, selector string, o cases.Option
 	if err != nil {
 		return nil, err
 	}
-	all, err := inventory.ParseSelector("all", nil)
+	known, err := store.Count(ctx)
 	if err != nil {
 		return nil, err
 	}
-	known, err := store.Select(ctx, all)
-	if err != nil {
-		return nil, err
-	}
-	if len(known) == 0 {
+	if known == 0 {
 		return nil, hint.Wrap(&NoMachineError{parsed.String(), true}, "fleetmend inventory import FILE reads a table of machines, fleetmend inventory sync the directory")
 	}
 	return nil, hint.Wrap(&NoMachineError{parsed.String(), false}, "fleetmend inventory list shows what is there; fleetmend inventory list --help explains selectors")
@@ -79,15 +76,12 @@ func Names(ctx context.Context, d *desk.Desk) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := inventory.ParseSelector("all", nil)
-	if err != nil {
-		return nil, err
-	}
-	known, err := store.Select(ctx, all)
-	names := make([]string, 0, len(known))
-	for _, m := range known {
-		names = append(names, m.Name)
-	}
+	var names []string
+	err = store.Each(ctx, inventory.Selector{}, nil, func(m *inventory.Machine) error {
+		names = append(names, strings.Clone(m.Name))
+		return nil
+	})
+	slices.Sort(names)
 	return names, err
 }
 
