@@ -65,3 +65,21 @@ func BenchmarkEngine10000(b *testing.B) {
 		b.StartTimer()
 	}
 }
+
+// BenchmarkSnapshot50000 is what a screen asks for ten times a second: the numbers of a run of 50,000 machines.
+func BenchmarkSnapshot50000(b *testing.B) {
+	const machines = 50_000
+	p := &plan.Plan{Waves: []plan.Wave{{Name: "100%", Entries: make([]plan.Entry, machines)}}}
+	g := run.NewProgress(p)
+	began := time.Now()
+	g.Observe(journal.Event{Seq: 1, Kind: journal.RunStarted, Time: began})
+	for i := range machines {
+		g.Observe(journal.Event{Seq: int64(i + 2), Kind: journal.MachineMove, Wave: 1, MachineID: name(i), State: journal.Done, Outcome: journal.Fixed, Time: began})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if s := g.Snapshot(began.Add(time.Second)); s.Done != machines {
+			b.Fatal(s.Done)
+		}
+	}
+}

@@ -192,6 +192,37 @@ func TestARefusalIsForOneWave(t *testing.T) {
 	})
 }
 
+// An approval or a refusal from elsewhere that comes in the same second as the answer to the question is too late: it does nothing, to no
+// wave, and the journal says so.
+func TestAWishThatComesWithTheAnswer(t *testing.T) {
+	for kind, wish := range map[string]func(s *setup, ctx context.Context, id string) error{
+		"approval": func(s *setup, ctx context.Context, id string) error {
+			_, err := s.journal.Approve(ctx, id, 2, "eve")
+			return err
+		},
+		"refusal": func(s *setup, ctx context.Context, id string) error { return s.journal.Refuse(ctx, id, 2, "eve") },
+	} {
+		bubble(t, 6, func(t *testing.T, s *setup) {
+			s.waves("1,2,100%")
+			s.input.Options.Approval = true
+			s.fleet.latency = 5 * time.Second
+			var waves []int
+			s.options.Approve = func(ctx context.Context, w run.Wave) (bool, error) {
+				waves = append(waves, w.Number+1)
+				if w.Number > 1 {
+					return true, nil
+				}
+				return true, wish(s, ctx, w.Run)
+			}
+			r := s.start(t.Context())
+			s.wantCounts(r, journal.RunDone, journal.Fixed, 6)
+			if n := s.ignored(r.ID); n != 1 || fmt.Sprint(waves) != "[2 3]" {
+				t.Errorf("a late %s: %d wishes are said to do nothing, asked for waves %v", kind, n, waves)
+			}
+		})
+	}
+}
+
 // The question ends when the approval comes from elsewhere, and one that was ended without an answer ends nothing.
 func TestAQuestionEndsWithTheApprovalFromElsewhere(t *testing.T) {
 	bubble(t, 6, func(t *testing.T, s *setup) {
