@@ -8,12 +8,17 @@ import (
 	"time"
 )
 
-// batch is how many references go into one transaction; a reading that is cut off keeps what it has read.
-const batch = 4000
+// batch is how many references go into one transaction; a reading that is cut off keeps what it has read. The first one is small,
+// so that the writing begins.
+const (
+	batch      = 4000
+	firstBatch = 500
+)
 
 // takingIn writes references in batches while their source is read on.
 type takingIn struct {
 	pending        []KeyRef
+	size           int
 	batches        chan []KeyRef
 	ended          chan struct{} // closed when nothing more is written; then the others are set
 	added, changed int
@@ -22,7 +27,7 @@ type takingIn struct {
 
 // takesIn begins; its goroutine ends with takingIn.end, which must be called.
 func (v *Vault) takesIn(ctx context.Context, seen time.Time, fresh bool) *takingIn {
-	w := &takingIn{batches: make(chan []KeyRef), ended: make(chan struct{})}
+	w := &takingIn{size: firstBatch, batches: make(chan []KeyRef), ended: make(chan struct{})}
 	go func() {
 		defer close(w.ended)
 		for refs := range w.batches {
@@ -39,9 +44,10 @@ func (v *Vault) takesIn(ctx context.Context, seen time.Time, fresh bool) *taking
 
 // give takes one more reference. An error is that of an earlier one.
 func (w *takingIn) give(ref KeyRef) error {
-	if w.pending = append(w.pending, ref); len(w.pending) < batch {
+	if w.pending = append(w.pending, ref); len(w.pending) < w.size {
 		return nil
 	}
+	w.size = batch
 	return w.hand()
 }
 

@@ -36,23 +36,11 @@ middle() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 # over A B: A divided by B.
 over() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / (b > 0 ? b : 1) }'; }
 
-# compare WHAT NAME PEER LIMIT NOTE: prints how much longer NAME takes than the function PEER, and how much more processor time.
-# The second is held to the limit always; the first only where nobody else was at work, for two processes that take turns lose
-# more to others than one does.
+# compare WHAT NAME PEER LIMIT NOTE: prints how much longer NAME takes than the function PEER, and how much more processor time,
+# which says more on a machine that others use. The limit is that of the time.
 compare() {
-  local limit=
-  [ -n "${busy:-}" ] || limit="budget <= $4"
-  echo "ratio $1 $(over "$(took "$2")" "$(took "$3")") $3 $limit ($5)"
-  echo "ratio $1-cpu $(over "$(used "$2")" "$(used "$3")") $3 budget <= $4 (processor time of both ends)"
-}
-
-# others sets $busy where other programs are at work: more than a fourth of a processor within two seconds.
-others() {
-  local first second
-  busy=
-  [ -r /proc/stat ] || return 0
-  first=$(awk '/^cpu / { print $2 + $3 + $4 + $7 + $8 }' /proc/stat); sleep 2; second=$(awk '/^cpu / { print $2 + $3 + $4 + $7 + $8 }' /proc/stat)
-  [ $(((second - first) * 100 / $(getconf CLK_TCK))) -lt 50 ] || { busy=1; echo "other programs are at work here: the budget is held against the processor time alone"; }
+  echo "ratio $1 $(over "$(took "$2")" "$(took "$3")") $3 budget <= $4 ($5)"
+  echo "ratio $1-cpu $(over "$(used "$2")" "$(used "$3")") $3 (processor time of both ends)"
 }
 
 # within A LIMIT: whether A is at most LIMIT.

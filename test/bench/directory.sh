@@ -39,7 +39,6 @@ whole() { sync_inventory --full; }
 before_changes() { cp "$dir/m" "$dir/first.m"; alter; }
 changes() { sync_inventory; }
 
-others
 beside=$sim
 alternate 5 theirs reading first whole changes
 grep -q '"read": 3,' "$dir/changes.log" && grep -q '"mode": "changes"' "$dir/changes.log" || { echo "the last sync did not read the three changes:"; cat "$dir/changes.log"; exit 1; }

@@ -88,7 +88,6 @@ theirs() { ldapsearch -LLL -x -o ldif-wrap=no -H "$ldaps" -D admin@fleet.test -y
 before_first() { rm -rf "$dir/fleet/state"; }
 first() { "$dir/fleetmend" --config "$dir/fleet/fleetmend.yaml" keys sync --from ad --full; }
 again() { "$dir/fleetmend" --config "$dir/fleet/fleetmend.yaml" keys sync --from ad --full; }
-others
 beside=$sim
 alternate 5 theirs first again
 echo "ldapsearch: $(grep -c '^dn: ' "$dir/theirs.log") keys; $(cat "$dir/first.log")"
