@@ -24,10 +24,7 @@ import (
 // New makes the noun audit.
 func New(c *command.Context) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "audit",
-		Short:   "Who was shown which recovery key, when and why",
-		GroupID: "know",
-		Args:    command.NoArgs,
+		Use: "audit", Short: "Who was shown which recovery key, when and why", GroupID: "know", Args: command.NoArgs,
 		Long: `Every recovery password that leaves the vault is recorded before it is shown: who, on which computer, which machine and key,
 why. The record only grows; each entry covers the one before it, so that a changed or missing one is found.`,
 	}
@@ -118,10 +115,8 @@ var columns = []terminal.Column[audit.Entry]{
 func newList(c *command.Context) *cobra.Command {
 	var f auditFlags
 	cmd := &cobra.Command{
-		Use:     "list",
-		Short:   "List entries, the oldest first",
+		Use: "list", Short: "List entries, the oldest first", Args: command.NoArgs,
 		Example: "fleetmend audit list --since 24h\nfleetmend audit list --machine WS00042 -o wide",
-		Args:    command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, filter, err := f.open(cmd.Context(), c)
 			if err != nil {
@@ -141,8 +136,7 @@ func newList(c *command.Context) *cobra.Command {
 func newVerify(c *command.Context) *cobra.Command {
 	var heads []string
 	cmd := &cobra.Command{
-		Use:   "verify",
-		Short: "Check that no entry was changed or removed",
+		Use: "verify", Short: "Check that no entry was changed or removed", Args: command.NoArgs,
 		Long: `Read the whole record and check that each entry covers the one before it, and that the last one is the one noted beside it. It
 prints the head, a number and a hash: note it elsewhere, and give it later with --head to prove that nothing before it
 was touched, not even by somebody who wrote the whole record anew.
@@ -150,7 +144,6 @@ was touched, not even by somebody who wrote the whole record anew.
 A record that was found broken is never continued: it stays, and a new one begins beside it. This command names it for ever, and
 ends with 1.`,
 		Example: "fleetmend audit verify\nfleetmend audit verify --head 17:3fa1...",
-		Args:    command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var noted []audit.Head
 			for _, text := range heads {
@@ -196,10 +189,8 @@ func newExport(c *command.Context) *cobra.Command {
 	var f auditFlags
 	var out string
 	cmd := &cobra.Command{
-		Use:     "export",
-		Short:   "Write entries as JSON lines, which can be checked elsewhere, or as CSV",
+		Use: "export", Short: "Write entries as JSON lines, which can be checked elsewhere, or as CSV", Args: command.NoArgs,
 		Example: "fleetmend audit export --out audit.jsonl\nfleetmend audit export --since 2024-07-19 --out audit.csv",
-		Args:    command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, filter, err := f.open(cmd.Context(), c)
 			if err != nil {

@@ -16,9 +16,7 @@ func newCompletion(a *app) *cobra.Command {
 		"fish":       func(c *cobra.Command) error { return c.Root().GenFishCompletion(a.Out, true) },
 	}
 	return &cobra.Command{
-		Use:     "completion powershell|bash|zsh|fish",
-		Short:   "Print the completion script of a shell",
-		GroupID: "rest",
+		Use: "completion powershell|bash|zsh|fish", Short: "Print the completion script of a shell", GroupID: "rest",
 		Long: `Print a script that teaches your shell to complete commands, flags, machines, playbooks and runs.
 
 PowerShell, for this session or, in $PROFILE, for all:

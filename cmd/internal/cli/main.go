@@ -96,8 +96,7 @@ func (a *app) report(err error) int {
 // New makes the command tree of app.
 func New(a *app) *cobra.Command {
 	root := &cobra.Command{
-		Use:   "fleetmend",
-		Short: "Bring a fleet of broken Windows machines back",
+		Use: "fleetmend", Short: "Bring a fleet of broken Windows machines back",
 		Long: `fleetmend finds the affected Windows machines of a fleet, fixes those that still answer over WinRM in
 careful waves, verifies, reports and takes back what it did.
 

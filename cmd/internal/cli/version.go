@@ -32,10 +32,7 @@ type versionInfo struct {
 
 func newVersion(a *app) *cobra.Command {
 	return command.Formats(&cobra.Command{
-		Use:     "version",
-		Short:   "Print the version, and the hash of the agent script",
-		GroupID: "rest",
-		Args:    command.NoArgs,
+		Use: "version", Short: "Print the version, and the hash of the agent script", GroupID: "rest", Args: command.NoArgs,
 		Example: "fleetmend version\nfleetmend version -o json",
 		RunE: func(*cobra.Command, []string) error {
 			info := versionInfo{version, commit, date, runtime.Version(), runtime.GOOS, runtime.GOARCH, agent.Digest()}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/fleetmend/fleetmend/internal/desk/machines"
+	"github.com/fleetmend/fleetmend/internal/desk/media"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/directory"
 	"github.com/fleetmend/fleetmend/internal/hint"
@@ -76,11 +77,12 @@ func ExitCode(err error) int {
 	}
 	var needed *question.NeededError
 	var none *machines.NoMachineError
+	var nothing *media.NothingError
 	var unknown *inventory.UnknownMachinesError
 	switch {
 	case errors.As(err, &needed), hint.IsMistake(err):
 		return ExitUsage
-	case errors.As(err, &none), errors.As(err, &unknown), errors.Is(err, runs.ErrNone):
+	case errors.As(err, &none), errors.As(err, &nothing), errors.As(err, &unknown), errors.Is(err, runs.ErrNone):
 		return ExitNothing
 	case errors.Is(err, question.ErrDeclined):
 		return ExitInterrupted

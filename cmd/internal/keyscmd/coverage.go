@@ -20,17 +20,15 @@ func newCoverage(c *command.Context) *cobra.Command {
 	var o cases.Options
 	var html, csvFile, by string
 	cmd := &cobra.Command{
-		Use:   "coverage [SELECTOR]",
-		Short: "Whose key is missing: machines with one, several, none, stale or wrong ones, by OU or site",
+		Use: "coverage [SELECTOR]", Short: "Whose key is missing: machines with one, several, none, stale or wrong ones, by OU or site",
 		Long: `Compare the machines of the inventory with the keys that are known: per OU which machines have a key, none, several, only stale
 ones, one that cannot be right, or one that is not ours to read. Make this report before you need it. It needs no passphrase.
 Machines that no source lists any more, or whose account is disabled, are left out and counted.
 
 Keys of machines outside the selector are listed as keys of no machine; without a selector those are machines that nobody
 knows any more.`,
-		Example:           "fleetmend keys coverage\nfleetmend keys coverage 'site == \"LON\"' --by site --html coverage.html --csv coverage.csv",
-		Args:              command.Between(0, 1, "one selector"),
-		ValidArgsFunction: command.First(command.Completing(c.SelectorWords)),
+		Example: "fleetmend keys coverage\nfleetmend keys coverage 'site == \"LON\"' --by site --html coverage.html --csv coverage.csv",
+		Args:    command.Between(0, 1, "one selector"), ValidArgsFunction: command.First(command.Completing(c.SelectorWords)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if by != "ou" && by != "site" {
 				return command.Usage(fmt.Errorf("--by %q is neither ou nor site", by), "take one of them")

@@ -7,8 +7,6 @@ package keyscmd
 import (
 	"context"
 	"errors"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,10 +22,7 @@ import (
 // New makes the noun keys.
 func New(c *command.Context) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "keys",
-		Short:   "BitLocker recovery keys: find, show, print, check, rotate",
-		GroupID: "work",
-		Args:    command.NoArgs,
+		Use: "keys", Short: "BitLocker recovery keys: find, show, print, check, rotate", GroupID: "work", Args: command.NoArgs,
 		Long: `The key desk knows which BitLocker recovery keys exist, in which directory, and for which machine. Finding needs no
 secret. Passwords lie sealed in the vault, in the state folder, and every one that leaves it is written to the audit first.
 
@@ -60,20 +55,20 @@ func (f *accessFlags) add(cmd *cobra.Command) {
 }
 
 // withReason calls do with the reason of the flag, and once more with what a person says where do needs one.
-func withReason(ctx context.Context, c *command.Context, reason string, do func(reason string) error) error {
-	err := do(reason)
+func withReason[T any](ctx context.Context, c *command.Context, reason string, do func(reason string) (T, error)) (T, error) {
+	got, err := do(reason)
 	var needed *question.NeededError
 	if !errors.As(err, &needed) || needed.Question.ID != "keys.reason" || !c.CanAsk() {
-		return err
+		return got, err
 	}
 	q := needed.Question
 	q.Text = "Why is the key needed? It is written to the audit"
 	answer, asked := c.Ask(ctx, q)
 	switch {
 	case asked != nil:
-		return asked
+		return got, asked
 	case answer.Text == "":
-		return err
+		return got, err
 	}
 	return do(answer.Text)
 }
@@ -91,55 +86,4 @@ func coded(err error) error {
 		return command.Coded(command.ExitAuth, err)
 	}
 	return err
-}
-
-func dayOf(t time.Time) string {
-	if t.IsZero() {
-		return "not said"
-	}
-	return t.UTC().Format("2006-01-02 15:04Z")
-}
-
-func passwordWord(s bitlocker.State) string {
-	switch s {
-	case bitlocker.StateSealed:
-		return "in the vault"
-	case bitlocker.StateMissing:
-		return "not stored there"
-	case bitlocker.StateDenied:
-		return "not ours to read"
-	case bitlocker.StateInvalid:
-		return "cannot be right"
-	case bitlocker.StateUnknown:
-	}
-	return "at the source"
-}
-
-// remark says what has to be known of a key. What one of several places says names that place.
-func remark(k keys.Key) string {
-	var words []string
-	if named := k.Machines(); len(named) > 1 {
-		words = append(words, "the places name different machines: "+strings.Join(named, ", "))
-	}
-	for _, p := range k.Places {
-		at := ""
-		if len(k.Places) > 1 {
-			at = p.Source + ": "
-		}
-		if p.Deleted {
-			words = append(words, at+"deleted there")
-		}
-		if p.Stale {
-			words = append(words, at+strings.TrimSuffix("replaced: "+p.StaleCause, ": "))
-		}
-		if p.Note != "" {
-			words = append(words, at+p.Note)
-		}
-	}
-	if !k.Rotated.IsZero() {
-		words = append(words, "rotated "+dayOf(k.Rotated))
-	} else if !k.RotationAsked.IsZero() {
-		words = append(words, "rotation asked of Intune "+dayOf(k.RotationAsked))
-	}
-	return strings.Join(words, "; ")
 }

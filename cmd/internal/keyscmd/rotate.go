@@ -3,10 +3,8 @@ package keyscmd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -32,8 +30,7 @@ type rotateFlags struct {
 func newRotate(c *command.Context) *cobra.Command {
 	var f rotateFlags
 	cmd := &cobra.Command{
-		Use:   "rotate [KEY-ID|HOST]...",
-		Short: "Replace recovery passwords that were read aloud, printed or used",
+		Use: "rotate [KEY-ID|HOST]...", Short: "Replace recovery passwords that were read aloud, printed or used",
 		Long: `Give machines new recovery passwords: by the ID of a key that was used, by host name, or with --on for a selector. For one
 key ID that password alone is replaced; else every recovery password of the volume is, by one new.
 
@@ -58,11 +55,16 @@ fleetmend keys rotate PF3ABCDE --via winrm --escrow entra --reason "not managed 
 			ids, err := keyIDs(c)(ctx, prefix)
 			return append(names, ids...), err
 		}),
-		RunE: func(cmd *cobra.Command, args []string) error { return f.rotate(cmd, c, args) },
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&f.request.On, "on", "", "selector of the machines, instead of names (see fleetmend inventory --help)")
-	fs.StringVar(&f.request.Exclude, "exclude", "", "selector of machines to leave out")
+	cmd.RunE = c.At(func(ctx context.Context, d *desk.Desk, args []string) error {
+		if f.request.Via == keys.WayIntune && (fs.Changed("escrow") || fs.Changed("volume")) {
+			return command.Usage(errors.New("which volumes are rotated, and where they escrow, is for Intune to decide"), "leave out --escrow and --volume")
+		}
+		return f.rotate(ctx, c, d, args)
+	})
+	c.SelectorFlag(cmd, &f.request.On, "on", "", "selector of the machines, instead of names (see fleetmend inventory --help)")
+	c.SelectorFlag(cmd, &f.request.Exclude, "exclude", "", "selector of machines to leave out")
 	fs.StringVar(&f.reason, "reason", "", "why, for the audit")
 	fs.StringVar(&f.request.Via, "via", keys.Ways[0], "winrm or intune, instead of what the keys' places say")
 	fs.StringVar(&f.request.Escrow, "escrow", keys.Escrows[0], "ad, entra or both: where the machines escrow, instead of where their keys are now")
@@ -71,28 +73,19 @@ fleetmend keys rotate PF3ABCDE --via winrm --escrow entra --reason "not managed 
 	f.CarryFlags.Add(cmd)
 	command.Complete(cmd, "via", keys.Ways...)
 	command.Complete(cmd, "escrow", keys.Escrows...)
-	for _, name := range []string{"on", "exclude"} {
-		_ = cmd.RegisterFlagCompletionFunc(name, command.Completing(c.SelectorWords))
-	}
 	return command.Formats(cmd, terminal.ListFormats...)
 }
 
-func (f *rotateFlags) rotate(cmd *cobra.Command, c *command.Context, args []string) error {
-	ctx := cmd.Context()
-	if f.request.Via == keys.WayIntune && (cmd.Flags().Changed("escrow") || cmd.Flags().Changed("volume")) {
-		return command.Usage(errors.New("which volumes are rotated, and where they escrow, is for Intune to decide"), "leave out --escrow and --volume")
-	}
-	d, err := c.Desk()
-	if err != nil {
-		return err
-	}
+func (f *rotateFlags) rotate(ctx context.Context, c *command.Context, d *desk.Desk, args []string) error {
 	f.request.Names, f.request.DryRun, f.request.Rules, f.request.Stdin = args, f.DryRun, f.Rules, c.In
 	if err := f.request.Rules.Check(); err != nil {
 		return err
 	}
 	r, err := keys.Rotate(ctx, d, f.request)
-	if r != nil {
-		f.show(c, r)
+	if r != nil && !c.JSONLines && !(c.Quiet && f.Yes) {
+		for _, line := range r.Overview() {
+			c.Say("%s", prose.Wrapped(line, c.Width))
+		}
 	}
 	if err != nil {
 		return coded(err)
@@ -118,9 +111,10 @@ func (f *rotateFlags) rotate(cmd *cobra.Command, c *command.Context, args []stri
 	if err != nil {
 		return coded(err)
 	}
-	f.after(c, r)
-	failed := func(row *keys.Row) bool { return row.Way == keys.WayIntune && row.Outcome == string(journal.Failed) }
-	if code == command.ExitOK && slices.ContainsFunc(r.Rows, failed) {
+	for _, line := range r.Next(c.Output.Format == terminal.Table) {
+		c.Say("%s", line)
+	}
+	if code == command.ExitOK && r.IntuneFailed() {
 		code = command.ExitSomeFailed
 	}
 	return command.Silently(code)
@@ -141,11 +135,7 @@ func (f *rotateFlags) run(ctx context.Context, c *command.Context, d *desk.Desk,
 		}
 		return done, command.ExitOK, err
 	}
-	j, err := d.Journal(ctx)
-	if err != nil {
-		return done, command.ExitError, err
-	}
-	if done, err = j.Run(ctx, done.ID); err != nil {
+	if done, err = runs.Find(ctx, d, done.ID); err != nil {
 		return nil, command.ExitError, err
 	}
 	return done, runscmd.Code(done, f.Detailed), nil
@@ -153,53 +143,6 @@ func (f *rotateFlags) run(ctx context.Context, c *command.Context, d *desk.Desk,
 
 // Ended is what has to happen after every run: vault and audit hear what a rotation did.
 func Ended(ctx context.Context, d *desk.Desk, _ string) error { return keys.Fold(ctx, d) }
-
-var escrowPlaces = map[string]string{"ad": "AD", "entra": "Entra ID", "both": "AD and Entra ID"}
-
-// show says which way each machine goes and why.
-func (f *rotateFlags) show(c *command.Context, r *keys.Rotation) {
-	if c.JSONLines || c.Quiet && f.Yes {
-		return
-	}
-	type way struct{ way, escrow, why string }
-	var order []way
-	groups := map[way][]string{}
-	for _, row := range r.Rows {
-		w := way{row.Way, row.Escrow, row.Why}
-		if groups[w] == nil {
-			order = append(order, w)
-		}
-		groups[w] = append(groups[w], row.Name)
-	}
-	for _, w := range order {
-		title := map[string]string{keys.WayWinRM: "over WinRM, escrowed to " + escrowPlaces[w.escrow] + " first",
-			keys.WayIntune: "by Intune, when the device next reports", "": "left out"}[w.way]
-		c.Say("%s", prose.Wrapped(prose.OneLine(fmt.Sprintf("%s: %s: %s (%s)", title, prose.Machines(len(groups[w])), some(groups[w]), w.why)), c.Width))
-	}
-	for n, p := range r.Plans {
-		which := "every recovery password of " + r.Volume + " is replaced by one new"
-		if key := r.OnlyKey(); key != "" {
-			which = "only " + string(key) + " on " + r.Volume + " is replaced"
-		}
-		c.Say("%s", prose.Wrapped(fmt.Sprintf("run %d of %d, escrowed to %s: %s; gate: %s; %d at once", n+1, len(r.Plans), escrowPlaces[p.Parameters["escrow"]],
-			which, runs.GateText(p.Options), p.Options.Forks), c.Width))
-		for i, wave := range p.Waves {
-			var in []string
-			for _, e := range wave.Entries {
-				in = append(in, e.Name)
-			}
-			c.Say("%s", prose.Wrapped(fmt.Sprintf("  wave %d (%s): %s: %s", i+1, wave.Name, prose.Machines(len(in)), prose.OneLine(some(in))), c.Width))
-		}
-	}
-}
-
-// some names the first of many.
-func some(names []string) string {
-	if len(names) > 6 {
-		return strings.Join(names[:6], ", ") + ", ..."
-	}
-	return strings.Join(names, ", ")
-}
 
 var rowColumns = []terminal.Column[*keys.Row]{
 	terminal.Col("machine", func(r *keys.Row) string { return r.Name }),
@@ -229,24 +172,4 @@ func printRows(c *command.Context, rows []*keys.Row) error {
 		}
 	}
 	return command.List(c, rows, rowColumns)
-}
-
-// after says what is to be done next.
-func (f *rotateFlags) after(c *command.Context, r *keys.Rotation) {
-	has := func(outcome, way string) bool {
-		return slices.ContainsFunc(r.Rows, func(r *keys.Row) bool { return r.Outcome == outcome && r.Way == way })
-	}
-	switch {
-	case f.DryRun:
-		c.Say("nothing was changed and Intune was not asked; without --dry-run the machines that are affected get new passwords")
-		return
-	case has(string(journal.Fixed), keys.WayWinRM) && c.Output.Format != terminal.Table: // there the report says it
-		c.Say("next: fleetmend keys sync reads the new keys in; until then fleetmend keys find knows the old ones only, and marks them")
-	}
-	if has(keys.Asked, keys.WayIntune) {
-		c.Say("Intune was asked. When the devices have reported, fleetmend keys sync --from entra shows their new keys; the old ones count until then.")
-	}
-	if key := r.OnlyKey(); key != "" && has(string(journal.Clean), keys.WayWinRM) {
-		c.Say("key %s does not open %s of %s: it was replaced before, or it belongs to another volume (--volume D:)", key, r.Volume, r.Rows[0].Name)
-	}
 }

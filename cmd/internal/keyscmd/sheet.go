@@ -1,7 +1,7 @@
 package keyscmd
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -9,13 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/sheet"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/internal/desk"
-	"github.com/fleetmend/fleetmend/internal/desk/cases"
 	"github.com/fleetmend/fleetmend/internal/desk/keys"
-	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 )
@@ -30,8 +27,7 @@ type sheetFlags struct {
 func newSheet(c *command.Context) *cobra.Command {
 	var f sheetFlags
 	cmd := &cobra.Command{
-		Use:   "sheet [SELECTOR|KEY-ID...]",
-		Short: "Print keys for a site: PDF or HTML with 48 digits, QR code and Code128 for a scanner",
+		Use: "sheet [SELECTOR|KEY-ID...]", Short: "Print keys for a site: PDF or HTML with 48 digits, QR code and Code128 for a scanner",
 		Long: `Write a sheet with every key of the machines of a selector, or with the keys named by their IDs: those that the vault holds, and
 those that it does not hold from their sources now. The file holds passwords in clear: print it, hand it over, and destroy
 it. Each key on it is in the audit. A key is printed once however many places keep it; where one key ID has different
@@ -41,10 +37,8 @@ With --laps the password of each machine's local administrator is read from Acti
 each is in the audit too.
 
 Machines without a key are named, as are those without a password where --laps asks for it; the exit code is 3.`,
-		Example: "fleetmend keys sheet 'site == \"LON\"' --reason \"INC-1234\" --out lon.pdf\nfleetmend keys sheet 'site == \"LON\"' --laps --reason \"INC-1234\" --out lon.pdf\nfleetmend keys sheet 4C4B6D8A 9F00A1B2 --reason \"INC-1234\" --out two.html",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.print(cmd, c, args)
-		},
+		Example:           "fleetmend keys sheet 'site == \"LON\"' --reason \"INC-1234\" --out lon.pdf\nfleetmend keys sheet 'site == \"LON\"' --laps --reason \"INC-1234\" --out lon.pdf\nfleetmend keys sheet 4C4B6D8A 9F00A1B2 --reason \"INC-1234\" --out two.html",
+		RunE:              c.At(func(ctx context.Context, d *desk.Desk, args []string) error { return f.print(ctx, c, d, args) }),
 		ValidArgsFunction: command.Completing(c.SelectorWords),
 	}
 	f.add(cmd)
@@ -57,7 +51,7 @@ Machines without a key are named, as are those without a password where --laps a
 	return cmd
 }
 
-func (f sheetFlags) print(cmd *cobra.Command, c *command.Context, args []string) error {
+func (f sheetFlags) print(ctx context.Context, c *command.Context, d *desk.Desk, args []string) error {
 	write, problems := sheet.PDF, sheet.Problems
 	switch {
 	case strings.HasSuffix(strings.ToLower(f.out), ".pdf"):
@@ -66,20 +60,14 @@ func (f sheetFlags) print(cmd *cobra.Command, c *command.Context, args []string)
 	default:
 		return command.Usage(fmt.Errorf("--out %q is neither .pdf nor .html", f.out), "name the file to write, such as --out lon.pdf")
 	}
-	d, err := c.Desk()
+	request, err := keys.SheetFor(ctx, d, args, f.laps, c.In)
 	if err != nil {
 		return err
 	}
-	request, err := f.request(cmd, c, d, args)
-	if err != nil {
-		return err
-	}
-	var printed keys.Sheet
 	why := ""
-	err = withReason(cmd.Context(), c, f.reason, func(reason string) (err error) {
+	printed, err := withReason(ctx, c, f.reason, func(reason string) (keys.Sheet, error) {
 		why = reason
-		printed, err = keys.Print(cmd.Context(), d, request, reason, f.Access)
-		return err
+		return keys.Print(ctx, d, request, reason, f.Access)
 	})
 	if err != nil {
 		return coded(err)
@@ -101,29 +89,8 @@ func (f sheetFlags) print(cmd *cobra.Command, c *command.Context, args []string)
 			c.Say("%s: %s", list.title, prose.OneLine(line))
 		}
 	}
-	if len(printed.Missing)+len(printed.WithoutLAPS) > 0 {
+	if printed.Left() > 0 {
 		return command.Silently(command.ExitSomeFailed)
 	}
 	return nil
-}
-
-// request takes the arguments for IDs of keys where all are that, and for a selector else. A host may be called DEADBEEF01;
-// one such argument is taken for a key, as on the recovery screen.
-func (f sheetFlags) request(cmd *cobra.Command, c *command.Context, d *desk.Desk, args []string) (keys.SheetRequest, error) {
-	r := keys.SheetRequest{LAPS: f.laps}
-	ids := len(args) > 0
-	for _, arg := range args {
-		_, err := bitlocker.ParsePrefix(arg)
-		ids = ids && err == nil
-	}
-	switch {
-	case ids:
-		r.IDs = args
-		return r, nil
-	case len(args) > 1:
-		return r, command.Usage(errors.New("one selector or several key IDs are wanted"), "put the selector in quotes, and names behind each other with commas: WS1,WS2")
-	}
-	var err error
-	r.Machines, err = machines.SelectIn(cmd.Context(), d, strings.Join(args, ""), cases.Options{}, c.In)
-	return r, err
 }

@@ -1,15 +1,16 @@
 package keyscmd
 
 import (
+	"context"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/sheet"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/keys"
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/terminal"
@@ -26,33 +27,25 @@ type showFlags struct {
 func newShow(c *command.Context) *cobra.Command {
 	var f showFlags
 	cmd := &cobra.Command{
-		Use:   "show KEY-ID",
-		Short: "Show one recovery password: large, for reading aloud, as QR code and Code128",
+		Use: "show KEY-ID", Short: "Show one recovery password: large, for reading aloud, as QR code and Code128",
 		Long: `Show the recovery password of one key. Its ID is named by at least 8 digits from the recovery screen; where they fit
 several keys, nothing is shown. The reason is written to the audit before the password is read.
 
 The password comes from the vault, or, where the vault does not hold it, from its source now. It is said which places hold the same
 one. Where one key ID has different passwords, in two places or in one, nothing is shown but where they are: --which 1, --which 2
 shows each. A barcode scanner types the codes at the recovery prompt; with --enter they end with Enter.`,
-		Example:           "fleetmend keys show 4C4B6D8A --reason \"INC-1234\"\nfleetmend keys show 4C4B6D8A-1F2E --reason \"INC-1234\" -o json",
-		Args:              command.Exactly(1, "the ID of a key"),
-		ValidArgsFunction: command.First(command.Completing(keyIDs(c))),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			d, err := c.Desk()
-			if err != nil {
-				return err
-			}
+		Example: "fleetmend keys show 4C4B6D8A --reason \"INC-1234\"\nfleetmend keys show 4C4B6D8A-1F2E --reason \"INC-1234\" -o json",
+		Args:    command.Exactly(1, "the ID of a key"), ValidArgsFunction: command.First(command.Completing(keyIDs(c))),
+		RunE: c.At(func(ctx context.Context, d *desk.Desk, args []string) error {
 			f.ID = args[0]
-			var key keys.Revealed
-			err = withReason(cmd.Context(), c, f.reason, func(reason string) (err error) {
-				key, err = keys.Reveal(cmd.Context(), d, f.Choice, reason, f.Access)
-				return err
+			key, err := withReason(ctx, c, f.reason, func(reason string) (keys.Revealed, error) {
+				return keys.Reveal(ctx, d, f.Choice, reason, f.Access)
 			})
 			if err != nil {
 				return coded(err)
 			}
 			return f.print(c, key)
-		},
+		}),
 	}
 	f.add(cmd)
 	cmd.Flags().StringVar(&f.reason, "reason", "", "why the key is needed, for the audit")
@@ -79,7 +72,7 @@ func (f showFlags) print(c *command.Context, key keys.Revealed) error {
 	groups := key.Password.Groups()
 	shown := shownKey{KeyRef: key.KeyRef, Password: key.Password.Reveal(), Groups: groups[:], Phonetic: sheet.Phonetic(key.Password), Agree: key.Agree, Unasked: key.Unasked}
 	err := c.One(shown, func(w io.Writer) error {
-		writeHead(w, key)
+		fmt.Fprint(w, key.Head())
 		return sheet.Terminal(w, key.Password, sheet.Screen{Width: c.Width, ASCII: f.ascii, Color: c.Color(), Light: f.light, Enter: f.enter})
 	})
 	if err == nil && !key.Rotated {
@@ -90,22 +83,4 @@ func (f showFlags) print(c *command.Context, key keys.Revealed) error {
 		c.Say("This key is known to somebody now. When the machine runs again, replace it: fleetmend keys rotate %s --reason \"...\"", what)
 	}
 	return err
-}
-
-func writeHead(w io.Writer, key keys.Revealed) {
-	fmt.Fprintf(w, "machine    %s\n", prose.OneLine(key.Machine.Label()))
-	fmt.Fprintf(w, "key ID     %s\n", key.ID)
-	if !key.Created.IsZero() {
-		fmt.Fprintf(w, "escrowed   %s\n", dayOf(key.Created))
-	}
-	fmt.Fprintf(w, "source     %s\n", prose.OneLine(key.Source))
-	if len(key.Agree) > 1 {
-		fmt.Fprintf(w, "agreed     %s hold the same password\n", prose.OneLine(strings.Join(key.Agree, ", ")))
-	}
-	if len(key.Unasked) > 0 {
-		fmt.Fprintf(w, "not asked  %s\n", prose.OneLine(strings.Join(key.Unasked, ", ")))
-	}
-	if text := remark(keys.Key{Places: []keys.Place{{Match: bitlocker.Match{KeyRef: key.KeyRef}}}}); text != "" {
-		fmt.Fprintf(w, "remark     %s\n", prose.OneLine(text))
-	}
 }

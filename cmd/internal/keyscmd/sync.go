@@ -1,12 +1,14 @@
 package keyscmd
 
 import (
+	"context"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/internal/connect"
+	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/keys"
 	"github.com/fleetmend/fleetmend/internal/terminal"
 )
@@ -16,24 +18,16 @@ func newSync(c *command.Context) *cobra.Command {
 	var r keys.SyncRequest
 	var reason string
 	cmd := &cobra.Command{
-		Use:   "sync",
-		Short: "Read which keys the directories keep, and with --passwords the keys themselves",
+		Use: "sync", Short: "Read which keys the directories keep, and with --passwords the keys themselves", Args: command.NoArgs,
 		Long: `Read from Active Directory, Entra ID and the database of Configuration Manager or MBAM, as the settings name them, which recovery
 keys there are. No password is read and none is needed. What a source no longer lists is flagged and kept.
 
 With --passwords every password that is not in the vault yet is read into it as well, for the day the directories are down.
 Entra ID records each one in its own log. The exit code is 3 where some could not be read.`,
 		Example: "fleetmend keys sync\nfleetmend keys sync --from ad --full\nfleetmend keys sync --passwords --reason \"monthly snapshot\"",
-		Args:    command.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, err := c.Desk()
-			if err != nil {
-				return err
-			}
-			var all []keys.Synced
-			err = withReason(cmd.Context(), c, reason, func(reason string) (err error) {
-				all, err = keys.Sync(cmd.Context(), d, r, reason, access.Access)
-				return err
+		RunE: c.At(func(ctx context.Context, d *desk.Desk, _ []string) error {
+			all, err := withReason(ctx, c, reason, func(reason string) ([]keys.Synced, error) {
+				return keys.Sync(ctx, d, r, reason, access.Access)
 			})
 			if len(all) > 0 {
 				if err := c.Page(all, command.Texts(all)); err != nil {
@@ -49,7 +43,7 @@ Entra ID records each one in its own log. The exit code is 3 where some could no
 				}
 			}
 			return nil
-		},
+		}),
 	}
 	access.add(cmd)
 	kinds := connect.KeyKinds()
@@ -67,8 +61,7 @@ func newImport(c *command.Context) *cobra.Command {
 	var f command.TableFlags
 	var t keys.Table
 	cmd := &cobra.Command{
-		Use:   "import FILE-OR-FOLDER",
-		Short: "Read keys with their passwords from tables, Windows' own key files, manage-bde",
+		Use: "import FILE-OR-FOLDER", Short: "Read keys with their passwords from tables, Windows' own key files, manage-bde",
 		Long: `Read recovery keys from a file and seal their passwords in the vault; - reads stdin. It may be a table or JSON (CrowdStrike's
 KeyID,RecoveryKey, exports of Active Directory, Entra, MBAM, Configuration Manager, Fleet), a file that Windows saved
 ("BitLocker Recovery Key ....TXT") or what manage-bde -protectors -get printed, in any language. Of a folder every *.txt, *.csv, *.json

@@ -1,14 +1,13 @@
 package keyscmd
 
 import (
-	"fmt"
-	"io"
-	"time"
+	"context"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/keys"
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/terminal"
@@ -18,21 +17,14 @@ func newProtect(c *command.Context) *cobra.Command {
 	var access accessFlags
 	var p keys.Protection
 	cmd := &cobra.Command{
-		Use:     "protect",
-		Aliases: []string{"passphrase"},
-		Short:   "Choose the vault's passphrase, change it, or let an age identity open it too",
+		Use: "protect", Aliases: []string{"passphrase"}, Short: "Choose the vault's passphrase, change it, or let an age identity open it too", Args: command.NoArgs,
 		Long: `Choose the passphrase that seals the passwords in the vault, or change it. A vault that has one must be unlocked first, as
 for every command that needs passwords. With --recipient the holder of an age identity can unlock it as well.
 
 The passphrase is asked for, or read from the first line of --new-passphrase-file; it is never on the command line.`,
 		Example: "fleetmend keys protect\nfleetmend keys protect --recipient age1qx... --label \"the safe\" --passphrase-file old",
-		Args:    command.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, err := c.Desk()
-			if err != nil {
-				return err
-			}
-			if err := keys.Protect(cmd.Context(), d, p, access.Access); err != nil {
+		RunE: c.At(func(ctx context.Context, d *desk.Desk, _ []string) error {
+			if err := keys.Protect(ctx, d, p, access.Access); err != nil {
 				return err
 			}
 			if p.Recipient != "" {
@@ -41,7 +33,7 @@ The passphrase is asked for, or read from the first line of --new-passphrase-fil
 			}
 			c.Say("The passphrase is set. Nobody can open the vault without it; keep it where you find it on a bad day.")
 			return nil
-		},
+		}),
 	}
 	access.add(cmd)
 	cmd.Flags().StringVar(&p.PassphraseFile, "new-passphrase-file", "", "file with the new passphrase in its first line")
@@ -53,69 +45,32 @@ The passphrase is asked for, or read from the first line of --new-passphrase-fil
 
 func newStatus(c *command.Context) *cobra.Command {
 	return command.Formats(&cobra.Command{
-		Use:     "status",
-		Short:   "What the vault holds, from where and how old, and what unlocks it",
+		Use: "status", Short: "What the vault holds, from where and how old, and what unlocks it", Args: command.NoArgs,
 		Example: "fleetmend keys status",
-		Args:    command.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, err := c.Desk()
+		RunE: c.At(func(ctx context.Context, d *desk.Desk, _ []string) error {
+			status, err := keys.Status(ctx, d)
 			if err != nil {
 				return err
 			}
-			status, err := keys.Status(cmd.Context(), d)
-			if err != nil {
-				return err
-			}
-			return c.One(status, func(w io.Writer) error { return writeStatus(w, status) })
-		},
+			return c.Page(status, keys.StatusText(status, d.Now()))
+		}),
 	}, terminal.OneFormats...)
-}
-
-func writeStatus(w io.Writer, s bitlocker.Status) error {
-	fmt.Fprintf(w, "%s known, %s sealed in the vault\n", prose.Counted(s.Refs, "key", "keys"), prose.Counted(s.Passwords, "password", "passwords"))
-	for _, source := range s.Sources {
-		seen := "never read as a whole"
-		if !source.Synced.IsZero() {
-			seen = "read " + prose.Ago(source.Synced, time.Now())
-		}
-		fmt.Fprintf(w, "  %s%s, %s\n", prose.Pad(prose.OneLine(source.Source), 28), prose.Counted(source.Refs, "key", "keys"), seen)
-	}
-	if len(s.Slots) == 0 {
-		fmt.Fprintln(w, "It has no passphrase yet: fleetmend keys protect")
-	}
-	for _, slot := range s.Slots {
-		fmt.Fprintf(w, "unlocked by %s%s since %s\n", prose.Pad(string(slot.Kind), 12), prose.OneLine(slot.Label), when(slot.Created))
-	}
-	return nil
-}
-
-func when(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format("2006-01-02 15:04:05Z")
 }
 
 func newUnlock(c *command.Context) *cobra.Command {
 	var access accessFlags
 	cmd := &cobra.Command{
-		Use:   "unlock",
-		Short: "Let your keyring unlock the vault, so that nothing asks for the passphrase",
+		Use: "unlock", Short: "Let your keyring unlock the vault, so that nothing asks for the passphrase", Args: command.NoArgs,
 		Long: `Unlock the vault once, and put an identity of its own for it into the keyring of your operating system. Until fleetmend keys
 lock every command that needs a password opens the vault by itself, on this computer and for you alone.`,
 		Example: "fleetmend keys unlock",
-		Args:    command.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, err := c.Desk()
-			if err != nil {
-				return err
-			}
-			if err := keys.UseKeyring(cmd.Context(), d, access.Access); err != nil {
+		RunE: c.At(func(ctx context.Context, d *desk.Desk, _ []string) error {
+			if err := keys.UseKeyring(ctx, d, access.Access); err != nil {
 				return err
 			}
 			c.Say("The keyring unlocks the vault from now on; fleetmend keys lock ends that.")
 			return nil
-		},
+		}),
 	}
 	access.add(cmd)
 	return cmd
@@ -123,17 +78,11 @@ lock every command that needs a password opens the vault by itself, on this comp
 
 func newLock(c *command.Context) *cobra.Command {
 	return &cobra.Command{
-		Use:     "lock",
-		Short:   "Take the vault away from the keyring",
+		Use: "lock", Short: "Take the vault away from the keyring", Args: command.NoArgs,
 		Long:    "End what fleetmend keys unlock began: the passphrase or an identity is needed again. The vault is locked between commands in any case.",
 		Example: "fleetmend keys lock",
-		Args:    command.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, err := c.Desk()
-			if err != nil {
-				return err
-			}
-			was, err := keys.LeaveKeyring(cmd.Context(), d)
+		RunE: c.At(func(ctx context.Context, d *desk.Desk, _ []string) error {
+			was, err := keys.LeaveKeyring(ctx, d)
 			switch {
 			case err != nil:
 				return err
@@ -143,7 +92,7 @@ func newLock(c *command.Context) *cobra.Command {
 				c.Say("The vault is locked; the keyring did not unlock it.")
 			}
 			return nil
-		},
+		}),
 	}
 }
 
@@ -152,28 +101,20 @@ func newExport(c *command.Context) *cobra.Command {
 	var r keys.SnapshotRequest
 	var reason string
 	cmd := &cobra.Command{
-		Use:   "export",
-		Short: "Write all keys as an encrypted snapshot, for the day the directories are down",
+		Use: "export", Short: "Write all keys as an encrypted snapshot, for the day the directories are down", Args: command.NoArgs,
 		Long: `Write everything that the vault knows, passwords included, into one encrypted file (age) that appears whole or not at all.
 It opens with a passphrase of its own, or with the identity of --recipient. The vault must be unlocked.`,
 		Example: "fleetmend keys export --out keys.age --reason \"monthly snapshot for the safe\"",
-		Args:    command.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, err := c.Desk()
-			if err != nil {
-				return err
-			}
-			var report bitlocker.SnapshotReport
-			err = withReason(cmd.Context(), c, reason, func(reason string) (err error) {
-				report, err = keys.Export(cmd.Context(), d, r, reason, access.Access)
-				return err
+		RunE: c.At(func(ctx context.Context, d *desk.Desk, _ []string) error {
+			report, err := withReason(ctx, c, reason, func(reason string) (bitlocker.SnapshotReport, error) {
+				return keys.Export(ctx, d, r, reason, access.Access)
 			})
 			if err != nil {
 				return err
 			}
 			c.Say("%s with %s written to %s", prose.Counted(report.Refs, "key", "keys"), prose.Counted(report.Passwords, "password", "passwords"), r.Out)
 			return nil
-		},
+		}),
 	}
 	access.add(cmd)
 	cmd.Flags().StringVar(&r.Out, "out", "", "file to write, such as keys.age")
@@ -188,23 +129,18 @@ func newImportSnapshot(c *command.Context) *cobra.Command {
 	var access accessFlags
 	var s keys.Snapshot
 	cmd := &cobra.Command{
-		Use:     "import-snapshot FILE",
-		Short:   "Take in a snapshot that keys export wrote, all of it or nothing",
+		Use: "import-snapshot FILE", Short: "Take in a snapshot that keys export wrote, all of it or nothing",
 		Example: "fleetmend keys import-snapshot keys.age --reason \"AD is down\"",
 		Args:    command.Exactly(1, "a snapshot"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			d, err := c.Desk()
-			if err != nil {
-				return err
-			}
+		RunE: c.At(func(ctx context.Context, d *desk.Desk, args []string) error {
 			s.File = args[0]
-			report, err := keys.ImportSnapshot(cmd.Context(), d, s, access.Access)
+			report, err := keys.ImportSnapshot(ctx, d, s, access.Access)
 			if err != nil {
 				return err
 			}
-			c.Say("%s with %s taken in from a snapshot of %s", prose.Counted(report.Refs, "key", "keys"), prose.Counted(report.Passwords, "password", "passwords"), when(report.Created))
+			c.Say("%s with %s taken in from a snapshot of %s", prose.Counted(report.Refs, "key", "keys"), prose.Counted(report.Passwords, "password", "passwords"), prose.Second(report.Created))
 			return nil
-		},
+		}),
 	}
 	access.add(cmd)
 	cmd.Flags().StringVar(&s.Reason, "reason", "", "a word for the audit (default: that the file was imported)")

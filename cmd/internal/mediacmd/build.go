@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,10 +43,20 @@ fleetmend media build winre.wim --run last --keys vault --reason "INC-1234" --ke
 fleetmend media build winre.wim --next medium --keys vault --reason "INC-1234"
 fleetmend media build winre.wim --run last --keys keys.csv --passphrase-file phrase.txt`,
 		Args: command.Exactly(1, "a WIM or a Windows ISO"),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: c.At(func(ctx context.Context, d *desk.Desk, args []string) error {
 			b.Spec.Source = args[0]
-			return build(cmd.Context(), c, b)
-		},
+			if err := b.read(); err != nil {
+				return err
+			}
+			built, err := deskmedia.Build(ctx, d, b.BuildRequest)
+			if err != nil {
+				return err
+			}
+			if built.Awaited > 0 {
+				c.Say("for %s, as run %s; when sticks come back: %s", prose.Machines(built.Awaited), built.Run, c.Program().In("fleetmend media collect STICK"))
+			}
+			return c.Page(built, built.Text())
+		}),
 	}
 	b.add(c, cmd)
 	command.Exits(cmd, command.ExitNothing, command.ExitTimeout, command.ExitInterrupted)
@@ -101,16 +108,17 @@ func (b *buildFlags) add(c *command.Context, cmd *cobra.Command) {
 // nextMedium is the only word of --next.
 const nextMedium = "medium"
 
-func build(ctx context.Context, c *command.Context, b buildFlags) (err error) {
+// read completes the request with what flags and the environment say in words.
+func (b *buildFlags) read() (err error) {
 	s := &b.Spec
 	s.Format, s.SecureBoot = media.USB, media.SecureBoot(b.secureBoot)
 	if b.iso {
 		s.Format = media.ISO
 	}
-	if s.Size, err = parseSize(b.size); err != nil {
+	if s.Size, err = deskmedia.ParseSize(b.size); err != nil {
 		return err
 	}
-	if s.Time, err = sourceDate(); err != nil {
+	if s.Time, err = deskmedia.SourceDate(os.Getenv("SOURCE_DATE_EPOCH")); err != nil {
 		return err
 	}
 	switch b.Next = b.next == nextMedium; {
@@ -119,62 +127,5 @@ func build(ctx context.Context, c *command.Context, b buildFlags) (err error) {
 	case b.Incident != "" && !b.Next:
 		return command.Usage(errors.New("--incident stands with --next medium"), "a medium for a run is built with --run")
 	}
-	built, err := at(c, func(d *desk.Desk) (deskmedia.Built, error) { return deskmedia.Build(ctx, d, b.BuildRequest) })
-	if err != nil {
-		return err
-	}
-	if built.Awaited > 0 {
-		c.Say("for %s, as run %s; when sticks come back: %s", prose.Machines(built.Awaited), built.Run, c.Program().In("fleetmend media collect STICK"))
-	}
-	return c.One(built, func(w io.Writer) error { return showBuilt(w, built) })
-}
-
-func showBuilt(w io.Writer, r deskmedia.Built) error {
-	fmt.Fprintf(w, "%s: medium %s, %.0f MB, from %s\n", r.File, r.Medium.ID, float64(r.Size)/(1<<20), prose.OneLine(r.Medium.Source))
-	fmt.Fprintf(w, "  boot manager: %s\n", prose.OneLine(r.Loader))
-	for _, line := range r.Starts {
-		fmt.Fprintf(w, "  %s\n", prose.OneLine(line))
-	}
-	for _, p := range r.Medium.Playbooks {
-		fmt.Fprintf(w, "  playbook: %s\n", p.Name)
-	}
-	for _, d := range r.Medium.Drivers {
-		fmt.Fprintf(w, "  driver: %s\n", prose.OneLine(d))
-	}
-	if k := r.Medium.Keys; k != nil {
-		fmt.Fprintf(w, "  keys: %d, of %s, sealed, until %s\n", k.Count, prose.Machines(k.Machines), k.Expires.Format("2006-01-02 15:04 UTC"))
-	}
-	for _, text := range r.Warnings {
-		fmt.Fprintf(w, "  WARNING: %s\n", prose.OneLine(text))
-	}
-	_, err := fmt.Fprintf(w, "  list of hashes: SHA-256 %s\n", r.Sums)
-	return err
-}
-
-// parseSize reads 8GB, 7.5 GiB, 500MB or bytes. GB are those that are printed on sticks: 1000 to the third.
-func parseSize(text string) (int64, error) {
-	if text == "" {
-		return 0, nil
-	}
-	units := map[string]float64{"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
-	at := strings.LastIndexAny(text, "0123456789.") + 1
-	n, err := strconv.ParseFloat(strings.TrimSpace(text[:at]), 64)
-	unit, ok := units[strings.ToLower(strings.TrimSpace(text[at:]))]
-	if err != nil || !ok || n <= 0 || n*unit > 1<<50 {
-		return 0, command.Usage(fmt.Errorf("--size %q is no size", text), "for example 8GB or 500MiB")
-	}
-	return int64(n * unit), nil
-}
-
-// sourceDate is the time that all files of a reproducible build get.
-func sourceDate() (time.Time, error) {
-	text := os.Getenv("SOURCE_DATE_EPOCH")
-	if text == "" {
-		return time.Time{}, nil
-	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || n < 0 {
-		return time.Time{}, command.Usage(fmt.Errorf("SOURCE_DATE_EPOCH is %q", text), "set it to seconds since 1970, or unset it")
-	}
-	return time.Unix(n, 0).UTC(), nil
+	return nil
 }

@@ -11,7 +11,6 @@ import (
 	deskmedia "github.com/fleetmend/fleetmend/internal/desk/media"
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/terminal"
-	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/media/collect"
 )
 
@@ -28,7 +27,21 @@ machines too. Each file counts once per machine, however often a stick is read. 
 			}
 			return command.Usage(errors.New("media collect needs the drive, folder or image of a stick"), "see fleetmend media collect --help")
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return collected(cmd.Context(), c, args, run) },
+		RunE: c.At(func(ctx context.Context, d *desk.Desk, args []string) error {
+			all, err := deskmedia.Collect(ctx, d, args, run)
+			if err != nil {
+				return err
+			}
+			if err := command.List(c, all, columns); err != nil {
+				return err
+			}
+			n := collect.Count(all)
+			c.Say("%s recorded, %d known before, %d not usable", prose.Counted(n.Recorded, "result", "results"), n.Again, n.Bad)
+			if n.Bad+n.Failed > 0 {
+				return command.Silently(command.ExitSomeFailed)
+			}
+			return nil
+		}),
 	}
 	cmd.Flags().StringVar(&run, "run", "", "run to record in (default: that the medium was built for)")
 	_ = cmd.RegisterFlagCompletionFunc("run", command.Completing(c.RunIDs))
@@ -36,49 +49,10 @@ machines too. Each file counts once per machine, however often a stick is read. 
 	return command.Formats(cmd, terminal.ListFormats...)
 }
 
-func collected(ctx context.Context, c *command.Context, names []string, run string) error {
-	all, err := at(c, func(d *desk.Desk) ([]collect.Line, error) { return deskmedia.Collect(ctx, d, names, run) })
-	if err != nil {
-		return err
-	}
-	if err := command.List(c, all, columns); err != nil {
-		return err
-	}
-	recorded, again, bad, failed := 0, 0, 0, 0
-	for _, l := range all {
-		switch {
-		case l.Problem != "":
-			bad++
-		case l.New:
-			recorded++
-		default:
-			again++
-		}
-		if l.Outcome == agent.Failed {
-			failed++
-		}
-	}
-	c.Say("%s recorded, %d known before, %d not usable", prose.Counted(recorded, "result", "results"), again, bad)
-	if bad+failed > 0 {
-		return command.Silently(command.ExitSomeFailed)
-	}
-	return nil
-}
-
 var columns = []terminal.Column[collect.Line]{
 	terminal.Col("machine", func(l collect.Line) string { return l.Machine }),
 	terminal.Col("outcome", func(l collect.Line) string { return l.Outcome }),
-	terminal.Col("recorded", func(l collect.Line) string {
-		switch {
-		case l.Problem != "":
-			return "no: " + l.Problem
-		case !l.New:
-			return "known before"
-		case !l.Counted:
-			return "yes, the outcome stays as it was"
-		}
-		return "yes"
-	}),
+	terminal.Col("recorded", collect.Line.Recorded),
 	terminal.Col("message", func(l collect.Line) string { return l.Message }),
 	terminal.WideCol("file", func(l collect.Line) string { return l.File }),
 	terminal.WideCol("run", func(l collect.Line) string { return l.Run }),

@@ -3,15 +3,12 @@ package mediacmd
 import (
 	"context"
 	"fmt"
-	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	deskmedia "github.com/fleetmend/fleetmend/internal/desk/media"
-	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/media/pxe"
 )
@@ -29,13 +26,7 @@ server: boot.wim, the boot files, an iPXE script, hashes and a README. iPXE and 
 			if err != nil {
 				return err
 			}
-			return c.One(b, func(w io.Writer) error {
-				fmt.Fprintf(w, "%s: %s, %d MB\n", b.Dir, prose.Counted(len(b.Files), "file", "files"), b.Bytes>>20)
-				for _, t := range b.Warnings {
-					fmt.Fprintln(w, "WARNING: "+t)
-				}
-				return nil
-			})
+			return c.Page(b, b.Text())
 		},
 	}
 	cmd.Flags().StringArrayVar(&add, "add", nil, "a file to put into the folder: ipxe.efi, undionly.kpxe, wimboot (repeat it)")
@@ -55,10 +46,28 @@ below --machine-files, named by MAC address (52-54-00-12-34-56) or UUID; each is
 check who a machine says it is: put only sealed key bundles there.`,
 		Example: "sudo fleetmend media serve netboot --address 192.0.2.10 --dry-run\nsudo fleetmend media serve netboot --address 192.0.2.10\nfleetmend media serve netboot --address 192.0.2.10 --dhcp-port 0 --tftp-port 0",
 		Args:    command.Exactly(1, "the folder to serve"),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: c.At(func(ctx context.Context, d *desk.Desk, args []string) error {
 			s.Folder = args[0]
-			return serve(cmd.Context(), c, s)
-		},
+			s.Event = func(e pxe.Event) { showEvent(c, e) }
+			server, err := deskmedia.Server(ctx, d, s)
+			if err != nil {
+				return err
+			}
+			for _, kind := range []string{"bios", "x64", "arm64", "ia32"} {
+				if name := server.Loaders()[kind]; name != "" {
+					c.Say("%s machines start with %s", kind, name)
+				}
+			}
+			for _, w := range server.Lacking() {
+				c.Say("WARNING: %s", w)
+			}
+			if s.DryRun {
+				c.Say("dry run: nothing is answered. Ctrl-C ends it.")
+			} else {
+				c.Say("serving %s on %s %s. Ctrl-C ends it.", s.Folder, s.Address, server.Base())
+			}
+			return server.Serve(ctx)
+		}),
 	}
 	f := cmd.Flags()
 	f.StringVar(&s.Address, "address", "", "IPv4 address of this computer in the network of the machines")
@@ -77,40 +86,10 @@ check who a machine says it is: put only sealed key bundles there.`,
 	return command.Formats(cmd, terminal.Table, terminal.JSON)
 }
 
-func serve(ctx context.Context, c *command.Context, s deskmedia.ServeRequest) error {
-	s.Event = func(e pxe.Event) { showEvent(c, e) }
-	server, err := at(c, func(d *desk.Desk) (*pxe.Server, error) { return deskmedia.Server(ctx, d, s) })
-	if err != nil {
-		return err
-	}
-	for _, kind := range []string{"bios", "x64", "arm64", "ia32"} {
-		if name := server.Loaders()[kind]; name != "" {
-			c.Say("%s machines start with %s", kind, name)
-		}
-	}
-	for _, w := range server.Lacking() {
-		c.Say("WARNING: %s", w)
-	}
-	if s.DryRun {
-		c.Say("dry run: nothing is answered. Ctrl-C ends it.")
-	} else {
-		c.Say("serving %s on %s %s. Ctrl-C ends it.", s.Folder, s.Address, server.Base())
-	}
-	return server.Serve(ctx)
-}
-
 func showEvent(c *command.Context, e pxe.Event) {
 	if c.JSONLines || c.Output.Format == terminal.JSON {
 		_ = terminal.WriteJSONLine(c.Out, e)
 		return
 	}
-	who := e.Client.MAC
-	if who == "" && e.Client.Address.IsValid() {
-		who = e.Client.Address.String()
-	}
-	kind := ""
-	if e.Client.Known {
-		kind = " " + e.Client.Arch.String()
-	}
-	fmt.Fprintf(c.Out, "%s  %-4s  %s%s  %s  %s\n", e.Time.Format(time.TimeOnly), e.Service, who, kind, prose.OneLine(e.What), prose.OneLine(e.File))
+	fmt.Fprintln(c.Out, e.Text())
 }

@@ -1,8 +1,8 @@
 package mediacmd
 
 import (
+	"context"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
@@ -11,7 +11,7 @@ import (
 	deskmedia "github.com/fleetmend/fleetmend/internal/desk/media"
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/terminal"
-	"github.com/fleetmend/fleetmend/remediate/media"
+	"github.com/fleetmend/fleetmend/remediate/media/usb"
 )
 
 func newVerify(c *command.Context) *cobra.Command {
@@ -25,21 +25,21 @@ With --image every byte of a disk is compared with the image it was written from
 sees, so that only a fresh one is equal. A disk is named by path or serial number.`,
 		Example: "fleetmend media verify fleetmend.img\nfleetmend media verify E:\\\nfleetmend media verify /dev/sdb --image fleetmend.img",
 		Args:    command.Exactly(1, "an image, a disk or a folder"),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: c.At(func(ctx context.Context, d *desk.Desk, args []string) error {
 			if image != "" {
-				return compare(c, cmd, args[0], image)
+				return compare(ctx, c, d, args[0], image)
 			}
-			checked, err := at(c, func(d *desk.Desk) (media.Check, error) { return deskmedia.Verify(cmd.Context(), d, args[0]) })
+			checked, err := deskmedia.Verify(ctx, d, args[0])
 			if err != nil {
 				return err
 			}
-			err = c.One(checked, func(w io.Writer) error { return showCheck(w, checked) })
+			err = c.Page(checked, checked.Text())
 			if err == nil && !checked.OK() {
 				return command.Coded(command.ExitError, fmt.Errorf("the medium is not as it was built: %s changed, %s missing",
 					prose.Counted(len(checked.Changed), "file", "files"), prose.Counted(len(checked.Missing), "file", "files")))
 			}
 			return err
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&image, "image", "", "the image that was written to the disk: compare every byte")
 	command.Exits(cmd, command.ExitTimeout, command.ExitInterrupted)
@@ -47,17 +47,12 @@ sees, so that only a fresh one is equal. A disk is named by path or serial numbe
 }
 
 // compare holds a disk against the image that was written to it.
-func compare(c *command.Context, cmd *cobra.Command, name, image string) error {
-	show := newWriting(c)
-	same, err := at(c, func(d *desk.Desk) (deskmedia.Compared, error) {
-		return deskmedia.Compare(cmd.Context(), d, name, image, show.progress)
-	})
-	show.end()
+func compare(ctx context.Context, c *command.Context, d *desk.Desk, name, image string) error {
+	show := writing{Pace: terminal.NewPace(c.Terminal, c.Quiet, c.JSONLines), last: map[string]usb.Progress{}}
+	same, err := deskmedia.Compare(ctx, d, name, image, show.progress)
+	show.End()
 	if err != nil {
 		return err
 	}
-	return c.One(same, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "%s holds the image %s, byte for byte\nSHA-256 %s\n", same.Disk.Path, prose.OneLine(image), same.SHA256)
-		return err
-	})
+	return c.Page(same, fmt.Sprintf("%s holds the image %s, byte for byte\nSHA-256 %s\n", same.Disk.Path, prose.OneLine(image), same.SHA256))
 }

@@ -50,9 +50,8 @@ func newList(c *command.Context) *cobra.Command {
 func newShow(c *command.Context) *cobra.Command {
 	return command.Formats(&cobra.Command{
 		Use: "show PLAYBOOK", Short: "Show a playbook, and what it does in plain words",
-		Example:           "fleetmend playbook show crowdstrike-channel-file-291\nfleetmend playbook show ./mine.yaml -o json",
-		Args:              command.Exactly(1, "a playbook"),
-		ValidArgsFunction: command.Playbooks,
+		Example: "fleetmend playbook show crowdstrike-channel-file-291\nfleetmend playbook show ./mine.yaml -o json",
+		Args:    command.Exactly(1, "a playbook"), ValidArgsFunction: command.Playbooks,
 		RunE: func(_ *cobra.Command, args []string) error {
 			source, err := find(args[0])
 			if err != nil {
@@ -116,9 +115,8 @@ func newLint(c *command.Context) *cobra.Command {
 	var strict bool
 	cmd := &cobra.Command{
 		Use: "lint PLAYBOOK...", Short: "Find what is wrong or dangerous in playbooks",
-		Example:           "fleetmend playbook lint remove-bad-driver.yaml\nfleetmend playbook lint *.yaml --strict",
-		Args:              command.Between(1, 10_000, "at least one playbook"),
-		ValidArgsFunction: command.Playbooks,
+		Example: "fleetmend playbook lint remove-bad-driver.yaml\nfleetmend playbook lint *.yaml --strict",
+		Args:    command.Between(1, 10_000, "at least one playbook"), ValidArgsFunction: command.Playbooks,
 		RunE: func(_ *cobra.Command, args []string) error {
 			var all []playbook.Finding
 			bad := 0

@@ -30,16 +30,14 @@ func newTest(c *command.Context) *cobra.Command {
 	var cases []string
 	var set map[string]string
 	cmd := &cobra.Command{
-		Use:   "test PLAYBOOK --case CASE.json",
-		Short: "Run a playbook on simulated machines and compare with what a case says",
+		Use: "test PLAYBOOK --case CASE.json", Short: "Run a playbook on simulated machines and compare with what a case says",
 		Long: `Run a playbook through the interpreter on a machine in memory. A case file says what is on the machine before, which requests
 are made (detect, fix, verify, undo), what each must answer, and what must be there afterwards. docs/playbooks-cases.md
 describes the form; the cases in remediate/testdata/conformance are examples.
 
 The playbook that stands in the case is left aside: yours is run in its place.`,
-		Example:           "fleetmend playbook test mine.yaml --case affected.json --case clean.json\nfleetmend playbook test disable-service --set service=BadAgent --case service.json -o json",
-		Args:              command.Exactly(1, "a playbook"),
-		ValidArgsFunction: command.Playbooks,
+		Example: "fleetmend playbook test mine.yaml --case affected.json --case clean.json\nfleetmend playbook test disable-service --set service=BadAgent --case service.json -o json",
+		Args:    command.Exactly(1, "a playbook"), ValidArgsFunction: command.Playbooks,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			source, err := find(args[0])
 			if err != nil {

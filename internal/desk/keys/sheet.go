@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker/audit"
 	"github.com/fleetmend/fleetmend/bitlocker/sheet"
 	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/inventory"
 )
@@ -295,3 +297,27 @@ func withAdvice(err error) string {
 	}
 	return text
 }
+
+// SheetFor takes words for IDs of keys where all are that, and for a selector else. A host may be called DEADBEEF01; one such word is
+// taken for a key, as on the recovery screen.
+func SheetFor(ctx context.Context, d *desk.Desk, words []string, laps bool, stdin io.Reader) (SheetRequest, error) {
+	r := SheetRequest{LAPS: laps}
+	ids := len(words) > 0
+	for _, word := range words {
+		_, err := bitlocker.ParsePrefix(word)
+		ids = ids && err == nil
+	}
+	switch {
+	case ids:
+		r.IDs = words
+		return r, nil
+	case len(words) > 1:
+		return r, hint.Mistake(errors.New("one selector or several key IDs are wanted"), "put the selector in quotes, and names behind each other with commas: WS1,WS2")
+	}
+	var err error
+	r.Machines, err = machines.Select(ctx, d, strings.Join(words, ""), stdin)
+	return r, err
+}
+
+// Left are the machines and keys that are not on the sheet, or not whole, by what is missing.
+func (s Sheet) Left() int { return len(s.Missing) + len(s.WithoutLAPS) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker/fve"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
 // auditVerify is the action of a password that was tried on a volume and not shown.
@@ -165,4 +167,23 @@ func sealedOf(matches []bitlocker.Match) (held []bitlocker.KeyRef) {
 		}
 	}
 	return held
+}
+
+// Typed reads a recovery password from the first line of a file; "-" is stdin.
+func Typed(stdin io.Reader, name string) (bitlocker.Password, error) {
+	text, err := textfile.Text{}, error(nil)
+	if name == "-" {
+		text, err = textfile.ReadFrom(stdin, textfile.MaxSecret)
+	} else {
+		text, err = textfile.Read(name, textfile.MaxSecret)
+	}
+	if err != nil {
+		return bitlocker.Password{}, fmt.Errorf("read the recovery password: %w", err)
+	}
+	line, _, _ := strings.Cut(strings.TrimSpace(text.Content), "\n")
+	password, err := bitlocker.ParsePassword(strings.TrimSpace(line))
+	if err != nil {
+		err = hint.Wrap(err, "compare that group with the paper or the screen it came from")
+	}
+	return password, err
 }

@@ -33,7 +33,7 @@ type WriteRequest struct {
 
 // Write writes an image to disks and verifies each; how each ended is in the results. Without consent to a disk it returns a
 // [question.NeededError] about it; with any error nothing was touched.
-func Write(ctx context.Context, d *desk.Desk, r WriteRequest) ([]usb.Result, error) {
+func Write(ctx context.Context, d *desk.Desk, r WriteRequest) ([]Written, error) {
 	if r.Sure && len(r.Serials) == 0 {
 		return nil, hint.Mistake(errors.New("--yes erases disks without a question and therefore needs --serial"), "fleetmend media disks shows the serial numbers")
 	}
@@ -52,7 +52,8 @@ func Write(ctx context.Context, d *desk.Desk, r WriteRequest) ([]usb.Result, err
 	}
 	image := usb.FromReader(f, st.Size())
 	image.SHA256 = strings.TrimSpace(r.SHA256)
-	return usb.Write(ctx, image, chosen, usb.Options{System: system(d), Force: r.Force, Progress: r.Progress})
+	results, err := usb.Write(ctx, image, chosen, usb.Options{System: system(d), Force: r.Force, Progress: r.Progress})
+	return written(results), err
 }
 
 // choose finds the disks; each must be agreed to before any is touched.

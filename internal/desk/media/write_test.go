@@ -92,7 +92,7 @@ func TestEachDiskIsAgreedTo(t *testing.T) {
 		disks[1] = shown
 	}
 	results, err := Write(t.Context(), d, r)
-	if err != nil || len(results) != 2 || results[0].Err != nil || results[1].Err != nil {
+	if err != nil || len(results) != 2 || !results[0].OK || !results[1].OK {
 		t.Fatalf("%v %+v", err, results)
 	}
 	if same, err := Compare(t.Context(), d, "Sa", r.Image, nil); err != nil || same.Disk.Path != disks[0].Path {

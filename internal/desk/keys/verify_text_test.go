@@ -1,7 +1,6 @@
-package keyscmd
+package keys_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -23,13 +22,7 @@ func TestVerifiedVolumeInText(t *testing.T) {
 		Copies: []fve.Copy{{Offset: 100, Used: true, Checked: true}, {Offset: 200, Damage: "its checksum does not agree"}, {Offset: 300}},
 	}
 	r := keys.Verified{Partition: fve.Partition{Number: 3, Start: 1 << 20, Size: 8192}, Volume: v, Known: []string{"RECOVERY-1"}, NeedsNone: true}
-	text := func() string {
-		var b bytes.Buffer
-		if err := writeVolumes(&b, []keys.Verified{r}); err != nil {
-			t.Fatal(err)
-		}
-		return b.String()
-	}
+	text := func() string { return keys.VolumesText([]keys.Verified{r}) }
 	want := `partition  3, 8192 bytes at byte 1048576
 volume     PC-1 C:
 metadata   METADATA-GUID, ` + string(fve.Seven) + `, made 2024-07-19 04:09 UTC
