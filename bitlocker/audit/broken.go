@@ -142,3 +142,16 @@ func (l *Log) VerifyEarlier(ctx context.Context, path string) (Head, error) {
 	defer func() { _ = earlier.Close() }()
 	return earlier.Verify(ctx)
 }
+
+// VerifyBroken says what is wrong with the records that were found broken and are not continued; nil where there is none.
+func (l *Log) VerifyBroken(ctx context.Context) error {
+	var errs []error
+	for _, path := range l.Broken() {
+		_, err := l.VerifyEarlier(ctx, path)
+		if err == nil {
+			err = errors.New("it reads as sound now, and was found broken when the next was begun: somebody put it back")
+		}
+		errs = append(errs, fmt.Errorf("the record before it, %s: %w", path, err))
+	}
+	return errors.Join(errs...)
+}

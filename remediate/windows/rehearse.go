@@ -5,11 +5,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/playbook"
 )
 
 // Rehearse runs a case through the Go interpreter on a Windows in memory, each request the way it goes on the wire. It
@@ -256,4 +260,61 @@ func caseBytes(t reporter, kind, text string) Value {
 		t.Errorf("value of type %s: %q (%v)", kind, text, err)
 	}
 	return DecodeValue(number, raw)
+}
+
+// Rehearsed is how one case went.
+type Rehearsed struct {
+	Case     string         `json:"case"` // name of the file without its ending
+	OK       bool           `json:"ok"`
+	Problems []string       `json:"problems"`
+	Answers  []agent.Result `json:"answers"`
+}
+
+// Rehearsals are how several cases went.
+type Rehearsals []Rehearsed
+
+// RehearseFiles runs a playbook on the cases of files, in the place of the playbooks that stand in them.
+func RehearseFiles(ctx context.Context, p playbook.Playbook, files []string) (Rehearsals, error) {
+	var all Rehearsals
+	for _, file := range files {
+		data, err := textfile.Read(file, 16<<20)
+		if err != nil {
+			return nil, err
+		}
+		parsed, err := ParseCase([]byte(data.Content))
+		if err != nil {
+			return nil, hint.Wrap(fmt.Errorf("%s: %w", file, err), "docs/playbooks-cases.md describes the form of a case")
+		}
+		parsed.Playbook = p
+		problems, answers := Rehearse(ctx, parsed)
+		all = append(all, Rehearsed{strings.TrimSuffix(filepath.Base(file), ".json"), len(problems) == 0, problems, answers})
+	}
+	return all, nil
+}
+
+// Failed counts the cases that did not go as they say.
+func (all Rehearsals) Failed() (n int) {
+	for _, r := range all {
+		if !r.OK {
+			n++
+		}
+	}
+	return n
+}
+
+// Text is a line for each case, with what was not as it says below it, and the sum.
+func (all Rehearsals) Text() string {
+	var b strings.Builder
+	for _, r := range all {
+		word := "ok  "
+		if !r.OK {
+			word = "FAIL"
+		}
+		fmt.Fprintf(&b, "%s %s\n", word, r.Case)
+		for _, p := range r.Problems {
+			fmt.Fprintln(&b, "     "+strings.ReplaceAll(p, "\n", "\n     "))
+		}
+	}
+	fmt.Fprintf(&b, "%d passed, %d failed\n", len(all)-all.Failed(), all.Failed())
+	return b.String()
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/bitlocker/audit"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/table"
 	"github.com/fleetmend/fleetmend/internal/terminal"
@@ -63,22 +64,19 @@ func (f *auditFlags) filter(now time.Time) (audit.Filter, error) {
 	return out, err
 }
 
-// open opens the record and reads which entries are wanted.
-func (f *auditFlags) open(ctx context.Context, c *command.Context) (*audit.Log, audit.Filter, error) {
-	filter, err := f.filter(time.Now())
-	if err != nil {
-		return nil, filter, err
-	}
-	log, err := openAudit(ctx, c)
-	return log, filter, err
-}
-
-func openAudit(ctx context.Context, c *command.Context) (*audit.Log, error) {
-	d, err := c.Desk()
-	if err != nil {
-		return nil, err
-	}
-	return d.Audit(ctx)
+// reading is a command that does something with the entries that the flags pick.
+func (f *auditFlags) reading(c *command.Context, do func(context.Context, *audit.Log, audit.Filter) error) command.Do {
+	return c.At(func(ctx context.Context, d *desk.Desk, _ []string) error {
+		filter, err := f.filter(d.Now())
+		if err != nil {
+			return err
+		}
+		log, err := d.Audit(ctx)
+		if err != nil {
+			return err
+		}
+		return do(ctx, log, filter)
+	})
 }
 
 // moment reads a point in time or a span before now; empty is the zero time.
@@ -117,17 +115,13 @@ func newList(c *command.Context) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "List entries, the oldest first", Args: command.NoArgs,
 		Example: "fleetmend audit list --since 24h\nfleetmend audit list --machine WS00042 -o wide",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, filter, err := f.open(cmd.Context(), c)
-			if err != nil {
-				return err
-			}
-			entries, err := log.List(cmd.Context(), filter)
+		RunE: f.reading(c, func(ctx context.Context, log *audit.Log, filter audit.Filter) error {
+			entries, err := log.List(ctx, filter)
 			if err != nil {
 				return err
 			}
 			return command.List(c, entries, columns)
-		},
+		}),
 	}
 	f.flags(cmd)
 	return command.Formats(cmd, terminal.ListFormats...)
@@ -144,7 +138,7 @@ was touched, not even by somebody who wrote the whole record anew.
 A record that was found broken is never continued: it stays, and a new one begins beside it. This command names it for ever, and
 ends with 1.`,
 		Example: "fleetmend audit verify\nfleetmend audit verify --head 17:3fa1...",
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: c.At(func(ctx context.Context, d *desk.Desk, _ []string) error {
 			var noted []audit.Head
 			for _, text := range heads {
 				head, err := audit.ParseHead(text)
@@ -153,36 +147,20 @@ ends with 1.`,
 				}
 				noted = append(noted, head)
 			}
-			log, err := openAudit(cmd.Context(), c)
+			log, err := d.Audit(ctx)
 			if err != nil {
 				return err
 			}
-			head, err := log.Verify(cmd.Context(), noted...)
+			head, err := log.Verify(ctx, noted...)
 			if err != nil {
 				return err
 			}
-			err = c.One(head, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "%s, all sound\nhead %s\n", prose.Counted(int(head.Seq), "entry", "entries"), head)
-				return err
-			})
-			return errors.Join(err, earlierAudits(cmd.Context(), log))
-		},
+			err = c.Page(head, fmt.Sprintf("%s, all sound\nhead %s\n", prose.Counted(int(head.Seq), "entry", "entries"), head))
+			return errors.Join(err, log.VerifyBroken(ctx))
+		}),
 	}
 	cmd.Flags().StringArrayVar(&heads, "head", nil, "a head that was noted earlier")
 	return command.Formats(cmd, terminal.OneFormats...)
-}
-
-// earlierAudits is what is wrong with the records that were found broken and are not continued.
-func earlierAudits(ctx context.Context, log *audit.Log) error {
-	var errs []error
-	for _, path := range log.Broken() {
-		_, err := log.VerifyEarlier(ctx, path)
-		if err == nil {
-			err = errors.New("it reads as sound now, and was found broken when the next was begun: somebody put it back")
-		}
-		errs = append(errs, fmt.Errorf("the record before it, %s: %w", path, err))
-	}
-	return errors.Join(errs...)
 }
 
 func newExport(c *command.Context) *cobra.Command {
@@ -191,15 +169,11 @@ func newExport(c *command.Context) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "export", Short: "Write entries as JSON lines, which can be checked elsewhere, or as CSV", Args: command.NoArgs,
 		Example: "fleetmend audit export --out audit.jsonl\nfleetmend audit export --since 2024-07-19 --out audit.csv",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, filter, err := f.open(cmd.Context(), c)
-			if err != nil {
-				return err
-			}
-			write := func(w io.Writer) error { return log.ExportJSONL(cmd.Context(), w, filter) }
+		RunE: f.reading(c, func(ctx context.Context, log *audit.Log, filter audit.Filter) error {
+			write := func(w io.Writer) error { return log.ExportJSONL(ctx, w, filter) }
 			inFile := write
 			if c.Output.Format == terminal.CSV || strings.HasSuffix(strings.ToLower(out), ".csv") {
-				write = func(w io.Writer) error { return log.ExportCSV(cmd.Context(), w, filter) }
+				write = func(w io.Writer) error { return log.ExportCSV(ctx, w, filter) }
 				inFile = table.Marked(write)
 			}
 			if out == "" {
@@ -210,7 +184,7 @@ func newExport(c *command.Context) *cobra.Command {
 			}
 			c.Say("written to %s", out)
 			return nil
-		},
+		}),
 	}
 	f.flags(cmd)
 	cmd.Flags().StringVar(&out, "out", "", "file to write: .jsonl or .csv (default: stdout)")

@@ -1,30 +1,15 @@
 package playbookcmd
 
 import (
-	"context"
 	"fmt"
-	"io"
-	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/terminal"
-	"github.com/fleetmend/fleetmend/internal/textfile"
-	"github.com/fleetmend/fleetmend/remediate/agent"
-	"github.com/fleetmend/fleetmend/remediate/playbook"
 	"github.com/fleetmend/fleetmend/remediate/windows"
 )
-
-// rehearsed is how one case went.
-type rehearsed struct {
-	Case     string         `json:"case"`
-	OK       bool           `json:"ok"`
-	Problems []string       `json:"problems"`
-	Answers  []agent.Result `json:"answers"`
-}
 
 func newTest(c *command.Context) *cobra.Command {
 	var cases []string
@@ -50,51 +35,18 @@ The playbook that stands in the case is left aside: yours is run in its place.`,
 			if len(cases) == 0 {
 				return command.Usage(fmt.Errorf("no case to test %s with", args[0]), "name one with --case; docs/playbooks-cases.md shows how to write it")
 			}
-			return rehearse(cmd.Context(), c, bound, cases)
+			all, err := windows.RehearseFiles(cmd.Context(), bound, cases)
+			if err != nil {
+				return err
+			}
+			if err = c.Page(all, all.Text()); err == nil && all.Failed() > 0 {
+				err = command.Silently(command.ExitSomeFailed)
+			}
+			return err
 		},
 	}
 	cmd.Flags().StringArrayVar(&cases, "case", nil, "case file; may be given several times")
 	cmd.Flags().StringToStringVar(&set, "set", nil, "name=value for a parameter of the playbook")
 	command.Exits(cmd, command.ExitSomeFailed)
 	return command.Formats(cmd, terminal.OneFormats...)
-}
-
-func rehearse(ctx context.Context, c *command.Context, p playbook.Playbook, files []string) error {
-	var all []rehearsed
-	failed := 0
-	for _, file := range files {
-		data, err := textfile.Read(file, 16<<20)
-		if err != nil {
-			return err
-		}
-		parsed, err := windows.ParseCase([]byte(data.Content))
-		if err != nil {
-			return hint.Wrap(fmt.Errorf("%s: %w", file, err), "docs/playbooks-cases.md describes the form of a case")
-		}
-		parsed.Playbook = p
-		problems, answers := windows.Rehearse(ctx, parsed)
-		r := rehearsed{strings.TrimSuffix(filepath.Base(file), ".json"), len(problems) == 0, problems, answers}
-		if !r.OK {
-			failed++
-		}
-		all = append(all, r)
-	}
-	err := c.One(all, func(w io.Writer) error {
-		for _, r := range all {
-			word := "ok  "
-			if !r.OK {
-				word = "FAIL"
-			}
-			fmt.Fprintf(w, "%s %s\n", word, r.Case)
-			for _, p := range r.Problems {
-				fmt.Fprintln(w, "     "+strings.ReplaceAll(p, "\n", "\n     "))
-			}
-		}
-		_, err := fmt.Fprintf(w, "%d passed, %d failed\n", len(all)-failed, failed)
-		return err
-	})
-	if err == nil && failed > 0 {
-		err = command.Silently(command.ExitSomeFailed)
-	}
-	return err
 }
