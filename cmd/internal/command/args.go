@@ -76,6 +76,11 @@ func Complete(cmd *cobra.Command, flag string, words ...string) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }
 
+// CompleteBy completes a flag with what a completer offers.
+func CompleteBy(cmd *cobra.Command, flag string, by Completer) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, by)
+}
+
 // Completer completes an argument or a flag.
 type Completer = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective)
 

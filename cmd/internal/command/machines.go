@@ -1,17 +1,13 @@
 package command
 
 import (
-	"context"
-
 	"github.com/spf13/cobra"
-
-	"github.com/fleetmend/fleetmend/internal/desk/cases"
 )
 
 // IncidentFlag adds --incident to cmd, read into target. It returns cmd.
 func (c *Context) IncidentFlag(cmd *cobra.Command, target *string, usage string) *cobra.Command {
 	cmd.Flags().StringVar(target, "incident", "", usage)
-	_ = cmd.RegisterFlagCompletionFunc("incident", Completing(c.IncidentWords))
+	CompleteBy(cmd, "incident", Completing(c.IncidentWords))
 	return cmd
 }
 
@@ -23,7 +19,7 @@ func (c *Context) InIncident(cmd *cobra.Command, target *string) *cobra.Command 
 // SelectorFlag adds a flag that picks machines.
 func (c *Context) SelectorFlag(cmd *cobra.Command, target *string, name, value, usage string) {
 	cmd.Flags().StringVar(target, name, value, usage)
-	_ = cmd.RegisterFlagCompletionFunc(name, Completing(c.SelectorWords))
+	CompleteBy(cmd, name, Completing(c.SelectorWords))
 }
 
 // Argument is the only argument of a command, "" without one.
@@ -32,18 +28,4 @@ func Argument(args []string) string {
 		return ""
 	}
 	return args[0]
-}
-
-// IncidentWords are the IDs of all incidents, for completion.
-func (c *Context) IncidentWords(ctx context.Context, _ string) ([]string, error) {
-	d, err := c.Desk()
-	if err != nil {
-		return nil, err
-	}
-	all, err := cases.Incidents(ctx, d)
-	words := make([]string, 0, len(all))
-	for _, i := range all {
-		words = append(words, i.ID)
-	}
-	return words, err
 }

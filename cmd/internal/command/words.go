@@ -6,19 +6,42 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/desk/cases"
+	"github.com/fleetmend/fleetmend/internal/desk/keys"
 	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
 )
 
-// MachineNames completes the name of a machine.
-func (c *Context) MachineNames(ctx context.Context, _ string) ([]string, error) {
+// offered are the words that the desk gives for a completion.
+func (c *Context) offered(ctx context.Context, give func(context.Context, *desk.Desk) ([]string, error)) ([]string, error) {
 	d, err := c.Desk()
 	if err != nil {
 		return nil, err
 	}
-	return machines.Names(ctx, d)
+	return give(ctx, d)
+}
+
+// MachineNames completes the name of a machine.
+func (c *Context) MachineNames(ctx context.Context, _ string) ([]string, error) {
+	return c.offered(ctx, machines.Names)
+}
+
+// RunIDs completes a run.
+func (c *Context) RunIDs(ctx context.Context, _ string) ([]string, error) {
+	return c.offered(ctx, runs.IDs)
+}
+
+// IncidentWords completes an incident.
+func (c *Context) IncidentWords(ctx context.Context, _ string) ([]string, error) {
+	return c.offered(ctx, cases.IDs)
+}
+
+// KeyIDs completes a key.
+func (c *Context) KeyIDs(ctx context.Context, prefix string) ([]string, error) {
+	return c.offered(ctx, func(ctx context.Context, d *desk.Desk) ([]string, error) { return keys.IDs(ctx, d, prefix) })
 }
 
 // SelectorWords completes a selector: the beginnings of the other forms, then machine names after the last comma.
@@ -34,15 +57,6 @@ func (c *Context) SelectorWords(ctx context.Context, prefix string) ([]string, e
 		names = append(names, field.Name)
 	}
 	return append(names, "all", "@", "tag:", "group:"), err
-}
-
-// RunIDs completes a run.
-func (c *Context) RunIDs(ctx context.Context, _ string) ([]string, error) {
-	d, err := c.Desk()
-	if err != nil {
-		return nil, err
-	}
-	return runs.IDs(ctx, d)
 }
 
 // Playbooks completes a playbook: the built-in ones, and files are left to the shell.

@@ -42,7 +42,7 @@ of them, and those without signing in.`,
 	cmd.Flags().StringSliceVar(&request.DCs, "dc", nil, "domain controllers to ask: dc1.corp.example, or dc1.corp.example=10.0.0.5 without DNS")
 	c.SelectorFlag(cmd, &request.On, "on", "", "ask some of these machines whether their WinRM answers")
 	cmd.Flags().StringVar(&request.Playbook, "playbook", "", "look at this playbook too, by name or file")
-	_ = cmd.RegisterFlagCompletionFunc("playbook", command.Playbooks)
+	command.CompleteBy(cmd, "playbook", command.Playbooks)
 	command.Exits(cmd, command.ExitAuth)
 	return command.Formats(cmd, terminal.ListFormats...)
 }

@@ -5,7 +5,6 @@ package incidentcmd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -99,7 +98,8 @@ fleetmend incident open 20240719-crowdstrike --again`,
 	f.String("end", "", "when it was taken back (default: it goes on)")
 	f.StringVar(&o.Replaces, "replaces", "", "incident whose machines are carried over as suspect")
 	f.BoolVar(&o.Again, "again", false, "open a closed incident again")
-	_ = errors.Join(cmd.RegisterFlagCompletionFunc("playbook", command.Playbooks), cmd.RegisterFlagCompletionFunc("replaces", command.Completing(c.IncidentWords)))
+	command.CompleteBy(cmd, "playbook", command.Playbooks)
+	command.CompleteBy(cmd, "replaces", command.Completing(c.IncidentWords))
 	return command.Formats(incidents(c, cmd), terminal.OneFormats...)
 }
 

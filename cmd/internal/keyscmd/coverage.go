@@ -1,19 +1,19 @@
 package keyscmd
 
 import (
+	"context"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/cases"
 	"github.com/fleetmend/fleetmend/internal/desk/keys"
 	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/table"
 	"github.com/fleetmend/fleetmend/internal/terminal"
-	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
 func newCoverage(c *command.Context) *cobra.Command {
@@ -29,39 +29,29 @@ Keys of machines outside the selector are listed as keys of no machine; without 
 knows any more.`,
 		Example: "fleetmend keys coverage\nfleetmend keys coverage 'site == \"LON\"' --by site --html coverage.html --csv coverage.csv",
 		Args:    command.Between(0, 1, "one selector"), ValidArgsFunction: command.First(command.Completing(c.SelectorWords)),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: c.At(func(ctx context.Context, d *desk.Desk, args []string) error {
 			if by != "ou" && by != "site" {
 				return command.Usage(fmt.Errorf("--by %q is neither ou nor site", by), "take one of them")
 			}
-			d, err := c.Desk()
+			selected, err := machines.SelectIn(ctx, d, strings.Join(args, ""), o, c.In)
 			if err != nil {
 				return err
 			}
-			selected, err := machines.SelectIn(cmd.Context(), d, strings.Join(args, ""), o, c.In)
+			report, err := keys.Coverage(ctx, d, selected, by == "site")
 			if err != nil {
 				return err
 			}
-			report, err := keys.Coverage(cmd.Context(), d, selected, by == "site")
-			if err != nil {
+			if err := c.WriteFile("", html, report.HTML); err != nil {
 				return err
 			}
-			for _, file := range []struct {
-				name  string
-				write func(io.Writer) error
-			}{{html, report.HTML}, {csvFile, table.Marked(report.CSV)}} {
-				if file.name == "" {
-					continue
-				}
-				if err := textfile.Write(file.name, textfile.Shared, file.write); err != nil {
-					return err
-				}
-				c.Say("written to %s", file.name)
+			if err := c.WriteFile("", csvFile, table.Marked(report.CSV)); err != nil {
+				return err
 			}
 			if c.Output.Format == terminal.CSV {
 				return report.CSV(c.Out)
 			}
 			return c.One(report, report.Text)
-		},
+		}),
 	}
 	c.InIncident(cmd, &o.Incident)
 	cmd.Flags().StringVar(&html, "html", "", "write a page that stands alone into this file")

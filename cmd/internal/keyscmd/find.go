@@ -3,7 +3,6 @@ package keyscmd
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -67,15 +66,4 @@ It ends with 6 where nothing fits, and says where it looked.`,
 	cmd.Flags().BoolVar(&now, "now", false, "ask Active Directory for the digits first")
 	command.Exits(cmd, command.ExitNothing, command.ExitAuth)
 	return command.Formats(cmd, terminal.ListFormats...)
-}
-
-// keyIDs completes the ID of a key.
-func keyIDs(c *command.Context) func(context.Context, string) ([]string, error) {
-	return func(ctx context.Context, prefix string) ([]string, error) {
-		d, err := c.Desk()
-		if err != nil {
-			return nil, fmt.Errorf("complete: %w", err)
-		}
-		return keys.IDs(ctx, d, prefix)
-	}
 }

@@ -52,7 +52,7 @@ fleetmend keys rotate PF3ABCDE --via winrm --escrow entra --reason "not managed 
 			if err != nil {
 				return nil, err
 			}
-			ids, err := keyIDs(c)(ctx, prefix)
+			ids, err := c.KeyIDs(ctx, prefix)
 			return append(names, ids...), err
 		}),
 	}
@@ -82,7 +82,7 @@ func (f *rotateFlags) rotate(ctx context.Context, c *command.Context, d *desk.De
 		return err
 	}
 	r, err := keys.Rotate(ctx, d, f.request)
-	if r != nil && !c.JSONLines && !(c.Quiet && f.Yes) {
+	if r != nil && !c.JSONLines && (!c.Quiet || !f.Yes) {
 		for _, line := range r.Overview() {
 			c.Say("%s", prose.Wrapped(line, c.Width))
 		}

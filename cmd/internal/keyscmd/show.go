@@ -35,7 +35,7 @@ The password comes from the vault, or, where the vault does not hold it, from it
 one. Where one key ID has different passwords, in two places or in one, nothing is shown but where they are: --which 1, --which 2
 shows each. A barcode scanner types the codes at the recovery prompt; with --enter they end with Enter.`,
 		Example: "fleetmend keys show 4C4B6D8A --reason \"INC-1234\"\nfleetmend keys show 4C4B6D8A-1F2E --reason \"INC-1234\" -o json",
-		Args:    command.Exactly(1, "the ID of a key"), ValidArgsFunction: command.First(command.Completing(keyIDs(c))),
+		Args:    command.Exactly(1, "the ID of a key"), ValidArgsFunction: command.First(command.Completing(c.KeyIDs)),
 		RunE: c.At(func(ctx context.Context, d *desk.Desk, args []string) error {
 			f.ID = args[0]
 			key, err := withReason(ctx, c, f.reason, func(reason string) (keys.Revealed, error) {

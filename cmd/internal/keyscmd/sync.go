@@ -74,17 +74,12 @@ key ID is kept under its machine's name, as UNKNOWN-NAME.
 The exit code is 3 where some rows were left out. The file itself still holds the passwords in clear: destroy it.`,
 		Example: "fleetmend keys import keys.csv\nfleetmend keys import //server/keys\nfleetmend keys import export.csv --map Kennwort=password --map Rechner=name",
 		Args:    command.Exactly(1, "a file or folder"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var err error
+		RunE: c.At(func(ctx context.Context, d *desk.Desk, args []string) (err error) {
 			if t.Delimiter, t.DateOrder, err = f.Parse(); err != nil {
 				return err
 			}
-			d, err := c.Desk()
-			if err != nil {
-				return err
-			}
 			t.File, t.Map, t.Encoding, t.Stdin = args[0], f.Map, f.Encoding, c.In
-			imported, err := keys.Import(cmd.Context(), d, t, access.Access)
+			imported, err := keys.Import(ctx, d, t, access.Access)
 			if err != nil {
 				return coded(err)
 			}
@@ -95,7 +90,7 @@ The exit code is 3 where some rows were left out. The file itself still holds th
 				return command.Silently(command.ExitSomeFailed)
 			}
 			return nil
-		},
+		}),
 	}
 	access.add(cmd)
 	cmd.Flags().StringVar(&t.Source, "source", "", "name of the source (default: csv: and the file's name)")

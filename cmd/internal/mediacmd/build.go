@@ -101,8 +101,8 @@ func (b *buildFlags) add(c *command.Context, cmd *cobra.Command) {
 	command.Complete(cmd, "secure-boot", "auto", "2011", "2023")
 	command.Complete(cmd, "next", nextMedium)
 	command.Complete(cmd, "choose", "auto", "menu")
-	_ = cmd.RegisterFlagCompletionFunc("run", command.Completing(c.RunIDs))
-	_ = cmd.RegisterFlagCompletionFunc("playbook", command.Playbooks)
+	command.CompleteBy(cmd, "run", command.Completing(c.RunIDs))
+	command.CompleteBy(cmd, "playbook", command.Playbooks)
 }
 
 // nextMedium is the only word of --next.

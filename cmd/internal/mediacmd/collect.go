@@ -44,7 +44,7 @@ machines too. Each file counts once per machine, however often a stick is read. 
 		}),
 	}
 	cmd.Flags().StringVar(&run, "run", "", "run to record in (default: that the medium was built for)")
-	_ = cmd.RegisterFlagCompletionFunc("run", command.Completing(c.RunIDs))
+	command.CompleteBy(cmd, "run", command.Completing(c.RunIDs))
 	command.Exits(cmd, command.ExitSomeFailed, command.ExitNothing, command.ExitLocked)
 	return command.Formats(cmd, terminal.ListFormats...)
 }

@@ -224,6 +224,16 @@ func Incidents(ctx context.Context, d *desk.Desk) ([]journal.Incident, error) {
 	return j.Incidents(ctx)
 }
 
+// IDs are the IDs of all incidents, for completion.
+func IDs(ctx context.Context, d *desk.Desk) ([]string, error) {
+	all, err := Incidents(ctx, d)
+	words := make([]string, 0, len(all))
+	for _, i := range all {
+		words = append(words, i.ID)
+	}
+	return words, err
+}
+
 // which finds the incident that is meant; none given: the open ones.
 func which(ctx context.Context, d *desk.Desk, name string) ([]journal.Incident, error) {
 	all, err := Incidents(ctx, d)
