@@ -127,6 +127,9 @@ func AskApproval(ctx context.Context, d *desk.Desk, id string, wave int, text st
 		ID: "wave.approve", Kind: question.YesNo, About: run.Wave{Run: id, Number: wave - 1}, Flag: "fleetmend runs approve " + id,
 		Text: fmt.Sprintf("%s. Go on with wave %d?", text, wave),
 	})
+	if nobody := (*question.NeededError)(nil); errors.As(err, &nobody) {
+		return err
+	}
 	j, failed := d.Journal(ctx)
 	switch {
 	case failed != nil:
