@@ -18,6 +18,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -221,6 +222,7 @@ type committed struct {
 	subjects map[string]subject
 	points   map[string][]mutant // of each package
 	here     map[string]mutant   // all of them by name
+	without  map[string]bool     // packages that cannot be tried here
 	stale    []string            // rows of which the source has changed since
 }
 
@@ -235,13 +237,16 @@ func readCommitted(ctx context.Context) (*committed, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &committed{rows: rows, subjects: map[string]subject{}, points: map[string][]mutant{}, here: map[string]mutant{}}
+	c := &committed{rows: rows, subjects: map[string]subject{}, points: map[string][]mutant{}, here: map[string]mutant{}, without: map[string]bool{}}
 	for _, id := range sortedIDs(rows) {
 		pkg := rows[id].Package
 		if _, ok := c.subjects[pkg]; !ok {
 			c.subjects[pkg] = subjectOf(pkg)
 			points, err := c.subjects[pkg].points(ctx)
-			if err != nil {
+			if errors.Is(err, errNoPowerShell) {
+				fmt.Printf("%s is left out: %v\n", pkg, err)
+				c.without[pkg] = true
+			} else if err != nil {
 				return nil, err
 			}
 			c.points[pkg] = points
@@ -249,7 +254,7 @@ func readCommitted(ctx context.Context) (*committed, error) {
 				c.here[m.id] = m
 			}
 		}
-		if _, ok := c.here[id]; !ok {
+		if _, ok := c.here[id]; !ok && !c.without[pkg] {
 			c.stale = append(c.stale, id)
 		}
 	}

@@ -19,12 +19,14 @@ type powershell struct{}
 
 func (powershell) close() {}
 
+var errNoPowerShell = errors.New("no PowerShell here")
+
 const agentFile = "remediate/agent/agent.ps1"
 
 func (powershell) points(ctx context.Context) ([]mutant, error) {
 	shell, why := pwsh.Path()
 	if shell == "" {
-		return nil, errors.New("no PowerShell here: " + why)
+		return nil, fmt.Errorf("%w: %s", errNoPowerShell, why)
 	}
 	out, err := exec.CommandContext(ctx, shell, "-NoLogo", "-NoProfile", "-NonInteractive", "-File", "test/mutants/points.ps1", agentFile).Output()
 	if err != nil {
@@ -56,7 +58,7 @@ var failedCase = regexp.MustCompile(`(?m)^FAIL ([^:\s]+): `)
 func (powershell) try(ctx context.Context, m mutant, test string) (verdict, error) {
 	shell, why := pwsh.Path()
 	if shell == "" {
-		return verdict{}, errors.New("no PowerShell here: " + why)
+		return verdict{}, fmt.Errorf("%w: %s", errNoPowerShell, why)
 	}
 	text, err := broken(m)
 	if err != nil {
