@@ -101,9 +101,6 @@ func compile(ctx context.Context, pkg *parsed) (*together, error) {
 			break
 		}
 	}
-	if err == nil {
-		err = t.survey(ctx)
-	}
 	if err != nil {
 		t.close()
 		return nil, err
@@ -206,6 +203,11 @@ func (t *together) run(ctx context.Context, limit time.Duration, tests ...string
 
 // try runs one test, or all that come by the mutant when test is empty: quick ones in one go, the others one by one.
 func (t *together) try(ctx context.Context, m mutant, test string) (verdict, error) {
+	if test == "" && t.tests == nil {
+		if err := t.survey(ctx); err != nil {
+			return verdict{}, err
+		}
+	}
 	on := t.program + ".on"
 	if err := os.WriteFile(on, []byte(strconv.Itoa(t.numbers[m.id])), 0o600); err != nil {
 		return verdict{}, err
@@ -217,6 +219,9 @@ func (t *together) try(ctx context.Context, m mutant, test string) (verdict, err
 	}
 	for _, group := range groups {
 		limit := time.Minute
+		if t.tests == nil { // how long it takes is not known
+			limit = patience
+		}
 		for _, one := range group {
 			whole, _, _ := strings.Cut(one, "/")
 			limit += 20 * t.took[whole]
