@@ -19,6 +19,10 @@ import (
 // Rehearse runs a case through the Go interpreter on a Windows in memory, each request the way it goes on the wire. It
 // returns what was not as the case says, one sentence each, and for each step the answer.
 func Rehearse(ctx context.Context, c Case) (problems []string, answers []agent.Result) {
+	return rehearse(ctx, c, nil)
+}
+
+func rehearse(ctx context.Context, c Case, live *liveRegistry) (problems []string, answers []agent.Result) {
 	t := &findings{}
 	if len(c.Steps) == 0 {
 		return []string{"the case has no steps"}, nil
@@ -33,7 +37,12 @@ func Rehearse(ctx context.Context, c Case) (problems []string, answers []agent.R
 		}
 		// The request goes the way it goes on the wire.
 		request := agent.Request{Run: run, Nonce: "n-1", Mode: s.Mode, Root: c.Root, Playbook: c.Playbook, Record: s.Record, Room: s.Room}
-		result, err := ask(ctx, New(parts(m)), request, s.Agent)
+		p := parts(m)
+		if live != nil {
+			live.write(t, m)
+			p.Registry = live.Registry
+		}
+		result, err := ask(ctx, New(p), request, s.Agent)
 		if err != nil {
 			return append(t.said, fmt.Sprintf("step %d, %s: %v", n+1, s.Mode, err)), answers
 		}
@@ -41,6 +50,9 @@ func Rehearse(ctx context.Context, c Case) (problems []string, answers []agent.R
 			result = decoded
 		} else if !errors.Is(err, agent.ErrBusy) {
 			return append(t.said, fmt.Sprintf("step %d, %s: %v", n+1, s.Mode, err)), answers
+		}
+		if live != nil {
+			live.read(t, m, c)
 		}
 		label := fmt.Sprintf("step %d, %s", n+1, s.Mode)
 		compareResult(t, label, s, result)

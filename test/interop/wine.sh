@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs the tests of the media packages, built for Windows, under Wine: among them the one that pins the bytes of a WIM, a
+# Runs the tests of the media packages and of fleetmend-pe's registry, built for Windows, under Wine: among them the one that pins the bytes of a WIM, a
 # stick and a disc, which so are the same as on Linux. Skips with one line when Wine is not installed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -25,4 +25,11 @@ for pkg in content wim fat gpt iso pesign usb; do
     echo "FAILED under Wine: remediate/media/$pkg"; tail -n 40 "$dir/out" "$dir/err"; failed=1
   fi
 done
+# The registry cases of both interpreters, through fleetmend-pe's registry, on Wine's own.
+GOOS=windows GOARCH=amd64 CGO_ENABLED=0 "${GO:-go}" test -c -o "$dir/program.test.exe" ./remediate/media/pe/program
+if (cd remediate/media/pe/program && timeout 300 "$wine" "$dir/program.test.exe" -test.v -test.run TestRegistryCases) >"$dir/out" 2>"$dir/err"; then
+  echo "ok under Wine: remediate/media/pe/program, $(grep -c -- '--- PASS: TestRegistryCases/' "$dir/out") registry cases"
+else
+  echo "FAILED under Wine: remediate/media/pe/program"; tail -n 40 "$dir/out" "$dir/err"; failed=1
+fi
 [ -z "$failed" ]
