@@ -1636,7 +1636,8 @@ function Save-Agent {
     if ($FleetmendText -cne '') {
         Assert-Own $top
         $folder = $top + '\agent'
-        if (-not (Test-There $folder)) { [void](New-Item -ItemType Directory -Path $folder) }
+        # Another request may make it just now.
+        if (-not (Test-There $folder)) { try { [void](New-Item -ItemType Directory -Path $folder) } catch { if (-not (Test-There $folder)) { throw } } }
         if (-not (Test-Owner $folder) -and (Test-Empty (Get-There $folder))) { Set-Rights $folder @('/setowner', '*S-1-5-32-544') }
         Assert-Own $folder
         $place = $folder + '\' + $FleetmendAgent + '.ps1'

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -57,16 +56,16 @@ func (r Request) Check() error {
 
 // Encode returns the bytes for the stdin of [CommandLine]: the whole agent and the request. It refuses a request that fails
 // [Request.Check].
-func Encode(r Request) ([]byte, error) { return encode(r, packedLines()) }
+func Encode(r Request) ([]byte, error) { return encode(r, packed()) }
 
 // EncodeKept is [Encode] for the stdin of [KeptCommandLine]: the agent is named by its hash. A machine that does not have it, or cannot
 // prove it, does nothing and asks for the whole; see [Wanted].
-func EncodeKept(r Request) ([]byte, error) { return encode(r, nil) }
+func EncodeKept(r Request) ([]byte, error) { return encode(r, "") }
 
 // Needed is the request with what the machine needs of it, and that is what travels: of the playbook the parts for its mode.
 func (r Request) Needed() Request {
 	r.Playbook.Params, r.Playbook.References, r.Playbook.Summary, r.Playbook.Tool = nil, nil, "", false
-	r.Kept = ""
+	r.Kept = false
 	switch r.Mode {
 	case Detect:
 		r.Playbook.Fix, r.Playbook.Verify = nil, nil
@@ -78,7 +77,8 @@ func (r Request) Needed() Request {
 	return r
 }
 
-func encode(r Request, agent []string) ([]byte, error) {
+// encode is done for each machine: the agent is copied as it is.
+func encode(r Request, agent string) ([]byte, error) {
 	if err := r.Check(); err != nil {
 		return nil, fmt.Errorf("encode request: %w", err)
 	}
@@ -87,16 +87,13 @@ func encode(r Request, agent []string) ([]byte, error) {
 		return nil, fmt.Errorf("encode request: %w", err)
 	}
 	parts := split(text, envelopeWidth)
-	var out bytes.Buffer
-	fmt.Fprintf(&out, "%s %s %d %d\n", firstLine, Digest(), len(agent), len(parts))
-	for _, lines := range [][]string{agent, parts} {
-		for _, line := range lines {
-			out.WriteString(line)
-			out.WriteByte('\n')
-		}
+	out := make([]byte, 0, len(agent)+len(text)+len(parts)+200)
+	out = fmt.Appendf(out, "%s %s %d %d\n", firstLine, Digest(), strings.Count(agent, "\n"), len(parts))
+	out = append(out, agent...)
+	for _, line := range append(parts, lastLine) {
+		out = append(append(out, line...), '\n')
 	}
-	out.WriteString(lastLine + "\n")
-	return out.Bytes(), nil
+	return out, nil
 }
 
 // Send is the line, without its end, by which a machine asks for the whole agent: what it has kept under this hash is not there, or
@@ -145,10 +142,11 @@ func DecodeStdin(stdin []byte) (script string, r Request, err error) {
 }
 
 func scriptOf(lines []string) (string, error) {
-	if slices.Equal(lines, packedLines()) { // a simulated fleet of thousands does not take it apart each time
+	joined := strings.Join(lines, "\n")
+	if joined+"\n" == packed() { // a simulated fleet of thousands does not take it apart each time
 		return Script(), nil
 	}
-	text, err := unpack(strings.Join(lines, "\n"))
+	text, err := unpack(joined)
 	if err != nil {
 		return "", err
 	}

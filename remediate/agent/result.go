@@ -32,7 +32,7 @@ type Request struct {
 	Playbook playbook.Playbook `json:"playbook"`
 	Record   string            `json:"record,omitempty"` // for Undo: Result.Record of the fix, where it is known; other records are refused
 	Room     int               `json:"room,omitempty"`   // bytes of result lines that the way back carries; 0: no limit
-	Kept     string            `json:"-"`                // Result.Kept of the machine's last answer, where the asker knows it; it does not travel
+	Kept     bool              `json:"-"`                // the machine's last answer said that it has kept this agent, as far as the asker knows; it does not travel
 }
 
 // Result is the agent's answer, the same from agent.ps1 and from the Go interpreter.

@@ -47,8 +47,8 @@ var digest = sync.OnceValue(func() string {
 	return hex.EncodeToString(sum[:])
 })
 
-// packedLines are the lines in which the agent travels.
-var packedLines = sync.OnceValue(func() []string { return strings.Split(pack(strings.TrimSuffix(agentText, "\n")), "\n") })
+// packed are the lines in which the agent travels.
+var packed = sync.OnceValue(func() string { return pack(strings.TrimSuffix(agentText, "\n")) + "\n" })
 
 // encodeCommand is what powershell.exe -EncodedCommand takes: base64 of UTF-16LE.
 func encodeCommand(text string) string {

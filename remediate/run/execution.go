@@ -20,6 +20,7 @@ import (
 type execution struct {
 	*Engine
 	journal *journal.Session
+	kept    map[string]bool // machines that had kept the agent when the run began
 	plan    *plan.Plan
 	rules   *plan.Options
 	pilots  map[string]*pilot // by route; workers
@@ -322,7 +323,7 @@ func (x *execution) requestRun() string {
 func (x *execution) request(e *plan.Entry, mode agent.Mode) agent.Request {
 	var nonce [16]byte
 	_, _ = rand.Read(nonce[:]) //nolint:errcheck // never fails (crypto/rand)
-	return agent.Request{Run: x.requestRun(), Nonce: hex.EncodeToString(nonce[:]), Mode: mode, Playbook: x.plan.Playbook, Record: e.Record}
+	return agent.Request{Run: x.requestRun(), Nonce: hex.EncodeToString(nonce[:]), Mode: mode, Playbook: x.plan.Playbook, Record: e.Record, Kept: x.kept[e.ID]}
 }
 
 // counted is "1 machine", "2 machines".

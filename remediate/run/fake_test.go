@@ -27,6 +27,8 @@ type fakeRoute struct {
 	alive    func(m *fakeMachine) error                            // may be nil
 	latency  time.Duration
 	calls    []string // "PC00001 fix run-id"
+	keeps    string   // the agent that machines keep, by its hash
+	told     int      // requests that said that the machine has kept it
 	inside   int
 	peak     int
 	sites    map[string]int
@@ -158,7 +160,10 @@ func (f *fakeRoute) Do(ctx context.Context, t route.Target, r agent.Request) (ag
 func (f *fakeRoute) act(m *fakeMachine, r agent.Request) agent.Result {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	result := agent.Result{Run: r.Run, Uptime: m.uptime()}
+	result := agent.Result{Run: r.Run, Uptime: m.uptime(), Kept: f.keeps}
+	if r.Kept {
+		f.told++
+	}
 	switch r.Mode {
 	case agent.Detect:
 		result.Outcome = agent.Clean

@@ -37,6 +37,23 @@ func (s *setup) resume(id string) *journal.Run {
 	return r
 }
 
+// What machines said in earlier runs, and before a run was resumed, goes with the request: their agent need not be sent.
+func TestWhatMachinesHaveKeptIsTold(t *testing.T) {
+	for keeps, want := range map[string]int{agent.Digest(): 3, strings.Repeat("0", 64): 0, "": 0} {
+		bubble(t, 3, func(t *testing.T, s *setup) {
+			s.fleet.keeps = keeps
+			s.wantCounts(s.start(context.Background()), journal.RunDone, journal.Fixed, 3)
+			if s.fleet.told != 0 {
+				t.Errorf("%d machines were said to have kept what they were never sent", s.fleet.told)
+			}
+			s.start(context.Background())
+			if s.fleet.told != want {
+				t.Errorf("agent %q: %d requests, not %d", keeps, s.fleet.told, want)
+			}
+		})
+	}
+}
+
 func TestResumeWhileARestartIsAwaited(t *testing.T) {
 	bubble(t, 3, func(t *testing.T, s *setup) {
 		s.input.Source.Playbook.Reboot = playbook.RebootIfFixed

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/route"
@@ -120,6 +121,10 @@ func (e *Engine) execute(ctx context.Context, p *plan.Plan, open func(func(journ
 		return nil, fmt.Errorf("start run: %w", err)
 	}
 	x := newExecution(e, s)
+	// Only a hint, which saves bytes: without it the agent is sent.
+	if kept, err := e.options.Journal.Kept(ctx, agent.Digest()); err == nil {
+		x.kept = kept
+	}
 	failure := x.explain(x.all(ctx, kind))
 	closed := s.Close()
 	run, err := e.options.Journal.Run(context.WithoutCancel(ctx), s.ID())

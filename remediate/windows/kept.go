@@ -101,25 +101,46 @@ func (i *Interpreter) keep(root string) (kept bool, err error) {
 		return false, err
 	}
 	for _, one := range []string{top, folder} {
-		if err := files.Own(one); err != nil {
+		if files.Own(one) == nil {
+			continue
+		}
+		if err := files.Own(one); err != nil { // another request may have made it just now
 			return false, err
 		}
 	}
 	path := join(folder, keptName(agent.Digest()))
-	if i.proveFile(path) != nil {
+	kind, err := files.Look(path)
+	if err != nil {
+		return false, err
+	}
+	if kind != Nothing && i.proveFile(path) != nil {
 		if err := files.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return false, err
 		}
-		// Of two requests at once the second finds that the first was quicker.
-		if err := files.Create(path, []byte(agent.Script())); err != nil && !errors.Is(err, fs.ErrExist) {
-			return false, err
-		}
-		if err := i.proveFile(path); err != nil {
+		kind = Nothing
+	}
+	if kind == Nothing {
+		if err := i.writeKept(folder, path); err != nil {
 			return false, err
 		}
 	}
 	i.removeOld(folder)
 	return true, nil
+}
+
+// writeKept writes aside, under a name that no other request has. Of two at once the second finds that the first was quicker.
+func (i *Interpreter) writeKept(folder, path string) error {
+	aside := join(folder, agent.Nonce()+agent.Nonce()+".new")
+	if err := i.parts.Files.Create(aside, []byte(agent.Script())); err != nil {
+		return err
+	}
+	if err := i.parts.Files.Move(aside, path); err != nil {
+		_ = i.parts.Files.Remove(aside) // else it goes a day later
+		if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return i.proveFile(path)
 }
 
 var (

@@ -26,7 +26,11 @@ const (
 // ended, together with a whole result that bears the request's nonce. Where the machine has kept the agent, as its last answer said, the
 // request only names it; a machine that cannot prove what it has kept does nothing and asks for the whole, which it gets at once.
 func (r *Route) Do(ctx context.Context, t route.Target, request agent.Request) (agent.Result, error) {
-	if _, remembered := r.kept.Load(t.ID); remembered || request.Kept == agent.Digest() {
+	named := request.Kept
+	if said, known := r.kept.Load(t.ID); known {
+		named, _ = said.(bool)
+	}
+	if named {
 		stdin, err := agent.EncodeKept(request)
 		if err != nil {
 			return agent.Result{}, refused(t.Name, err)
@@ -35,7 +39,6 @@ func (r *Route) Do(ctx context.Context, t route.Target, request agent.Request) (
 		if err != nil || out.ExitCode != exitNotKept || !agent.Wanted(out.Stdout) {
 			return r.result(t, request, out, err)
 		}
-		r.kept.Delete(t.ID)
 		r.config.Logger.Debug("the agent is sent again", "machine", t.Name)
 	}
 	stdin, err := agent.Encode(request)
@@ -64,11 +67,7 @@ func (r *Route) result(t route.Target, request agent.Request, out Output, err er
 	case err != nil: // the result may have come before the flood
 		r.config.Logger.Warn("output cut after the result", "machine", t.Name, "limit", r.config.MaxOutput)
 	}
-	if result.Kept == agent.Digest() {
-		r.kept.Store(t.ID, struct{}{})
-	} else {
-		r.kept.Delete(t.ID)
-	}
+	r.kept.Store(t.ID, result.Kept == agent.Digest())
 	if result.Note != "" {
 		r.config.Logger.Debug(result.Note, "machine", t.Name)
 	}

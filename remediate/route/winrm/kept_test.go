@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/fleetmend/fleetmend/internal/leaktest"
+	"github.com/fleetmend/fleetmend/internal/pwsh"
 	"github.com/fleetmend/fleetmend/internal/simfleet"
 	"github.com/fleetmend/fleetmend/internal/simfleet/machine"
 	"github.com/fleetmend/fleetmend/remediate/agent"
@@ -19,9 +21,20 @@ import (
 
 // TestTheAgentStays fixes a simulated machine and asks it on; what it has kept is taken away between two questions.
 func TestTheAgentStays(t *testing.T) {
+	t.Run("go", func(t *testing.T) { theAgentStays(t, "") })
+	t.Run("powershell", func(t *testing.T) {
+		if os.Getenv("FLEETMEND_LONG") == "" {
+			t.Skip("starts a PowerShell nine times: set FLEETMEND_LONG=1")
+		}
+		theAgentStays(t, pwsh.Find(t))
+	})
+}
+
+func theAgentStays(t *testing.T, powershell string) {
 	leaktest.Check(t)
-	f := startFleet(t, simfleet.Options{Machines: 1, Seed: 4, Mix: &simfleet.Mix{Affected: 1}})
+	f := startFleet(t, simfleet.Options{Machines: 1, Seed: 4, Mix: &simfleet.Mix{Affected: 1}, PowerShell: powershell})
 	config := ways(t, f)["ntlm sealed over http"]
+	config.ReceiveTimeout = patience
 	r, target, fix := mustRoute(t, config), targetOf(f.Machines()[0]), channelFile(t)
 	file := `C:\ProgramData\fleetmend\agent\` + agent.Digest() + ".ps1"
 	kept := func() bool {
@@ -62,11 +75,11 @@ func TestTheAgentStays(t *testing.T) {
 	}
 	ask(agent.Undo, agent.Undone, 1)
 	// A route that has never asked this machine sends the whole, and one that is told what the machine said names it.
-	for _, told := range []string{"", agent.Digest(), strings.Repeat("0", 64)} {
+	for _, told := range []bool{false, true} {
 		other, _ := counting(t, config)
 		result, err := other.Do(t.Context(), target, agent.Request{Run: "r1", Nonce: agent.Nonce(), Mode: agent.Detect, Playbook: fix, Kept: told})
 		if err != nil || result.Outcome != agent.Affected || result.Kept != agent.Digest() {
-			t.Errorf("told %q: %+v, %v", told, result, err)
+			t.Errorf("told %v: %+v, %v", told, result, err)
 		}
 	}
 }

@@ -64,7 +64,7 @@ type Config struct {
 type Route struct {
 	config           Config
 	operationTimeout string   // ISO 8601, as in the SOAP header
-	kept             sync.Map // target IDs of machines that have kept the agent
+	kept             sync.Map // by target ID whether the machine has kept the agent, as its last answer said
 }
 
 var _ route.Route = (*Route)(nil)
