@@ -1,7 +1,8 @@
 // Package commandline writes commands of fleetmend so that they can be typed as they stand: quoted for the shell of the platform,
 // with the global flags that say which settings and which state they work on.
 //
-// [Line] quotes the words of a command; [Program.In] puts the global flags into every command that a text proposes. The package
+// [Line] quotes the words of a command; [Program.In] puts the global flags into every command that a text proposes. A command has a
+// line of its own, or stands in a sentence between backquotes; [Fields] keeps it whole where text is broken into lines. The package
 // runs nothing and knows no flag of any command.
 package commandline
 
@@ -86,3 +87,47 @@ func (p Program) In(text string) string {
 		return name + strings.TrimPrefix(found, Name)
 	})
 }
+
+// Part is a piece of a sentence: plain text, or a command without the backquotes around it.
+type Part struct {
+	Text    string
+	Command bool
+}
+
+// Parts cuts a sentence into its text and its commands. A backquote that none closes is text.
+func Parts(text string) []Part {
+	var parts []Part
+	for text != "" {
+		before, rest, open := strings.Cut(text, "`")
+		command, after, closed := strings.Cut(rest, "`")
+		if !open || !closed {
+			return append(parts, Part{Text: text})
+		}
+		if before != "" {
+			parts = append(parts, Part{Text: before})
+		}
+		parts = append(parts, Part{command, true})
+		text = after
+	}
+	return parts
+}
+
+// Fields are the words of a text, between which a line may be broken: a command is one, with its backquotes and what touches it.
+func Fields(text string) []string {
+	var b strings.Builder
+	for _, p := range Parts(text) {
+		if p.Command {
+			b.WriteString("`" + strings.ReplaceAll(p.Text, " ", inside) + "`")
+		} else {
+			b.WriteString(p.Text)
+		}
+	}
+	words := strings.Fields(b.String())
+	for i := range words {
+		words[i] = strings.ReplaceAll(words[i], inside, " ")
+	}
+	return words
+}
+
+// inside stands for a blank of a command while words are parted; no text of ours has it.
+const inside = "\x00"

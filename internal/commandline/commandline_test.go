@@ -2,6 +2,7 @@ package commandline
 
 import (
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -51,5 +52,22 @@ func TestTheGlobalFlagsGoIntoEveryCommandOfAText(t *testing.T) {
 	}
 	if text := "fleetmend runs list"; (Program{}).In(text) != text {
 		t.Error("nothing to repeat changes the text")
+	}
+}
+
+func TestACommandInASentenceIsOneWord(t *testing.T) {
+	text := "See it:  `fleetmend runs show last`, or (`fleetmend runs list`). An odd ` stays"
+	want := []string{"See", "it:", "`fleetmend runs show last`,", "or", "(`fleetmend runs list`).", "An", "odd", "`", "stays"}
+	if got := Fields(text); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	var commands []string
+	for _, p := range Parts(text) {
+		if p.Command {
+			commands = append(commands, p.Text)
+		}
+	}
+	if want := []string{"fleetmend runs show last", "fleetmend runs list"}; !slices.Equal(commands, want) {
+		t.Errorf("%q", commands)
 	}
 }

@@ -39,7 +39,7 @@ func KeyKinds() []string {
 // KeySources makes the sources of keys that the settings know: all of them, or the one kind named.
 func (c *Connector) KeySources(ctx context.Context, kind string) ([]bitlocker.Source, error) {
 	if kind != "" && !slices.Contains(KeyKinds(), kind) {
-		return nil, hint.Mistake(fmt.Errorf("%q is none of %s", kind, strings.Join(KeyKinds(), ", ")), "a table is read with fleetmend keys import FILE")
+		return nil, hint.Mistake(fmt.Errorf("%q is none of %s", kind, strings.Join(KeyKinds(), ", ")), "a table is read with `fleetmend keys import FILE`")
 	}
 	var out []bitlocker.Source
 	for _, s := range keySources {
@@ -53,7 +53,7 @@ func (c *Connector) KeySources(ctx context.Context, kind string) ([]bitlocker.So
 		out = append(out, source)
 	}
 	if len(out) == 0 {
-		return nil, hint.Mistake(errors.New("the settings name no directory that keeps keys"), "write a section directory (Active Directory), entra or mssql into fleetmend.yaml, or read a table with fleetmend keys import")
+		return nil, hint.Mistake(errors.New("the settings name no directory that keeps keys"), "write a section directory (Active Directory), entra or mssql into fleetmend.yaml, or read a table with `fleetmend keys import FILE`")
 	}
 	return out, nil
 }
@@ -65,7 +65,7 @@ func (c *Connector) KeySource(ctx context.Context, name string) (bitlocker.Sourc
 		return nil, err
 	}
 	if !slices.Contains(KeyKinds(), kind) {
-		return nil, hint.Wrapf(fmt.Errorf("%w, and %s cannot be asked for it", bitlocker.ErrNotHeld, name), "bring it in again, with fleetmend keys import FILE or import-snapshot")
+		return nil, hint.Wrapf(fmt.Errorf("%w, and %s cannot be asked for it", bitlocker.ErrNotHeld, name), "bring it in again, with `fleetmend keys import FILE` or import-snapshot")
 	}
 	sources, err := c.KeySources(ctx, kind)
 	if err != nil {

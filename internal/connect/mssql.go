@@ -86,7 +86,7 @@ func (s *sqlKeys) open(ctx context.Context) (*mssql.Source, error) {
 	case errors.Is(err, mssql.ErrSignIn), errors.Is(err, bitlocker.ErrListDenied):
 		return nil, err
 	case err != nil:
-		return nil, hint.Wrap(err, "see whether server and port (1433) can be reached from here, and whether its certificate is trusted (mssql.ca); keys exported as CSV can be read with fleetmend keys import")
+		return nil, hint.Wrap(err, "see whether server and port (1433) can be reached from here, and whether its certificate is trusted (mssql.ca); keys exported as CSV can be read with `fleetmend keys import FILE`")
 	}
 	s.source = source
 	return source, nil

@@ -59,7 +59,7 @@ func (d *Desk) unlockByItself(ctx context.Context, vault *bitlocker.Vault) error
 		return slices.ContainsFunc(status.Slots, func(s bitlocker.Slot) bool { return s.Kind == kind })
 	}
 	if len(status.Slots) == 0 {
-		return hint.Wrap(errors.New("the key vault has no passphrase yet, so that it holds no password"), "choose one with fleetmend keys protect")
+		return hint.Wrap(errors.New("the key vault has no passphrase yet, so that it holds no password"), "choose one with `fleetmend keys protect`")
 	}
 	if has(bitlocker.SlotKeyring) {
 		if err = vault.UnlockWithKeyring(ctx); err == nil {

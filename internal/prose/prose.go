@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/fleetmend/fleetmend/internal/commandline"
 )
 
 // Counted is "1 machine", "2 machines".
@@ -126,9 +128,9 @@ func Span(d time.Duration) string {
 }
 
 // Wrapped breaks text between words into lines of at most width columns; every line but the first is indented like the
-// first one. A word that is longer than a line stays whole.
+// first one. A word that is longer than a line stays whole, and so does a command between backquotes.
 func Wrapped(text string, width int) string {
-	words := strings.Fields(text)
+	words := commandline.Fields(text)
 	if len(words) == 0 {
 		return text
 	}

@@ -75,7 +75,7 @@ func (j *Journal) Control(ctx context.Context, id string, kind ControlKind, who 
 	}
 	return j.wish(ctx, id, string(kind), func(_ *sql.Tx, run *Run) (Control, error) {
 		if run.Owner == nil && (kind == Pause || kind == Stop || kind == StopNow) {
-			return Control{}, hint.Wrapf(&IdleError{Run: id}, "fleetmend runs resume %s goes on with it, fleetmend runs cancel %s ends it", id, id)
+			return Control{}, hint.Wrapf(&IdleError{Run: id}, "`fleetmend runs resume %s` goes on with it, `fleetmend runs cancel %s` ends it", id, id)
 		}
 		return Control{Kind: kind, Who: who}, nil
 	})

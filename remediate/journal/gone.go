@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/internal/hint"
 )
 
@@ -34,5 +35,5 @@ func (s *Session) rescue() error {
 		return fmt.Errorf("%w, and what it held could not be copied: %w", ErrGone, err)
 	}
 	return hint.Wrapf(fmt.Errorf("%w; a copy of all it held lies in %s", ErrGone, dir),
-		"see the run with `fleetmend runs report %s --state-dir %s`, go on with it with `fleetmend runs resume %s --state-dir %s`", s.id, dir, s.id, dir)
+		"see the run with `%s`, go on with it with `%s`", commandline.Line("runs", "report", s.id, "--state-dir", dir), commandline.Line("runs", "resume", s.id, "--state-dir", dir))
 }

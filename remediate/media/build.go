@@ -80,7 +80,7 @@ func Build(ctx context.Context, spec Spec, out string) (r Report, err error) {
 			return Report{}, fmt.Errorf("%s is the source itself; give the image another name", out)
 		}
 		if !a.Mode().IsRegular() {
-			return Report{}, hint.Wrap(fmt.Errorf("%s is not a regular file", out), "build a file first; fleetmend media write puts it onto a stick")
+			return Report{}, hint.Wrap(fmt.Errorf("%s is not a regular file", out), "build a file first; `fleetmend media write` puts it onto a stick")
 		}
 	}
 	aside, err := textfile.Create(out, textfile.Private)

@@ -92,7 +92,7 @@ func (s Spec) normal() (Spec, error) {
 	case s.SecureBoot != Auto && s.SecureBoot != For11 && s.SecureBoot != For23:
 		return s, fmt.Errorf("secure boot %q is none of auto, 2011, 2023", s.SecureBoot)
 	case len(s.Playbooks) == 0:
-		return s, hint.Wrap(errors.New("a medium needs at least one playbook"), "fleetmend playbook list shows the built-in ones")
+		return s, hint.Wrap(errors.New("a medium needs at least one playbook"), "`fleetmend playbook list` shows the built-in ones")
 	case !ascii(s.Label):
 		return s, fmt.Errorf("label %q: the boot manager of Windows reads English letters, digits and signs only", s.Label)
 	}

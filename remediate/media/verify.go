@@ -44,7 +44,7 @@ func (m *Medium) Verify(ctx context.Context) (Check, error) {
 	root := m.FS
 	text, err := readAll(root, aboard.SumsFile, maxSums)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Check{}, hint.Wrap(fmt.Errorf("there is no %s on it", aboard.SumsFile), "only media made by fleetmend have one; fleetmend media inspect reads others")
+		return Check{}, hint.Wrap(fmt.Errorf("there is no %s on it", aboard.SumsFile), "only media made by fleetmend have one; `fleetmend media inspect` reads others")
 	}
 	if err != nil {
 		return Check{}, fmt.Errorf("read %s: %w", aboard.SumsFile, err)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 )
@@ -24,7 +25,7 @@ var (
 	//go:embed page.js
 	pageScript string
 
-	page = template.Must(template.New("report").Parse(pageSource))
+	page = template.Must(template.New("report").Funcs(template.FuncMap{"parts": commandline.Parts}).Parse(pageSource))
 )
 
 // HTMLOptions say for whom the page is made. The zero value is local time.

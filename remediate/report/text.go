@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/fleetmend/fleetmend/internal/commandline"
 )
 
 // TextOptions say how the terminal is.
@@ -224,7 +226,7 @@ func nameList(names []string, show int) []string {
 func wrap(s string, width int) []string {
 	var lines []string
 	line, used := "", 0
-	for word := range strings.FieldsSeq(s) {
+	for _, word := range commandline.Fields(s) {
 		n := utf8.RuneCountInString(word)
 		if used > 0 && used+1+n > width {
 			lines, line, used = append(lines, line), "", 0

@@ -202,13 +202,13 @@ func advice(status Status, class route.Class, run journal.Run) string {
 	switch class {
 	case route.Unreachable:
 		return "Check that the machines are on, on the network, and that their firewall allows WinRM (TCP 5985 or 5986); " +
-			"\"fleetmend inventory probe\" shows what answers. Machines that crash while starting need --chase or a boot medium (\"fleetmend media build\")."
+			"`fleetmend inventory probe` shows what answers. Machines that crash while starting need --chase or a boot medium (`fleetmend media build WINRE.WIM --run " + run.ID + "`)."
 	case route.Busy:
 		return "WinRM was at a limit or still starting. Retry in a few minutes; lower --forks or set a limit per site if it stays."
 	case route.Auth:
 		return "Check account and password before anything else: every further attempt brings the account closer to a lockout. Then retry."
 	case route.Denied:
-		return "No account that may work on these machines: the one used is valid but no administrator there (for a local account see LocalAccountTokenFilterPolicy), or LAPS gives none (\"fleetmend doctor\" shows the rights; a domain account works without LAPS)."
+		return "No account that may work on these machines: the one used is valid but no administrator there (for a local account see LocalAccountTokenFilterPolicy), or LAPS gives none (`fleetmend doctor` shows the rights; a domain account works without LAPS)."
 	case route.Untrusted:
 		return "Give fleetmend the certificate of the CA that issued the machine's certificate, and check that the name in it is the name used."
 	case route.Refused:
@@ -217,9 +217,9 @@ func advice(status Status, class route.Class, run journal.Run) string {
 		return "Retry the run. Every step looks first whether it is needed, so nothing is done twice."
 	}
 	if run.Mode == agent.Undo {
-		return "The machine could not be put back completely. \"fleetmend runs show " + run.ID + "\" tells which step; what was moved is still in its quarantine."
+		return "The machine could not be put back completely. `fleetmend runs show " + run.ID + "` tells which step; what was moved is still in its quarantine."
 	}
-	return "The machine did the work and reports a failure. \"fleetmend runs show " + run.ID + "\" tells which step. What was changed can be taken back with undo."
+	return "The machine did the work and reports a failure. `fleetmend runs show " + run.ID + "` tells which step. What was changed can be taken back with undo."
 }
 
 // nextOf lists what can be typed now, the most useful first.

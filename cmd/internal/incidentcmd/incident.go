@@ -89,7 +89,7 @@ fleetmend incident open 20240719-crowdstrike --again`,
 		if err != nil {
 			return err
 		}
-		c.Say("incident %s is open: %s decides who is affected; next: %s", i.ID, i.Playbook, c.Program().In("fleetmend incident status "+i.ID))
+		c.Say("incident %s is open: %s decides who is affected; next: `fleetmend incident status %s`", i.ID, i.Playbook, i.ID)
 		return c.Page(i, i.ID+"\n")
 	})
 	f.StringVar(&o.Playbook, "playbook", "", "whose detect decides: a built-in one or a file")
@@ -145,7 +145,7 @@ func newClose(c *command.Context) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c.Say("incident %s is closed; %s opens it again", i.ID, c.Program().In("fleetmend incident open "+i.ID+" --again"))
+			c.Say("incident %s is closed; `fleetmend incident open %s --again` opens it again", i.ID, i.ID)
 			return c.Page(i, "")
 		}),
 	}

@@ -47,7 +47,7 @@ fleetmend incident machines 'site == "LON" && health == "affected"' -o csv`,
 			}
 			rows, err := cases.Rows(ctx, d, incident, parsed)
 			if err == nil && len(rows) == 0 {
-				err = command.Coded(command.ExitNothing, hint.Wrap(fmt.Errorf("no machine matches %q", parsed.String()), "fleetmend incident status shows how many stand where"))
+				err = command.Coded(command.ExitNothing, hint.Wrap(fmt.Errorf("no machine matches %q", parsed.String()), "`fleetmend incident status` shows how many stand where"))
 			}
 			return rows, err
 		}),
@@ -89,7 +89,7 @@ fleetmend incident mark --undo`,
 					return cases.Acts(ctx, d, incident)
 				})(cmd, args)
 			case cmd.Flags().Changed("act") && act < 1:
-				return command.Usage(fmt.Errorf("--act %d is the number of no act", act), "fleetmend incident mark --list shows them")
+				return command.Usage(fmt.Errorf("--act %d is the number of no act", act), "`fleetmend incident mark --list` shows them")
 			case undo:
 				return c.At(func(ctx context.Context, d *desk.Desk, _ []string) error { return unmark(ctx, c, d, incident, act) })(cmd, args)
 			case len(args) == 0:
@@ -126,7 +126,7 @@ func mark(ctx context.Context, c *command.Context, d *desk.Desk, incident, selec
 	switch {
 	case done.Machines == 0:
 		nobody := errors.New("nobody on the list is a machine of the inventory")
-		return command.Coded(command.ExitNothing, hint.Wrap(nobody, "nothing was marked; fleetmend inventory list shows the names"))
+		return command.Coded(command.ExitNothing, hint.Wrap(nobody, "nothing was marked; `fleetmend inventory list` shows the names"))
 	case done.Unmarked() > 0:
 		return command.Silently(command.ExitSomeFailed)
 	}

@@ -29,7 +29,7 @@ func status(ctx context.Context, d *desk.Desk, incident, selector string) (*case
 // nobody is a *machines.NoMachineError where a selector picked no machine for a status.
 func nobody(s *cases.Status, selector string) error {
 	if s.Machines == 0 && len(s.Out) == 0 && selector != "" {
-		return hint.Wrap(&machines.NoMachineError{Selector: selector}, "fleetmend incident status shows all of them")
+		return hint.Wrap(&machines.NoMachineError{Selector: selector}, "`fleetmend incident status` shows all of them")
 	}
 	return nil
 }

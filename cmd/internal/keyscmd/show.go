@@ -80,7 +80,7 @@ func (f showFlags) print(c *command.Context, key keys.Revealed) error {
 		if !key.ID.Known() {
 			what = prose.OneLine(key.Machine.Name)
 		}
-		c.Say("This key is known to somebody now. When the machine runs again, replace it: fleetmend keys rotate %s --reason \"...\"", what)
+		c.Say("This key is known to somebody now. When the machine runs again, replace it: `fleetmend keys rotate %s`", what)
 	}
 	return err
 }

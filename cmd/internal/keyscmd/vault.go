@@ -68,7 +68,7 @@ lock every command that needs a password opens the vault by itself, on this comp
 			if err := keys.UseKeyring(ctx, d, access.Access); err != nil {
 				return err
 			}
-			c.Say("The keyring unlocks the vault from now on; fleetmend keys lock ends that.")
+			c.Say("The keyring unlocks the vault from now on; `fleetmend keys lock` ends that.")
 			return nil
 		}),
 	}

@@ -53,7 +53,7 @@ fleetmend media build winre.wim --run last --keys keys.csv --passphrase-file phr
 				return err
 			}
 			if built.Awaited > 0 {
-				c.Say("for %s, as run %s; when sticks come back: %s", prose.Machines(built.Awaited), built.Run, c.Program().In("fleetmend media collect STICK"))
+				c.Say("for %s, as run %s; when sticks come back: `fleetmend media collect STICK`", prose.Machines(built.Awaited), built.Run)
 			}
 			return c.Page(built, built.Text())
 		}),
@@ -123,7 +123,7 @@ func (b *buildFlags) read() (err error) {
 	}
 	switch b.Next = b.next == nextMedium; {
 	case b.next != "" && !b.Next:
-		return command.Usage(fmt.Errorf("--next %q: a medium is built for those whose next step is %s", b.next, nextMedium), "fleetmend incident status shows what comes next")
+		return command.Usage(fmt.Errorf("--next %q: a medium is built for those whose next step is %s", b.next, nextMedium), "`fleetmend incident status` shows what comes next")
 	case b.Incident != "" && !b.Next:
 		return command.Usage(errors.New("--incident stands with --next medium"), "a medium for a run is built with --run")
 	}

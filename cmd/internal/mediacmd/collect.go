@@ -25,7 +25,7 @@ machines too. Each file counts once per machine, however often a stick is read. 
 			if len(args) > 0 {
 				return nil
 			}
-			return command.Usage(errors.New("media collect needs the drive, folder or image of a stick"), "see fleetmend media collect --help")
+			return command.Usage(errors.New("media collect needs the drive, folder or image of a stick"), "see `fleetmend media collect --help`")
 		},
 		RunE: c.At(func(ctx context.Context, d *desk.Desk, args []string) error {
 			all, err := deskmedia.Collect(ctx, d, args, run)

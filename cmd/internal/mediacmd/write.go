@@ -66,7 +66,7 @@ number. What is written is the disk that was shown: its number, serial number an
 		Example: "fleetmend media write fleetmend.img /dev/sdb\nfleetmend media write fleetmend.img \\\\.\\PhysicalDrive2\nfleetmend media write fleetmend.img /dev/sdb /dev/sdc --yes --serial 60A44C4138,60A44C4139",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 2 {
-				return command.Usage(fmt.Errorf("%s needs an image and at least one disk", cmd.CommandPath()), "fleetmend media disks lists them")
+				return command.Usage(fmt.Errorf("%s needs an image and at least one disk", cmd.CommandPath()), "`fleetmend media disks` lists them")
 			}
 			return nil
 		},

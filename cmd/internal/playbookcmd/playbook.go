@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/terminal"
@@ -91,7 +92,7 @@ func newFile(c *command.Context) *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("write %s: %w", args[0], err)
 			}
-			c.Say("%s written; edit it, then: fleetmend playbook lint %s", args[0], args[0])
+			c.Say("%s written; edit it, then: `%s`", args[0], commandline.Line("playbook", "lint", args[0]))
 			return nil
 		},
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/table"
@@ -46,7 +45,7 @@ func (c *Commands) watch(ctx context.Context, d *desk.Desk, r *journal.Run) erro
 	}
 	c.Say("%s", strings.TrimSpace(fmt.Sprintf("run %s: %s %s", last.ID, runs.StatusText(*last), last.Reason)))
 	if last.Idle() {
-		c.Say("next: %s", commandline.Line("runs", "resume", last.ID))
+		c.Say("`fleetmend runs resume %s` goes on with it", last.ID)
 	}
 	return command.Silently(Code(last, false))
 }
@@ -93,7 +92,7 @@ own record and do nothing twice. A paused run goes on where it is being carried 
 			if err := runs.Control(ctx, d, r.ID, journal.Resume); err != nil {
 				return err
 			}
-			c.Say("run %s goes on; fleetmend runs watch %s follows it", r.ID, r.ID)
+			c.Say("run %s goes on; `fleetmend runs watch %s` follows it", r.ID, r.ID)
 			return nil
 		}
 		frozen, err := runs.PlanOf(ctx, d, r.ID)
@@ -146,10 +145,10 @@ func newControl(c *Commands, control journal.ControlKind, verb, short, said stri
 			return err
 		}
 		if r.Idle() && control == journal.Cancel {
-			c.Say("run %s is cancelled; nobody worked on it: what was in flight is unknown, and runs retry asks it", r.ID)
+			c.Say("run %s is cancelled; nobody worked on it: what was in flight is unknown, and `fleetmend runs retry %s` asks it", r.ID, r.ID)
 			return nil
 		}
-		c.Say(said, r.ID)
+		c.Say("%s", strings.ReplaceAll(said, "RUN", r.ID))
 		return nil
 	})
 }
@@ -191,7 +190,7 @@ run. With --now everything ends at once, and what became of the machines in flig
 		if err := runs.Control(ctx, d, r.ID, kind); err != nil {
 			return err
 		}
-		c.Say("run %s is stopping; fleetmend runs resume %s goes on with it", r.ID, r.ID)
+		c.Say("run %s is stopping; `fleetmend runs resume %s` goes on with it", r.ID, r.ID)
 		return nil
 	})
 	cmd.Flags().BoolVar(&now, "now", false, "at once, with machines in flight")

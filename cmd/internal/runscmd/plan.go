@@ -35,7 +35,7 @@ fleetmend apply london.plan`,
 				if err := frozen.Save(file); err != nil {
 					return err
 				}
-				c.Say("plan written to %s, good until %s; next: %s", file, frozen.Expires.Local().Format("2006-01-02 15:04"), commandline.Line("apply", file))
+				c.Say("plan written to %s, good until %s; next: `%s`", file, frozen.Expires.Local().Format("2006-01-02 15:04"), commandline.Line("apply", file))
 			}
 			if err := c.Page(frozen, runs.PlanText(frozen, c.Width)); err != nil || !detailed {
 				return err

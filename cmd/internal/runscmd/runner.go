@@ -20,7 +20,7 @@ func newRunner(c *Commands) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out, ok := c.Out.(io.WriteCloser)
 			if !ok || c.InTTY {
-				return command.Usage(errors.New("this is what fleetmend starts for a run; it is no command for people"), "fleetmend run starts a run")
+				return command.Usage(errors.New("this is what fleetmend starts for a run; it is no command for people"), "`fleetmend run` starts a run")
 			}
 			terminal.WithoutTerminal()
 			d, err := c.Desk()

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/prose"
@@ -25,9 +24,9 @@ func newRuns(c *Commands) *cobra.Command {
 	}
 	cmd.AddCommand(
 		newList(c), newShow(c), newWatch(c), newResume(c), newRetry(c), newUndo(c), newReport(c),
-		newControl(c, journal.Pause, "pause", "Start no further machine until it is continued", "run %s is pausing; fleetmend runs resume goes on"),
+		newControl(c, journal.Pause, "pause", "Start no further machine until it is continued", "run RUN is pausing; `fleetmend runs resume RUN` goes on"),
 		newApprove(c), newStop(c),
-		newControl(c, journal.Cancel, "cancel", "End a run for good: those in flight end, the rest is held", "run %s is stopping"),
+		newControl(c, journal.Cancel, "cancel", "End a run for good: those in flight end, the rest is held", "run RUN is stopping"),
 	)
 	return cmd
 }
@@ -53,7 +52,7 @@ func newList(c *Commands) *cobra.Command {
 			all, err := runs.All(ctx, d)
 			for i := range all {
 				if runs.Stopped(&all[i]) {
-					c.Say("nobody works on run %s; next: %s", all[i].ID, commandline.Line("runs", "resume", all[i].ID))
+					c.Say("nobody works on run %s; `fleetmend runs resume %s` goes on with it", all[i].ID, all[i].ID)
 				}
 			}
 			return all, err

@@ -139,7 +139,7 @@ func (t *tally) missing(d *desk.Desk) []string {
 		out = append(out, "the newest probe is older than a day")
 	}
 	if !d.HasVault() {
-		out = append(out, "no recovery key was read so far ("+commandline.Program{Same: d.Same}.In("fleetmend keys sync")+")")
+		out = append(out, "no recovery key was read so far ("+commandline.Program{Same: d.Same}.In("`fleetmend keys sync`")+")")
 		return append(out, t.start(d)...)
 	}
 	say(t.s.Keys[casefile.NoKey], "has no recovery key that is known", "have no recovery key that is known")
@@ -153,6 +153,6 @@ func (t *tally) start(d *desk.Desk) []string {
 	if !t.s.Incident.Start.IsZero() {
 		return nil
 	}
-	how := commandline.Program{Same: d.Same}.In("fleetmend incident open " + t.s.Incident.ID + " --start TIME")
+	how := commandline.Program{Same: d.Same}.In("`fleetmend incident open " + t.s.Incident.ID + " --start TIME`")
 	return []string{"when the harm began is not known, so that machines are suspect by their silence alone (" + how + ")"}
 }

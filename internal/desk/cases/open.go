@@ -123,7 +123,7 @@ func Open(ctx context.Context, d *desk.Desk, o Opening) (*journal.Incident, erro
 
 func again(ctx context.Context, d *desk.Desk, j *journal.Journal, o *Opening) error {
 	if o.ID == "" || o.Playbook != "" || o.Replaces != "" {
-		return hint.Mistake(errors.New("--again stands with the ID of a closed incident alone"), "fleetmend incident list shows them")
+		return hint.Mistake(errors.New("--again stands with the ID of a closed incident alone"), "`fleetmend incident list` shows them")
 	}
 	i, err := One(ctx, d, o.ID)
 	if err != nil {
@@ -138,7 +138,7 @@ func again(ctx context.Context, d *desk.Desk, j *journal.Journal, o *Opening) er
 
 func window(ctx context.Context, d *desk.Desk, j *journal.Journal, o *Opening) error {
 	if o.ID == "" || o.Start.IsZero() || o.Replaces != "" {
-		return hint.Mistake(errors.New("an incident needs a playbook: its detect decides who is affected"), "give --playbook, a built-in one (fleetmend playbook list) or a file")
+		return hint.Mistake(errors.New("an incident needs a playbook: its detect decides who is affected"), "give --playbook, a built-in one (`fleetmend playbook list`) or a file")
 	}
 	i, err := One(ctx, d, o.ID)
 	if err != nil {

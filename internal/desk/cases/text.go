@@ -141,7 +141,7 @@ func (m Marked) Text(program commandline.Program) string {
 	var b strings.Builder
 	if m.Machines > 0 {
 		fmt.Fprintf(&b, "%s marked as %s in %s; taken back by: %s\n", prose.Machines(m.Machines), m.As, m.Incident,
-			program.In(fmt.Sprintf("fleetmend incident mark --undo --act %d --incident %s", m.Act, m.Incident)))
+			program.In(fmt.Sprintf("`fleetmend incident mark --undo --act %d --incident %s`", m.Act, m.Incident)))
 	}
 	for _, part := range []struct {
 		what  string

@@ -203,7 +203,7 @@ func (s *story) end(ctx context.Context, id string) (*journal.Run, Summary, erro
 		}
 	}
 	s.tell("The simulated machines end with this program. The commands above that only look work as they stand; those that reach machines need a fleet that runs.")
-	s.tell("Rehearse with the commands themselves: fleetmend sim --dir drill --machines 200 serves a fleet in one terminal; fleetmend sim --help says what to type in the other.")
+	s.tell("Rehearse with the commands themselves: `fleetmend sim --dir drill --machines 200` serves a fleet in one terminal; `fleetmend sim --help` says what to type in the other.")
 	return r, sum, nil
 }
 

@@ -58,8 +58,8 @@ func (s *story) medium(ctx context.Context, r *journal.Run, left int) (string, e
 	for _, line := range built.Starts {
 		s.tell("   %s", line)
 	}
-	s.tell("   Look into it: fleetmend media inspect %s", image)
-	s.tell("   With your own Windows PE: fleetmend media build winre.wim --run %s", r.ID)
-	s.tell("   When sticks come back: fleetmend media collect E:\\\n")
+	s.tell("   Look into it: `fleetmend media inspect %s`", image)
+	s.tell("   With your own Windows PE: `fleetmend media build winre.wim --run %s`", r.ID)
+	s.tell("   When sticks come back: `fleetmend media collect STICK`\n")
 	return image, nil
 }

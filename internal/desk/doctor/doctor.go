@@ -136,7 +136,7 @@ func (e *examination) inventory(ctx context.Context) {
 		e.fail("inventory", err)
 		return
 	}
-	const do = "fleetmend inventory sync, best every night: what was read stays usable when the directory is down"
+	const do = "`fleetmend inventory sync`, best every night: what was read stays usable when the directory is down"
 	if len(sources) == 0 {
 		e.warn("inventory", do, "it is empty")
 		return

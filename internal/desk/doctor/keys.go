@@ -42,7 +42,7 @@ func (e *examination) entra(ctx context.Context) {
 	if may.Shown {
 		e.permission("entra read keys", may.ReadKeys, "reads recovery keys, says its token", "grant BitlockerKey.Read.All"+consent)
 	} else {
-		e.warn("entra read keys", "fleetmend keys show KEY proves it; the tenant records that", "the token does not show whether the account may read recovery keys, and none was read to try")
+		e.warn("entra read keys", "`fleetmend keys show KEY` proves it; the tenant records that", "the token does not show whether the account may read recovery keys, and none was read to try")
 	}
 	e.permission("entra devices", may.ListDevices, "gives keys the names of their devices", "grant Device.Read.All"+consent)
 	e.permission("entra intune", may.ListManaged, "gives keys serial numbers, and finds devices to rotate", "grant DeviceManagementManagedDevices.Read.All"+consent+"; a tenant without Intune has none")
@@ -84,7 +84,7 @@ func (e *examination) database(ctx context.Context) {
 
 // vault says whether the recovery keys of this computer can be opened on the day, and how old they are.
 func (e *examination) vault(ctx context.Context) {
-	const do = "fleetmend keys protect, then fleetmend keys sync --passwords: what is in the vault stays usable when the directories are down"
+	const do = "`fleetmend keys protect`, then `fleetmend keys sync --passwords`: what is in the vault stays usable when the directories are down"
 	folder, err := e.desk.Folder()
 	if err != nil {
 		e.fail("vault", err)
@@ -111,7 +111,7 @@ func (e *examination) vault(ctx context.Context) {
 		e.opens(ctx, vault, status, held)
 	}
 	for _, s := range status.Sources {
-		e.age("vault", "fleetmend keys sync, best every night", fmt.Sprintf("%s: %s", s.Source, prose.Counted(s.Refs, "key", "keys")), s.Synced)
+		e.age("vault", "`fleetmend keys sync`, best every night", fmt.Sprintf("%s: %s", s.Source, prose.Counted(s.Refs, "key", "keys")), s.Synced)
 	}
 }
 

@@ -43,7 +43,7 @@ func (e *examination) playbooks(context.Context) {
 		}
 	}
 	if len(missing) > 0 {
-		e.warn("playbook", "give it with fleetmend run "+p.Name, "%s needs %s", p.Name, strings.Join(missing, " "))
+		e.warn("playbook", "give it with `fleetmend run "+p.Name+" --set NAME=VALUE`", "%s needs %s", p.Name, strings.Join(missing, " "))
 		return
 	}
 	e.ok("playbook", "%s is in order and needs nothing to be given", p.Name)

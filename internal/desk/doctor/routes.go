@@ -25,7 +25,7 @@ func (e *examination) routes(ctx context.Context) {
 	for _, name := range connect.Routes() {
 		check, known := routeChecks[name]
 		if !known {
-			e.warn(name, "try it with fleetmend run --dry-run on one machine", "nothing is known of what this route needs")
+			e.warn(name, "try it with `fleetmend run PLAYBOOK --dry-run --on MACHINE`", "nothing is known of what this route needs")
 			continue
 		}
 		check(e)
@@ -127,7 +127,7 @@ func (e *examination) reach(ctx context.Context) {
 	}
 	asked := found[:min(len(found), fewMachines)]
 	if more := len(found) - len(asked); more > 0 {
-		e.ok("machines", "%s of %d are asked; fleetmend inventory probe asks all", prose.Counted(len(asked), "machine", "machines"), len(found))
+		e.ok("machines", "%s of %d are asked; `fleetmend inventory probe` asks all", prose.Counted(len(asked), "machine", "machines"), len(found))
 	}
 	err = store.Probe(ctx, asked, inventory.ProbeOptions{Identifier: identifier, Port: port, OnResult: func(m inventory.Machine, p inventory.ProbeResult) {
 		if p.WinRM {

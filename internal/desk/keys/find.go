@@ -91,7 +91,7 @@ type finder interface {
 func findNow(ctx context.Context, d *desk.Desk, vault *bitlocker.Vault, text string) error {
 	prefix, err := bitlocker.ParsePrefix(text)
 	if err != nil {
-		return hint.Mistake(fmt.Errorf("--now asks for the digits of a key: %w", err), "the recovery screen shows them; keys of a host are found after fleetmend keys sync")
+		return hint.Mistake(fmt.Errorf("--now asks for the digits of a key: %w", err), "the recovery screen shows them; keys of a host are found after `fleetmend keys sync`")
 	}
 	sources, err := d.Connect.KeySources(ctx, "ad")
 	if err != nil {
@@ -189,11 +189,11 @@ func one(ctx context.Context, vault *bitlocker.Vault, text string) (Key, error) 
 				return k, nil
 			}
 		}
-		return Key{}, hint.Wrap(fmt.Errorf("no key is known as %s: %w", id, bitlocker.ErrNotStored), "fleetmend keys find HOST lists the keys of a machine")
+		return Key{}, hint.Wrap(fmt.Errorf("no key is known as %s: %w", id, bitlocker.ErrNotStored), "`fleetmend keys find HOST` lists the keys of a machine")
 	}
 	prefix, err := bitlocker.ParsePrefix(text)
 	if err != nil {
-		return Key{}, hint.Mistake(err, "the recovery screen shows the key ID; fleetmend keys find HOST lists the keys of a machine")
+		return Key{}, hint.Mistake(err, "the recovery screen shows the key ID; `fleetmend keys find HOST` lists the keys of a machine")
 	}
 	found, err := vault.Find(ctx, bitlocker.Query{KeyID: prefix})
 	if err != nil {

@@ -98,7 +98,7 @@ func (e *LeftOutError) Error() string {
 func (r *RotateRequest) check() error {
 	switch {
 	case (len(r.Names) == 0) == (r.On == ""):
-		return hint.Mistake(errors.New("say which machines: key IDs or host names, or --on with a selector"), "fleetmend keys rotate 4C4B6D8A, or --on all for every machine of the inventory")
+		return hint.Mistake(errors.New("say which machines: key IDs or host names, or --on with a selector"), "`fleetmend keys rotate 4C4B6D8A`, or --on all for every machine of the inventory")
 	case !slices.Contains(Ways, r.Via):
 		return hint.Mistake(fmt.Errorf("--via %q is none of %s", r.Via, strings.Join(Ways, ", ")), "take one of them")
 	case !slices.Contains(Escrows, r.Escrow):
@@ -294,21 +294,21 @@ func (r *Row) choose(f *RotateRequest, excluded bool) {
 	case len(r.refs) > 0:
 		r.Why = "its keys are known from " + r.refs[0].Source + " alone, which nobody escrows to: give --via winrm and --escrow"
 	default:
-		r.Why = "no recovery key of it is known: run fleetmend keys sync, or give --via winrm"
+		r.Why = "no recovery key of it is known: run `fleetmend keys sync`, or give --via winrm"
 	}
 	if r.Way == WayWinRM {
 		r.chooseEscrow(f, ad, entra)
 	}
 	if inEntra >= mostInEntra && (r.Way == WayIntune || r.Escrow == "entra" || r.Escrow == "both") {
 		r.Way, r.Escrow = "", ""
-		r.Why = fmt.Sprintf("Entra ID keeps %d recovery keys of a device and has %d of it, so a new one would be refused: delete old ones there first, then fleetmend keys sync --full", mostInEntra, inEntra)
+		r.Why = fmt.Sprintf("Entra ID keeps %d recovery keys of a device and has %d of it, so a new one would be refused: delete old ones there first, then `fleetmend keys sync --full`", mostInEntra, inEntra)
 	}
 }
 
 func (r *Row) chooseEscrow(f *RotateRequest, ad, entra []string) {
 	switch {
 	case r.machine.ID == "":
-		r.Way, r.Why = "", "the inventory does not know it: bring it in with fleetmend inventory sync or import"
+		r.Way, r.Why = "", "the inventory does not know it: bring it in with `fleetmend inventory sync` or import"
 	case !r.machine.Enabled:
 		r.Way, r.Why = "", "disabled in its directory"
 	case f.Escrow != "auto":

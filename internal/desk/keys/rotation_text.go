@@ -53,10 +53,10 @@ func (r *Rotation) Next(reported bool) (lines []string) {
 		return []string{"nothing was changed and Intune was not asked; without --dry-run the machines that are affected get new passwords"}
 	}
 	if has(string(journal.Fixed), WayWinRM) && !reported {
-		lines = append(lines, "next: fleetmend keys sync reads the new keys in; until then fleetmend keys find knows the old ones only, and marks them")
+		lines = append(lines, "next: `fleetmend keys sync` reads the new keys in; until then `fleetmend keys find` knows the old ones only, and marks them")
 	}
 	if has(Asked, WayIntune) {
-		lines = append(lines, "Intune was asked. When the devices have reported, fleetmend keys sync --from entra shows their new keys; the old ones count until then.")
+		lines = append(lines, "Intune was asked. When the devices have reported, `fleetmend keys sync --from entra` shows their new keys; the old ones count until then.")
 	}
 	if key := r.OnlyKey(); key != "" && has(string(journal.Clean), WayWinRM) {
 		lines = append(lines, fmt.Sprintf("key %s does not open %s of %s: it was replaced before, or it belongs to another volume (--volume D:)", key, r.Volume, r.Rows[0].Name))

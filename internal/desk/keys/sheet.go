@@ -78,7 +78,7 @@ func Print(ctx context.Context, d *desk.Desk, r SheetRequest, reason string, how
 		return Sheet{}, err
 	}
 	if len(keys) == 0 {
-		return Sheet{}, hint.Wrap(&NothingHeldError{missing}, "fleetmend keys sync reads which keys there are; fleetmend keys find shows what is known")
+		return Sheet{}, hint.Wrap(&NothingHeldError{missing}, "`fleetmend keys sync` reads which keys there are; `fleetmend keys find` shows what is known")
 	}
 	if err := whyReveal(reason); err != nil {
 		return Sheet{}, err
@@ -113,7 +113,7 @@ func Print(ctx context.Context, d *desk.Desk, r SheetRequest, reason string, how
 		out.Entries = append(out.Entries, w.entries(found[which], accounts)...)
 	}
 	if len(out.Entries) == 0 {
-		return Sheet{}, hint.Wrap(&NothingHeldError{out.Missing}, "fleetmend keys sync --passwords brings passwords into the vault; fleetmend keys find shows what is known")
+		return Sheet{}, hint.Wrap(&NothingHeldError{out.Missing}, "`fleetmend keys sync --passwords` brings passwords into the vault; `fleetmend keys find` shows what is known")
 	}
 	return out, nil
 }

@@ -131,7 +131,7 @@ func StatusText(s bitlocker.Status, now time.Time) string {
 		fmt.Fprintf(&b, "  %s%s, %s\n", prose.Pad(prose.OneLine(source.Source), 28), prose.Counted(source.Refs, "key", "keys"), seen)
 	}
 	if len(s.Slots) == 0 {
-		fmt.Fprintln(&b, "It has no passphrase yet: fleetmend keys protect")
+		fmt.Fprintln(&b, "It has no passphrase yet: `fleetmend keys protect`")
 	}
 	for _, slot := range s.Slots {
 		fmt.Fprintf(&b, "unlocked by %s%s since %s\n", prose.Pad(string(slot.Kind), 12), prose.OneLine(slot.Label), prose.Second(slot.Created))

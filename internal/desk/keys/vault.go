@@ -109,7 +109,7 @@ func LeaveKeyring(ctx context.Context, d *desk.Desk) (bool, error) {
 	}
 	for _, slot := range status.Slots {
 		if slot.Kind == bitlocker.SlotKeyring {
-			return true, hint.Wrap(vault.RemoveSlot(ctx, slot.ID), "choose a passphrase with fleetmend keys protect, then lock")
+			return true, hint.Wrap(vault.RemoveSlot(ctx, slot.ID), "choose a passphrase with `fleetmend keys protect`, then lock")
 		}
 	}
 	return false, nil

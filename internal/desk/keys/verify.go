@@ -119,7 +119,7 @@ func (r *Verified) tryStored(ctx context.Context, d *desk.Desk, vault *bitlocker
 		return errors.Join(lookups...)
 	}
 	if len(refs) == 0 {
-		return hint.Wrap(fmt.Errorf("a key for it is known, but %w", bitlocker.ErrNotHeld), "fleetmend keys sync --passwords reads it into the vault")
+		return hint.Wrap(fmt.Errorf("a key for it is known, but %w", bitlocker.ErrNotHeld), "`fleetmend keys sync --passwords` reads it into the vault")
 	}
 	if err := d.Unlock(ctx, how); err != nil {
 		return err

@@ -56,9 +56,9 @@ func SelectIn(ctx context.Context, d *desk.Desk, selector string, o cases.Option
 		return nil, err
 	}
 	if known == 0 {
-		return nil, hint.Wrap(&NoMachineError{parsed.String(), true}, "fleetmend inventory import FILE reads a table of machines, fleetmend inventory sync the directory")
+		return nil, hint.Wrap(&NoMachineError{parsed.String(), true}, "`fleetmend inventory import FILE` reads a table of machines, `fleetmend inventory sync` the directory")
 	}
-	return nil, hint.Wrap(&NoMachineError{parsed.String(), false}, "fleetmend inventory list shows what is there; fleetmend inventory list --help explains selectors")
+	return nil, hint.Wrap(&NoMachineError{parsed.String(), false}, "`fleetmend inventory list` shows what is there; `fleetmend inventory list --help` explains selectors")
 }
 
 // Named reports whether a selector names its machines, one by one.

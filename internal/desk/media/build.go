@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/internal/connect"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/cases"
@@ -115,7 +116,7 @@ func (r BuildRequest) next(ctx context.Context, d *desk.Desk, s *media.Spec) (*c
 		return nil, err
 	}
 	if len(next.Machines) == 0 {
-		return nil, hint.Wrap(&NothingError{fmt.Sprintf("no machine of incident %s needs a boot medium next", next.Incident.ID)}, "see fleetmend incident status "+next.Incident.ID)
+		return nil, hint.Wrap(&NothingError{fmt.Sprintf("no machine of incident %s needs a boot medium next", next.Incident.ID)}, "see `fleetmend incident status "+next.Incident.ID+"`")
 	}
 	s.Settings.Run = journal.NewRunID()
 	if len(r.Playbooks) == 0 {
@@ -160,7 +161,7 @@ func (r BuildRequest) machines(ctx context.Context, d *desk.Desk, s *media.Spec)
 		}
 	}
 	if len(list) == 0 {
-		return nil, hint.Wrap(&NothingError{fmt.Sprintf("run %s has no machine that still needs a medium", found.ID)}, "see fleetmend runs show "+found.ID)
+		return nil, hint.Wrap(&NothingError{fmt.Sprintf("run %s has no machine that still needs a medium", found.ID)}, "see `fleetmend runs show "+found.ID+"`")
 	}
 	return list, nil
 }
@@ -168,7 +169,7 @@ func (r BuildRequest) machines(ctx context.Context, d *desk.Desk, s *media.Spec)
 // playbooks finds those that are named.
 func (r BuildRequest) playbooks(s *media.Spec) error {
 	if len(s.Playbooks) == 0 && len(r.Playbooks) == 0 {
-		return hint.Mistake(errors.New("say what the medium is to do: --playbook or --run"), "fleetmend playbook list shows the built-in ones")
+		return hint.Mistake(errors.New("say what the medium is to do: --playbook or --run"), "`fleetmend playbook list` shows the built-in ones")
 	}
 	for _, name := range r.Playbooks {
 		source, err := playbook.Find(name)
@@ -183,7 +184,7 @@ func (r BuildRequest) playbooks(s *media.Spec) error {
 		}
 		p, err := source.Bind(values)
 		if err != nil {
-			return hint.Mistake(err, "see fleetmend playbook show %s", name)
+			return hint.Mistake(err, "see `%s`", commandline.Line("playbook", "show", name))
 		}
 		s.Playbooks = append(s.Playbooks, p)
 	}
@@ -198,7 +199,7 @@ func (c CollectorRequest) settings(d *desk.Desk) (*aboard.Collector, error) {
 		return nil, hint.Mistake(fmt.Errorf("--collector %q: only https:// is spoken", c.Address), "give https://host:port")
 	}
 	if c.CA == "" || c.TokenFile == "" {
-		return nil, hint.Mistake(errors.New("--collector needs --collector-ca and --collector-token-file"), "see fleetmend media build --help")
+		return nil, hint.Mistake(errors.New("--collector needs --collector-ca and --collector-token-file"), "see `fleetmend media build --help`")
 	}
 	ca, err := textfile.Read(c.CA, connect.MaxCA)
 	if err != nil {

@@ -35,7 +35,7 @@ type WriteRequest struct {
 // [question.NeededError] about it; with any error nothing was touched.
 func Write(ctx context.Context, d *desk.Desk, r WriteRequest) ([]Written, error) {
 	if r.Sure && len(r.Serials) == 0 {
-		return nil, hint.Mistake(errors.New("--yes erases disks without a question and therefore needs --serial"), "fleetmend media disks shows the serial numbers")
+		return nil, hint.Mistake(errors.New("--yes erases disks without a question and therefore needs --serial"), "`fleetmend media disks` shows the serial numbers")
 	}
 	f, err := os.Open(r.Image)
 	if err != nil {
@@ -44,7 +44,7 @@ func Write(ctx context.Context, d *desk.Desk, r WriteRequest) ([]Written, error)
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil || !st.Mode().IsRegular() {
-		return nil, hint.Mistake(fmt.Errorf("%q is not an image", r.Image), "give a file made by fleetmend media build")
+		return nil, hint.Mistake(fmt.Errorf("%q is not an image", r.Image), "give a file made by `fleetmend media build`")
 	}
 	chosen, err := r.choose(ctx, d)
 	if err != nil {
@@ -76,7 +76,7 @@ func (r WriteRequest) choose(ctx context.Context, d *desk.Desk) ([]usb.Disk, err
 			word = fmt.Sprint(disk.Size)
 		}
 		if len(r.Serials) > 0 && !slices.Contains(r.Serials, word) {
-			return nil, hint.Mistake(fmt.Errorf("%s has %q, which is not among --serial %s", disk.Path, word, strings.Join(r.Serials, ",")), "Look at fleetmend media disks again: is it the right stick?")
+			return nil, hint.Mistake(fmt.Errorf("%s has %q, which is not among --serial %s", disk.Path, word, strings.Join(r.Serials, ",")), "Look at `fleetmend media disks` again: is it the right stick?")
 		}
 		led := ""
 		if !strings.EqualFold(name, disk.Path) {

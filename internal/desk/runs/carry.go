@@ -137,7 +137,7 @@ func AskApproval(ctx context.Context, d *desk.Desk, id string, wave int, text st
 	case errors.Is(err, question.ErrDeclined):
 		err = j.Refuse(ctx, id, wave, d.Operator())
 		if late := (*journal.NotAwaitedError)(nil); errors.As(err, &late) {
-			d.Tell(fmt.Sprintf("wave %d was approved by somebody else before: the run goes on; fleetmend runs cancel %s ends it", wave, id))
+			d.Tell(fmt.Sprintf("wave %d was approved by somebody else before: the run goes on; `fleetmend runs cancel %s` ends it", wave, id))
 			return nil
 		}
 		return err

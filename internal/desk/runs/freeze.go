@@ -125,7 +125,7 @@ func (r Request) source() (*playbook.Source, error) {
 	}
 	switch {
 	case given != 1:
-		return nil, hint.Mistake(errors.New("give one of: a playbook, --script or --command"), "fleetmend playbook list shows the built-in ones")
+		return nil, hint.Mistake(errors.New("give one of: a playbook, --script or --command"), "`fleetmend playbook list` shows the built-in ones")
 	case r.Command != "":
 		return playbook.FromCommand(r.Command)
 	case r.Script != "":

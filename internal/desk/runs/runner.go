@@ -203,7 +203,7 @@ func (c *child) carry(ctx context.Context, d *desk.Desk, j *journal.Journal, o O
 		select {
 		case failure = <-c.ended:
 		case <-late.C:
-			d.Tell(fmt.Sprintf("run %s has not stopped yet; see fleetmend runs watch %s", id, id))
+			d.Tell(fmt.Sprintf("run %s has not stopped yet; see `fleetmend runs watch %s`", id, id))
 		}
 	}
 	r, err := j.Run(always, id)

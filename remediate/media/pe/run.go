@@ -148,7 +148,7 @@ func (s *session) readSettings(places []string) error {
 		}
 	}
 	if s.settings == nil {
-		return hint.Wrap(fmt.Errorf("there are no settings in %s", strings.Join(places, " or ")), "build the medium again with fleetmend media build")
+		return hint.Wrap(fmt.Errorf("there are no settings in %s", strings.Join(places, " or ")), "build the medium again with `fleetmend media build`")
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func New(ctx context.Context, c Config) (_ *Server, err error) {
 	}
 	root, err := os.OpenRoot(c.Dir)
 	if err != nil {
-		return nil, hint.Wrap(fmt.Errorf("open the folder to serve: %w", err), "Make it with fleetmend media bundle.")
+		return nil, hint.Wrap(fmt.Errorf("open the folder to serve: %w", err), "Make it with `fleetmend media bundle`.")
 	}
 	s := &Server{config: c, folder: folder{root}}
 	defer func() {
@@ -87,7 +87,7 @@ func New(ctx context.Context, c Config) (_ *Server, err error) {
 	}
 	f, _, _, err := s.folder.open("boot.wim")
 	if err != nil {
-		return nil, hint.Wrap(fmt.Errorf("there is no boot.wim in %q: %w", c.Dir, err), "Make the folder with fleetmend media bundle.")
+		return nil, hint.Wrap(fmt.Errorf("there is no boot.wim in %q: %w", c.Dir, err), "Make the folder with `fleetmend media bundle`.")
 	}
 	f.Close()
 	if f, st, name, err := s.folder.open("wimboot"); err == nil {

@@ -29,7 +29,7 @@ func Find(disks []Disk, name string) (Disk, error) {
 		if d, ok := ofVolume(disks, name); ok {
 			return Disk{}, hint.Wrapf(fmt.Errorf("%q is a volume on %s, and a whole disk is written", name, d.Path), "If all of that disk may be lost, name it: %s", d.Path)
 		}
-		return Disk{}, hint.Wrapf(fmt.Errorf("there is no disk %q", name), "fleetmend media disks --all lists what is plugged in")
+		return Disk{}, hint.Wrapf(fmt.Errorf("there is no disk %q", name), "`fleetmend media disks --all` lists what is plugged in")
 	case 1:
 		return found[0], nil
 	}

@@ -32,7 +32,7 @@ func (i Image) check(ctx context.Context) error {
 	}
 	if err := hasTable(look.head, i.Size); err != nil {
 		return hint.Wrap(fmt.Errorf("%w: %w", ErrNoImage, err),
-			"Nothing was written. Give the .img file that fleetmend media build makes; an .iso is for discs, and a .wim is what an image is built from.")
+			"Nothing was written. Give the .img file that `fleetmend media build` makes; an .iso is for discs, and a .wim is what an image is built from.")
 	}
 	if got := hex.EncodeToString(look.sum.Sum(nil)); look.whole && !strings.EqualFold(got, i.SHA256) {
 		return hint.Wrap(fmt.Errorf("the image has the SHA-256 %s instead of %s", got, i.SHA256), "Nothing was written. The image is damaged, or it is another one: copy or build it again.")
