@@ -91,5 +91,5 @@ func (s Selector) noOverlay() error {
 		return nil
 	}
 	return hint.Mistake(fmt.Errorf("selector %q: %w", clip(s.text), errors.New("case.* is known in an incident only, and none is open")),
-		"the first run of a cure opens one, or do it with `fleetmend incident open`")
+		"the first run of a cure opens one, or do it with `fleetmend incident open --playbook NAME`")
 }

@@ -201,8 +201,12 @@ func advice(status Status, class route.Class, run journal.Run) string {
 	}
 	switch class {
 	case route.Unreachable:
-		return "Check that the machines are on, on the network, and that their firewall allows WinRM (TCP 5985 or 5986); " +
-			"`fleetmend inventory probe` shows what answers. Machines that crash while starting need --chase or a boot medium (`fleetmend media build WINRE.WIM --run " + run.ID + "`)."
+		text := "Check that the machines are on, on the network, and that their firewall allows WinRM (TCP 5985 or 5986); " +
+			"`fleetmend inventory probe` shows what answers. Machines that crash while starting need --chase or a boot medium"
+		if run.Incident != "" {
+			return text + "; `fleetmend incident status " + run.Incident + "` shows how."
+		}
+		return text + "."
 	case route.Busy:
 		return "WinRM was at a limit or still starting. Retry in a few minutes; lower --forks or set a limit per site if it stays."
 	case route.Auth:

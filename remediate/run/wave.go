@@ -303,7 +303,7 @@ func (x *execution) approve(ctx context.Context, w *wave) error {
 	defer end()
 	for x.halt == nil {
 		if who, ok := x.approved[w.number+1]; ok {
-			return x.goOn(w, "given by "+who)
+			return x.goOn(w, "approved by "+who)
 		}
 		select {
 		case a := <-answer:
@@ -315,7 +315,7 @@ func (x *execution) approve(ctx context.Context, w *wave) error {
 				return fmt.Errorf("ask for approval: %w", a.err)
 			}
 			if a.yes {
-				return x.goOn(w, "given")
+				return x.goOn(w, "approved")
 			}
 			x.stopFor(journal.RunCancelled, fmt.Sprintf("wave %d (%s) was not approved", w.number+1, next.Name))
 			return x.journal.Note(journal.Stopping, w.number, x.halt.reason)

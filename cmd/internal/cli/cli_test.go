@@ -77,9 +77,10 @@ func scriptCmds() map[string]func(ts *testscript.TestScript, neg bool, args []st
 // startFleet is the script command `fleet DIR N SEED [key=value...]`: a simulated fleet in this process until the script ends.
 func startFleet(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
-		ts.Fatalf("usage: fleet DIR MACHINES SEED [broken=SHARE] [unreachable=SHARE] [plain=yes]")
+		ts.Fatalf("usage: fleet DIR MACHINES SEED [broken=SHARE] [unreachable=SHARE] [plain=yes [silent=SHARE]]")
 	}
 	flags, plain := demo.Fleet{Broken: -1, Silent: -1}, false
+	mix := simfleet.Mix{Affected: .6}
 	var err error
 	flags.Machines, err = strconv.Atoi(args[1])
 	ts.Check(err)
@@ -90,6 +91,8 @@ func startFleet(ts *testscript.TestScript, neg bool, args []string) {
 		switch key {
 		case "broken":
 			flags.Broken, err = strconv.ParseFloat(value, 64)
+		case "silent": // with plain: these refuse connections, and nothing else is odd
+			mix.Refused, err = strconv.ParseFloat(value, 64)
 		case "plain": // every machine answers
 			plain = value == "yes"
 		case "unreachable":
@@ -102,7 +105,7 @@ func startFleet(ts *testscript.TestScript, neg bool, args []string) {
 	options, err := flags.Options()
 	ts.Check(err)
 	if plain {
-		options.Mix = &simfleet.Mix{Affected: .6}
+		options.Mix = &mix
 	}
 	fleet, err := simfleet.New(options)
 	ts.Check(err)

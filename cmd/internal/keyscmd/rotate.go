@@ -45,6 +45,7 @@ Every machine is in the audit, with the reason. Keys whose protector a machine h
 stay there; fleetmend keys sync reads the new ones in afterwards. With --dry-run nothing is changed and nobody is asked.`,
 		Example: `fleetmend keys rotate 4C4B6D8A --reason "INC-1234, read to the user by phone"
 fleetmend keys rotate LON-WS-00042 LON-WS-00043 --reason "INC-1234" --dry-run
+fleetmend keys rotate --on 'case.next == "rotate"' --reason "keys shown during the incident"
 fleetmend keys rotate --on 'site == "LON"' --waves 1,10,100% --max-fail 5% --reason "sheets of the incident"
 fleetmend keys rotate PF3ABCDE --via winrm --escrow entra --reason "not managed by Intune"`,
 		ValidArgsFunction: command.Completing(func(ctx context.Context, prefix string) ([]string, error) {
@@ -69,6 +70,7 @@ fleetmend keys rotate PF3ABCDE --via winrm --escrow entra --reason "not managed 
 	fs.StringVar(&f.request.Via, "via", keys.Ways[0], "winrm or intune, instead of what the keys' places say")
 	fs.StringVar(&f.request.Escrow, "escrow", keys.Escrows[0], "ad, entra or both: where the machines escrow, instead of where their keys are now")
 	fs.StringVar(&f.request.Volume, "volume", "C:", "the volume, over WinRM")
+	c.InIncident(cmd, &f.request.Incident)
 	f.RuleFlags.Add(cmd)
 	f.CarryFlags.Add(cmd)
 	command.Complete(cmd, "via", keys.Ways...)

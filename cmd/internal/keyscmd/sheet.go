@@ -2,6 +2,7 @@ package keyscmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker/sheet"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/desk/cases"
 	"github.com/fleetmend/fleetmend/internal/desk/keys"
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/textfile"
@@ -21,6 +23,7 @@ import (
 type sheetFlags struct {
 	accessFlags
 	reason, out, title string
+	next, incident     string
 	enter, laps        bool
 }
 
@@ -37,7 +40,7 @@ With --laps the password of each machine's local administrator is read from Acti
 each is in the audit too.
 
 Machines without a key are named, as are those without a password where --laps asks for it; the exit code is 3.`,
-		Example:           "fleetmend keys sheet 'site == \"LON\"' --reason \"INC-1234\" --out lon.pdf\nfleetmend keys sheet 'site == \"LON\"' --laps --reason \"INC-1234\" --out lon.pdf\nfleetmend keys sheet 4C4B6D8A 9F00A1B2 --reason \"INC-1234\" --out two.html",
+		Example:           "fleetmend keys sheet --next medium --reason \"INC-1234\" --out sticks.pdf\nfleetmend keys sheet 'site == \"LON\"' --reason \"INC-1234\" --out lon.pdf\nfleetmend keys sheet 'site == \"LON\"' --laps --reason \"INC-1234\" --out lon.pdf\nfleetmend keys sheet 4C4B6D8A 9F00A1B2 --reason \"INC-1234\" --out two.html",
 		RunE:              c.At(func(ctx context.Context, d *desk.Desk, args []string) error { return f.print(ctx, c, d, args) }),
 		ValidArgsFunction: command.Completing(c.SelectorWords),
 	}
@@ -47,9 +50,15 @@ Machines without a key are named, as are those without a password where --laps a
 	cmd.Flags().StringVar(&f.title, "title", "", "headline (default: BitLocker recovery keys)")
 	cmd.Flags().BoolVar(&f.enter, "enter", false, "the codes end with Enter")
 	cmd.Flags().BoolVar(&f.laps, "laps", false, "print the password of the local administrator (LAPS) as well, read from Active Directory")
+	cmd.Flags().StringVar(&f.next, "next", "", "medium: the keys of the machines that are to be started from a boot medium, in place of a selector")
+	command.Complete(cmd, "next", nextMedium)
+	c.InIncident(cmd, &f.incident)
 	command.Exits(cmd, command.ExitSomeFailed, command.ExitNothing)
 	return cmd
 }
+
+// nextMedium is the only word of --next.
+const nextMedium = "medium"
 
 func (f sheetFlags) print(ctx context.Context, c *command.Context, d *desk.Desk, args []string) error {
 	write, problems := sheet.PDF, sheet.Problems
@@ -60,7 +69,15 @@ func (f sheetFlags) print(ctx context.Context, c *command.Context, d *desk.Desk,
 	default:
 		return command.Usage(fmt.Errorf("--out %q is neither .pdf nor .html", f.out), "name the file to write, such as --out lon.pdf")
 	}
-	request, err := keys.SheetFor(ctx, d, args, f.laps, c.In)
+	switch {
+	case f.next != "" && f.next != nextMedium:
+		return command.Usage(fmt.Errorf("--next %q: a sheet is printed for those that are to be started from a %s", f.next, nextMedium), "`fleetmend incident status` shows what comes next")
+	case f.next != "" && len(args) > 0:
+		return command.Usage(errors.New("--next says which machines, and so does a selector"), "give one of them")
+	case f.next != "":
+		args = []string{cases.ToMedium}
+	}
+	request, err := keys.SheetFor(ctx, d, args, f.incident, f.laps, c.In)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ type progress struct {
 	face     face
 	interval time.Duration
 	events   chan journal.Event
+	unasked  func(journal.Event) // says how a wave is approved, where nobody can be asked here; nil: he is asked
 }
 
 // face is one way of showing progress.
@@ -40,6 +41,11 @@ func newProgress(c *command.Context, frozen *plan.Plan) *progress {
 		p.face, p.interval = &lineFace{c.Terminal}, 200*time.Millisecond
 	default:
 		p.face = &plainFace{w: c.Err}
+	}
+	if !c.JSONLines && !c.CanAsk() {
+		p.unasked = func(e journal.Event) {
+			c.Say("`fleetmend runs approve %[1]s --wave %[2]d` lets it begin, `fleetmend runs cancel %[1]s` ends the run", e.Run, e.Wave+1)
+		}
 	}
 	return p
 }
@@ -62,6 +68,9 @@ func (p *progress) show() {
 				return
 			}
 			p.face.event(e)
+			if e.Kind == journal.Approval && p.unasked != nil {
+				p.unasked(e)
+			}
 		case <-ticker.C:
 			p.face.tick(p.fold.Snapshot(time.Now()))
 		}

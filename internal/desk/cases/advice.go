@@ -76,9 +76,12 @@ func commands(d *desk.Desk, i journal.Incident, scope inventory.Selector, verb c
 		return []string{line("keys", "coverage", on, "--incident", i.ID), line("keys", "sync")}
 	case casefile.Start:
 		if scope.String() == "all" {
-			return []string{line("media", "build", "WINRE.WIM", "--next", "medium", "--keys", "vault", "--incident", i.ID)}
+			return []string{line("media", "build", "WINRE.WIM", "--next", "medium", "--keys", "vault", "--incident", i.ID),
+				line("keys", "sheet", "--next", "medium", "--out", "keys.pdf", "--incident", i.ID)}
 		}
-	case casefile.Rotate, casefile.ByHand, casefile.Wait, casefile.Done:
+	case casefile.Rotate:
+		return []string{line("keys", "rotate", "--on", on, "--incident", i.ID)}
+	case casefile.ByHand, casefile.Wait, casefile.Done:
 	}
 	return []string{line("incident", "machines", on, "--incident", i.ID)}
 }

@@ -38,10 +38,11 @@ type Options struct {
 // Book holds the cases of one incident, or of all open ones. It changes no more once it was made, and is safe for
 // concurrent use.
 type Book struct {
-	views  []view // the newest incident first
-	keys   map[string]casefile.Keys
-	routes []string
-	now    time.Time
+	views   []view // the newest incident first
+	keys    map[string]casefile.Keys
+	exposed map[string]bool // machines whose key was shown since the incident began, and not replaced
+	routes  []string
+	now     time.Time
 }
 
 // view is one incident with what the journal knows of its machines.
@@ -124,6 +125,9 @@ func (b *Book) fill(ctx context.Context, d *desk.Desk, incidents []journal.Incid
 	})
 	if err == nil && keys {
 		b.keys, err = states(known, list)
+	}
+	if err == nil && keys && len(b.views) == 1 { // of several incidents nobody asks what comes next
+		b.exposed, err = exposed(ctx, d, known, &b.views[0].incident)
 	}
 	return err
 }
@@ -270,7 +274,7 @@ func resolve(all []journal.Incident, name string) (journal.Incident, error) {
 	case near != "":
 		return journal.Incident{}, hint.Mistake(err, "did you mean %s?", near)
 	case len(all) == 0:
-		return journal.Incident{}, hint.Mistake(err, "there is none yet: the first run of a cure opens one, or do it with `fleetmend incident open`")
+		return journal.Incident{}, hint.Mistake(err, "there is none yet: the first run of a cure opens one, or do it with `fleetmend incident open --playbook NAME`")
 	}
 	return journal.Incident{}, hint.Mistake(err, "there are %s", list(all))
 }
@@ -290,7 +294,7 @@ func One(ctx context.Context, d *desk.Desk, name string) (journal.Incident, erro
 	case err != nil:
 		return journal.Incident{}, err
 	case len(found) == 0:
-		return journal.Incident{}, hint.Mistake(errors.New("no incident is open"), "the first run of a cure opens one, or do it with `fleetmend incident open`; `fleetmend incident list` shows closed ones")
+		return journal.Incident{}, hint.Mistake(errors.New("no incident is open"), "the first run of a cure opens one, or do it with `fleetmend incident open --playbook NAME`; `fleetmend incident list` shows closed ones")
 	case len(found) > 1:
 		return journal.Incident{}, several(found)
 	}

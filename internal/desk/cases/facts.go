@@ -13,7 +13,7 @@ import (
 func (b *Book) facts(m *inventory.Machine) casefile.Facts {
 	f := casefile.Facts{
 		ID: m.ID, Name: m.Name, Site: m.Site, Class: string(m.Class), Disabled: !m.Enabled, Gone: m.Gone, Encrypted: m.Encrypted,
-		LastSeen: m.LastSeen, Keys: b.keys[m.ID], Routes: b.routes,
+		LastSeen: m.LastSeen, Keys: b.keys[m.ID], Exposed: b.exposed[m.ID], Routes: b.routes,
 	}
 	said, reason := m.Health, m.HealthReason
 	if m.Case != nil { // what stands there is our own word

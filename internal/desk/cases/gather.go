@@ -46,6 +46,7 @@ func gather(ctx context.Context, d *desk.Desk, i *journal.Incident, selector inv
 		if state, known := b.keys[g.facts[n].ID]; known {
 			g.facts[n].Keys = state
 		}
+		g.facts[n].Exposed = b.exposed[g.facts[n].ID]
 	}
 	return b, g.facts, err
 }

@@ -16,6 +16,9 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/route"
 )
 
+// ToMedium selects the machines of an incident that are to be started from a boot medium, those included to which one is on its way.
+const ToMedium = `case.next == "medium" || case.next == "wait" && case.route == "medium"`
+
 // OnMedium is what a boot medium is for.
 type OnMedium struct {
 	Incident *journal.Incident

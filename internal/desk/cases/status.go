@@ -136,7 +136,7 @@ func newTally(v *view, now time.Time) *tally {
 }
 
 // explained are the steps whose reasons people want to see.
-var explained = []casefile.Verb{casefile.Retry, casefile.ByHand, casefile.GetKey}
+var explained = []casefile.Verb{casefile.Retry, casefile.ByHand, casefile.GetKey, casefile.Wait}
 
 func (t *tally) add(c *casefile.Case) {
 	if c.Out != "" {

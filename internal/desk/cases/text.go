@@ -94,7 +94,7 @@ func (s *Status) sites(b *strings.Builder) {
 var does = map[casefile.Verb]string{
 	casefile.Resume: "go on with the run that stopped", casefile.Fix: "run the cure", casefile.Retry: "try again", casefile.Probe: "look whether they answer",
 	casefile.GetKey: "get the recovery key", casefile.Start: "start from a boot medium", casefile.Rotate: "replace the recovery key", casefile.ByHand: "look at by hand",
-	casefile.Wait: "wait: a run is at work",
+	casefile.Wait: "wait",
 }
 
 func (s *Status) next(b *strings.Builder, width int) {

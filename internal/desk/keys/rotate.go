@@ -12,6 +12,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/desk/cases"
 	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/hint"
@@ -34,15 +35,16 @@ var (
 
 // RotateRequest says whose keys are replaced, and how.
 type RotateRequest struct {
-	Names   []string // digits of a key ID, host names, serial numbers or users; or
-	On      string   // a selector; Stdin is read for "-"
-	Exclude string
-	Via     string // of Ways
-	Escrow  string // of Escrows: where machines escrow over WinRM
-	Volume  string // "C:"
-	DryRun  bool
-	Rules   runs.Rules
-	Stdin   io.Reader // nil refuses "-"
+	Names    []string // digits of a key ID, host names, serial numbers or users; or
+	On       string   // a selector; Stdin is read for "-"
+	Exclude  string
+	Incident string // whose cases On and Exclude mean; "": the open one
+	Via      string // of Ways
+	Escrow   string // of Escrows: where machines escrow over WinRM
+	Volume   string // "C:"
+	DryRun   bool
+	Rules    runs.Rules
+	Stdin    io.Reader // nil refuses "-"
 }
 
 // Row is one machine with the way it goes and what became of it.
@@ -135,7 +137,7 @@ func Rotate(ctx context.Context, d *desk.Desk, r RotateRequest) (*Rotation, erro
 func (r *RotateRequest) rows(ctx context.Context, d *desk.Desk, vault *bitlocker.Vault) ([]*Row, error) {
 	t := &rowSet{byID: map[string]*Row{}}
 	if r.On != "" {
-		selected, err := machines.Select(ctx, d, r.On, r.Stdin)
+		selected, err := machines.SelectIn(ctx, d, r.On, cases.Options{Incident: r.Incident}, r.Stdin)
 		if err != nil {
 			return nil, err
 		}
@@ -166,7 +168,7 @@ func (r *RotateRequest) rows(ctx context.Context, d *desk.Desk, vault *bitlocker
 	}
 	excluded := map[string]bool{}
 	if r.Exclude != "" {
-		out, err := optional(machines.Select(ctx, d, r.Exclude, nil))
+		out, err := optional(machines.SelectIn(ctx, d, r.Exclude, cases.Options{Incident: r.Incident}, nil))
 		if err != nil {
 			return nil, err
 		}

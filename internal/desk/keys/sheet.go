@@ -14,6 +14,7 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker/audit"
 	"github.com/fleetmend/fleetmend/bitlocker/sheet"
 	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/desk/cases"
 	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/inventory"
@@ -78,7 +79,7 @@ func Print(ctx context.Context, d *desk.Desk, r SheetRequest, reason string, how
 		return Sheet{}, err
 	}
 	if len(keys) == 0 {
-		return Sheet{}, hint.Wrap(&NothingHeldError{missing}, "`fleetmend keys sync` reads which keys there are; `fleetmend keys find` shows what is known")
+		return Sheet{}, hint.Wrap(&NothingHeldError{missing}, "`fleetmend keys sync` reads which keys there are; `fleetmend keys find HOST` shows what is known")
 	}
 	if err := whyReveal(reason); err != nil {
 		return Sheet{}, err
@@ -113,7 +114,7 @@ func Print(ctx context.Context, d *desk.Desk, r SheetRequest, reason string, how
 		out.Entries = append(out.Entries, w.entries(found[which], accounts)...)
 	}
 	if len(out.Entries) == 0 {
-		return Sheet{}, hint.Wrap(&NothingHeldError{out.Missing}, "`fleetmend keys sync --passwords` brings passwords into the vault; `fleetmend keys find` shows what is known")
+		return Sheet{}, hint.Wrap(&NothingHeldError{out.Missing}, "`fleetmend keys sync --passwords` brings passwords into the vault; `fleetmend keys find HOST` shows what is known")
 	}
 	return out, nil
 }
@@ -300,7 +301,7 @@ func withAdvice(err error) string {
 
 // SheetFor takes words for IDs of keys where all are that, and for a selector else. A host may be called DEADBEEF01; one such word is
 // taken for a key, as on the recovery screen.
-func SheetFor(ctx context.Context, d *desk.Desk, words []string, laps bool, stdin io.Reader) (SheetRequest, error) {
+func SheetFor(ctx context.Context, d *desk.Desk, words []string, incident string, laps bool, stdin io.Reader) (SheetRequest, error) {
 	r := SheetRequest{LAPS: laps}
 	ids := len(words) > 0
 	for _, word := range words {
@@ -315,7 +316,7 @@ func SheetFor(ctx context.Context, d *desk.Desk, words []string, laps bool, stdi
 		return r, hint.Mistake(errors.New("one selector or several key IDs are wanted"), "put the selector in quotes, and names behind each other with commas: WS1,WS2")
 	}
 	var err error
-	r.Machines, err = machines.Select(ctx, d, strings.Join(words, ""), stdin)
+	r.Machines, err = machines.SelectIn(ctx, d, strings.Join(words, ""), cases.Options{Incident: incident}, stdin)
 	return r, err
 }
 

@@ -124,7 +124,7 @@ func (k KeysRequest) ofVault(ctx context.Context, d *desk.Desk, machines []wante
 	}
 	if len(refs) == 0 {
 		return nil, hint.Wrap(&NothingError{"the vault holds no password for " + someOf(missing)},
-			"`fleetmend keys sync --passwords` brings passwords into the vault; `fleetmend keys find` shows what is known")
+			"`fleetmend keys sync --passwords` brings passwords into the vault; `fleetmend keys find HOST` shows what is known")
 	}
 	reason, err := d.Reason(ctx, k.Reason, "Why is the key needed", "a reason is needed before a key leaves the vault, and nothing was shown")
 	if err != nil {
