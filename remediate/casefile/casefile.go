@@ -180,7 +180,9 @@ func (c *Case) Health() string { return c.Verdict.Health() }
 func Judge(w Window, f Facts, now time.Time) Case {
 	c := Case{Facts: f}
 	c.Verdict, c.Because, c.Since = verdict(w, &f)
-	c.Out = out(&f)
+	if c.Out = out(&f); f.Mark != nil && c.Out == f.Mark.Word {
+		c.Because = withReason("marked as "+f.Mark.Word+" by "+f.Mark.By+" "+stamp(f.Mark.At), f.Mark.Reason)
+	}
 	c.Route = Choose(f, now)
 	c.Next = next(&c, now)
 	return c

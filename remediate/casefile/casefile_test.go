@@ -73,6 +73,7 @@ func TestJudge(t *testing.T) {
 		{"fixed, its key was shown", casefile.Facts{Exposed: true, Answer: said("fixed", start.Add(time.Hour))}, "fixed", "fixed", "winrm", "rotate", ""},
 		{"clean", casefile.Facts{Answer: said("clean", start.Add(time.Hour))}, "clean", "clean", "winrm", "none", ""},
 		{"fixed, then silent", casefile.Facts{Probe: silent, Answer: said("fixed", start.Add(time.Hour))}, "suspect", "does not answer since", "winrm", "fix", ""},
+		{"fixed, then silent, then found clean", casefile.Facts{Probe: silent, Answer: said("fixed", start.Add(time.Hour)), Tried: tried("clean", "", start.Add(7*time.Hour))}, "fixed", "fixed", "winrm", "none", ""},
 		{"clean before the incident", casefile.Facts{LastSeen: start.Add(-day), Probe: silent, Answer: said("clean", start.Add(-day))}, "suspect", "silent now", "winrm", "fix", ""},
 		{"undone", casefile.Facts{Answer: said("undone", start.Add(time.Hour))}, "undone", "undone", "winrm", "fix", ""},
 		// An attempt gave no answer.
@@ -99,8 +100,9 @@ func TestJudge(t *testing.T) {
 		// People have judged.
 		{"marked fixed", casefile.Facts{Answer: said("affected", start), Mark: mark("fixed", 30)}, "fixed", "by ada", "winrm", "none", ""},
 		{"marked fixed, found affected afterwards", casefile.Facts{Answer: said("affected", now), Mark: mark("fixed", 5)}, "affected", "found it affected", "winrm", "fix", ""},
-		{"replaced", casefile.Facts{Answer: said("affected", start), Mark: mark("replaced", 5)}, "affected", "affected", "winrm", "none", "replaced"},
-		{"excluded", casefile.Facts{Mark: mark("excluded", 5)}, "unknown", "not probed", "winrm", "none", "excluded"},
+		{"marked fixed, found clean afterwards", casefile.Facts{Answer: said("clean", now), Mark: mark("fixed", 5)}, "fixed", "by ada", "winrm", "none", ""},
+		{"replaced", casefile.Facts{Answer: said("affected", start), Mark: mark("replaced", 5)}, "affected", "marked as replaced by ada", "winrm", "none", "replaced"},
+		{"excluded", casefile.Facts{Mark: mark("excluded", 5)}, "unknown", "marked as excluded by ada", "winrm", "none", "excluded"},
 		{"carried over", casefile.Facts{Mark: mark("suspect", 5)}, "suspect", "not examined since", "winrm", "probe", ""},
 		{"carried over and examined", casefile.Facts{Answer: said("clean", now), Mark: mark("suspect", 5)}, "clean", "clean", "winrm", "none", ""},
 		{"a source has an opinion", casefile.Facts{Said: "affected", SaidReason: "sensor of the vendor", Probe: answers}, "affected", "sensor", "winrm", "fix", ""},

@@ -14,10 +14,10 @@ const retiredAfter = 45 * 24 * time.Hour
 // a boot loop looks like from outside. That a machine answers does not make it healthy; only an examination does.
 func verdict(w Window, f *Facts) (v Verdict, because string, since time.Time) {
 	answer := f.Answer
-	if answer != nil && !w.Start.IsZero() && answer.At.Before(w.Start) {
+	if answer != nil && !w.Start.IsZero() && seen(f).Before(w.Start) {
 		answer = nil // it was asked before there was harm
 	}
-	if m := f.Mark; m != nil && (answer == nil || m.Number > answer.Number) {
+	if m := f.Mark; m != nil && (answer == nil || m.Number > answer.Number || m.Word == "fixed" && answer.Word == "clean") {
 		switch m.Word {
 		case "fixed":
 			return Fixed, withReason("marked as fixed by "+m.By+" "+stamp(m.At), m.Reason), m.At
@@ -40,6 +40,19 @@ func verdict(w Window, f *Facts) (v Verdict, because string, since time.Time) {
 // healths are the words of the inventory's field health.
 var healths = map[string]Verdict{"healthy": Clean, "affected": Affected, "suspect": Suspect, "unknown": Unknown}
 
+// seen is when the newest answer was given, or confirmed: what was fixed stays fixed when a later look finds it clean.
+func seen(f *Facts) time.Time {
+	if t := f.Tried; f.Answer.Word == "fixed" && t != nil && t.Word == "clean" && t.Number > f.Answer.Number {
+		return t.At
+	}
+	return f.Answer.At
+}
+
+// FixedByHand reports whether a person fixed the machine: it was marked so, and no answer since says anything else.
+func (f *Facts) FixedByHand() bool {
+	return f.Mark != nil && f.Mark.Word == "fixed" && (f.Answer == nil || f.Mark.Number > f.Answer.Number || f.Answer.Word == "clean")
+}
+
 func answered(f *Facts, a *Answer) (Verdict, string, time.Time) {
 	by := "a run"
 	if a.Route == Medium {
@@ -48,7 +61,7 @@ func answered(f *Facts, a *Answer) (Verdict, string, time.Time) {
 	at := stamp(a.At)
 	switch a.Word {
 	case "fixed", "clean":
-		if p := f.Probe; p != nil && !p.Open && p.At.After(a.At) {
+		if p := f.Probe; p != nil && !p.Open && p.At.After(seen(f)) {
 			return Suspect, fmt.Sprintf("found %s %s, but does not answer since %s", a.Word, at, stamp(p.At)), p.At
 		}
 		if a.Word == "fixed" {

@@ -11,7 +11,7 @@ import (
 //
 // The newest answer wins, and an attempt without an answer never erases one. An answer is clean, affected, fixed, undone
 // or failed of a run that examines (it has a detect); an undo that failed is an attempt, for the machine is as it was.
-// What a medium brings back from a run that is older than the answer known does not replace a fixed or undone one, and a
+// What was fixed and is found clean later stays fixed: the later look is its newest attempt. What a medium brings back from a run that is older than the answer known does not replace a fixed or undone one, and a
 // clean one only when the medium fixed the machine: the stick lay in a drawer meanwhile. A machine that a run held or
 // skipped was not attempted, so that what the attempt before found (it was silent) stays; one that is held for a medium was.
 func caseRule(which string) string {
@@ -48,8 +48,9 @@ func kept(condition string, columns ...string) string {
 }
 
 const (
-	// keepsAnswer says when the answer that a case has stays.
-	keepsAnswer = `excluded.answer = '' OR excluded.tried_by = 'medium' AND cases.answer_run > excluded.tried_run
+	// keepsAnswer says when the answer that a case has stays. What was fixed and is found clean later stays fixed: the later look is
+	// its newest attempt.
+	keepsAnswer = `excluded.answer = '' OR excluded.answer = 'clean' AND cases.answer = 'fixed' OR excluded.tried_by = 'medium' AND cases.answer_run > excluded.tried_run
   AND (cases.answer IN ('fixed', 'undone') OR cases.answer = 'clean' AND excluded.answer != 'fixed')`
 	// keepsTried says when the attempt that a case has stays.
 	keepsTried = `cases.tried != '' AND excluded.tried IN ('held', 'skipped') AND excluded.tried_by != 'medium'`

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/casefile"
@@ -86,8 +88,29 @@ var page = template.Must(template.New("report").Funcs(template.FuncMap{
 	"when":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
 	"words": func() []casefile.Verdict { return casefile.Verdicts() },
 	"share": func(n, of int) string { return fmt.Sprintf("%.1f%%", 100*float64(n)/float64(max(of, 1))) },
-	"bar":   func(n int, hours []Hour) string { return fmt.Sprintf("%.0f", 100*float64(n)/float64(most(hours))) },
+	"how":   func(by string) string { return hows[by] },
+	"parts": commandline.Parts,
+	"todo":  func(rows []Row) []Row { return slices.DeleteFunc(slices.Clone(rows), done) },
+	"done": func(rows []Row) []Row {
+		return slices.DeleteFunc(slices.Clone(rows), func(r Row) bool { return !done(r) })
+	},
+	"listed": listed,
+	"bar":    func(n int, hours []Hour) string { return fmt.Sprintf("%.0f", 100*float64(n)/float64(most(hours))) },
 }).Parse(pageText))
+
+// hows are what fixed a machine, in the words of the page.
+var hows = map[string]string{"run": "by a run", "medium": "from a boot medium", "hand": "by hand"}
+
+func done(r Row) bool { return r.Next == string(casefile.Done) }
+
+// listed is "22 by a run, 2 by hand", the most first.
+func listed(counts map[string]int) string {
+	words := slices.SortedFunc(maps.Keys(counts), func(a, b string) int { return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b)) })
+	for i, word := range words {
+		words[i] = fmt.Sprintf("%d %s", counts[word], cmp.Or(hows[word], word))
+	}
+	return strings.Join(words, ", ")
+}
 
 func most(hours []Hour) int {
 	n := 1

@@ -196,7 +196,7 @@ func (t *tally) step(c *casefile.Case) {
 // fixedBy says what fixed the machine: run, medium or hand.
 func fixedBy(c *casefile.Case) string {
 	switch {
-	case c.Mark != nil && c.Mark.Word == "fixed" && (c.Answer == nil || c.Mark.Number > c.Answer.Number):
+	case c.FixedByHand():
 		return "hand"
 	case c.Answer != nil && c.Answer.Route == casefile.Medium:
 		return "medium"
