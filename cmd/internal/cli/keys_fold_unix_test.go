@@ -4,7 +4,9 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +55,27 @@ func TestKilledRotationIsTold(t *testing.T) {
 			named = append(named, m.Name)
 		}
 	}
+	// Their keys were printed in an incident, so that the cases want all of them replaced.
+	fleetmend("run", "crowdstrike-channel-file-291", "--on", strings.Join(named, ","), "--waves", "100%", "--reboot", "never", "--max-fail", "none", "--yes", "-q")
+	fleetmend("keys", "sheet", strings.Join(named, ","), "--reason", "INC-1", "--out", filepath.Join(dir, "keys.html"))
+	wanted := func() []string {
+		t.Helper()
+		var rows []struct{ Name, Next string }
+		if err := json.Unmarshal([]byte(fleetmend("incident", "machines", "-o", "json")), &rows); err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, r := range rows {
+			if r.Next == "rotate" {
+				names = append(names, r.Name)
+			}
+		}
+		return names
+	}
+	slices.Sort(named)
+	if got := wanted(); !slices.Equal(got, named) {
+		t.Fatalf("the keys of %q are to be replaced, want %q", got, named)
+	}
 	opened := map[string][]simfleet.Protector{} // before
 	for _, name := range named {
 		if opened[name], err = fleet.Protectors(name); err != nil {
@@ -76,8 +99,14 @@ func TestKilledRotationIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	wants(t, fleetmend("keys", "find", before, "-o", "csv"), "rotated 20")
+	if got := wanted(); slices.Contains(got, before) || !slices.Contains(got, stuck) {
+		t.Errorf("the keys of %q are to be replaced, %s is done and %s is not", got, before, stuck)
+	}
 
 	fleetmend("runs", "resume", "last", "-q")
+	if got := wanted(); len(got) > 0 {
+		t.Errorf("the keys of %q are to be replaced again", got)
+	}
 	machines, err := j.Machines(t.Context(), id)
 	if err != nil || len(machines) != len(named) {
 		t.Fatalf("%d machines in the run, want %d: %v", len(machines), len(named), err)

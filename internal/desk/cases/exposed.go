@@ -20,8 +20,8 @@ var exposing = map[audit.Action]bool{audit.Reveal: true, audit.Sheet: true, audi
 // while the machine has not replaced it since. The audit says who was shown what, the vault what was replaced. It is read in full
 // only where something was shown.
 func exposed(ctx context.Context, d *desk.Desk, machines []coverage.Machine, i *journal.Incident) (map[string]bool, error) {
-	shown, err := shownSince(ctx, d, began(i))
-	if err != nil || len(shown) == 0 {
+	said, err := tell(ctx, d, began(i))
+	if err != nil || len(said.shown) == 0 {
 		return nil, err
 	}
 	vault, err := d.Vault(ctx)
@@ -34,7 +34,7 @@ func exposed(ctx context.Context, d *desk.Desk, machines []coverage.Machine, i *
 		if at := newest[device(m)]; m.Created.After(at) {
 			newest[device(m)] = m.Created
 		}
-		if shown[m.ID] && m.Rotated.IsZero() && !m.Deleted && !m.Stale {
+		if said.open(&m) {
 			keys = append(keys, m)
 		}
 		return nil
@@ -60,23 +60,49 @@ func exposed(ctx context.Context, d *desk.Desk, machines []coverage.Machine, i *
 	return out, nil
 }
 
-// shownSince are the keys that somebody was given since a time. A reveal that came to nothing is none.
-func shownSince(ctx context.Context, d *desk.Desk, since time.Time) (map[bitlocker.KeyID]bool, error) {
+// told is what the audit says of keys since a time.
+type told struct {
+	shown  map[bitlocker.KeyID]time.Time // when somebody was last given it
+	whole  map[string]bool               // machines whose newest rotation was to replace every key of the volume, by name
+	turned map[string]time.Time          // when a machine last said that it has done so
+}
+
+// tell reads the audit from a time on. A reveal that came to nothing shows nothing.
+func tell(ctx context.Context, d *desk.Desk, since time.Time) (told, error) {
+	t := told{map[bitlocker.KeyID]time.Time{}, map[string]bool{}, map[string]time.Time{}}
 	log, err := d.Audit(ctx)
 	if err != nil {
-		return nil, err
+		return t, err
 	}
 	entries, err := log.List(ctx, audit.Filter{Since: since})
 	if err != nil {
-		return nil, err
+		return t, err
 	}
-	shown := map[bitlocker.KeyID]bool{}
 	for n := range entries {
-		if e := &entries[n]; exposing[e.Action] && e.KeyID != "" {
-			shown[bitlocker.KeyID(strings.ToUpper(e.KeyID))] = true
+		e := &entries[n]
+		name := short(e.Machine)
+		switch {
+		case exposing[e.Action] && e.KeyID != "":
+			t.shown[bitlocker.KeyID(strings.ToUpper(e.KeyID))] = e.Time
+		case e.Action == audit.Rotate && e.Run == "": // what is planned: one key, or all
+			t.whole[name] = e.KeyID == ""
+		case e.Action == audit.Rotate && e.KeyID != "" && t.whole[name]: // what its run did: each key that is gone
+			t.turned[name] = e.Time
 		}
 	}
-	return shown, nil
+	return t, nil
+}
+
+// open reports whether a key was shown, and still opens the disk as far as is known. A key that a machine did not have any more
+// when it replaced all of them, and that of another volume, are nothing that another rotation would change.
+func (t *told) open(m *bitlocker.Match) bool {
+	at, ok := t.shown[m.ID]
+	return ok && m.Rotated.IsZero() && !m.Deleted && !m.Stale && !t.turned[short(m.Machine.Name)].After(at)
+}
+
+func short(name string) string {
+	name, _, _ = strings.Cut(name, ".")
+	return strings.ToUpper(name)
 }
 
 func device(m bitlocker.Match) string {

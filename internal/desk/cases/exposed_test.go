@@ -68,4 +68,20 @@ func TestAKeyThatWasShownIsReplacedNext(t *testing.T) {
 	want("WS004")
 	b.run(trouble, agent.Fix, "", "", "", "", journal.Fixed)
 	want("WS003 WS004")
+
+	// One of two keys is replaced, and the other is still in use; then all are, and one that was of another volume is no matter.
+	show(audit.Reveal, 5)
+	want("WS003 WS004 WS005")
+	rotated := func(run, planned string) {
+		t.Helper()
+		_, err := log.Append(t.Context(), audit.Entry{Action: audit.Rotate, Machine: "WS005", KeyID: planned, Reason: "test"},
+			audit.Entry{Action: audit.Rotate, Machine: "WS005", KeyID: "00000000-0000-4000-8000-00000000CCC5", Run: run, Reason: "test"})
+		b.must(err)
+	}
+	rotated("r1", "00000000-0000-4000-8000-00000000CCC5")
+	want("WS003 WS004 WS005")
+	rotated("r2", "")
+	want("WS003 WS004")
+	show(audit.Sheet, 5) // it is given away again: whoever has it has one more
+	want("WS003 WS004 WS005")
 }
