@@ -128,7 +128,7 @@ func TestAKilledRunnerIsSaidAndResumed(t *testing.T) {
 	if text := out.String(); cmd.ProcessState.ExitCode() != command.ExitError || !strings.Contains(text, "ended before the run did") || !strings.Contains(text, "runs resume 2") {
 		t.Errorf("the follower ends with %v:\n%s", err, text)
 	}
-	if text := s.ok("runs", "list"); !strings.Contains(text, "running, nobody works on it") || !strings.Contains(text, "next: fleetmend --config "+s.config+" runs resume 2") {
+	if text := s.ok("runs", "list"); !strings.Contains(text, "running, nobody works on it") || !strings.Contains(text, "`fleetmend --config "+s.config+" runs resume 2") {
 		t.Errorf("runs list:\n%s", text)
 	}
 	stopped := s.command("runs", "stop", "last")

@@ -18,7 +18,7 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"--version"}, 0, "fleetmend-pe 1.2.3\r\n"},
 		{[]string{"--help"}, 0, "-no-reboot"},
 		{[]string{"--rot", "x"}, 2, "flag provided but not defined"},
-		{[]string{"--base", t.TempDir(), "--root", t.TempDir()}, 1, "hint: build the medium again with fleetmend media build\r\n"},
+		{[]string{"--base", t.TempDir(), "--root", t.TempDir()}, 1, "hint: build the medium again with `fleetmend media build`\r\n"},
 	} {
 		var out bytes.Buffer
 		code := program.Run(t.Context(), program.Process{Args: c.args, In: strings.NewReader(""), Out: &out, Version: "1.2.3"})
