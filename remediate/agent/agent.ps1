@@ -34,13 +34,32 @@ function Read-Json([string]$Text) {
     if ($script:HasDateKind) { return (ConvertFrom-Json -InputObject $Text -DateKind String) }
     return (ConvertFrom-Json -InputObject $Text)
 }
+# Windows' names and values may hold half a surrogate pair: UTF-8 cannot say it, and JSON readers replace it.
+$script:Half = '[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]'
+function Assert-Whole($Entry) {
+    $old = @()
+    if ($null -ne $Entry['old']) { $old = @($Entry['old'].data) }
+    foreach ($text in @($Entry.Values) + $old) {
+        if ([regex]::IsMatch([string]$text, $script:Half)) { throw "$($Entry['target']) holds half a character, which no record can hold: it is not changed" }
+    }
+}
+# JSON in ASCII.
+function ConvertTo-Ascii([string]$Json) {
+    if ($Json -cmatch '[^\x20-\x7e]') {
+        foreach ($code in @($Json.ToCharArray() | ForEach-Object { [int]$_ } | Where-Object { $_ -gt 126 } | Sort-Object -Unique)) {
+            $Json = $Json.Replace([string][char]$code, ('\u{0:x4}' -f $code))
+        }
+    }
+    return $Json
+}
 function ConvertTo-Utc($Value) {
     if ($Value -is [DateTime]) { return $Value.ToUniversalTime() }
     return [DateTime]::Parse([string]$Value, [cultureinfo]::InvariantCulture, 'AssumeUniversal, AdjustToUniversal')
 }
 # Without colours and other codes of a terminal, which do harm where they are shown.
 function Get-Clean([string]$Text) {
-    return [regex]::Replace([regex]::Replace($Text, '\x1b\[[0-9;?]*[ -/]*[@-\x7e]', ''), '[\x00-\x08\x0b-\x1f\x7f-\x9f]', '')
+    $plain = [regex]::Replace([regex]::Replace($Text, '\x1b\[[0-9;?]*[ -/]*[@-\x7e]', ''), '[\x00-\x08\x0b-\x1f\x7f-\x9f]', '')
+    return [regex]::Replace($plain, $script:Half, [string][char]0xfffd)
 }
 function Limit-Text([string]$Text) {
     if ($Text.Length -gt 2000) { return $Text.Substring(0, 2000) }
@@ -232,10 +251,6 @@ function Wait-End($Process, [int]$Seconds) {
     }
     return $inTime
 }
-function Invoke-System([string]$Name, [string[]]$Arguments) {
-    $ran = Invoke-Running $Name $Arguments
-    if ($ran.code -ne 0) { throw "$Name $($Arguments -join ' ') ended with $($ran.code): $($ran.output -join ' ')" }
-}
 function Invoke-Tool([string]$Name, [string[]]$Arguments) {
     $ran = Invoke-Native $Name $Arguments
     if ($ran.code -ne 0) { throw "$Name $($Arguments -join ' ') ended with $($ran.code): $($ran.output -join ' ')" }
@@ -256,6 +271,8 @@ function Get-RegistryValue([string]$Key, [string]$Name) {
     catch {
         $text = $_.Exception.Message
         if ([string]$_.FullyQualifiedErrorId -clike '*PSArgumentException*' -or $text -clike "Property $([WildcardPattern]::Escape($shown)) does not exist*") { return $null }
+        # .NET's reading of a number whose bytes do not fit its type ends in a cast.
+        if ([string]$_.FullyQualifiedErrorId -clike '*InvalidCast*' -or $text -clike 'Specified cast is not valid*') { $text = 'it is malformed, its bytes do not fit its type' }
         throw "$Key $Name cannot be read: $text"
     }
     if ($null -eq $all) { return $null }
@@ -794,7 +811,7 @@ function Test-Record([string]$Name) { return (Test-There (Get-RecordPlace $Name)
 # Set-Content says nothing when the last bytes do not fit.
 function Write-Record([string]$Name, $Value) {
     $aside = Get-RecordPlace "$Name.new"
-    $json = ConvertTo-Json -InputObject $Value -Depth 8 -Compress
+    $json = ConvertTo-Ascii (ConvertTo-Json -InputObject $Value -Depth 8 -Compress)
     $whole = $false
     try {
         Set-Content -LiteralPath $aside -Value $json -Encoding UTF8
@@ -824,10 +841,22 @@ function Get-UndoName([int]$Number) { return 'undo-{0:d4}.json' -f $Number }
 function Get-Numbered {
     $total = 0
     foreach ($entry in @(Get-ChildItem -LiteralPath $script:Folder -Force)) {
-        $found = [regex]::Match($entry.Name, '^(undo|done|undone|kept|taken)-([0-9]{4,9})(\.json)?\z')
-        if ($found.Success -and [int]$found.Groups[2].Value -ge $total) { $total = [int]$found.Groups[2].Value + 1 }
+        $found = [regex]::Match($entry.Name, '^(undo|done|undone|kept|taken|seal)-([0-9]{4,9})(\.json|-([0-9a-f]{64}))?\z')
+        if (-not $found.Success) { continue }
+        $number = [int]$found.Groups[2].Value
+        if ($found.Groups[4].Success) { $script:Seals[$number] = $found.Groups[4].Value }
+        if ($number -ge $total) { $total = $number + 1 }
     }
     return $total
+}
+# The record of a change, as it was sealed.
+function Read-Change([int]$Number) {
+    $name = Get-UndoName $Number
+    if (-not (Test-Record $name)) { Stop-Damaged "a record is gone: $name" }
+    $entry = Read-Record $name 'action'
+    $known = $script:ChangeKinds | Where-Object { $_[0] -ceq [string]$entry.action }
+    if ($null -ne $known -and $script:Seals.ContainsKey($Number) -and (Get-Sha256 (Get-RecordPlace $name)) -ne $script:Seals[$Number]) { Stop-Damaged "a record is damaged: $name" }
+    return $entry
 }
 function Get-Total {
     $total = Get-Numbered
@@ -867,10 +896,14 @@ function Assert-Records([string]$Wanted, [int]$Total) {
     }
     throw "the records of this run ($($names[0]) to $($names[$names.Count - 1])) are not those that the fix reported; nothing was taken back"
 }
-# What undoes a change is written down before the change: a cut in between leaves a record whose work is not done, which undo notices.
+# What undoes a change is written down before the change: a cut in between leaves a record whose work is not done, which undo notices. An empty
+# file, whose name is its number and hash, seals it: so a record that is gone or changed is noticed where no fix came to its end.
 function Add-Record($Entry) {
+    Assert-Whole $Entry
     $Entry['step'] = $script:Step
-    Write-Record (Get-UndoName $script:Records) $Entry
+    $name = Get-UndoName $script:Records
+    Write-Record $name $Entry
+    [void](New-Item -ItemType File -Path (Get-RecordPlace ('seal-{0:d4}-{1}' -f $script:Records, (Get-Sha256 (Get-RecordPlace $name)).ToLowerInvariant())))
     $script:Records++
     Add-Count $script:Step ([string]$Entry.target)
 }
@@ -878,7 +911,8 @@ function Add-Count($Number, [string]$Target) { $script:Counted["$Number|" + $Tar
 
 # --- one at a time ------------------------------------------------------------------------------------------------------------------
 # A shell outlives its connection, so a second request may come while the first is at work. lock.json is made by a rename that never
-# overwrites; it is stale when its process is gone, or, where another computer made it, when it is two minutes old.
+# overwrites; it is stale when its process is gone, or, where another computer made it (Windows PE, on the same disk), when it is two minutes
+# old: that computer does not run any more.
 function Get-Started([int]$Id) {
     $process = Get-Process -Id $Id -ErrorAction SilentlyContinue
     if ($null -eq $process) { return -1 }
@@ -887,7 +921,7 @@ function Get-Started([int]$Id) {
 function Test-Stale($Lock) {
     $host_ = [string](Get-Field $Lock 'host' '')
     $id = [int](Get-Field $Lock 'pid' 0)
-    if (-not $host_.Equals([Environment]::MachineName)) { return (Get-UnixTime) - [long](Get-Field $Lock 'renewed' 0) -gt 120 }
+    if (-not $host_.Equals([Environment]::MachineName)) { return (Get-UnixTime) - [long](Get-Field $Lock 'taken' (Get-Field $Lock 'renewed' 0)) -gt 120 }
     if ($id -eq $PID -and ([string](Get-Field $Lock 'nonce' '')).Equals($script:Nonce)) { return $true }
     $started = Get-Started $id
     if ($started -lt 0) { return $true }
@@ -943,10 +977,9 @@ function Enter-Lock {
         if ($script:StaleLock -cne '') { Clear-Stale $place "$mine.old" }
         $boot = -1
         if ([long]$script:Result.uptime -ge 0) { $boot = (Get-UnixTime) - [long]$script:Result.uptime }
-        $now = Get-UnixTime
         Set-Content -LiteralPath "$mine.new" -Encoding UTF8 -Value (ConvertTo-Json -Compress -InputObject @{
                 v = 1; nonce = $script:Nonce; by = $script:Result.ps; host = [Environment]::MachineName; boot = $boot; pid = $PID
-                started = (Get-Started $PID); renewed = $now
+                started = (Get-Started $PID); taken = (Get-UnixTime)
             })
         $made = $false
         try {
@@ -987,8 +1020,8 @@ function Restore-Rights([string]$Place, [string]$Sddl) {
     $saved = Get-RecordPlace 'rights.new'
     try {
         Set-Content -LiteralPath $saved -Encoding Unicode -Value @($item.Name, $list)
-        [void](Invoke-System 'icacls.exe' @($item.DirectoryName, '/restore', (Get-Item -LiteralPath $saved -Force).FullName))
-        if ($owner -cne '') { [void](Invoke-System 'icacls.exe' @($item.FullName, '/setowner', "*$owner")) }
+        Set-Rights $item.DirectoryName @('/restore', (Get-Item -LiteralPath $saved -Force).FullName)
+        if ($owner -cne '') { Set-Rights $Place @('/setowner', "*$owner") }
     }
     finally { Remove-Item -LiteralPath $saved -Force -ErrorAction SilentlyContinue }
     if (-not (Get-Rights (Get-Sddl $Place)).Equals((Get-Rights $Sddl))) { $script:Remarks += "the rights of $Place are not those that it had" }
@@ -996,15 +1029,43 @@ function Restore-Rights([string]$Place, [string]$Sddl) {
 # A file that was made in our folder has our folder's rights: it gets those of the folder where it lies.
 function Reset-Rights([string]$Place) {
     if ((Get-Sddl $Place) -ceq '') { return }
-    [void](Invoke-System 'icacls.exe' @((Get-Item -LiteralPath $Place -Force).FullName, '/reset'))
+    Set-Rights $Place @('/reset')
+}
+# What a file has beside its content and its times: owner, rights, and the attributes that a person sets.
+function Add-Marks($Entry, [string]$Place) {
+    $Entry['sddl'] = Get-Sddl $Place
+    $Entry['marks'] = [int](Get-There $Place).Attributes -band 7
+}
+# The rights and attributes of what stood there, or, where nothing did, those that the folder gives.
+function Restore-Marks($Entry, [string]$Place) {
+    if ([string](Get-Field $Entry 'kept' '') -ceq '') {
+        Reset-Rights $Place
+        return
+    }
+    Restore-Rights $Place ([string](Get-Field $Entry 'sddl' ''))
+    $marks = [int](Get-Field $Entry 'marks' -1)
+    if ($marks -ge 0 -and [string]$env:OS -ceq 'Windows_NT' -and ([int](Get-There $Place).Attributes -band 7) -ne $marks) { Set-ItemProperty -LiteralPath $Place -Name Attributes -Value ($marks -bor 32) }
+}
+# Moves a file away. A link that came into its way since it was looked at is refused. What is not what the record says, because somebody
+# wrote to it in that moment, is moved back at once, and the record is marked as void.
+function Move-Kept($Entry, [string]$Place) {
+    Assert-NoLink $Place
+    $kept = Get-RecordPlace ([string]$Entry['kept'])
+    Move-Item -LiteralPath $Place -Destination $kept
+    if ((Get-HashThere $kept).Equals([string]$Entry['sha256'])) { return }
+    Move-Item -LiteralPath $kept -Destination $Place
+    $script:Counted.Remove("$($script:Step)|" + ([string]$Entry['target']).ToUpperInvariant())
+    Write-Record ('undone-{0:d4}.json' -f ($script:Records - 1)) @{ changed = $false; void = $true }
+    throw "$($Entry['path']) was changed while it was moved away: it is back in its place"
 }
 function Invoke-Quarantine($Step, $Done) {
     $Done.target = [string]$Step.file
     foreach ($file in @(Find-File $Step ([string]$Step.file))) {
         Assert-NoLink $file.Place
-        $kept = 'kept-{0:d4}' -f $script:Records
-        Add-Record @{ action = 'quarantine'; target = $file.Path; path = $file.Path; kept = $kept; sha256 = (Get-Sha256 $file.Place); sddl = (Get-Sddl $file.Place) }
-        Move-Item -LiteralPath $file.Place -Destination (Get-RecordPlace $kept)
+        $entry = @{ action = 'quarantine'; target = $file.Path; path = $file.Path; kept = ('kept-{0:d4}' -f $script:Records); sha256 = (Get-Sha256 $file.Place) }
+        Add-Marks $entry $file.Place
+        Add-Record $entry
+        Move-Kept $entry $file.Place
         if (Test-There $file.Place) { throw "$($file.Path) is still there after it was moved" }
     }
 }
@@ -1017,15 +1078,18 @@ function Invoke-Put($Step, $Done) {
     $place = Resolve-Place $path
     Assert-NoLink $place
     $entry = @{ action = 'put'; target = $path; path = $path; newsha256 = ([string]$Step.sha256).ToUpperInvariant() }
-    $attributes = 0
     $item = Get-There $place
     if ($null -ne $item) {
         if ($item.PSIsContainer) { throw "$path is a folder" }
         $entry['sha256'] = Get-Sha256 $place
-        if ($entry['sha256'].Equals($entry['newsha256'])) { return }
+        if ($entry['sha256'].Equals($entry['newsha256'])) {
+            # An earlier request of this run may have put it, and ended before it had its rights.
+            $before = $script:Puts[$path.ToUpperInvariant()]
+            if ($null -ne $before) { Restore-Marks $before $place }
+            return
+        }
         $entry['kept'] = 'kept-{0:d4}' -f $script:Records
-        $entry['sddl'] = Get-Sddl $place
-        $attributes = [int]$item.Attributes -band 7
+        Add-Marks $entry $place
     }
     else { $entry['made'] = @(Get-Missing $path) }
     $aside = Get-RecordPlace ('put-{0:d4}' -f $script:Records)
@@ -1039,10 +1103,11 @@ function Invoke-Put($Step, $Done) {
         throw "content of '$($Step.file)' does not have the hash it should"
     }
     Add-Record $entry
-    if ($entry.ContainsKey('kept')) { Move-Item -LiteralPath $place -Destination (Get-RecordPlace $entry['kept']) }
+    if ($entry.ContainsKey('kept')) { Move-Kept $entry $place }
+    Assert-NoLink $place
     Move-ToPlace $aside $place
-    if ($entry.ContainsKey('kept')) { Restore-Rights $place $entry['sddl'] } else { Reset-Rights $place }
-    if ($attributes -ne 0 -and [string]$env:OS -ceq 'Windows_NT') { Set-ItemProperty -LiteralPath $place -Name Attributes -Value ($attributes -bor 32) }
+    if (-not (Get-HashThere $place).Equals($entry['newsha256'])) { throw "$path is not what was put there" }
+    Restore-Marks (New-Object PSObject -Property $entry) $place
 }
 # The folders of a path that are not there, the outermost first, in the words of the running system.
 function Get-Missing([string]$Path) {
@@ -1262,14 +1327,17 @@ function Get-HashThere([string]$Place) {
 function Restore-Kept($Entry, [string]$Place) {
     Move-ToPlace (Get-RecordPlace ([string]$Entry.kept)) $Place
     if (-not (Get-HashThere $Place).Equals([string]$Entry.sha256)) { throw "$($Entry.path) is not as it was after it was moved back" }
-    Restore-Rights $Place ([string](Get-Field $Entry 'sddl' ''))
+    Restore-Marks $Entry $Place
     return $true
 }
 function Undo-Quarantine([int]$Number, $Entry) {
     $place = Resolve-Place ([string]$Entry.path)
     Assert-NoLink (Get-FolderPath $place)
     $now = Get-HashThere $place
-    if ($now.Equals([string]$Entry.sha256)) { return $false }
+    if ($now.Equals([string]$Entry.sha256)) {
+        Restore-Marks $Entry $place
+        return $false
+    }
     if ($now -cne '') { throw "will not overwrite $($Entry.path): it came back since" }
     Assert-Kept $Entry
     return (Restore-Kept $Entry $place)
@@ -1281,7 +1349,10 @@ function Undo-Put([int]$Number, $Entry) {
     $now = Get-HashThere $place
     $kept = [string](Get-Field $Entry 'kept' '')
     if ($kept -cne '') {
-        if ($now.Equals([string]$Entry.sha256)) { return $false }
+        if ($now.Equals([string]$Entry.sha256)) {
+            Restore-Marks $Entry $place
+            return $false
+        }
         if ($now -cne '' -and -not $now.Equals([string]$Entry.newsha256)) { throw "will not overwrite $($Entry.path): it was changed since" }
         Assert-Kept $Entry
     }
@@ -1344,7 +1415,11 @@ function Undo-Stop([int]$Number, $Entry) {
     $start = Get-RegistryData $key 'Start'
     $off = $null -ne $start -and $start.data[0] -ceq '=4'
     if ($off) { Set-StartType $name $key @{ type = 'dword'; data = @('=3') } $true }
-    try { Start-Service -Name ([WildcardPattern]::Escape($name)) -WarningAction SilentlyContinue }
+    # Start-Service waits without an end for one that never gets ready. 1056: it runs already.
+    try {
+        $ran = Invoke-Native 'sc.exe' @('start', $name)
+        if ($ran.code -ne 0 -and $ran.code -ne 1056) { throw "service '$name' does not start: sc.exe ended with $($ran.code): $($ran.output -join ' ')" }
+    }
     finally { if ($off) { Set-StartType $name $key $start $true } }
     Wait-State $name 'Running'
     return $true
@@ -1381,12 +1456,18 @@ function Test-Back($Entry) {
     }
     return $true
 }
+# Whether the fix itself took a change back as soon as it was made.
+function Test-Void([int]$Number) {
+    $mark = 'undone-{0:d4}.json' -f $Number
+    if (-not (Test-Record $mark)) { return $false }
+    try { return [bool](Get-Field (Read-Record $mark 'changed') 'void' $false) } catch { return $false }
+}
 # What does not hold of that, as words; $From: the records that were marked before this request.
 function Get-Lost([int]$Total, $Marked) {
     $seen = @{}
     for ($number = 0; $number -lt $Total; $number++) {
-        if (-not (Test-Record (Get-UndoName $number))) { continue }
-        try { $entry = Read-Record (Get-UndoName $number) 'action' } catch { continue }
+        try { $entry = Read-Change $number } catch { continue }
+        if (Test-Void $number) { continue }
         $what = "$($entry.action)|" + ([string]$entry.target).ToUpperInvariant()
         if ($seen.ContainsKey($what)) { continue }
         $seen[$what] = $true
@@ -1426,9 +1507,9 @@ function Invoke-Fix($Playbook) {
         if (Test-Record 'undoing.json') { throw 'this run was taken back: use a new run' }
         $total = Get-Total
         for (; $script:Records -lt $total; $script:Records++) {
-            if (-not (Test-Record (Get-UndoName $script:Records))) { throw "a record is gone: $(Get-UndoName $script:Records)" }
-            $entry = Read-Record (Get-UndoName $script:Records) 'action'
-            Add-Count ([int]$entry.step) ([string]$entry.target)
+            $entry = Read-Change $script:Records
+            if (-not (Test-Void $script:Records)) { Add-Count ([int]$entry.step) ([string]$entry.target) }
+            if ([string]$entry.action -ceq 'put') { $script:Puts[([string]$entry.path).ToUpperInvariant()] = $entry }
             if ([string]$entry.action -ceq 'script') { $script:Scripts[[int]$entry.step] = $script:Records }
         }
     }
@@ -1481,17 +1562,25 @@ function Invoke-Undo([string]$Wanted) {
     $marked = @{}
     for ($number = $total - 1; $number -ge 0; $number--) {
         $script:Damaged = $false
-        $name = Get-UndoName $number
         try {
-            if (-not (Test-Record $name)) { Stop-Damaged "a record is gone: $name" }
-            $entry = Read-Record $name 'action'
+            $entry = Read-Change $number
             if ([string]$entry.action -ceq 'stop') {
                 $stopped += $entry
                 continue
             }
             $mark = 'undone-{0:d4}.json' -f $number
+            $done = $null
             if (Test-Record $mark) {
-                $changed = [bool](Read-Record $mark 'changed').changed
+                try { $done = Read-Record $mark 'changed' }
+                catch {
+                    # Whatever it said: to take a change back begins with looking whether it is back.
+                    if ([string]$entry.action -ceq 'script') { throw }
+                    $script:Damaged = $false
+                    Remove-Item -LiteralPath (Get-RecordPlace $mark) -Force
+                }
+            }
+            if ($null -ne $done) {
+                $changed = [bool]$done.changed
                 $marked[$number] = $true
             }
             else {
@@ -1682,14 +1771,9 @@ function Remove-OldAgent([string]$Folder) {
         Remove-Item -LiteralPath ($Folder + '\' + $one.Name) -Force -ErrorAction SilentlyContinue
     }
 }
-# JSON in ASCII, and its result lines.
+# The result lines.
 function Get-ResultLines {
-    $json = ConvertTo-Json -InputObject $script:Result -Depth 6 -Compress
-    if ($json -cmatch '[^\x20-\x7e]') {
-        foreach ($code in @($json.ToCharArray() | ForEach-Object { [int]$_ } | Where-Object { $_ -gt 126 } | Sort-Object -Unique)) {
-            $json = $json.Replace([string][char]$code, ('\u{0:x4}' -f $code))
-        }
-    }
+    $json = ConvertTo-Ascii (ConvertTo-Json -InputObject $script:Result -Depth 6 -Compress)
     $chunks = @([regex]::Matches($json, '.{1,48}') | ForEach-Object { $_.Value })
     $index = 0
     foreach ($chunk in $chunks) {
@@ -1736,6 +1820,8 @@ $script:Records = 0
 $script:Steps = @()
 $script:Remarks = @()
 $script:Scripts = @{}
+$script:Puts = @{}
+$script:Seals = @{}
 $script:Counted = @{}
 $script:Nonce = 'none'
 $room = 0

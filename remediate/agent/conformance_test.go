@@ -41,23 +41,23 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// TestRightsOfOurFolder runs the cases that only the agent has, because it needs icacls.exe for them: what is called in which order, what
+// TestWhatOnlyTheAgentDoes runs the cases that only the agent has, because it needs icacls.exe for them: what is called in which order, what
 // fails, and what a power cut leaves.
-func TestRightsOfOurFolder(t *testing.T) {
+func TestWhatOnlyTheAgentDoes(t *testing.T) {
 	t.Parallel()
-	paths, err := filepath.Glob(filepath.Join("testdata", "rights", "*.json"))
+	paths, err := filepath.Glob(filepath.Join("testdata", "agent-only", "*.json"))
 	if err != nil || len(paths) == 0 {
 		t.Fatal(paths, err)
 	}
-	output, err := runCases(t, "-LanguageMode", "Constrained", "-Path", "testdata/rights")
+	output, err := runCases(t, "-LanguageMode", "Constrained", "-Path", "testdata/agent-only")
 	if err != nil || !strings.Contains(output, fmt.Sprintf("%d passed, 0 failed", len(paths))) {
 		t.Errorf("%v\n%s", err, output)
 	}
-	cases, step := "folder-made", "11"
+	cases, step := "folder-made", "41"
 	if os.Getenv("FLEETMEND_LONG") != "" {
 		cases, step = "folder-made,folder-on-another-volume", "1"
 	}
-	output, err = runScript(t, "trouble.ps1", "-Path", "testdata/rights", "-Case", "'"+cases+"'", "-Step", step)
+	output, err = runScript(t, "trouble.ps1", "-Path", "testdata/agent-only", "-Case", "'"+cases+"'", "-Step", step)
 	if err != nil || strings.Count(output, "ok   ") != strings.Count(cases, ",")+1 {
 		t.Errorf("%v\n%s", err, output)
 	}
@@ -137,6 +137,53 @@ func TestUndoSaysWhatIsOnDisk(t *testing.T) {
 			t.Errorf("%s: %v\n%s", mode, err, output)
 		}
 		t.Log(mode, output)
+	}
+}
+
+// functions is a command that defines some of the agent's own functions.
+func functions(names ...string) string {
+	return `$ast = [Management.Automation.Language.Parser]::ParseFile("$PWD/agent.ps1", [ref]$null, [ref]$null)
+		foreach ($one in $ast.FindAll({ param($one) $one -is [Management.Automation.Language.FunctionDefinitionAst] -and
+			$one.Name -in '` + strings.Join(names, "', '") + `' }, $true)) { . ([scriptblock]::Create($one.Extent.Text)) }`
+}
+
+// TestHalfACharacter: names and values on Windows may hold half a surrogate pair. What a record could not give back is refused before it is
+// changed, what a script says is cleaned, and a result stays ASCII.
+func TestHalfACharacter(t *testing.T) {
+	t.Parallel()
+	command := functions("ConvertTo-Ascii", "Assert-Whole", "Get-List", "Get-Clean") + `
+		$script:Half = [regex]::Match((Get-Content agent.ps1 -Raw), "(?m)^.script:Half = '(.*)'").Groups[1].Value
+		$torn = 'a' + [char]0xd83d + [char]0xe9
+		$whole = 'a' + [char]0xd83d + [char]0xde00
+		ConvertTo-Ascii (ConvertTo-Json -InputObject @{ v = $torn } -Compress)
+		ConvertTo-Ascii (Get-Clean $torn); ConvertTo-Ascii (Get-Clean $whole)
+		foreach ($entry in @{ target = 'x'; path = $torn }, @{ target = 'x'; old = @{ type = 'string'; data = @("=$torn") } }, @{ target = 'x'; path = $whole; old = $null }) {
+			try { Assert-Whole $entry; 'taken' } catch { $_.Exception.Message }
+		}`
+	refused := "x holds half a character, which no record can hold: it is not changed\n"
+	want := `{"v":"a\ud83d\u00e9"}` + "\n" + `a\ufffd\u00e9` + "\n" + `a\ud83d\ude00` + "\n" + refused + refused + "taken\n"
+	output, err := exec.CommandContext(t.Context(), pwsh.Find(t), "-NoLogo", "-NoProfile", "-NonInteractive", "-Command", command).CombinedOutput()
+	if got := strings.ReplaceAll(string(output), "\r\n", "\n"); err != nil || got != want {
+		t.Errorf("%v\n%s\nnot\n%s", err, got, want)
+	}
+}
+
+// TestArgumentsArriveWhole starts a program with arguments that a C program reads from its command line.
+func TestArgumentsArriveWhole(t *testing.T) {
+	t.Parallel()
+	command := functions("Join-Arguments") + `
+		$all = @('a', '', 'b c', '{current}', 'x"y', 'C:\Program Files\', 'C:\a b\\', '\\"', 'p:2:4')
+		Join-Arguments $all
+		$out = Join-Path ([IO.Path]::GetTempPath()) ([Guid]::NewGuid())
+		(Start-Process /usr/bin/printf ('<%s> ' + (Join-Arguments $all)) -PassThru -RedirectStandardOutput $out).WaitForExit()
+		Get-Content -LiteralPath $out; Remove-Item -LiteralPath $out`
+	output, err := exec.CommandContext(t.Context(), pwsh.Find(t), "-NoLogo", "-NoProfile", "-NonInteractive", "-Command", command).CombinedOutput()
+	line, seen, _ := strings.Cut(strings.ReplaceAll(string(output), "\r\n", "\n"), "\n")
+	if want := `a "" "b c" {current} "x\"y" "C:\Program Files\\" "C:\a b\\\\" "\\\\\"" p:2:4`; err != nil || line != want {
+		t.Errorf("%v\n%s\nnot\n%s", err, line, want)
+	}
+	if want := `<a><><b c><{current}><x"y><C:\Program Files\><C:\a b\\><\\"><p:2:4>`; !strings.HasPrefix(seen, want) {
+		t.Errorf("%s\nnot\n%s", seen, want)
 	}
 }
 

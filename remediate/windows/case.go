@@ -50,11 +50,14 @@ type CaseState struct {
 // none.
 type CasePlus struct {
 	NeverStops       string   `json:"never-stops"`
+	NeverStarts      string   `json:"never-starts"`
 	InUse            []string `json:"in-use"` // files that a program holds open without sharing
 	Locked           []string `json:"locked"` // and these cannot be read either
 	WMIHangs         bool     `json:"wmi-hangs"`
 	SlashIsBackslash bool     `json:"slash-is-backslash"`
 	NoRegistryTools  bool     `json:"registry-tools-disabled"`
+	ICACLSFails      string   `json:"icacls-fails"` // the agent's alone
+	ToolHangs        string   `json:"tool-hangs"`
 }
 
 // CaseMove is a file, or a folder with all that is in it, that is elsewhere now.
@@ -103,6 +106,8 @@ type CaseStep struct {
 	SCM      map[string]uint64          `json:"scm"`
 	BCD      map[string]string          `json:"bcd"`
 	OtherBCD map[string]string          `json:"bcd-other"`
+	SDDL     map[string]string          `json:"sddl"`
+	Ours     *bool                      `json:"ours"` // whether our folder is there
 	Called   *[]string                  `json:"called"`
 	Agents   *[]string                  `json:"agents"` // names of the files in the folder of kept agents
 }

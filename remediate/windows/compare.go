@@ -104,6 +104,14 @@ func compareMachine(t reporter, label, root string, s CaseStep, m *Memory, calle
 	}
 	compareBoot(t, label+": bcd", m.BCD(), s.BCD)
 	compareBoot(t, label+": bcd-other", m.OtherBCD(), s.OtherBCD)
+	if kind, _ := m.Look(`C:\ProgramData\fleetmend`); s.Ours != nil && (kind != Nothing) != *s.Ours {
+		t.Errorf("%s: our folder is there: %v", label, kind != Nothing)
+	}
+	for place, want := range s.SDDL {
+		if seen := m.Rights(place); seen != want {
+			t.Errorf("%s: %s has the rights %q, not %q", label, place, seen, want)
+		}
+	}
 	if s.Called != nil && !slices.Equal(called, *s.Called) {
 		t.Errorf("%s: called\n%s\nnot\n%s", label, strings.Join(called, "\n"), strings.Join(*s.Called, "\n"))
 	}

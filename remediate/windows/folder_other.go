@@ -32,3 +32,9 @@ func (f *Folder) ownerIsOurs(local string) bool {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	return ok && (stat.Uid == 0 || int(stat.Uid) == os.Geteuid())
 }
+
+// Marks implements [Marker]: off Windows there are none.
+func (f *Folder) Marks(string) (Marks, error) { return Marks{}, nil }
+
+// Mark implements [Marker].
+func (f *Folder) Mark(string, Marks) error { return nil }

@@ -16,15 +16,20 @@ var (
 	fromDescriptor = advapi32.NewProc("ConvertSecurityDescriptorToStringSecurityDescriptorW")
 	namedSecurity  = advapi32.NewProc("GetNamedSecurityInfoW")
 	setSecurity    = advapi32.NewProc("SetFileSecurityW")
+	setNamed       = advapi32.NewProc("SetNamedSecurityInfoW")
 )
 
 const (
 	sddlRevision = 1
-	fileObject   = 1 // SE_FILE_OBJECT
-	ownerRights  = 1 // OWNER_SECURITY_INFORMATION
-	groupRights  = 2 // GROUP_SECURITY_INFORMATION
-	listRights   = 4 // DACL_SECURITY_INFORMATION
+	fileObject   = 1          // SE_FILE_OBJECT
+	ownerRights  = 1          // OWNER_SECURITY_INFORMATION
+	groupRights  = 2          // GROUP_SECURITY_INFORMATION
+	listRights   = 4          // DACL_SECURITY_INFORMATION
+	openRights   = 0x20000000 // UNPROTECTED_DACL_SECURITY_INFORMATION: the folder hands down
 	maxRights    = 64 << 10
+	// What a person sets of a file's attributes, and FILE_ATTRIBUTE_ARCHIVE.
+	ownAttributes = syscall.FILE_ATTRIBUTE_READONLY | syscall.FILE_ATTRIBUTE_HIDDEN | syscall.FILE_ATTRIBUTE_SYSTEM
+	archived      = syscall.FILE_ATTRIBUTE_ARCHIVE
 )
 
 // makeOwn makes a folder with its rights at once: there is no moment in which others may use it.
@@ -52,6 +57,57 @@ func (f *Folder) makeOwn(local string) error {
 		return fmt.Errorf("rights: %w", err)
 	}
 	return nil
+}
+
+// Marks implements [Marker].
+func (f *Folder) Marks(path string) (Marks, error) {
+	local, err := f.local(path)
+	if err != nil {
+		return Marks{}, err
+	}
+	sddl, err := f.sddl(local)
+	if err != nil {
+		return Marks{}, err
+	}
+	name, err := syscall.UTF16PtrFromString(filepath.Join(f.root.Name(), local))
+	if err != nil {
+		return Marks{}, err
+	}
+	attributes, err := syscall.GetFileAttributes(name)
+	return Marks{sddl, attributes & ownAttributes}, err
+}
+
+// Mark implements [Marker].
+func (f *Folder) Mark(path string, marks Marks) error {
+	local, err := f.local(path)
+	if err != nil {
+		return err
+	}
+	name, err := syscall.UTF16PtrFromString(filepath.Join(f.root.Name(), local))
+	if err != nil {
+		return err
+	}
+	if marks.SDDL == "" {
+		empty := [8]byte{2, 0, 8} // an ACL (revision, size) without entries of its own
+		const list = listRights | openRights
+		if code, _, _ := setNamed.Call(uintptr(unsafe.Pointer(name)), fileObject, list, 0, 0, uintptr(unsafe.Pointer(&empty)), 0); code != 0 {
+			return syscall.Errno(code)
+		}
+		return nil
+	}
+	text, err := syscall.UTF16PtrFromString(marks.SDDL)
+	if err != nil {
+		return err
+	}
+	var descriptor uintptr
+	if ok, _, err := toDescriptor.Call(uintptr(unsafe.Pointer(text)), sddlRevision, uintptr(unsafe.Pointer(&descriptor)), 0); ok == 0 {
+		return err
+	}
+	defer syscall.LocalFree(syscall.Handle(descriptor)) //nolint:errcheck // memory
+	if ok, _, err := setSecurity.Call(uintptr(unsafe.Pointer(name)), ownerRights|listRights, descriptor); ok == 0 {
+		return err
+	}
+	return syscall.SetFileAttributes(name, marks.Attributes|archived)
 }
 
 // errInvalidFunction is ERROR_INVALID_FUNCTION.

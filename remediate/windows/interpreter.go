@@ -49,7 +49,7 @@ func New(parts Parts) *Interpreter {
 // Do answers a request as agent.ps1 does. Whatever goes wrong becomes a result with outcome failed and a message; what
 // was done until then stands in the run's folder, and the same request again continues there.
 func (i *Interpreter) Do(ctx context.Context, request agent.Request) agent.Result {
-	r := &run{Parts: i.parts, ctx: ctx, request: request, counted: map[string]int{}, scripts: map[int]int{}}
+	r := &run{Parts: i.parts, ctx: ctx, request: request, counted: map[string]int{}, scripts: map[int]int{}, seals: map[int]string{}}
 	result := agent.Result{V: agent.ResultVersion, Run: request.Run, Outcome: agent.Failed, Uptime: -1, PS: "go", Language: "go"}
 	if !agent.ValidRun(request.Run) {
 		result.Run, result.Message = "", "bad run id"
@@ -74,6 +74,7 @@ type run struct {
 	step    int            // index of the action at work
 	counted map[string]int // "step|target" that this run changed, with the step
 	scripts map[int]int    // number of a step's script record, by the step
+	seals   map[int]string // hash of a record when it was written, by its number
 	steps   []agent.StepDone
 	remarks []string
 	locked  bool

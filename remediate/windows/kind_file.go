@@ -60,18 +60,46 @@ func (r *run) quarantine(q playbook.Quarantine) error {
 		if err != nil {
 			return err
 		}
-		kept := fmt.Sprintf("kept-%04d", r.records)
-		if err := r.record(undoRecord{Action: "quarantine", Target: f.path, Path: f.path, Kept: kept, SHA256: sum}); err != nil {
+		marks, err := r.marks(f.place)
+		if err != nil {
 			return err
 		}
-		if err := r.Files.Move(f.place, join(r.folder, kept)); err != nil {
-			return fmt.Errorf("quarantine: %w", err)
+		u := undoRecord{Action: "quarantine", Target: f.path, Path: f.path, Kept: fmt.Sprintf("kept-%04d", r.records), SHA256: sum,
+			SDDL: marks.SDDL, Marks: &marks.Attributes}
+		if err := r.record(u); err != nil {
+			return err
+		}
+		if err := r.keep(u, f.place); err != nil {
+			return err
 		}
 		if still, err := r.exists(f.place); err != nil || still {
 			return cmpErr(err, fmt.Errorf("%s is still there after it was moved", f.path))
 		}
 	}
 	return nil
+}
+
+// keep moves a file away. A link that came into its way since it was looked at is refused; what is not what the record says, because
+// somebody wrote to it in that moment, is moved back at once, and the record is marked as void.
+func (r *run) keep(u undoRecord, place string) error {
+	if err := r.noLink(place); err != nil {
+		return err
+	}
+	kept := join(r.folder, u.Kept)
+	if err := r.Files.Move(place, kept); err != nil {
+		return fmt.Errorf("move %s away: %w", u.Path, err)
+	}
+	if now, err := r.there(kept); err != nil || now == u.SHA256 {
+		return err
+	}
+	if err := r.Files.Move(kept, place); err != nil {
+		return fmt.Errorf("%s was changed while it was moved away, and could not be moved back: %w", u.Path, err)
+	}
+	delete(r.counted, countKey(r.step, u.Target))
+	if err := r.write(undoneName(r.records-1), undoneMark{Void: true}); err != nil {
+		return err
+	}
+	return fmt.Errorf("%s was changed while it was moved away: it is back in its place", u.Path)
 }
 
 // unquarantine moves a kept file back. Back means in its place by its hash: what somebody put there since is not overwritten.
@@ -82,8 +110,11 @@ func (r *run) unquarantine(u undoRecord) (bool, error) {
 		return false, err
 	}
 	now, err := r.there(place)
-	if err != nil || now == u.SHA256 {
+	if err != nil {
 		return false, err
+	}
+	if now == u.SHA256 {
+		return false, r.mark(place, u)
 	}
 	if now != "" {
 		return false, fmt.Errorf("will not overwrite %s: it came back since", u.Path)
@@ -115,7 +146,7 @@ func (r *run) putBack(u undoRecord, place string) error {
 	if now, err := r.there(place); err != nil || now != u.SHA256 {
 		return cmpErr(err, fmt.Errorf("%s is not as it was after it was moved back", u.Path))
 	}
-	return nil
+	return r.mark(place, u)
 }
 
 // there is the hash of what stands in a place: "" for nothing, "-" for what is no file.

@@ -56,8 +56,13 @@ func (r *run) put(p playbook.Put) error {
 			return err
 		}
 		if u.SHA256 == want {
-			return nil
+			return r.markAgain(words, place)
 		}
+		marks, err := r.marks(place)
+		if err != nil {
+			return err
+		}
+		u.SDDL, u.Marks = marks.SDDL, &marks.Attributes
 		u.Kept = fmt.Sprintf("kept-%04d", r.records)
 	default:
 		return fmt.Errorf("%s is a folder", words)
@@ -74,12 +79,30 @@ func (r *run) put(p playbook.Put) error {
 		return err
 	}
 	if u.Kept != "" {
-		if err := r.Files.Move(place, join(r.folder, u.Kept)); err != nil {
-			return fmt.Errorf("put %s: %w", words, err)
+		if err := r.keep(u, place); err != nil {
+			return err
 		}
+	}
+	if err := r.noLink(place); err != nil {
+		return err
 	}
 	if err := r.Files.Move(aside, place); err != nil {
 		return fmt.Errorf("put %s: %w", words, err)
+	}
+	if now, err := r.there(place); err != nil || now != want {
+		return cmpErr(err, fmt.Errorf("%s is not what was put there", words))
+	}
+	return r.mark(place, u)
+}
+
+// markAgain: an earlier request of this run may have put the file and then ended before it had its rights.
+func (r *run) markAgain(words, place string) error {
+	for n := range r.records {
+		var u undoRecord
+		if found, err := r.read(undoName(n), "action", &u); err != nil || !found || u.Action != "put" || fold(u.Path) != fold(words) {
+			continue
+		}
+		return r.mark(place, u)
 	}
 	return nil
 }
@@ -130,7 +153,7 @@ func (r *run) takeOut(number int, u undoRecord) (bool, error) {
 	case err != nil:
 		return false, err
 	case u.Kept != "" && now == u.SHA256:
-		return false, nil // never replaced, or back already
+		return false, r.mark(place, u) // never replaced, or back already
 	case now != "" && now != u.NewSHA256:
 		return false, fmt.Errorf("will not overwrite %s: it was changed since", u.Path)
 	}

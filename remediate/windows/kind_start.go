@@ -212,6 +212,9 @@ func (r *run) startAgain(name string) (bool, error) {
 	if off {
 		err = errors.Join(err, r.setStart(name, key, start, true))
 	}
+	if state, _, look := r.Services.State(name); look == nil && errors.Is(err, context.DeadlineExceeded) && r.ctx.Err() == nil {
+		return false, fmt.Errorf("service '%s' is %s, not Running, after half a minute", name, state)
+	}
 	if err != nil {
 		return false, fmt.Errorf("start service %q: %w", name, err)
 	}

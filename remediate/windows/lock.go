@@ -39,7 +39,7 @@ func ownProcess() Process {
 
 // lock is lock.json: a request of this run is at work. A shell outlives its connection, so a second request may come while
 // the first is at work; it is answered with busy, and asked again. It is stale when its process is gone, or, where another
-// computer made it, when it is two minutes old.
+// computer made it (Windows PE, on the same disk), when it is two minutes old: that computer does not run any more.
 type lock struct {
 	V       int    `json:"v"`
 	Nonce   string `json:"nonce"`
@@ -47,8 +47,9 @@ type lock struct {
 	Host    string `json:"host"`
 	Boot    int64  `json:"boot"` // Unix seconds, -1 where it is unknown
 	PID     int    `json:"pid"`
-	Started int64  `json:"started"` // Unix seconds
-	Renewed int64  `json:"renewed"` // Unix seconds
+	Started int64  `json:"started"`           // Unix seconds
+	Taken   int64  `json:"taken"`             // Unix seconds
+	Renewed int64  `json:"renewed,omitempty"` // what Taken was called before
 }
 
 const (
@@ -58,7 +59,7 @@ const (
 
 func (r *run) stale(l lock) bool {
 	if l.Host != r.Process.Host {
-		return r.Now().Unix()-l.Renewed > lockPeriod
+		return r.Now().Unix()-max(l.Taken, l.Renewed) > lockPeriod
 	}
 	if l.PID == r.Process.PID && l.Nonce == r.request.Nonce {
 		return true // this very request, begun again
@@ -138,7 +139,7 @@ func (r *run) enter(result *agent.Result) (bool, error) {
 			return false, fmt.Errorf("remove a stale lock: %w", err)
 		}
 	}
-	mine := lock{1, r.request.Nonce, "go", r.Process.Host, -1, r.Process.PID, r.Process.Started, r.Now().Unix()}
+	mine := lock{1, r.request.Nonce, "go", r.Process.Host, -1, r.Process.PID, r.Process.Started, r.Now().Unix(), 0}
 	if result.Uptime >= 0 {
 		mine.Boot = r.Now().Unix() - result.Uptime
 	}

@@ -29,6 +29,7 @@ type memoryFile struct {
 	path     string // as stored, full
 	content  []byte
 	modified time.Time
+	sddl     string // where it is spoken of, and not what the folder hands down
 }
 
 type memoryValue struct {
@@ -65,7 +66,7 @@ func (b *Base) AddFile(path string, content []byte, modified time.Time) {
 	if b.folders[folder] == nil {
 		b.folders[folder] = map[string]*memoryFile{}
 	}
-	b.folders[folder][name] = &memoryFile{path, content, modified.UTC()}
+	b.folders[folder][name] = &memoryFile{path: path, content: content, modified: modified.UTC()}
 }
 
 // AddValue puts a registry value into the base, with its key.
@@ -108,6 +109,8 @@ type Memory struct {
 	Below map[string][]string
 	// NeverStops is the name of a service that takes the order to stop and goes on.
 	NeverStops string
+	// NeverStarts is the name of a service that takes the order to start and never gets ready.
+	NeverStarts string
 	// InUse are files that a program holds open without sharing: they can be read, and not moved.
 	InUse []string
 	// Locked are files that cannot be read or removed either.
@@ -291,7 +294,7 @@ func (m *Memory) Create(path string, content []byte) error {
 		return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
 	}
 	m.makeWay(path)
-	m.setFile(path, &memoryFile{path, bytes.Clone(content), m.now().UTC()})
+	m.setFile(path, &memoryFile{path: path, content: bytes.Clone(content), modified: m.now().UTC()})
 	return nil
 }
 
@@ -309,8 +312,9 @@ func (m *Memory) Move(from, to string) error {
 		return &fs.PathError{Op: "move", Path: from, Err: errInUse}
 	}
 	m.makeWay(to)
+	sddl := m.rights(from)
 	m.setFile(from, nil)
-	m.setFile(to, &memoryFile{to, f.content, f.modified})
+	m.setFile(to, &memoryFile{to, f.content, f.modified, sddl})
 	return nil
 }
 
@@ -318,7 +322,7 @@ func (m *Memory) Move(from, to string) error {
 func (m *Memory) WriteFile(path string, content []byte, modified time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.setFile(path, &memoryFile{path, bytes.Clone(content), modified.UTC()})
+	m.setFile(path, &memoryFile{path: path, content: bytes.Clone(content), modified: modified.UTC()})
 }
 
 // RemoveFile takes a file off this machine: the outside world at work, not a repair.

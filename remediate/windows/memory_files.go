@@ -88,14 +88,88 @@ func (m *Memory) makeWay(path string) {
 	}
 }
 
-// SetRights gives a folder's owner and rights as SDDL; without it they are ours.
-func (m *Memory) SetRights(folder, sddl string) {
+// defaultRights are those of places of which a machine whose rights are spoken of does not speak.
+var defaultRights = map[string]string{
+	"C:":             "O:SYG:SYD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1200a9;;;BU)",
+	"D:":             "O:SYG:SYD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1200a9;;;BU)",
+	`C:\PROGRAMDATA`: "O:SYG:SYD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1200a9;;;BU)(A;CI;0x116;;;BU)",
+}
+
+// SetRights gives a file or folder owner and rights as SDDL. A machine of which none are given has no rights at all.
+func (m *Memory) SetRights(path, sddl string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.over.rights == nil {
 		m.over.rights = map[string]string{}
 	}
-	m.over.rights[fold(folder)] = sddl
+	if f := m.file(path); f != nil {
+		m.setFile(path, &memoryFile{f.path, f.content, f.modified, sddl})
+		return
+	}
+	m.over.rights[fold(path)] = sddl
+}
+
+// rights are those of a file or folder: its own, or what the folders above hand down. The caller holds mu.
+func (m *Memory) rights(path string) string {
+	if m.over.rights == nil {
+		return ""
+	}
+	if f := m.file(path); f != nil && f.sddl != "" {
+		return f.sddl
+	}
+	if sddl, ok := m.over.rights[fold(path)]; ok {
+		return sddl
+	}
+	if sddl, ok := defaultRights[fold(path)]; ok {
+		return sddl
+	}
+	folder, _ := splitPath(path)
+	if folder == "" {
+		return ""
+	}
+	above := m.rights(folder)
+	if m.file(path) == nil {
+		return "O:BAG:SYD:AI" + handedDown(above, true)
+	}
+	return "O:BAG:SYD:AI" + handedDown(above, false)
+}
+
+// Marks implements [Marker].
+func (m *Memory) Marks(path string) (Marks, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return Marks{SDDL: m.rights(path)}, nil
+}
+
+// Mark implements [Marker].
+func (m *Memory) Mark(path string, marks Marks) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := m.file(path)
+	if f == nil || m.over.rights == nil {
+		return nil
+	}
+	now := m.rights(path)
+	head := now[:strings.Index(now, "D:")]
+	owner, list := splitRights(marks.SDDL)
+	if marks.SDDL == "" {
+		folder, _ := splitPath(path)
+		list = "D:AI" + handedDown(m.rights(folder), false)
+	} else if _, group, ok := strings.Cut(head, "G:"); ok {
+		head = "O:" + owner + "G:" + group
+	}
+	m.setFile(path, &memoryFile{f.path, f.content, f.modified, head + list})
+	return nil
+}
+
+// Rights tells what a file or folder of its own has, "" where it has what its folder hands down.
+func (m *Memory) Rights(path string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if f := m.file(path); f != nil {
+		return f.sddl
+	}
+	return m.over.rights[fold(path)]
 }
 
 // Own implements [Files].
@@ -109,18 +183,29 @@ func (m *Memory) Own(folder string) error {
 		return fmt.Errorf("%s is no folder: refused", folder)
 	case Nothing:
 		m.makeWay(folder + `\x`)
-		delete(m.over.rights, fold(folder))
+		m.close(folder)
 	}
-	sddl, ok := m.over.rights[fold(folder)]
-	if !ok {
-		return nil // as it was made
+	sddl := m.rights(folder)
+	if sddl == "" {
+		return nil // nobody speaks of rights
 	}
 	err := ProveRights(folder, sddl)
 	if err != nil && m.empty(folder) && ProveOwner(sddl) { // left by a power cut
-		delete(m.over.rights, fold(folder))
+		m.close(folder)
 		return nil
 	}
 	return err
+}
+
+// close gives a folder our rights. One that is made in a folder of ours has them from there.
+func (m *Memory) close(folder string) {
+	if m.over.rights == nil {
+		return
+	}
+	delete(m.over.rights, fold(folder))
+	if ProveRights(folder, m.rights(folder)) != nil {
+		m.over.rights[fold(folder)] = "O:BAG:SYD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"
+	}
 }
 
 // empty reports whether nothing is in a folder; the caller holds mu.
@@ -148,7 +233,7 @@ func (m *Memory) empty(folder string) bool {
 func (m *Memory) Prove(path string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if sddl, ok := m.over.rights[fold(path)]; ok {
+	if sddl := m.rights(path); sddl != "" {
 		return ProveRights(path, sddl)
 	}
 	return nil

@@ -117,7 +117,12 @@ func (m *Memory) Stop(ctx context.Context, name string) error {
 }
 
 // Start implements [Services]. A service that the controller knows as disabled does not start.
-func (m *Memory) Start(_ context.Context, name string) error {
+func (m *Memory) Start(ctx context.Context, name string) error {
+	if strings.EqualFold(m.NeverStarts, name) {
+		m.SetServiceState(name, StateStartPending)
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, ok := m.serviceState(name); !ok {

@@ -1,11 +1,14 @@
 package windows
 
 import (
+	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // resolve turns a path of a playbook into one of Files.
@@ -96,8 +99,17 @@ func (r *run) tool(name string, args ...string) ([]string, int, error) {
 	if r.Tools == nil || r.request.Root != "" {
 		return nil, 0, fmt.Errorf("not possible on an offline installation: %s", name)
 	}
-	return r.Tools.Run(r.ctx, name, args...)
+	ctx, cancel := context.WithTimeout(r.ctx, toolTime)
+	defer cancel()
+	output, exit, err := r.Tools.Run(ctx, name, args...)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) && r.ctx.Err() == nil {
+		return output, exit, fmt.Errorf("%s %s did not end within a minute and was stopped: %s", name, strings.Join(args, " "), strings.Join(output, " "))
+	}
+	return output, exit, err
 }
+
+// toolTime is how long one of Windows' tools may take.
+const toolTime = time.Minute
 
 // mustTool is tool with an exit code of 0.
 func (r *run) mustTool(name string, args ...string) ([]string, error) {

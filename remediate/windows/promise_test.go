@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fleetmend/fleetmend/remediate/agent"
@@ -276,6 +277,122 @@ func TestFolderOwn(t *testing.T) {
 	}
 	if kind, err := f.Look(`C:\link\fleetmend`); kind != Link || err != nil {
 		t.Errorf("behind a link: %v, %v", kind, err)
+	}
+}
+
+// TestMarks: what is put or brought back has the rights of what stood there, or of its folder; a record that says nothing of rights
+// changes none.
+func TestMarks(t *testing.T) {
+	for sddl, same := range map[string]bool{
+		"O:BAG:SYD:P(A;;FA;;;BA)": true, "O:BAD:PAI(A;;FA;;;BA)": true, "O:SYG:DUD:P(A;;FA;;;BA)": false, "O:BAG:DUD:AI(A;;FA;;;BA)": false,
+		"O:BAG:DUD:PAI(A;;FR;;;BA)": false,
+	} {
+		if sameRights("O:BAG:DUD:PAI(A;;FA;;;BA)", sddl) != same {
+			t.Error(sddl)
+		}
+	}
+	m := NewMemory(NewBase(0))
+	m.WriteFile(`C:\Data\a`, []byte("a"), written)
+	m.SetRights(`C:\Data\a`, "O:SYG:SYD:P(A;;FA;;;SY)")
+	r := &run{Parts: m.Parts()}
+	for _, c := range []struct {
+		u    undoRecord
+		want string
+	}{
+		{undoRecord{Kept: "kept-0000"}, "O:SYG:SYD:P(A;;FA;;;SY)"},
+		{undoRecord{Kept: "kept-0000", SDDL: "O:BAG:BAD:P(A;;FR;;;BU)"}, "O:BAG:SYD:P(A;;FR;;;BU)"},
+		{undoRecord{}, "O:BAG:SYD:AI(A;ID;FA;;;SY)(A;ID;FA;;;BA)(A;ID;0x1200a9;;;BU)"},
+	} {
+		if err := r.mark(`C:\Data\a`, c.u); err != nil || m.Rights(`C:\Data\a`) != c.want || len(r.remarks) > 0 {
+			t.Errorf("%+v: %s, %v, %v", c.u, m.Rights(`C:\Data\a`), err, r.remarks)
+		}
+	}
+}
+
+// swapper changes a file in the moment in which it is moved away.
+type swapper struct {
+	*Memory
+	swapped bool
+}
+
+func (s *swapper) Move(from, to string) error {
+	if !s.swapped && from == `C:\Data\a.sys` {
+		s.swapped = true
+		s.WriteFile(from, []byte("swapped"), written)
+	}
+	return s.Memory.Move(from, to)
+}
+
+// TestChangedInThatMoment: what somebody writes between record and move is not kept under a hash that it does not have.
+func TestChangedInThatMoment(t *testing.T) {
+	m, p, before := threeFiles()
+	parts := m.Parts()
+	parts.Files = &swapper{Memory: m}
+	got := New(parts).Do(t.Context(), request(agent.Fix, "n-1", p))
+	want := `C:\Data\a.sys was changed while it was moved away: it is back in its place`
+	before[`C:\Data\a.sys`] = "swapped"
+	if got.Outcome != agent.Failed || got.Message != want || got.Changed != 0 || fmt.Sprint(contents(m)) != fmt.Sprint(before) {
+		t.Fatalf("%+v, %v", got, contents(m))
+	}
+	if got = New(parts).Do(t.Context(), request(agent.Fix, "n-2", p)); got.Outcome != agent.Fixed || got.Changed != 3 {
+		t.Fatalf("asked again: %+v", got)
+	}
+	for nonce := range 2 {
+		if got = New(parts).Do(t.Context(), request(agent.Undo, fmt.Sprint("n-", nonce), p)); got.Outcome != agent.Undone || fmt.Sprint(contents(m)) != fmt.Sprint(before) {
+			t.Errorf("undo %d: %+v, %v", nonce, got, contents(m))
+		}
+	}
+}
+
+// linker makes a folder lead elsewhere once a record of a change in it is written.
+type linker struct{ *Memory }
+
+func (l linker) Create(path string, content []byte) error {
+	err := l.Memory.Create(path, content)
+	if strings.Contains(path, "seal-0000") {
+		l.SetLink(`C:\Data`, `C:\Elsewhere`)
+		l.WriteFile(`C:\Elsewhere\a.sys`, []byte("a"), written)
+	}
+	return err
+}
+
+func TestLinkInThatMoment(t *testing.T) {
+	m, p, _ := threeFiles()
+	parts := m.Parts()
+	parts.Files = linker{m}
+	got := New(parts).Do(t.Context(), request(agent.Fix, "n-1", p))
+	if got.Outcome != agent.Failed || got.Message != `C:\Data is a link: nothing is done through it` || contents(m)[`C:\Elsewhere\a.sys`] != "a" {
+		t.Fatalf("%+v, %v", got, contents(m))
+	}
+}
+
+// TestToolsHaveAnEnd: a tool that never ends is stopped by its context, which ends before the request.
+func TestToolsHaveAnEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, p, _ := threeFiles()
+		p.Fix = []playbook.Action{{BCD: &playbook.BCDChange{Set: "safeboot", Value: "minimal"}}}
+		parts := m.Parts()
+		parts.Tools = stuckTools{}
+		got := New(parts).Do(t.Context(), request(agent.Fix, "n-1", p))
+		if want := "bcdedit.exe /enum {current} /v did not end within a minute and was stopped: "; got.Outcome != agent.Failed || got.Message != want {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+type stuckTools struct{ Tools }
+
+func (stuckTools) Run(ctx context.Context, _ string, _ ...string) ([]string, int, error) {
+	<-ctx.Done()
+	return nil, -1, ctx.Err()
+}
+
+func TestHalfACharacter(t *testing.T) {
+	m, p, _ := threeFiles()
+	m.WriteFile("C:\\Data\\0\xed\xa0\xbd.sys", []byte("x"), written)
+	got := New(m.Parts()).Do(t.Context(), request(agent.Fix, "n-1", p))
+	if got.Outcome != agent.Failed || !strings.Contains(got.Message, "holds half a character") || len(contents(m)) != 4 {
+		t.Errorf("%+v, %v", got, contents(m))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/fleetmend/fleetmend/remediate/agent"
 )
@@ -20,6 +21,7 @@ import (
 //
 //	manifest.json                     the fix was begun
 //	undo-0000.json, undo-0001.json    what undoes a change, written before the change
+//	seal-0000-HASH                    empty: the SHA-256 of undo-0000.json, made after it and before the change
 //	kept-0000, put-0000, taken-0000   files moved away, on their way in, and taken back; numbered as the undo record
 //	done-0000.json                    the script of undo-0000.json ended well
 //	fix.json, undo.json               the outcome: a repeated request is answered from it
@@ -60,7 +62,8 @@ type undoRecord struct {
 	Kept      string   `json:"kept,omitempty"`
 	SHA256    string   `json:"sha256,omitempty"`    // of what is kept
 	NewSHA256 string   `json:"newsha256,omitempty"` // of what was put
-	SDDL      string   `json:"sddl,omitempty"`      // rights of what is kept, by agent.ps1
+	SDDL      string   `json:"sddl,omitempty"`      // owner and rights of what is kept
+	Marks     *uint32  `json:"marks,omitempty"`     // its attributes: 1 read-only, 2 hidden, 4 system
 	Made      []string `json:"made,omitempty"`      // folders that were made for it, the outermost first
 	Key       string   `json:"key,omitempty"`
 	Name      string   `json:"name,omitempty"`
@@ -169,7 +172,7 @@ func (r *run) raw(name string) ([]byte, error) {
 
 func undoName(number int) string { return fmt.Sprintf("undo-%04d.json", number) }
 
-var numbered = regexp.MustCompile(`^(?:undo|done|undone|kept|taken)-([0-9]{4,9})(?:\.json)?$`)
+var numbered = regexp.MustCompile(`^(?:undo|done|undone|kept|taken|seal)-([0-9]{4,9})(?:\.json|-([0-9a-f]{64}))?$`)
 
 // total counts the changes of which there are records, by their numbers: a gap does not end the count, and neither does a
 // lost last record. Where what the fix said of itself is damaged, the count comes with that error.
@@ -182,6 +185,9 @@ func (r *run) total() (int, error) {
 	for _, f := range files {
 		if m := numbered.FindStringSubmatch(f.Name); m != nil {
 			n, _ := strconv.Atoi(m[1])
+			if m[2] != "" {
+				r.seals[n] = m[2]
+			}
 			total = max(total, n+1)
 		}
 	}
@@ -190,6 +196,23 @@ func (r *run) total() (int, error) {
 		return total, err
 	}
 	return max(total, fixed.Records), nil
+}
+
+// change reads the record of a change, as it was sealed.
+func (r *run) change(number int) (u undoRecord, err error) {
+	name := undoName(number)
+	found, err := r.read(name, "action", &u)
+	if err == nil && !found {
+		err = damage{"a record is gone: " + name}
+	}
+	known := slices.ContainsFunc(changeKinds, func(row changeKind) bool { return row.name == u.Action })
+	if err != nil || !known || r.seals[number] == "" {
+		return u, err
+	}
+	if sum, err := r.sum(join(r.folder, name)); err != nil || strings.ToLower(sum) != r.seals[number] {
+		return u, cmpErr(err, damage{"a record is damaged: " + name})
+	}
+	return u, nil
 }
 
 // recordHash is what is to be obeyed at undo, as one hash: SHA-256 over "name LF sha256 LF" of the manifest and of the
@@ -251,15 +274,13 @@ func (r *run) recount() error {
 		return err
 	}
 	for ; r.records < total; r.records++ {
-		var u undoRecord
-		found, err := r.read(undoName(r.records), "action", &u)
+		u, err := r.change(r.records)
 		if err != nil {
 			return err
 		}
-		if !found {
-			return fmt.Errorf("a record is gone: %s", undoName(r.records))
+		if mark, _, err := r.undone(r.records); err != nil || !mark.Void {
+			r.counted[countKey(u.Step, u.Target)] = u.Step
 		}
-		r.counted[countKey(u.Step, u.Target)] = u.Step
 		if u.Action == "script" {
 			r.scripts[u.Step] = r.records
 		}
@@ -268,11 +289,21 @@ func (r *run) recount() error {
 }
 
 // record writes down what undoes a change, and counts it. The change comes after it: a cut in between leaves a record
-// whose work is not done, which undo notices.
+// whose work is not done, which undo notices. The seal tells of a record that is gone or changed where no fix came to its end.
 func (r *run) record(u undoRecord) error {
 	u.Step = r.step
+	if !utf8.ValidString(u.Path) { // as Go gives names that hold half a surrogate pair, which JSON cannot hold
+		return fmt.Errorf("%s holds half a character, which no record can hold: it is not changed", u.Target)
+	}
 	if err := r.write(undoName(r.records), u); err != nil {
 		return err
+	}
+	sum, err := r.sum(join(r.folder, undoName(r.records)))
+	if err != nil {
+		return err
+	}
+	if err := r.Files.Create(join(r.folder, fmt.Sprintf("seal-%04d-%s", r.records, strings.ToLower(sum))), nil); err != nil {
+		return fmt.Errorf("seal record %s: %w", undoName(r.records), err)
 	}
 	r.records++
 	r.counted[countKey(u.Step, u.Target)] = u.Step

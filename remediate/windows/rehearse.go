@@ -213,6 +213,7 @@ func applyServices(t reporter, m *Memory, s CaseState) {
 	if s.Booted {
 		m.ReadStarts()
 	}
+	m.NeverStarts = s.Plus.NeverStarts
 	if s.Plus.NeverStops != "" {
 		m.NeverStops = s.Plus.NeverStops
 	}

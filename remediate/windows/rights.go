@@ -44,3 +44,82 @@ func ProveRights(folder, sddl string, self ...string) error {
 	}
 	return nil
 }
+
+// marks are a file's, as far as the machine knows any.
+func (r *run) marks(place string) (Marks, error) {
+	marker, ok := r.Files.(Marker)
+	if !ok {
+		return Marks{}, nil
+	}
+	marks, err := marker.Marks(place)
+	if err != nil {
+		return Marks{}, fmt.Errorf("read the rights of %s: %w", place, err)
+	}
+	return marks, nil
+}
+
+// mark gives a file that came from our folder the marks of what stood there, or is kept, by its record; where nothing did, those that
+// its folder gives. A file that has them already is left alone, and so is one of whose marks the record says nothing.
+func (r *run) mark(place string, u undoRecord) error {
+	marker, ok := r.Files.(Marker)
+	if !ok || u.Kept != "" && u.SDDL == "" {
+		return nil
+	}
+	now, err := r.marks(place)
+	if err != nil || now.SDDL == "" {
+		return err
+	}
+	want := Marks{u.SDDL, now.Attributes}
+	if u.Marks != nil {
+		want.Attributes = *u.Marks
+	}
+	if want.SDDL != "" && sameRights(now.SDDL, want.SDDL) && now.Attributes == want.Attributes {
+		return nil
+	}
+	if err := marker.Mark(place, want); err != nil {
+		return fmt.Errorf("give %s its rights: %w", place, err)
+	}
+	now, err = r.marks(place)
+	if err == nil && want.SDDL != "" && !sameRights(now.SDDL, want.SDDL) {
+		r.remarks = append(r.remarks, fmt.Sprintf("the rights of %s are not those that it had", place))
+	}
+	return err
+}
+
+var rightsHead = regexp.MustCompile(`^(O:[A-Z0-9-]+?)?(?:G:[A-Z0-9-]+?)?D:(P?)[A-Z]*`)
+
+// sameRights compares owner and entries: the group is nobody's business, and neither are marks of inheritance.
+func sameRights(one, two string) bool {
+	return rightsHead.ReplaceAllString(one, "${1}D:$2") == rightsHead.ReplaceAllString(two, "${1}D:$2")
+}
+
+var sddlTail = regexp.MustCompile(`D:.*$`)
+
+// splitRights cuts SDDL into its owner and its entries ("D:...").
+func splitRights(sddl string) (owner, list string) {
+	if parts := sddlParts.FindStringSubmatch(sddl); parts != nil {
+		owner = parts[1]
+	}
+	return owner, sddlTail.FindString(sddl)
+}
+
+// handedDown are the entries that a folder's hand down to what is in it.
+func handedDown(sddl string, toFolder bool) string {
+	var all strings.Builder
+	_, list := splitRights(sddl)
+	for _, ace := range aceParts.FindAllStringSubmatch(list, -1) {
+		fields := strings.Split(ace[1], ";")
+		switch {
+		case len(fields) < 2:
+			continue
+		case toFolder && strings.Contains(fields[1], "CI"):
+			fields[1] = strings.NewReplacer("IO", "", "ID", "").Replace(fields[1]) + "ID"
+		case !toFolder && strings.Contains(fields[1], "OI"):
+			fields[1] = "ID"
+		default:
+			continue
+		}
+		all.WriteString("(" + strings.Join(fields, ";") + ")")
+	}
+	return all.String()
+}

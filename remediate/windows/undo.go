@@ -118,28 +118,27 @@ func (u *undoing) all() error {
 
 // one takes one change back and marks it, so that an undo that was cut off does not do it again.
 func (u *undoing) one(n int) (record undoRecord, err error) {
-	found, err := u.read(undoName(n), "action", &record)
+	record, err = u.change(n)
+	if err != nil || record.Action == "stop" {
+		return record, err
+	}
+	mark, found, err := u.undone(n)
+	if errors.As(err, new(damage)) && record.Action != "script" {
+		// Whatever it said: to take a change back begins with looking whether it is back.
+		if err = u.Files.Remove(join(u.folder, undoneName(n))); err != nil {
+			return record, err
+		}
+		found = false
+	}
 	if err != nil {
 		return record, err
 	}
+	u.marked[n] = found
 	if !found {
-		return record, damage{"a record is gone: " + undoName(n)}
-	}
-	if record.Action == "stop" {
-		return record, nil
-	}
-	name := fmt.Sprintf("undone-%04d.json", n)
-	var mark struct {
-		Changed bool `json:"changed"`
-	}
-	if u.marked[n], err = u.read(name, "changed", &mark); err != nil {
-		return record, err
-	}
-	if !u.marked[n] {
 		if mark.Changed, err = u.takeBack(n, record); err != nil {
 			return record, err
 		}
-		if err := u.write(name, mark); err != nil {
+		if err := u.write(undoneName(n), mark); err != nil {
 			return record, err
 		}
 	}
@@ -149,15 +148,30 @@ func (u *undoing) one(n int) (record undoRecord, err error) {
 	return record, nil
 }
 
+// undoneMark says that a change is taken back, or, where void is set, that it was taken back by the fix itself as soon as it was made.
+type undoneMark struct {
+	Changed bool `json:"changed"`
+	Void    bool `json:"void,omitempty"`
+}
+
+func undoneName(number int) string { return fmt.Sprintf("undone-%04d.json", number) }
+
+func (r *run) undone(number int) (mark undoneMark, found bool, err error) {
+	found, err = r.read(undoneName(number), "changed", &mark)
+	return mark, found, err
+}
+
 // lost looks at what earlier requests took back: what of it is not so any more, as words. Only the oldest change of a
 // thing tells how it was.
 func (r *run) lost(total int, marked map[int]bool) (words []string, err error) {
 	seen := map[string]bool{}
 	for n := range total {
-		var u undoRecord
-		found, err := r.read(undoName(n), "action", &u)
-		if err != nil || !found {
+		u, err := r.change(n)
+		if err != nil {
 			continue // named where it is needed
+		}
+		if mark, _, err := r.undone(n); err == nil && mark.Void {
+			continue
 		}
 		what := u.Action + "|" + fold(u.Target)
 		if seen[what] || !marked[n] {

@@ -33,6 +33,21 @@ type Files interface {
 	Own(folder string) error
 }
 
+// Marks are what a file has beside its content and its times. Sddl is owner, group and rights as Windows writes them ([MS-DTYP] section
+// 2.5.1), "" where there are none. Attributes are those of Windows that a person sets: 1 read-only, 2 hidden, 4 system.
+type Marks struct {
+	SDDL       string
+	Attributes uint32
+}
+
+// Marker is a [Files] that knows what files are marked with; a file that is moved keeps its marks.
+type Marker interface {
+	// Marks reads a file's marks.
+	Marks(path string) (Marks, error)
+	// Mark gives a file owner, rights and attributes; the group stays. Without rights it gets those that its folder hands down.
+	Mark(path string, marks Marks) error
+}
+
 // Kind is what a path can be.
 type Kind int
 

@@ -220,7 +220,7 @@ func (l *layout) make(name string) error {
 	l.known = map[string]*entry{}
 	system := filepath.Join(l.scratch, "Windows", "System32")
 	err := errors.Join(os.MkdirAll(system, 0o700), os.MkdirAll(l.scratch+".functions", 0o700))
-	for tool, text := range map[string]string{"bcdedit.exe": "tools/bcdedit.exe", "reg.exe": "tools/reg.exe.ps1", "shutdown.exe": "tools/shutdown.exe.ps1"} {
+	for tool, text := range map[string]string{"bcdedit.exe": "tools/bcdedit.exe", "reg.exe": "tools/reg.exe.ps1", "sc.exe": "tools/sc.exe.ps1", "shutdown.exe": "tools/shutdown.exe.ps1"} {
 		raw, readErr := conformance.StandIns.ReadFile(text)
 		err = errors.Join(err, readErr)
 		if strings.HasSuffix(text, ".ps1") {

@@ -1,5 +1,5 @@
 # What a step of a case left behind, held against what the case says. Each function returns '' or what is not as it should be.
-$script:stepFields = @('mode', 'run', 'record', 'room', 'agent', 'change', 'expect', 'agents', 'steps', 'files', 'registry', 'services', 'scm', 'bcd', 'bcd-other', 'sddl', 'called')
+$script:stepFields = @('mode', 'run', 'record', 'room', 'agent', 'change', 'expect', 'agents', 'steps', 'files', 'registry', 'services', 'scm', 'bcd', 'bcd-other', 'sddl', 'ours', 'called')
 $script:resultFields = @('run', 'outcome', 'changed', 'message', 'repeated', 'reboot', 'uptime', 'ps', 'language', 'record', 'clipped', 'kept', 'note')
 function Compare-Lines([string]$What, $Seen, $Wanted) {
     # By their characters: -eq and Sort-Object ignore case, or a soft hyphen.
@@ -88,6 +88,14 @@ function Compare-StandIns([string]$Scratch, $Step) {
             $line = [string]@([IO.File]::ReadAllLines("$Scratch.$entry") | Where-Object { $_ -like "$($element.Name) *" } | Select-Object -First 1)
             $state = ($line -replace '^\S+ ?', '')
             if ($state -cne $element.Value) { return "$entry $($element.Name) is '$state', not '$($element.Value)'" }
+        }
+    }
+    $ours = Get-Field $Step 'ours' $null
+    if ($null -ne $ours -and [IO.Directory]::Exists("$Scratch/ProgramData/fleetmend") -ne [bool]$ours) { return "our folder is there: $(-not $ours)" }
+    if ([IO.File]::Exists("$Scratch.children")) {
+        foreach ($id in [IO.File]::ReadAllLines("$Scratch.children")) {
+            # One that nobody has buried yet is over, too.
+            if ([IO.File]::Exists("/proc/$id/stat") -and [IO.File]::ReadAllText("/proc/$id/stat") -notmatch '\) Z ') { return "process $id, which a tool started, goes on" }
         }
     }
     foreach ($place in @(Get-Properties $Step 'sddl')) {

@@ -2,7 +2,7 @@
 # Beside the folder SCRATCH, which is C:, lie SCRATCH.registry ({key: {name: "TYPE:HEX"}}), .services, .dependents, .scm, .plus, .bcd,
 # .bcd-other, .uptime, .called, .functions (tools that are functions), SCRATCH.D (which is D:).
 $script:stateFields = @('files', 'remove', 'move', 'damage', 'links', 'sddl', 'registry', 'services', 'dependents', 'scm', 'booted', 'bcd', 'bcd-other', 'tools', 'scripts', 'uptime', 'plus')
-$script:plusFields = @('never-stops', 'in-use', 'locked', 'wmi-hangs', 'slash-is-backslash', 'registry-tools-disabled', 'icacls-fails', 'tool-hangs')
+$script:plusFields = @('never-stops', 'never-starts', 'in-use', 'locked', 'wmi-hangs', 'slash-is-backslash', 'registry-tools-disabled', 'icacls-fails', 'tool-hangs')
 $script:serviceWords = @{
     'stopped' = 'Stopped'; 'running' = 'Running'; 'Paused' = 'Paused'; 'StartPending' = 'StartPending'; 'StopPending' = 'StopPending'
     'ContinuePending' = 'ContinuePending'; 'PausePending' = 'PausePending'
@@ -54,8 +54,10 @@ function New-Machine([string]$Scratch, $Before) {
     [void][IO.Directory]::CreateDirectory((Join-Path $Scratch 'ProgramData'))
     [void][IO.Directory]::CreateDirectory("$Scratch.functions")
     foreach ($kind in 'registry', 'services', 'dependents', 'scm', 'plus') { [IO.File]::WriteAllText("$Scratch.$kind", '{}') }
-    Set-Tool $Scratch 'reg.exe' '#!/bin/sh'
-    Set-ToolFunction $Scratch 'reg.exe' ([IO.File]::ReadAllText((Join-Path $PSScriptRoot 'tools/reg.exe.ps1')))
+    foreach ($tool in 'reg.exe', 'sc.exe') {
+        Set-Tool $Scratch $tool '#!/bin/sh'
+        Set-ToolFunction $Scratch $tool ([IO.File]::ReadAllText((Join-Path $PSScriptRoot "tools/$tool.ps1")))
+    }
     Set-State $Scratch $Before
 }
 function Write-CaseFile([string]$Scratch, $File) {

@@ -33,7 +33,7 @@ $outward = {
     if ($Trouble.Calls -eq $Trouble.EndAt) { Stop-Here }
 }
 foreach ($name in 'Set-Content', 'Rename-Item', 'Move-Item', 'Copy-Item', 'New-Item', 'Remove-Item', 'Set-ItemProperty', 'New-ItemProperty',
-    'Remove-ItemProperty', 'Stop-Service', 'Start-Service', 'Set-Service', 'Start-Process') {
+    'Remove-ItemProperty', 'Stop-Service', 'Set-Service', 'Start-Process') {
     $command = Get-Command -Name $name -ErrorAction SilentlyContinue
     if ($null -eq $command) { continue }
     $Trouble.Inner[$name] = $command

@@ -273,18 +273,6 @@ function Stop-Service { [CmdletBinding()] param([string[]]$Name, [switch]$Force,
     }
     Set-StandInService $found 'Stopped'
 }
-function Start-Service { [CmdletBinding()] param([string[]]$Name)
-    $found = Get-StandInService ([WildcardPattern]::Unescape($Name[0]))
-    if ($found -eq '') {
-        Write-Error "Cannot find any service with service name '$Name'."
-        return
-    }
-    if ((Get-ControllerStart $found) -eq 4) {
-        Write-Error "Service '$found' cannot be started: 1058, it is disabled."
-        return
-    }
-    Set-StandInService $found 'Running'
-}
 # ChangeServiceConfig reaches the controller's memory and the registry; a number in the registry alone is read at the next start.
 function Set-Service { [CmdletBinding()] param([string]$Name, [string]$StartupType)
     $found = Get-StandInService ([WildcardPattern]::Unescape($Name))
@@ -342,7 +330,12 @@ function Start-Process { [CmdletBinding()] param([string]$FilePath, [string]$Arg
     [IO.File]::WriteAllText($place.GetUnresolvedProviderPathFromPSPath($RedirectStandardError), '')
     New-Object PSObject -Property @{ Id = [int]::MaxValue; Handle = 0; HasExited = $true; ExitCode = $global:LASTEXITCODE }
 }
-# A minute is too long for a case.
+# A minute is too long for a case, and so is half of one.
+if ((Test-Plus 'never-stops') -or (Test-Plus 'never-starts')) {
+    function Start-Sleep { [CmdletBinding()] param([int]$Milliseconds, [int]$Seconds)
+        Microsoft.PowerShell.Utility\Start-Sleep -Milliseconds (($Milliseconds + 1000 * $Seconds) / 25)
+    }
+}
 if (Test-Plus 'tool-hangs') {
     function Wait-Process { [CmdletBinding()] param([int]$Id, [int]$Timeout)
         $PSBoundParameters['Timeout'] = [Math]::Min($Timeout, 2)
