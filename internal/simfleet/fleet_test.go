@@ -25,14 +25,25 @@ const incident = "crowdstrike-channel-file-291"
 // ask sends one request of the agent over a shell of its own and returns the machine's answer.
 func (c *client) ask(run string, mode agent.Mode) (agent.Result, error) {
 	c.t.Helper()
+	return c.askOf(run, mode, cure(c.t))
+}
+
+// cure is the built-in playbook of the incident.
+func cure(t testing.TB) playbook.Playbook {
+	t.Helper()
 	source, err := playbook.Builtin(incident)
 	if err != nil {
-		c.t.Fatal(err)
+		t.Fatal(err)
 	}
 	bound, err := source.Bind(nil)
 	if err != nil {
-		c.t.Fatal(err)
+		t.Fatal(err)
 	}
+	return bound
+}
+
+func (c *client) askOf(run string, mode agent.Mode, bound playbook.Playbook) (agent.Result, error) {
+	c.t.Helper()
 	request := agent.Request{Run: run, Nonce: agent.Nonce(), Mode: mode, Playbook: bound}
 	stdin, err := agent.Encode(request)
 	if err != nil {

@@ -1481,6 +1481,8 @@ function Invoke-Fix($Playbook) {
     if (-not (Test-Record 'manifest.json')) {
         if (-not (Test-All $Playbook 'detect')) {
             $script:Result.outcome = 'clean'
+            # Another request of this run that began since may have cured it, and is at work yet.
+            if (Test-Record 'manifest.json') { Set-Busy (New-Object PSObject -Property @{ pid = 0 }) }
             return
         }
         New-RunFolder

@@ -187,6 +187,23 @@ func TestArgumentsArriveWhole(t *testing.T) {
 	}
 }
 
+// TestFullDisk leaves the agent so many bytes of room for what it writes: no change is made without its record, and undo takes back all that
+// was changed. Every byte takes a quarter of an hour: FLEETMEND_PROVE; each ninety-seventh else, where there is time.
+func TestFullDisk(t *testing.T) {
+	step := "97"
+	switch {
+	case os.Getenv("FLEETMEND_PROVE") != "":
+		step = "1"
+	case os.Getenv("FLEETMEND_LONG") == "":
+		t.Skip("fills the disk at every byte: set FLEETMEND_LONG=1")
+	}
+	output, err := runScript(t, "trouble.ps1", "-Disk", "-Case", "'put-replace,registry-set'", "-Step", step)
+	if err != nil || strings.Count(output, "ok   ") != 2 {
+		t.Errorf("%v\n%s", err, output)
+	}
+	t.Log(output)
+}
+
 // TestEndedAnywhere ends the agent at outward calls of a fix and an undo, and asks again: every ninth of one case, every one
 // of four where there is time.
 func TestEndedAnywhere(t *testing.T) {

@@ -333,7 +333,7 @@ func (r *run) fix(result *agent.Result) (restart bool, err error) {
 		}
 		if !ok {
 			result.Outcome = agent.Clean
-			return false, nil
+			return false, r.notBegun(result)
 		}
 		if err := r.makeFolder(); err != nil {
 			return false, err

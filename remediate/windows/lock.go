@@ -171,3 +171,12 @@ func (r *run) leave() {
 	}
 	r.locked = false
 }
+
+// notBegun: another request of this run that began since may have cured what detect was to find, and is at work yet.
+func (r *run) notBegun(result *agent.Result) error {
+	if begun, err := r.exists(join(r.folder, "manifest.json")); err != nil || begun {
+		busy(result, lock{})
+		return err
+	}
+	return nil
+}

@@ -62,10 +62,8 @@ func (m *Machine) chatter(to io.Writer) bool {
 	return true
 }
 
-// answer executes a request on this Windows, one at a time.
+// answer executes a request on this Windows. Nothing but the agent's own lock keeps two from acting at once.
 func (m *Machine) answer(ctx context.Context, stdin []byte, named bool) (agent.Request, agent.Result, error) {
-	m.acting.Lock()
-	defer m.acting.Unlock()
 	if err := ctx.Err(); err != nil {
 		// The command was ended before the agent got its turn: nothing was done and nobody reads this.
 		return agent.Request{}, agent.Result{Outcome: agent.Failed, Message: "ended before it began", Uptime: -1}, nil
@@ -80,8 +78,14 @@ func (m *Machine) answer(ctx context.Context, stdin []byte, named bool) (agent.R
 		return request, result, err //nolint:wrapcheck // it is answered with
 	}
 	m.answers.Add(1)
-	if m.touched() != before {
+	m.count(result, before)
+	return request, result, nil
+}
+
+// count counts an answer in whose course the machine changed, by itself and not by another request beside it.
+func (m *Machine) count(result agent.Result, before int64) {
+	acts := result.Outcome == agent.Fixed || result.Outcome == agent.Undone || result.Outcome == agent.Failed
+	if acts && !result.Repeated && m.touched() != before {
 		m.changes.Add(1)
 	}
-	return request, result, nil
 }

@@ -52,7 +52,7 @@ type Machine struct {
 	registry *hive
 	lab      *layout // nil without a lab
 
-	acting  sync.Mutex // the agent acts alone, as its own lock on the machine sees to
+	acting  sync.Mutex // one request at a time is laid out for a real PowerShell
 	mu      sync.Mutex
 	boot    time.Time
 	pending bool // a restart is scheduled
