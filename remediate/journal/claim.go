@@ -80,8 +80,11 @@ func (j *Journal) owner(run string) (*Owner, error) {
 // claims reports whether a machine in this state belongs to its run alone.
 func claims(s State) bool { return s == Leased || s == Running || s == Rebooting }
 
+// freeAll frees what a run in which no machine is in flight any more has left: names under which a process before this one
+// claimed a machine, which this one may not know it by.
 const (
 	freeOne     = "DELETE FROM claims WHERE machine = ? AND run = ?"
+	freeAll     = "DELETE FROM claims WHERE run = ?1 AND NOT EXISTS (SELECT 1 FROM machines WHERE run = ?1 AND state IN ('leased', 'running', 'rebooting'))"
 	freeMany    = "DELETE FROM claims WHERE run = ? AND machine IN (SELECT value FROM json_each(?))"
 	claimMany   = "INSERT INTO claims (machine, run) SELECT value, ? FROM json_each(?) WHERE true ON CONFLICT DO NOTHING"
 	claimedMany = "SELECT c.machine, r.id, r.operator FROM claims c JOIN runs r ON r.n = c.run WHERE c.run != ? AND c.machine IN (SELECT value FROM json_each(?))"

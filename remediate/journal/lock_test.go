@@ -16,6 +16,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/leaktest"
+	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 )
@@ -383,4 +384,34 @@ func TestAMachineThatWasJoinedIsClaimedOnce(t *testing.T) {
 		t.Errorf("left: %v", claims)
 	}
 	must(t, resumed.Close(), again.Close(), before.Close(), s.Close())
+}
+
+// Once a run is over nothing belongs to it any more, also where whoever ended it does not know which machines were joined: a run that
+// was killed and is cancelled by hand, or whose last machine a medium has decided.
+func TestARunThatIsOverHasNoMachine(t *testing.T) {
+	for name, end := range map[string]func(*journal.Journal, string) error{
+		"cancelled": func(j *journal.Journal, run string) error { return j.Abandon(t.Context(), run, "eve") },
+		"by medium": func(j *journal.Journal, run string) error {
+			_, err := j.RecordByMedium(t.Context(), run, []journal.ByMedium{{Machine: id(0), Digest: "d", Result: agent.Result{Outcome: "fixed"}}})
+			return err
+		},
+	} {
+		path := filepath.Join(t.TempDir(), "j.db")
+		j := open(t, path)
+		former := map[string]string{"former": id(0)}
+		j.Joined(former)
+		s := create(t, j, testPlan(t, 1), nil)
+		must(t, s.Lease(id(0)), s.Begin(id(0), 1), s.Close(), j.Close()) // as a kill leaves it
+
+		j = open(t, path)
+		must(t, end(j, s.ID()))
+		claims, err := j.Claims(t.Context())
+		must(t, err)
+		if len(claims) != 0 {
+			t.Errorf("%s: the run still has %v", name, claims)
+		}
+		j.Joined(former)
+		next := create(t, j, testPlan(t, 1), nil)
+		must(t, next.Lease(id(0)), next.Close(), j.Close())
+	}
 }

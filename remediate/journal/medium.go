@@ -206,8 +206,13 @@ func (m *mediumTx) decide(ctx context.Context, pos int, one ByMedium, outcome Ou
 		started = iif(started = 0, ?, started), ended = ? WHERE run = ? AND pos = ?`, string(outcome), reason, one.Result.Changed, ms(m.now), ms(m.now), m.n, pos); err != nil {
 		return err
 	}
-	if _, err := m.tx.ExecContext(ctx, freeOne, one.Machine, m.n); err != nil {
-		return err
+	for _, free := range []struct {
+		query string
+		args  []any
+	}{{freeOne, []any{one.Machine, m.n}}, {freeAll, []any{m.n}}} {
+		if _, err := m.tx.ExecContext(ctx, free.query, free.args...); err != nil {
+			return err
+		}
 	}
 	if _, err := m.tx.ExecContext(ctx, "INSERT INTO results (run, pos, result) VALUES (?,?,?) ON CONFLICT DO UPDATE SET result = excluded.result", m.n, pos, text); err != nil || m.incident == "" {
 		return err

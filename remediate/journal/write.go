@@ -253,6 +253,9 @@ func (s *Session) End(status Status, reason string) error {
 			if counts, err = encode(tally); err != nil {
 				return err
 			}
+			if err := s.exec(freeAll, s.n); err != nil {
+				return err
+			}
 		}
 		if err := s.exec("UPDATE runs SET status = ?, reason = ?, counts = ?, ended = ? WHERE n = ?", string(status), reason, counts, ms(b.now), s.n); err != nil {
 			return err
