@@ -10,8 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
 // ErrReadOnly is returned for every change of a file that lies where nothing can be written.
@@ -19,7 +21,7 @@ var ErrReadOnly = errors.New("it can only be read")
 
 // Writable returns [ErrReadOnly], with what to do, where the file can only be read.
 func (db *DB) Writable() error {
-	if db.copy == "" {
+	if db.copy == nil {
 		return nil
 	}
 	return hint.Wrapf(fmt.Errorf("change the %s: %w: %s", db.what, ErrReadOnly, db.path),
@@ -46,12 +48,25 @@ var errInUse = errors.New("it is written to all the time, and no copy of it is o
 // tries is how often a file that is written to meanwhile is copied anew.
 const tries = 20
 
+// aside is a copy that is read instead of a file, in a folder of its own. Held is a file there that is held while the process lives.
+type aside struct {
+	folder string
+	held   *textfile.Aside
+}
+
+const asideName = "fleetmend-read-"
+
 // copyAside copies the file and its write-ahead log, as they are at one moment, to a folder of its own; without a file the copy is
 // empty.
-func copyAside(path string) (folder string, err error) {
-	folder, err = os.MkdirTemp("", "fleetmend-read-")
+func copyAside(path string) (*aside, error) {
+	sweep()
+	folder, err := os.MkdirTemp("", asideName)
 	if err != nil {
-		return "", err
+		return nil, err
+	}
+	a := &aside{folder: folder}
+	if a.held, err = textfile.Create(filepath.Join(folder, "held"), textfile.Private); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(folder))
 	}
 	copied := filepath.Join(folder, filepath.Base(path))
 	for range tries {
@@ -62,9 +77,35 @@ func copyAside(path string) (folder string, err error) {
 		err = hint.Wrap(fmt.Errorf("read %s: %w", path, errInUse), "try again, or when the run that writes it has ended")
 	}
 	if err != nil {
-		return "", errors.Join(err, os.RemoveAll(folder))
+		return nil, errors.Join(err, a.remove())
 	}
-	return folder, nil
+	return a, nil
+}
+
+func (a *aside) remove() error {
+	if a == nil {
+		return nil
+	}
+	a.held.Discard()
+	return os.RemoveAll(a.folder)
+}
+
+// sweep removes the copies of processes that were ended in the middle: by kill, with their terminal, or because nobody read on what
+// they printed. What cannot be removed stays.
+func sweep() {
+	left, err := filepath.Glob(filepath.Join(os.TempDir(), asideName+"*"))
+	if err != nil {
+		return
+	}
+	for _, folder := range left {
+		if info, err := os.Lstat(folder); err != nil || !info.IsDir() || time.Since(info.ModTime()) < time.Minute {
+			continue // one that has just been made may not be held yet
+		}
+		textfile.Sweep(folder)
+		if held, err := filepath.Glob(filepath.Join(folder, ".fleetmend-*.tmp")); err == nil && len(held) == 0 {
+			_ = os.RemoveAll(folder)
+		}
+	}
 }
 
 // copyBoth reports whether the copies are of one moment. What is committed is appended to the log, which does no harm. But from time
@@ -114,15 +155,17 @@ func copyFile(from, to string) error {
 
 // same reports whether two files begin with the same, or are the same where they are shorter.
 func same(a, b string, begin int64) (bool, error) {
-	var readers [2]io.Reader
-	for i, path := range []string{a, b} {
-		f, err := os.Open(path)
-		if err != nil {
-			return false, err
-		}
-		defer f.Close()
-		readers[i] = io.LimitReader(f, begin)
+	f, err := os.Open(a)
+	if err != nil {
+		return false, err
 	}
+	defer f.Close()
+	g, err := os.Open(b)
+	if err != nil {
+		return false, err
+	}
+	defer g.Close()
+	readers := [2]io.Reader{io.LimitReader(f, begin), io.LimitReader(g, begin)}
 	var pieces [2][64 << 10]byte
 	for {
 		n, err := io.ReadFull(readers[0], pieces[0][:])

@@ -47,7 +47,7 @@ type Kind struct {
 type DB struct {
 	*sql.DB
 	what, path string
-	copy       string // folder of the copy that is read instead
+	copy       *aside // what is read instead; nil: nothing
 }
 
 // Open opens the file at path, creates it (mode 0600) where there is none, and brings its schema up to date. What is
@@ -62,7 +62,7 @@ func Open(ctx context.Context, path string, kind Kind) (*DB, error) {
 }
 
 // ReadOnly reports whether the file can only be read.
-func (db *DB) ReadOnly() bool { return db.copy != "" }
+func (db *DB) ReadOnly() bool { return db.copy != nil }
 
 // Write begins a transaction that changes the file, with SQLite's write lock taken; [ErrReadOnly] where it can only be read.
 func (db *DB) Write(ctx context.Context) (*sql.Tx, error) {
@@ -74,10 +74,7 @@ func (db *DB) Write(ctx context.Context) (*sql.Tx, error) {
 
 // Close ends the use of the file. Running calls are waited for.
 func (db *DB) Close() error {
-	err := db.DB.Close()
-	if db.copy != "" {
-		err = errors.Join(err, os.RemoveAll(db.copy))
-	}
+	err := errors.Join(db.DB.Close(), db.copy.remove())
 	if err != nil {
 		return fmt.Errorf("close %s %q: %w", db.what, db.path, err)
 	}
@@ -141,12 +138,12 @@ func open(ctx context.Context, path string, kind Kind) (*DB, error) {
 		if db.copy, err = copyAside(abs); err != nil {
 			return nil, err
 		}
-		file = filepath.Join(db.copy, filepath.Base(abs))
+		file = filepath.Join(db.copy.folder, filepath.Base(abs))
 	default:
 		return nil, err
 	}
 	if db.DB, err = sql.Open("sqlite", kind.dsn(file)); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(db.copy))
+		return nil, errors.Join(err, db.copy.remove())
 	}
 	db.SetMaxOpenConns(max(4, runtime.NumCPU()))
 	for {
