@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -39,14 +40,25 @@ func unindex(ctx context.Context, tx *sql.Tx) (empty bool, err error) {
 	return true, nil
 }
 
+// fillCache is how many kilobytes of the file are kept in memory while the indexes are made: each of them reads all references.
+const fillCache = 64_000
+
 // reindex makes the indexes that are not there.
 func reindex(ctx context.Context, tx *sql.Tx) error {
+	if err := cache(ctx, tx, fillCache); err != nil {
+		return err
+	}
 	for _, statement := range indexes() {
 		if _, err := tx.ExecContext(ctx, statement); err != nil {
 			return err
 		}
 	}
-	return nil
+	return cache(ctx, tx, vaultFile.CacheKB)
+}
+
+func cache(ctx context.Context, tx *sql.Tx, kilobytes int) error {
+	_, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA cache_size = -%d", kilobytes))
+	return err
 }
 
 // repair makes the indexes where a program that filled the vault was killed before it did.

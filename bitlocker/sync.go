@@ -84,7 +84,7 @@ func (v *Vault) Sync(ctx context.Context, src Source, full bool) (SyncReport, er
 			"see whether the account still has the right to list keys")
 	}
 	err = v.write(ctx, func(tx *sql.Tx) error {
-		if report.Full {
+		if report.Full && known > 0 { // of a source of which nothing was known, nothing can be missing
 			if err := flag(ctx, tx, started, full, known, &report); err != nil {
 				return err
 			}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // write says what of a record is to be written. A record that says what it said before costs no index an entry.
@@ -109,9 +110,39 @@ func (s *statements) close(err error) error {
 	return err
 }
 
+// insertion gathers new rows for one statement: a statement costs the driver as much as its row costs SQLite. OR FAIL keeps
+// SQLite from copying every page that a statement of many rows touches; who gets an error takes the transaction back.
+type insertion struct {
+	put   *statements
+	into  string // table and columns
+	row   string // (?, ?)
+	args  []any
+	given int
+}
+
+const rowsAtOnce = 32
+
+func (i *insertion) add(args ...any) error {
+	i.args = append(i.args, args...)
+	if i.given++; i.given < rowsAtOnce {
+		return nil
+	}
+	return i.flush()
+}
+
+func (i *insertion) flush() error {
+	if i.given == 0 {
+		return nil
+	}
+	err := i.put.exec("INSERT OR FAIL INTO "+i.into+" VALUES "+strings.Repeat(i.row+", ", i.given-1)+i.row, i.args...)
+	i.args, i.given = i.args[:0], 0
+	return err
+}
+
 func (w *importer) saveMachines(ids []string, conflicts [][]string) (err error) {
 	put := statements{w.ctx, w.tx, map[string]*sql.Stmt{}}
 	defer func() { err = put.close(err) }()
+	added := insertion{put: &put, into: "machines (conflicts, id)", row: "(?, ?)"}
 	for i, id := range ids {
 		old, known := w.c.machines[id]
 		if known && slices.Equal(old, conflicts[i]) {
@@ -123,20 +154,21 @@ func (w *importer) saveMachines(ids []string, conflicts [][]string) (err error) 
 				return err
 			}
 		}
-		query := "INSERT INTO machines (conflicts, id) VALUES (?, ?)"
 		if known {
-			query = "UPDATE machines SET conflicts = ? WHERE id = ?"
+			err = put.exec("UPDATE machines SET conflicts = ? WHERE id = ?", string(text), id)
+		} else {
+			err = added.add(string(text), id)
 		}
-		if err := put.exec(query, string(text), id); err != nil {
+		if err != nil {
 			return err
 		}
 	}
-	return nil
+	return added.flush()
 }
 
 const (
-	insertRecord = `INSERT INTO records (machine_id, seen_at, gone, fields, stamp, by_name, by_fqdn, by_serial, by_owner, by_account, by_guid, by_device, source, source_key)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	recordColumns = "records (machine_id, seen_at, gone, fields, stamp, by_name, by_fqdn, by_serial, by_owner, by_account, by_guid, by_device, source, source_key)"
+	recordRow     = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 	rewriteRecord = `UPDATE records SET machine_id = ?, seen_at = ?, gone = ?, fields = ?, stamp = ?, by_name = ?, by_fqdn = ?, by_serial = ?, by_owner = ?, by_account = ?,
 		by_guid = ?, by_device = ? WHERE source = ? AND source_key = ?`
 )
@@ -146,6 +178,7 @@ const (
 func (w *importer) saveRecords(groups [][]*rec) (err error) {
 	put := statements{w.ctx, w.tx, map[string]*sql.Stmt{}}
 	defer func() { err = put.close(err) }()
+	fresh := insertion{put: &put, into: recordColumns, row: recordRow}
 	for _, g := range groups {
 		for _, r := range g {
 			var err error
@@ -155,21 +188,22 @@ func (w *importer) saveRecords(groups [][]*rec) (err error) {
 			case do&(added|rewritten) == 0:
 				err = put.exec(`UPDATE records SET seen_at = ?, stamp = ? WHERE source = ? AND source_key = ?`, nanos(r.SeenAt), r.Stamp, r.Source, r.SourceKey)
 			default:
-				query := rewriteRecord
-				if do&added != 0 {
-					query = insertRecord
-				}
 				by, failed := r.columns()
-				if err = failed; err == nil {
-					err = put.exec(query, r.machine, nanos(r.SeenAt), r.Gone, r.raw, r.Stamp, by[0], by[1], by[2], by[3], by[4], by[5], by[6], r.Source, r.SourceKey)
+				if err = failed; err != nil {
+					break
 				}
+				store := func(args ...any) error { return put.exec(rewriteRecord, args...) }
+				if do&added != 0 {
+					store = fresh.add
+				}
+				err = store(r.machine, nanos(r.SeenAt), r.Gone, r.raw, r.Stamp, by[0], by[1], by[2], by[3], by[4], by[5], by[6], r.Source, r.SourceKey)
 			}
 			if err != nil {
 				return fmt.Errorf("record %s: %w", clip(r.SourceKey), err)
 			}
 		}
 	}
-	return nil
+	return fresh.flush()
 }
 
 // retire hands what people said of machines that turned out to be others to those, and removes them.

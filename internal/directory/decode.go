@@ -67,12 +67,12 @@ func SID(b []byte) (string, error) {
 	for _, x := range b[2:8] {
 		authority = authority<<8 | uint64(x)
 	}
-	var out strings.Builder
-	fmt.Fprintf(&out, "S-1-%d", authority)
+	var text [8 + 20 + 11*maxSubAuthorities]byte
+	out := strconv.AppendUint(append(text[:0], "S-1-"...), authority, 10)
 	for i := 8; i < len(b); i += 4 {
-		fmt.Fprintf(&out, "-%d", binary.LittleEndian.Uint32(b[i:]))
+		out = strconv.AppendUint(append(out, '-'), uint64(binary.LittleEndian.Uint32(b[i:])), 10)
 	}
-	return out.String(), nil
+	return string(out), nil
 }
 
 // GUID reads the 16 bytes of objectGUID and its like: the first three fields are little endian (MS-DTYP 2.3.4.2). The
@@ -81,9 +81,18 @@ func GUID(b []byte) (string, error) {
 	if len(b) != 16 {
 		return "", fmt.Errorf("%d bytes are no GUID", len(b))
 	}
-	return fmt.Sprintf("%08x-%04x-%04x-%x-%x", binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint16(b[4:]),
-		binary.LittleEndian.Uint16(b[6:]), b[8:10], b[10:]), nil
+	var text [36]byte
+	out := text[:0]
+	for i, at := range [16]int{3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15} {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			out = append(out, '-')
+		}
+		out = append(out, hexDigits[b[at]>>4], hexDigits[b[at]&0xf])
+	}
+	return string(out), nil
 }
+
+const hexDigits = "0123456789abcdef"
 
 // GUIDBytes is the reverse of [GUID].
 func GUIDBytes(id string) ([]byte, error) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -47,64 +46,18 @@ type Summary struct {
 // maxReferrals bounds what is kept of them.
 const maxReferrals = 100
 
-// Entry is one object. Its attribute names are compared without regard to case.
-type Entry struct {
-	DN   string
-	attr []*ldap.EntryAttribute
-}
-
-// NewEntry makes an entry, for tests of callers.
-func NewEntry(dn string, attributes map[string][]string) *Entry {
-	return &Entry{dn, ldap.NewEntry(dn, attributes).Attributes}
-}
-
-// Values gives the values of an attribute as they came; nil where it is absent or not readable.
-func (e *Entry) Values(name string) [][]byte {
-	for _, a := range e.attr { // as it was asked for, in nearly every answer
-		if a.Name == name {
-			return a.ByteValues
-		}
-	}
-	for _, a := range e.attr {
-		if strings.EqualFold(a.Name, name) {
-			return a.ByteValues
-		}
-	}
-	return nil
-}
-
-// Texts gives the values of an attribute as text.
-func (e *Entry) Texts(name string) []string {
-	var out []string
-	for _, v := range e.Values(name) {
-		out = append(out, string(v))
-	}
-	return out
-}
-
-// Text gives the first value of an attribute, empty where there is none.
-func (e *Entry) Text(name string) string {
-	if v := e.Values(name); len(v) > 0 {
-		return string(v[0])
-	}
-	return ""
-}
-
-// Bytes gives the first value of an attribute, nil where there is none.
-func (e *Entry) Bytes(name string) []byte {
-	if v := e.Values(name); len(v) > 0 {
-		return v[0]
-	}
-	return nil
-}
-
 // errEnough ends a search because the caller has had enough; it is no failure.
 var errEnough = errors.New("enough")
 
-// Search streams the entries to emit, page by page, in one goroutine. An error of emit ends it. The end of ctx closes
-// the connection, because LDAP servers may not look up while they write.
+// How far a search reads ahead of its caller: batches, and entries in one. While the caller works the next page is on its way.
+const (
+	aheadBatches = 16
+	aheadEntries = 64
+)
+
+// Search streams the entries to emit, in the goroutine of the caller, while one of its own reads on, page by page. An error of emit
+// ends it. The end of ctx closes the connection, because LDAP servers may not look up while they write.
 func (c *Conn) Search(ctx context.Context, q Query, emit func(*Entry) error) (Summary, error) {
-	var sum Summary
 	if q.Base == "" && q.Scope != Base { // the base object of no name is the root
 		q.Base = c.Root.DefaultNamingContext
 	}
@@ -119,28 +72,85 @@ func (c *Conn) Search(ctx context.Context, q Query, emit func(*Entry) error) (Su
 	}
 	release := context.AfterFunc(ctx, func() { _ = c.socket.Close() })
 	defer release()
-	paging := ldap.NewControlPaging(q.PageSize)
-	for {
-		cookie, err := c.page(ctx, q, paging, &sum, emit)
-		if errors.Is(err, errEnough) {
-			sum.Cut = true
-			return sum, nil
-		}
-		if err != nil {
-			if ctx.Err() != nil {
-				err = ctx.Err()
+	s := &search{conn: c, query: q, found: make(chan []*Entry, aheadBatches), enough: make(chan struct{})}
+	go s.run(ctx)
+	emitted := 0
+	var failed error
+	for some := range s.found {
+		for _, e := range some {
+			if failed != nil {
+				break
 			}
-			return sum, fmt.Errorf("search %q: %w", q.Base, c.explainSearch(err, q.Base))
+			emitted++
+			if failed = emit(e); failed != nil {
+				close(s.enough)
+			}
 		}
-		sum.Pages++
+	}
+	s.sum.Entries = emitted
+	err := s.err
+	if failed != nil {
+		err = failed
+	}
+	if errors.Is(err, errEnough) {
+		s.sum.Cut = true
+		return s.sum, nil
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return s.sum, fmt.Errorf("search %q: %w", q.Base, c.explainSearch(err, q.Base))
+	}
+	return s.sum, nil
+}
+
+// search is a search under way.
+type search struct {
+	conn    *Conn
+	query   Query
+	parser  entryParser
+	read    int
+	pending []*Entry
+	found   chan []*Entry // closed when nothing more comes; then the others are set
+	enough  chan struct{} // closed by the caller, who still takes what is found
+	sum     Summary
+	err     error
+}
+
+func (s *search) run(ctx context.Context) {
+	defer close(s.found)
+	defer func() { s.found <- s.pending }()
+	paging := ldap.NewControlPaging(s.query.PageSize)
+	for {
+		cookie, err := s.page(ctx, paging)
+		if err != nil {
+			s.err = err
+			return
+		}
+		s.sum.Pages++
 		if len(cookie) == 0 {
-			return sum, nil
+			return
 		}
 		paging.SetCookie(cookie)
 	}
 }
 
-func (c *Conn) page(ctx context.Context, q Query, paging *ldap.ControlPaging, sum *Summary, emit func(*Entry) error) ([]byte, error) {
+// give takes one more entry.
+func (s *search) give(e *Entry) error {
+	s.read++
+	if s.pending = append(s.pending, e); len(s.pending) == aheadEntries {
+		s.found <- s.pending
+		s.pending = make([]*Entry, 0, aheadEntries)
+	}
+	if s.query.Limit > 0 && s.read >= s.query.Limit {
+		return errEnough
+	}
+	return nil
+}
+
+func (s *search) page(ctx context.Context, paging *ldap.ControlPaging) ([]byte, error) {
+	c, q := s.conn, s.query
 	controls := []ldap.Control{paging}
 	if q.Scope == Base {
 		controls = nil
@@ -158,8 +168,17 @@ func (c *Conn) page(ctx context.Context, q Query, paging *ldap.ControlPaging, su
 	}
 	complete := false
 	defer func() { c.wire.finish(results, complete) }()
-	var parser entryParser
-	for message := range results.next {
+	for {
+		var message []byte
+		more := true
+		select {
+		case <-s.enough:
+			return nil, errEnough
+		case message, more = <-results.next:
+		}
+		if !more {
+			break
+		}
 		silent.Reset(c.config.Timeout)
 		_, body := frameID(message)
 		tag, contents, rest, ok := part(body)
@@ -168,23 +187,15 @@ func (c *Conn) page(ctx context.Context, q Query, paging *ldap.ControlPaging, su
 		}
 		switch tag {
 		case 0x64: // SearchResultEntry
-			e, ok := parser.entry(contents)
+			e, ok := s.parser.entry(contents)
 			if !ok {
 				return nil, errFrame
 			}
-			sum.Entries++
-			if err := emit(e); err != nil {
+			if err := s.give(e); err != nil {
 				return nil, err
 			}
-			if q.Limit > 0 && sum.Entries >= q.Limit {
-				return nil, errEnough
-			}
 		case 0x73: // SearchResultReference
-			for _, url, more, ok := part(contents); ok && len(sum.Referrals) < maxReferrals; _, url, more, ok = part(more) {
-				if u := string(url); !slices.Contains(sum.Referrals, u) {
-					sum.Referrals = append(sum.Referrals, u)
-				}
-			}
+			s.refer(contents)
 		case 0x65: // SearchResultDone
 			complete = true
 			return searchDone(message, contents, rest)
@@ -194,6 +205,14 @@ func (c *Conn) page(ctx context.Context, q Query, paging *ldap.ControlPaging, su
 		return nil, err
 	}
 	return nil, fmt.Errorf("the domain controller closed the connection or was silent for %s: %w", c.config.Timeout, c.wire.failure())
+}
+
+func (s *search) refer(contents []byte) {
+	for _, url, more, ok := part(contents); ok && len(s.sum.Referrals) < maxReferrals; _, url, more, ok = part(more) {
+		if u := string(url); !slices.Contains(s.sum.Referrals, u) {
+			s.sum.Referrals = append(s.sum.Referrals, u)
+		}
+	}
 }
 
 // searchDone reads the end of a search: its result code, and where the next page begins.
@@ -332,31 +351,4 @@ func (c *Conn) All(ctx context.Context, e *Entry, attribute string) ([]string, e
 	var out []string
 	err := c.EachValue(ctx, e.DN, attribute, func(v []byte) error { out = append(out, string(v)); return nil })
 	return out, err
-}
-
-// Partial reports whether the entry holds a range of the values of an attribute only.
-func (e *Entry) Partial(attribute string) bool {
-	_, _, done := ranged(e, attribute)
-	return !done
-}
-
-// ranged finds attribute or attribute;range=low-high in e. done: these were the last values.
-func ranged(e *Entry, attribute string) (values [][]byte, last int, done bool) {
-	for _, a := range e.attr {
-		name, option, found := strings.Cut(a.Name, ";")
-		if !strings.EqualFold(name, attribute) {
-			continue
-		}
-		if !found && len(a.ByteValues) == 0 {
-			continue // beside the ranged name AD gives the plain one, empty
-		}
-		span, ok := strings.CutPrefix(strings.ToLower(option), "range=")
-		if !ok {
-			return a.ByteValues, 0, true
-		}
-		_, high, _ := strings.Cut(span, "-")
-		n, err := strconv.Atoi(high)
-		return a.ByteValues, n, high == "*" || err != nil
-	}
-	return nil, 0, true
 }
