@@ -15,6 +15,7 @@ type rec struct {
 	Record         // Fields only where somebody needs them
 	raw     string // Fields as they are stored
 	facts   facts
+	by      *columns // kept where a source was just read
 	machine string
 }
 

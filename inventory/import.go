@@ -148,11 +148,12 @@ func (s *Store) prepare(source string, records []Record, report *ImportReport) (
 	return out, nil
 }
 
-// read brings what the record says into normal form and into the form it is stored in. It gives names that are no fields.
+// read brings what the record says into normal form and into the forms it is stored in. It gives names that are no fields.
 func (r *rec) read() (unknown []string) {
 	var said values
-	names := make([]string, 0, len(r.Fields))
-	for i := range recordFields {
+	var named [len(recordFields)]string
+	names := named[:0]
+	for _, i := range recordFieldsSorted {
 		if v, ok := r.Fields[recordFields[i].name]; ok {
 			said[i] = v
 			names = append(names, recordFields[i].name)
@@ -165,12 +166,22 @@ func (r *rec) read() (unknown []string) {
 			}
 		}
 		names = append(names, unknown...)
+		slices.Sort(names)
 	}
-	slices.Sort(names)
 	said.facts(&r.facts)
+	r.by = said.columns()
 	r.raw = encode(names, r.Fields)
 	return unknown
 }
+
+// recordFieldsSorted are the places of the fields in the order of their names.
+var recordFieldsSorted = func() (order [len(recordFields)]int) {
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order[:], func(a, b int) int { return strings.Compare(recordFields[a].name, recordFields[b].name) })
+	return order
+}()
 
 // together does something for each of n numbers, on all processors.
 func together(n int, do func(i int)) {
@@ -293,7 +304,7 @@ func (w *importer) take(source string, incoming map[string]*rec, how change) {
 			}
 		default:
 			w.report.Updated++
-			old.Record, old.raw, old.facts = r.Record, r.raw, r.facts
+			old.Record, old.raw, old.facts, old.by = r.Record, r.raw, r.facts, r.by
 			w.dirty[old] |= rewritten
 		}
 		delete(incoming, old.SourceKey)

@@ -105,22 +105,38 @@ var lookups = func() []string {
 // lookupFields are the fields of a record that its columns for looking up are made of, in the order of the columns. Of a
 // name or an account what stands behind DOMAIN\ counts.
 var lookupFields = [...]struct {
-	index int
-	local bool
-}{{recordFieldIndex["name"], true}, {recordFieldIndex["fqdn"], false}, {recordFieldIndex["serial"], false}, {recordFieldIndex["owner"], false},
-	{recordFieldIndex["owner"], true}, {recordFieldIndex["claims.object_guid"], false}, {recordFieldIndex["claims.entra_device_id"], false}}
+	column string
+	index  int
+	local  bool
+}{
+	{"by_name", recordFieldIndex["name"], true}, {"by_fqdn", recordFieldIndex["fqdn"], false}, {"by_serial", recordFieldIndex["serial"], false},
+	{"by_owner", recordFieldIndex["owner"], false}, {"by_account", recordFieldIndex["owner"], true},
+	{"by_guid", recordFieldIndex["claims.object_guid"], false}, {"by_device", recordFieldIndex["claims.entra_device_id"], false},
+}
 
-// columns gives the values of those columns for a record, in lower case as SQLite has it, which knows ASCII alone.
-func (r *rec) columns() (out [len(lookupFields)]any, err error) {
+// columns are the values of those columns; nil where there is none.
+type columns [len(lookupFields)]any
+
+// columns gives them for a record, in the form they are stored in.
+func (r *rec) columns() (*columns, error) {
+	if r.by != nil {
+		return r.by, nil
+	}
 	var said values
 	if !said.parse(r.raw) {
 		if err := r.decode(); err != nil {
-			return out, err
+			return nil, err
 		}
 		for i := range recordFields {
 			said[i] = r.Fields[recordFields[i].name]
 		}
 	}
+	return said.columns(), nil
+}
+
+// columns gives the values in lower case as SQLite has it, which knows ASCII alone.
+func (said *values) columns() *columns {
+	out := new(columns)
 	for i, f := range lookupFields {
 		v := said[f.index]
 		if v == "" {
@@ -136,7 +152,7 @@ func (r *rec) columns() (out [len(lookupFields)]any, err error) {
 			return c
 		}, v)
 	}
-	return out, nil
+	return out
 }
 
 // candidates gives the IDs of machines with a record that may say one of the words. Machines that an operator renamed or

@@ -24,8 +24,8 @@ const (
 // from there, in the middle of it.
 const bulkCache = 64 << 10
 
-// save writes what changed. Into an empty store it writes without the indexes, and makes them at the end, which takes half the
-// time.
+// save writes what changed. Into an empty store it writes without the indexes that it gives entries, and makes them at the end,
+// which takes half the time.
 func (w *importer) save(groups [][]*rec, ids []string, conflicts [][]string) error {
 	if err := w.cache(bulkCache); err != nil {
 		return err
@@ -54,12 +54,29 @@ func (w *importer) save(groups [][]*rec, ids []string, conflicts [][]string) err
 	return w.cache(defaultCache)
 }
 
-// unindex takes the indexes of the records away, and gives the statements that make them.
+// unindex takes the indexes away that the new records have entries for, and gives the statements that make them.
 func (w *importer) unindex() (statements []string, err error) {
+	var used columns
+	for r := range w.dirty {
+		by, err := r.columns()
+		if err != nil {
+			return nil, err
+		}
+		for i, v := range by {
+			if v != nil {
+				used[i] = v
+			}
+		}
+	}
 	var drop []string
 	err = each(w.ctx, w.tx, "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'records' AND sql IS NOT NULL ORDER BY name", func(scan func(...any) error) error {
 		var name, text string
 		err := scan(&name, &text)
+		for i, f := range lookupFields {
+			if used[i] == nil && strings.HasSuffix(text, f.column+" IS NOT NULL") {
+				return err
+			}
+		}
 		drop, statements = append(drop, "DROP INDEX "+name), append(statements, text)
 		return err
 	})

@@ -119,9 +119,10 @@ func (d *domain) groupsNamed(ctx context.Context, name string) (found []string, 
 
 // membership is what a computer is in. Computers by the thousand are in the same groups and share one.
 type membership struct {
-	direct []string // in itself, by lists of members or as its primary group; sorted
-	nested []string // that those are in, at any depth; sorted, without those in direct
-	sum    string   // another text for other groups
+	direct []string          // in itself, by lists of members or as its primary group; sorted
+	nested []string          // that those are in, at any depth; sorted, without those in direct
+	sum    string            // another text for other groups
+	fields map[string]string // of a record
 }
 
 // membership gives the groups of a computer. All of its groups must be known by now.
@@ -141,7 +142,12 @@ func (o *object) membership() *membership {
 		direct = slices.Compact(direct)
 		nested := d.closure(direct)
 		sum := sha256.Sum256([]byte(strings.Join(direct, "\x00") + "\x00\x00" + strings.Join(nested, "\x00")))
-		o.in = &membership{direct, nested, string(sum[:])}
+		o.in = &membership{direct, nested, string(sum[:]), map[string]string{}}
+		for field, groups := range map[string][]string{"groups": direct, "nested_groups": nested} {
+			if groups != nil {
+				o.in.fields[field] = strings.Join(groups, ";") + ";"
+			}
+		}
 		d.members[said] = o.in
 	}
 	return o.in

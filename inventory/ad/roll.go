@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -190,13 +191,7 @@ func (o *object) stamp() string {
 }
 
 func (o *object) record() inventory.Record {
-	m := o.membership()
-	if m.direct != nil {
-		o.fields["groups"] = strings.Join(m.direct, ";") + ";"
-	}
-	if m.nested != nil {
-		o.fields["nested_groups"] = strings.Join(m.nested, ";") + ";"
-	}
+	maps.Copy(o.fields, o.membership().fields)
 	r := o.domain.reading
 	return inventory.Record{Source: r.Result.Source, SourceKey: o.key, SeenAt: r.at, Fields: o.fields, Stamp: o.stamp()}
 }
