@@ -3,6 +3,7 @@ package sheet
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"codeberg.org/go-pdf/fpdf"
@@ -134,7 +135,7 @@ func (a *Account) printed(p *fpdf.Fpdf) string {
 	return fit(p, fontMono, "B", password, 13, 5, beside, false)
 }
 
-// Problems says what [PDF] does not print as it is, one sentence for a machine and no secret in any. [HTML] prints
+// Problems says what [PDF] does not print as it is, one sentence for a machine, however many keys it has, and no secret in any. [HTML] prints
 // everything, with the fonts of the computer that shows it.
 func Problems(entries []Entry, o Options) []string {
 	p := fpdf.New("P", "mm", "A4", "")
@@ -151,5 +152,10 @@ func Problems(entries []Entry, o Options) []string {
 			out = append(out, fmt.Sprintf("%s: the password of %s cannot be printed in the PDF; the HTML sheet has it", e.name(), e.LAPS.User))
 		}
 	}
-	return out
+	said := make(map[string]bool, len(out))
+	return slices.DeleteFunc(out, func(text string) bool {
+		again := said[text]
+		said[text] = true
+		return again
+	})
 }

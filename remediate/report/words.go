@@ -118,7 +118,7 @@ func reasonsOf(all []Machine, run journal.Run) []Reason {
 	reasons := make([]Reason, 0, len(groups))
 	for k, names := range groups {
 		slices.Sort(names)
-		reasons = append(reasons, Reason{k.status, k.class, k.text, advice(k.status, k.class, run), names})
+		reasons = append(reasons, Reason{k.status, k.class, k.text, advice(k.status, k.class, k.text, run), names})
 	}
 	slices.SortFunc(reasons, func(a, b Reason) int {
 		if d := group(a.Status) - group(b.Status); d != 0 {
@@ -189,8 +189,8 @@ func wordByte(c byte) bool {
 	return c == '-' || c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= 0x80
 }
 
-// advice says what to do about a group of machines, for somebody who has been awake for a long time.
-func advice(status Status, class route.Class, run journal.Run) string {
+// advice says what to do about a group of machines with one reason, for somebody who has been awake for a long time.
+func advice(status Status, class route.Class, reason string, run journal.Run) string {
 	switch status {
 	case Status(journal.Held):
 		return "Nothing was sent to these machines. When the cause of the stop is understood, retry the run: it takes them up again."
@@ -216,6 +216,10 @@ func advice(status Status, class route.Class, run journal.Run) string {
 	case route.Untrusted:
 		return "Give fleetmend the certificate of the CA that issued the machine's certificate, and check that the name in it is the name used."
 	case route.Refused:
+		if strings.Contains(reason, route.OpReceive+": ") {
+			return "These machines were reached and the account was let in, but the agent did not run there: the reason says what is in its way. " +
+				"Allow it there (AppLocker, WDAC, antivirus, the version of PowerShell), or start them from a boot medium (\"fleetmend media build\")."
+		}
 		return "Something else answers at this address, or WinRM refuses for good. Check address and port, and the listener on the machine."
 	case route.Unknown:
 		return "Retry the run. Every step looks first whether it is needed, so nothing is done twice."

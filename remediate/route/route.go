@@ -60,6 +60,9 @@ func (c Class) NothingRan() bool { return c != Unknown }
 // Retriable reports whether trying again later may help and is safe.
 func (c Class) Retriable() bool { return c == Unreachable || c == Busy || c == Unknown }
 
+// OpReceive is the operation of an [Error] about what the machine answered: it was reached, and the account was let in.
+const OpReceive = "receive"
+
 // Error is how a route fails.
 type Error struct {
 	Class  Class

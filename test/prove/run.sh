@@ -29,6 +29,8 @@ prove full-disk-powershell FLEETMEND_PROVE=1 "$go" test -count 1 -timeout 60m -v
 prove two-at-once-over-winrm FLEETMEND_SEEDS=20 "$go" test -count 1 -timeout 60m -run TestTwoRequestsAtOnceOverWinRM ./internal/simfleet
 >>>>>>> 581c011 (fix(agent): a request beside one at work does not say clean; try two at once over WinRM)
 prove agent-ended-anywhere FLEETMEND_PROVE=1 "$go" test -count 1 -timeout 3h -v -run TestEndedAnywhere ./remediate/agent
+# Two thousand damaged WIMs: what is built of one and called good is good for wimlib too.
+prove mutated-wims FLEETMEND_MUTANTS=2000 "$go" test -count 1 -timeout 3h -v -run TestMutatedSources ./remediate/media
 for package in agent remediate/windows remediate/run remediate/journal remediate/route/winrm; do
   prove "mutants-${package//\//-}" "$go" run ./test/mutants -pkg "$package" -n 120
 done

@@ -60,6 +60,8 @@ func Sync(ctx context.Context, d *desk.Desk, r SyncRequest, reason string, how d
 	if err != nil {
 		return nil, err
 	}
+	// What is read is written and forgotten, some tens of megabytes at a time: rather that than a collector at every turn.
+	defer debug.SetGCPercent(debug.SetGCPercent(300))
 	var out []Synced
 	var errs []error
 	for _, source := range sources {

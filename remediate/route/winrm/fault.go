@@ -18,7 +18,7 @@ const (
 	opCreate       = "create"
 	opCommand      = "command"
 	opSend         = "send"
-	opReceive      = "receive"
+	opReceive      = route.OpReceive
 	opDelete       = "delete"
 	opIdentify     = "identify"
 )
