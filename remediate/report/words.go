@@ -218,7 +218,7 @@ func advice(status Status, class route.Class, reason string, run journal.Run) st
 	case route.Refused:
 		if strings.Contains(reason, route.OpReceive+": ") {
 			return "These machines were reached and the account was let in, but the agent did not run there: the reason says what is in its way. " +
-				"Allow it there (AppLocker, WDAC, antivirus, the version of PowerShell), or start them from a boot medium (\"fleetmend media build\")."
+				"Allow it there (AppLocker, WDAC, antivirus, the version of PowerShell), or start them from a boot medium (`fleetmend media build`)."
 		}
 		return "Something else answers at this address, or WinRM refuses for good. Check address and port, and the listener on the machine."
 	case route.Unknown:
