@@ -65,12 +65,19 @@ func (v *Vault) roll(ctx context.Context, src Roller, started time.Time, report 
 		return unknown, err
 	}
 	var gone []int64
+	listed, live := 0, 0 // keys that were deleted long ago are no part of what a reading may miss
 	for _, k := range known {
+		if k.here {
+			listed++
+		}
+		if !k.deleted {
+			live++
+		}
 		if !k.here && !k.deleted {
 			gone = append(gone, k.id)
 		}
 	}
-	if n := len(gone); doubtful(n, len(known)) {
+	if n := len(gone); listed == 0 || doubtful(n, live) {
 		report.Missing, gone = n, nil
 	}
 	report.Moved, report.Gone = len(moved), len(gone)

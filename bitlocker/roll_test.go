@@ -110,6 +110,30 @@ func TestRollFindsRenamedAndVanished(t *testing.T) {
 	}
 }
 
+// What a roll call may miss is a part of the keys that are there: those which were deleted long ago, as every rotation leaves one,
+// do not make a roll of half of them believed. One that lists nothing at all is never believed, however few they are.
+func TestRollIsHeldAgainstWhatIsThere(t *testing.T) {
+	d := openDesk(t, t.TempDir())
+	src := &roller{fakeSource: source(100)}
+	sync := func(full bool, missing, gone int) {
+		t.Helper()
+		r, err := d.Sync(t.Context(), src, full)
+		if err != nil || r.Missing != missing || r.Gone != gone {
+			t.Fatalf("%+v, %v; want %d missing and %d gone", r, err, missing, gone)
+		}
+	}
+	sync(true, 0, 0)
+	src.refs = src.refs[:30]
+	sync(true, 0, 70)
+	all := src.refs
+	src.refs = all[:15]
+	sync(false, 15, 0)
+	src.refs = all[:5]
+	sync(true, 0, 25)
+	src.refs = nil
+	sync(false, 5, 0)
+}
+
 // A reference without a GUID does not take away the one that is known.
 func TestGUIDStays(t *testing.T) {
 	d := openDesk(t, t.TempDir())

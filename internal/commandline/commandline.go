@@ -46,13 +46,17 @@ func posix(word string) string {
 
 // powershell quotes a word so that Windows PowerShell 5.1 and PowerShell 7 hand it to a program unchanged. Within single quotes
 // only a single quote has to be doubled, of which PowerShell knows five; a double quote inside is lost by 5.1 and kept by 7.3
-// unless it is escaped for the one and not for the other, so that expressions with texts are written with single-quoted texts.
+// unless it is escaped for the one and not for the other, so that expressions with texts are written with single-quoted texts. Backslashes
+// at the end of a word with blanks are doubled for 5.1; it is a folder's name, to which another one does no harm.
 func powershell(word string) string {
 	if plain.MatchString(word) || windowsPath.MatchString(word) {
 		return word
 	}
 	if strings.ContainsRune(word, '"') && !strings.ContainsRune(word, '\'') {
 		word = strings.ReplaceAll(word, `"`, `'`)
+	}
+	if body := strings.TrimRight(word, `\`); strings.ContainsAny(word, " \t") {
+		word += word[len(body):] // 5.1 puts double quotes around such a word, and the last of these backslashes would escape one
 	}
 	for _, quote := range []string{"'", "\u2018", "\u2019", "\u201a", "\u201b"} {
 		word = strings.ReplaceAll(word, quote, quote+quote)

@@ -35,7 +35,7 @@ func TestAPosixShellReadsTheWordsBack(t *testing.T) {
 
 func TestPowerShellQuotes(t *testing.T) {
 	for word, want := range map[string]string{
-		"run": "run", `site == "LON"`: `'site == ''LON'''`, "it's": "'it''s'", "": "''", "WS1,WS2": "'WS1,WS2'", `C:\state`: `C:\state`, "$x": "'$x'", "10%": "10%",
+		"run": "run", `site == "LON"`: `'site == ''LON'''`, "it's": "'it''s'", "": "''", "WS1,WS2": "'WS1,WS2'", `C:\state`: `C:\state`, `C:\state\`: `C:\state\`, `D:\my state\`: `'D:\my state\\'`, `D:\my state`: `'D:\my state'`, "$x": "'$x'", "10%": "10%",
 	} {
 		if got := LineFor("windows", word); got != "fleetmend "+want {
 			t.Errorf("%q is written as %s, want %s", word, got, want)
