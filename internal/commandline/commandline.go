@@ -66,10 +66,11 @@ func powershell(word string) string {
 
 var windowsPath = regexp.MustCompile(`^[A-Za-z0-9_./:\\=+-]+$`)
 
-// Pair is name=value as a flag of such pairs, --set, reads it: one with more than one = is a line of CSV.
+// Pair is name=value as a flag of such pairs, --set, reads it: one with more than one = is a line of CSV. Double quotes, which
+// PowerShell 5.1 loses, are set only where a line of CSV needs them.
 func Pair(name, value string) string {
 	text := name + "=" + value
-	if strings.Contains(value, "=") {
+	if strings.Contains(value, "=") && strings.ContainsAny(value, "\",\r\n") {
 		text = `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
 	}
 	return text

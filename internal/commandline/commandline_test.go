@@ -71,3 +71,13 @@ func TestACommandInASentenceIsOneWord(t *testing.T) {
 		t.Errorf("%q", commands)
 	}
 }
+
+// A flag of pairs reads what holds more than one = as a line of CSV.
+func TestAPairIsQuotedWhereCSVNeedsIt(t *testing.T) {
+	for value, want := range map[string]string{"BadAgent": "x=BadAgent", "a,b": "x=a,b", "a=b c": "x=a=b c", "OU=a,DC=b": `"x=OU=a,DC=b"`} {
+		got := Pair("x", value)
+		if got != want {
+			t.Errorf("%q is written as %s, want %s", value, got, want)
+		}
+	}
+}
