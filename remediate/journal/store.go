@@ -5,6 +5,7 @@ import (
 	_ "embed" // a migration
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/fleetmend/fleetmend/internal/sqlitefile"
@@ -162,7 +163,13 @@ CREATE TABLE collected (                  -- results that boot media brought bac
 -- What an incident was opened with, so that the commands which are proposed before its first run can be typed.
 ALTER TABLE incidents ADD COLUMN file TEXT NOT NULL DEFAULT '';
 ALTER TABLE incidents ADD COLUMN parameters TEXT NOT NULL DEFAULT '';
+`, derived + `
+-- What runs that were over had still claimed.
+DELETE FROM claims WHERE run NOT IN (SELECT n FROM runs WHERE status IN ('running', 'paused', 'waiting', 'interrupted'));
 `}
+
+// derived makes the cases anew, for a journal that was written when another rule held: what was fixed did not stay fixed.
+var derived = "DELETE FROM cases;" + casesOfAll + ";" + strings.NewReplacer("?1", "''", "?2", "'[]'").Replace(markRule) + ";"
 
 // Schema is the application ID of a journal file and the version that this program writes.
 func Schema() (application, version int) { return applicationID, len(migrations) }
