@@ -338,6 +338,17 @@ func TestForFindsTheIncidentOfAPlaybook(t *testing.T) {
 	if _, err := cases.For(ctx, b.Desk, &b.cure, b.cure.Name, nil, fresh); !hint.IsMistake(err) || !strings.Contains(err.Error(), "was closed by") {
 		t.Errorf("a closed one: %v", err)
 	}
+	if _, err := cases.Open(ctx, b.Desk, cases.Opening{ID: fresh}); !hint.IsMistake(err) || !strings.Contains(err.Error(), "was closed by") || !strings.Contains(strings.Join(hint.Of(err), " "), "--again") {
+		t.Errorf("a closed one opened by its ID alone: %v %q", err, hint.Of(err))
+	}
+	_, err = cases.Open(ctx, b.Desk, cases.Opening{ID: fresh, Again: true})
+	b.must(err)
+	if _, err := cases.Open(ctx, b.Desk, cases.Opening{ID: fresh}); !hint.IsMistake(err) || !strings.Contains(err.Error(), "is open already") {
+		t.Errorf("an open one opened by its ID alone: %v", err)
+	}
+	if _, err := cases.Open(ctx, b.Desk, cases.Opening{ID: "nobody-knows-it"}); !hint.IsMistake(err) || !strings.Contains(err.Error(), "needs a playbook") {
+		t.Errorf("a new ID without a playbook: %v", err)
+	}
 }
 
 // The inventory says which words a selector may compare with; they are those of the cases.

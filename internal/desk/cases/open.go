@@ -137,15 +137,22 @@ func again(ctx context.Context, d *desk.Desk, j *journal.Journal, o *Opening) er
 }
 
 func window(ctx context.Context, d *desk.Desk, j *journal.Journal, o *Opening) error {
-	if o.ID == "" || o.Start.IsZero() || o.Replaces != "" {
-		return hint.Mistake(errors.New("an incident needs a playbook: its detect decides who is affected"), "give --playbook, a built-in one (`fleetmend playbook list`) or a file")
+	needs := hint.Mistake(errors.New("an incident needs a playbook: its detect decides who is affected"), "give --playbook, a built-in one (`fleetmend playbook list`) or a file")
+	if o.ID == "" || o.Replaces != "" {
+		return needs
 	}
 	i, err := One(ctx, d, o.ID)
 	if err != nil {
+		if o.Start.IsZero() {
+			return needs
+		}
 		return err
 	}
 	if !i.IsOpen() {
 		return closedError(&i)
+	}
+	if o.Start.IsZero() {
+		return hint.Mistake(fmt.Errorf("incident %s is open already", i.ID), "--start, and --end where it is over, say when the harm was done: --start 2024-07-19T04:09Z --end 2024-07-19T05:27Z")
 	}
 	o.ID = i.ID
 	return j.SetWindow(ctx, i.ID, o.Start, o.End)
