@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
@@ -144,10 +145,31 @@ func (p *Plan) validate() error {
 }
 
 func (p *Plan) emptyHint() string {
-	if len(p.Skipped) > 0 {
-		return "every selected machine was left out; the reasons stand in the plan's list of skipped machines"
+	if len(p.Skipped) == 0 {
+		return "look at what the selector matches with `fleetmend inventory list`"
 	}
-	return "look at what the selector matches with `fleetmend inventory list`"
+	// Nobody sees the list of a plan that is refused.
+	var order []string
+	first, count := make(map[string]string), make(map[string]int)
+	for _, s := range p.Skipped {
+		if count[s.Reason]++; count[s.Reason] == 1 {
+			order = append(order, s.Reason)
+			first[s.Reason] = s.Name
+		}
+	}
+	slices.SortStableFunc(order, func(a, b string) int { return cmp.Compare(count[b], count[a]) })
+	var why []string
+	for _, reason := range order[:min(len(order), 3)] {
+		who := first[reason]
+		if more := count[reason] - 1; more > 0 {
+			who += fmt.Sprintf(" and %d more", more)
+		}
+		why = append(why, who+": "+reason)
+	}
+	if more := len(order) - len(why); more > 0 {
+		why = append(why, fmt.Sprintf("%d more reasons", more))
+	}
+	return "left out were " + strings.Join(why, "; ")
 }
 
 func (p *Plan) unique() error {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -271,6 +272,17 @@ func TestNewRefuses(t *testing.T) {
 		if p, err := plan.New(in); err == nil || c.want != nil && !c.want(err) {
 			t.Errorf("%s: %v %v", name, p, err)
 		}
+	}
+}
+
+// Nobody sees the list of a plan that is refused: the refusal itself says why each machine was left out.
+func TestARefusalSaysWhyMachinesWereLeftOut(t *testing.T) {
+	in := input(1)
+	in.Entries = nil
+	in.Skipped = []plan.Skip{{Name: "A", Reason: "off"}, {Name: "B", Reason: "run 7 of eve has it"}, {Name: "C", Reason: "run 7 of eve has it"}, {Name: "D", Reason: "x"}, {Name: "E", Reason: "y"}, {Name: "F", Reason: "z"}}
+	_, err := plan.New(in)
+	if want := []string{"left out were B and 1 more: run 7 of eve has it; A: off; D: x; 2 more reasons"}; !slices.Equal(hint.Of(err), want) {
+		t.Errorf("%v %q", err, hint.Of(err))
 	}
 }
 
