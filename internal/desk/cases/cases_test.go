@@ -197,7 +197,7 @@ func TestTheCureIsProposedAsItWasAskedFor(t *testing.T) {
 	}
 	b.file, b.set = "/srv/mine.yaml", map[string]string{"service": "Bad Agent", "path": "a=b"}
 	b.run(trouble, agent.Detect, "", journal.Affected)
-	want := commandline.Line("run", b.file, "--set", `"path=a=b"`, "--set", "service=Bad Agent", "--incident", trouble)
+	want := commandline.Line("run", b.file, "--set", "path=a=b", "--set", "service=Bad Agent", "--incident", trouble)
 	if got := fix(); !strings.HasPrefix(got, want+" ") {
 		t.Errorf("a file: %s, want %s", got, want)
 	}
