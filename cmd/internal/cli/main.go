@@ -77,11 +77,11 @@ func (a *app) report(err error) int {
 		hints[i] = a.Program().In(hints[i])
 	}
 	if a.Output.Format == terminal.JSON || a.JSONLines {
-		line, _ := json.Marshal(map[string]any{"v": 1, "type": "error", "exit": code, "error": err.Error(), "hints": hints})
+		line, _ := json.Marshal(map[string]any{"v": 1, "type": "error", "exit": code, "error": plain(err), "hints": hints})
 		fmt.Fprintf(a.Err, "%s\n", line)
 		return code
 	}
-	for i, line := range strings.Split(strings.TrimRight(err.Error(), "\n"), "\n") {
+	for i, line := range strings.Split(strings.TrimRight(plain(err), "\n"), "\n") {
 		if i == 0 {
 			line = "fleetmend: " + line
 		}
@@ -91,6 +91,11 @@ func (a *app) report(err error) int {
 		fmt.Fprintln(a.Err, "hint: "+h)
 	}
 	return code
+}
+
+// plain is what err says, with the words of people for those of contexts.
+func plain(err error) string {
+	return strings.NewReplacer(context.Canceled.Error(), "interrupted", context.DeadlineExceeded.Error(), "out of time").Replace(err.Error())
 }
 
 // New makes the command tree of app.

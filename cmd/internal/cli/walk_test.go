@@ -2,8 +2,10 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/csv"
 	"encoding/json"
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -238,10 +240,21 @@ func TestTimeoutEndsEveryCommand(t *testing.T) {
 	leaves(t, func(t *testing.T, _ *cobra.Command, words []string) {
 		_ = os.Remove("new.yaml")
 		code, _, errs := do(append(append(slices.Clone(words), typical[strings.Join(words, " ")]...), "--timeout", "1ns")...)
-		if code != command.ExitTimeout {
+		if code != command.ExitTimeout || strings.Contains(errs, "context") {
 			t.Errorf("exit code %d\n%s", code, errs)
 		}
 	})
+}
+
+// Nobody but a programmer knows what a context is: Ctrl-C and --timeout are said in words.
+func TestInterruptionsAreSaidInWords(t *testing.T) {
+	for err, want := range map[error]string{
+		context.Canceled: "interrupted", fmt.Errorf("open the vault: %w", context.DeadlineExceeded): "open the vault: out of time",
+	} {
+		if got := plain(err); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
 }
 
 // TestFlagsThatExcludeEachOther: what cobra says of flags is wrong use as well.
