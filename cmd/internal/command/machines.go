@@ -1,6 +1,9 @@
 package command
 
 import (
+	"errors"
+	"strings"
+
 	"github.com/spf13/cobra"
 )
 
@@ -16,9 +19,29 @@ func (c *Context) InIncident(cmd *cobra.Command, target *string) *cobra.Command 
 	return c.IncidentFlag(cmd, target, "incident whose cases are meant, where several are open")
 }
 
+// ErrEmptySelector refuses a selector that is given and empty: it is the variable of a script that was never set, and would mean
+// the whole fleet.
+var ErrEmptySelector = errors.New("an empty selector picks nothing; all machines are \"all\"")
+
+// selector is the value of a flag that picks machines.
+type selector string
+
+func (s *selector) String() string { return string(*s) }
+func (s *selector) Type() string   { return "string" }
+
+// Set implements pflag.Value.
+func (s *selector) Set(text string) error {
+	if strings.TrimSpace(text) == "" {
+		return ErrEmptySelector
+	}
+	*s = selector(text)
+	return nil
+}
+
 // SelectorFlag adds a flag that picks machines.
 func (c *Context) SelectorFlag(cmd *cobra.Command, target *string, name, value, usage string) {
-	cmd.Flags().StringVar(target, name, value, usage)
+	*target = value
+	cmd.Flags().Var((*selector)(target), name, usage)
 	CompleteBy(cmd, name, Completing(c.SelectorWords))
 }
 

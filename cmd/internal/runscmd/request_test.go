@@ -3,6 +3,7 @@ package runscmd
 import (
 	"math/rand/v2"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,6 +30,19 @@ func read(t *testing.T, words []string) runs.Request {
 		t.Fatalf("%q: %v", words, err)
 	}
 	return got
+}
+
+// An empty --on is the variable of a script that was never set: it is not the whole fleet, nor an empty --exclude nobody.
+func TestAnEmptySelectorIsRefused(t *testing.T) {
+	for _, flag := range []string{"--on", "--exclude"} {
+		var p planFlags
+		cmd := &cobra.Command{Use: "run", SilenceErrors: true, SilenceUsage: true, RunE: func(*cobra.Command, []string) error { return nil }}
+		p.add(command.NewContext(terminal.Streams{}, "test"), cmd)
+		cmd.SetArgs([]string{flag, " "})
+		if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), "an empty selector picks nothing") {
+			t.Errorf("%s: %v", flag, err)
+		}
+	}
 }
 
 // TestARequestIsItsCommandLine says random requests as command lines and reads them back.
