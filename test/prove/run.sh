@@ -22,12 +22,9 @@ prove directory-syncs FLEETMEND_ROUNDS=200 "$go" test -count 1 -timeout 60m -v -
 [ -n "${FLEETMEND_LABS:-}" ] || [ ! -d ../shared/labs ] || export FLEETMEND_LABS=$(cd ../shared/labs && pwd)
 prove real-agent-fleet FLEETMEND_PROVE=1 "$go" test -count 1 -timeout 3h -v -run TestKilledClientRealAgent ./cmd/internal/cli
 prove undo-property FLEETMEND_PROVE=1 "$go" test -count 1 -v -run TestUndoSaysWhatIsOnDisk ./remediate/windows
-<<<<<<< HEAD
 prove undo-property-powershell FLEETMEND_PROVE=1 "$go" test -count 1 -timeout 3h -v -run TestUndoSaysWhatIsOnDisk ./remediate/agent
-=======
 prove full-disk-powershell FLEETMEND_PROVE=1 "$go" test -count 1 -timeout 60m -v -run TestFullDisk ./remediate/agent
 prove two-at-once-over-winrm FLEETMEND_SEEDS=20 "$go" test -count 1 -timeout 60m -run TestTwoRequestsAtOnceOverWinRM ./internal/simfleet
->>>>>>> 581c011 (fix(agent): a request beside one at work does not say clean; try two at once over WinRM)
 prove agent-ended-anywhere FLEETMEND_PROVE=1 "$go" test -count 1 -timeout 3h -v -run TestEndedAnywhere ./remediate/agent
 # Two thousand damaged WIMs: what is built of one and called good is good for wimlib too.
 prove mutated-wims FLEETMEND_MUTANTS=2000 "$go" test -count 1 -timeout 3h -v -run TestMutatedSources ./remediate/media
