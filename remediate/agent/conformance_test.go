@@ -54,7 +54,7 @@ func TestWhatOnlyTheAgentDoes(t *testing.T) {
 		t.Errorf("%v\n%s", err, output)
 	}
 	cases, step := "folder-made", "41"
-	if os.Getenv("FLEETMEND_LONG") != "" {
+	if os.Getenv("FLEETMEND_PROVE") != "" {
 		cases, step = "folder-made,folder-on-another-volume", "1"
 	}
 	output, err = runScript(t, "trouble.ps1", "-Path", "testdata/agent-only", "-Case", "'"+cases+"'", "-Step", step)
@@ -188,16 +188,12 @@ func TestArgumentsArriveWhole(t *testing.T) {
 }
 
 // TestFullDisk leaves the agent so many bytes of room for what it writes: no change is made without its record, and undo takes back all that
-// was changed. Every byte takes a quarter of an hour: FLEETMEND_PROVE; each ninety-seventh else, where there is time.
+// was changed. Every byte takes a quarter of an hour.
 func TestFullDisk(t *testing.T) {
-	step := "97"
-	switch {
-	case os.Getenv("FLEETMEND_PROVE") != "":
-		step = "1"
-	case os.Getenv("FLEETMEND_LONG") == "":
-		t.Skip("fills the disk at every byte: set FLEETMEND_LONG=1")
+	if os.Getenv("FLEETMEND_PROVE") == "" {
+		t.Skip("fills the disk at every byte: make prove ONLY=full-disk-powershell")
 	}
-	output, err := runScript(t, "trouble.ps1", "-Disk", "-Case", "'put-replace,registry-set'", "-Step", step)
+	output, err := runScript(t, "trouble.ps1", "-Disk", "-Case", "'put-replace,registry-set'")
 	if err != nil || strings.Count(output, "ok   ") != 2 {
 		t.Errorf("%v\n%s", err, output)
 	}
