@@ -162,7 +162,7 @@ func TestOddFarEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.long && os.Getenv("FLEETMEND_LONG") == "" {
-				t.Skip("set FLEETMEND_LONG=1")
+				t.Skip("asks a far end until its time is over: set FLEETMEND_LONG=1")
 			}
 			_, fleet := plantedFleet(t, simfleet.Options{Machines: 1, Seed: 9, AllowBasic: true, Mix: &simfleet.Mix{Affected: 1}})
 			far := c.far
