@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -90,7 +91,8 @@ func (r Report) CSV(w io.Writer) error {
 	return nil
 }
 
-var page = template.Must(template.New("coverage").Funcs(template.FuncMap{"day": day, "percent": percent, "group": groupName, "verdicts": Verdicts, "leftOut": Report.leftOut}).Parse(`<!DOCTYPE html>
+var page = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("coverage").Funcs(template.FuncMap{"day": day, "percent": percent, "group": groupName, "verdicts": Verdicts, "leftOut": Report.leftOut}).Parse(`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>BitLocker key coverage</title><style>
 body{font:14px sans-serif;margin:2em;color:#222;background:#fff} table{border-collapse:collapse;margin:1em 0}
@@ -108,10 +110,11 @@ td,th{padding:.3em .7em;border-bottom:1px solid #ccc;text-align:left} td.n{text-
 {{with .Orphans}}<h2>Keys of no machine in the inventory</h2><table><tbody>{{range .}}<tr><td>{{.ID}}</td><td>{{.Machine.Label}}</td><td>{{day .Created}}</td><td>{{.Source}}</td></tr>
 {{end}}</tbody></table>{{end}}</body></html>
 `))
+})
 
 // HTML writes a page that stands alone and loads nothing.
 func (r Report) HTML(w io.Writer) error {
-	if err := page.Execute(w, r); err != nil {
+	if err := page().Execute(w, r); err != nil {
 		return fmt.Errorf("write coverage: %w", err)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/fleetmend/fleetmend/bitlocker"
@@ -32,7 +33,7 @@ var columnNames = map[string][]string{
 		"ModifiedProperties", "PropertyCount", "ID0", "DomainNetBIOSName", "KeyType", "OdataType"},
 }
 
-var fieldOfHeader = func() map[string]string {
+var fieldOfHeader = sync.OnceValue(func() map[string]string {
 	m := map[string]string{}
 	for field, headers := range columnNames {
 		for _, h := range headers {
@@ -40,7 +41,7 @@ var fieldOfHeader = func() map[string]string {
 		}
 	}
 	return m
-}()
+})
 
 func plain(header string) string {
 	return strings.Map(func(r rune) rune {
@@ -57,7 +58,7 @@ func (o Options) field(header string) string {
 			return f
 		}
 	}
-	return fieldOfHeader[plain(header)]
+	return fieldOfHeader()[plain(header)]
 }
 
 // errNoColumn is a table, or what looks like one, without anything of keys.

@@ -7,26 +7,26 @@ import (
 	"io/fs"
 	"maps"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
 // What a text is read by: digits and GUIDs are the same in every language, and so is their order. Windows writes the key
 // ID before the password in the files it saves, and so does manage-bde -protectors -get.
 var (
-	passwordIn = regexp.MustCompile(`\b[0-9]{6}(?:-[0-9]{6}){7}\b`)
-	guidIn     = regexp.MustCompile(`\b[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}\b`)
+	passwordIn = lazyregexp.New(`\b[0-9]{6}(?:-[0-9]{6}){7}\b`)
+	guidIn     = lazyregexp.New(`\b[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}\b`)
 	// Eight groups that look like a password with something wrong: a digit lost, a letter for one.
-	nearlyIn = regexp.MustCompile(`\b[0-9OIl]{4,7}(?:-[0-9OIl]{4,7}){5,8}\b`)
+	nearlyIn = lazyregexp.New(`\b[0-9OIl]{4,7}(?:-[0-9OIl]{4,7}){5,8}\b`)
 	// "Volume C: [OS]", in any language: the only letter with a colon before brackets.
-	driveIn = regexp.MustCompile(`(?:^|[\s"„«“])([A-Za-z]):["”»“]?\s*\[[^\]]*\]\s*$`)
+	driveIn = lazyregexp.New(`(?:^|[\s"„«“])([A-Za-z]):["”»“]?\s*\[[^\]]*\]\s*$`)
 	// "Computer Name: LON-WS-00001", which manage-bde prints with -cn.
-	hostIn = regexp.MustCompile(`(?i)^\s*(?:computer\s?-?name|computername|nom de l.ordinateur|nombre de(?:l)? equipo|nome (?:do )?computador|nome computer|computernaam|コンピューター名)\s*:\s*(\S+)\s*$`)
+	hostIn = lazyregexp.New(`(?i)^\s*(?:computer\s?-?name|computername|nom de l.ordinateur|nombre de(?:l)? equipo|nome (?:do )?computador|nome computer|computernaam|コンピューター名)\s*:\s*(\S+)\s*$`)
 )
 
 // isDump reports whether a text holds recovery passwords, or nearly, on lines that are no rows of a table: nothing but
@@ -116,7 +116,7 @@ func (f *reading) idOfFile() bitlocker.KeyID {
 	return id
 }
 
-var hostWord = regexp.MustCompile(`^[\p{L}\p{N}][\p{L}\p{N}_-]{0,62}(?:\.[\p{L}\p{N}_-]+)*$`)
+var hostWord = lazyregexp.New(`^[\p{L}\p{N}][\p{L}\p{N}_-]{0,62}(?:\.[\p{L}\p{N}_-]+)*$`)
 
 // hostOfFile is the machine that a file of a folder is called after, or the folder it lies in: LON-WS-00001.txt,
 // LON-WS-00001_C.txt, LON-WS-00001/BitLocker Recovery Key 4C4B....TXT. Names with a blank or without a digit are no

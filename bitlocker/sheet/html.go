@@ -5,9 +5,11 @@ import (
 	"html/template"
 	"io"
 	"strings"
+	"sync"
 )
 
-var page = template.Must(template.New("sheet").Parse(`<!DOCTYPE html>
+var page = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("sheet").Parse(`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>{{.Title}}</title><style>
 body{font:14px sans-serif;color:#000;background:#fff;max-width:180mm;margin:10mm auto}
@@ -24,6 +26,7 @@ h1,h2,p,code{overflow-wrap:anywhere} .head>div{min-width:0}
 <div class="groups">{{range .Groups}}<span>{{.}}</span>{{end}}</div>{{.Bars}}<p>{{$.Note}}</p></section>
 {{end}}<footer>Confidential: opens the disks of these machines. Destroy after use. {{.Operator}} {{.Date}}</footer></body></html>
 `))
+})
 
 type pageEntry struct {
 	Name, About, ID string
@@ -66,7 +69,7 @@ func HTML(w io.Writer, entries []Entry, o Options) error {
 		}
 		data.Entries = append(data.Entries, pe)
 	}
-	if err := page.Execute(w, data); err != nil {
+	if err := page().Execute(w, data); err != nil {
 		return fmt.Errorf("print sheet: %w", err)
 	}
 	return nil

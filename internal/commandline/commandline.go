@@ -7,9 +7,10 @@
 package commandline
 
 import (
-	"regexp"
 	"runtime"
 	"strings"
+
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 )
 
 // Name is what the program is called in a proposed command.
@@ -34,7 +35,7 @@ func LineFor(goos string, args ...string) string {
 }
 
 // plain are words that mean the same in every shell. A percent sign is plain to both; a comma, @ or # is not to PowerShell.
-var plain = regexp.MustCompile(`^[A-Za-z0-9_./:=%+-]+$`)
+var plain = lazyregexp.New(`^[A-Za-z0-9_./:=%+-]+$`)
 
 // posix quotes a word as POSIX.1 2.2.2 has it: nothing within single quotes means anything, and a single quote ends them.
 func posix(word string) string {
@@ -64,7 +65,7 @@ func powershell(word string) string {
 	return "'" + word + "'"
 }
 
-var windowsPath = regexp.MustCompile(`^[A-Za-z0-9_./:\\=+-]+$`)
+var windowsPath = lazyregexp.New(`^[A-Za-z0-9_./:\\=+-]+$`)
 
 // Pair is name=value as a flag of such pairs, --set, reads it: one with more than one = is a line of CSV. Double quotes, which
 // PowerShell 5.1 loses, are set only where a line of CSV needs them.
@@ -80,7 +81,7 @@ func Pair(name, value string) string {
 type Program struct{ Same []string }
 
 // proposed is a command within a text: the name of the program and the word of a command after it.
-var proposed = regexp.MustCompile(`\bfleetmend (run|runs|plan|apply|incident|inventory|keys|media|playbook|audit|doctor|worker)\b`)
+var proposed = lazyregexp.New(`\bfleetmend (run|runs|plan|apply|incident|inventory|keys|media|playbook|audit|doctor|worker)\b`)
 
 // In returns text with the global flags in every command that it proposes.
 func (p Program) In(text string) string {

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/jcmturner/gokrb5/v8/messages"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 )
 
 // Kind sorts the failures a caller may branch on.
@@ -86,8 +86,8 @@ func (k Kind) final() bool {
 }
 
 var (
-	adData  = regexp.MustCompile(`data ([0-9a-fA-F]{3,8})\b`)
-	krbCode = regexp.MustCompile(`KRB Error: \((\d{1,3})\)`)
+	adData  = lazyregexp.New(`data ([0-9a-fA-F]{3,8})\b`)
+	krbCode = lazyregexp.New(`KRB Error: \((\d{1,3})\)`)
 )
 
 // explain makes an [Error] of whatever a connection, a bind or a search gave. skew is the DC's clock minus ours.

@@ -2,9 +2,10 @@ package table
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"unicode"
+
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 )
 
 // Damage is what a program made of a value on its way into a cell; empty for none. It completes the sentence "the cell
@@ -12,11 +13,11 @@ import (
 type Damage string
 
 var (
-	typeName   = regexp.MustCompile(`^(?:Selected\.|Deserialized\.)*(?:System|Microsoft|Windows)(?:\.[A-Z_][A-Za-z0-9_+]*(?:` + "`" + `[0-9]+)?)+(?:\[.*\])?$`)
-	scientific = regexp.MustCompile(`^[+-]?[0-9](?:[.,][0-9]+)?E[+-]?[0-9]{1,3}$`)
-	narrow     = regexp.MustCompile(`^#{2,}$`)
-	errorValue = regexp.MustCompile(`^#(?:N/A|NAME\?|VALUE!|REF!|DIV/0!|NUM!|NULL!|NV|WERT!|BEZUG!|ZAHL!)$`)
-	formula    = regexp.MustCompile(`^="((?:[^"]|"")*)"$`)
+	typeName   = lazyregexp.New(`^(?:Selected\.|Deserialized\.)*(?:System|Microsoft|Windows)(?:\.[A-Z_][A-Za-z0-9_+]*(?:` + "`" + `[0-9]+)?)+(?:\[.*\])?$`)
+	scientific = lazyregexp.New(`^[+-]?[0-9](?:[.,][0-9]+)?E[+-]?[0-9]{1,3}$`)
+	narrow     = lazyregexp.New(`^#{2,}$`)
+	errorValue = lazyregexp.New(`^#(?:N/A|NAME\?|VALUE!|REF!|DIV/0!|NUM!|NULL!|NV|WERT!|BEZUG!|ZAHL!)$`)
+	formula    = lazyregexp.New(`^="((?:[^"]|"")*)"$`)
 )
 
 // Value gives what a cell says: blanks around it, Excel's ="..." and the apostrophe of [NewWriter] are taken off. A cell
@@ -60,7 +61,7 @@ func Rounded(value string) Damage {
 }
 
 // passwordIn is a recovery password as Windows writes it.
-var passwordIn = regexp.MustCompile(`\b[0-9]{6}(?:-[0-9]{6}){7}\b`)
+var passwordIn = lazyregexp.New(`\b[0-9]{6}(?:-[0-9]{6}){7}\b`)
 
 // Misplaced says of a value that it looks like a recovery password, in a row where a cell is missing for one: it is kept out of
 // what is stored and said in clear, such as the name of a machine, and not repeated.
@@ -87,10 +88,10 @@ func Misplaced(value string) Damage {
 const run = "=+-@|%\t\r＝＋－＠"
 
 var (
-	number = regexp.MustCompile(`^-?[0-9]+(?:[.,][0-9]+)?$`)
+	number = lazyregexp.New(`^-?[0-9]+(?:[.,][0-9]+)?$`)
 	// Excel of another locale parts cells at other characters than were meant, and within what was a cell.
-	inner    = regexp.MustCompile(`([;,\t\r\n|]["' ]*)([=+\-@＝＋－＠])`)
-	innerOff = regexp.MustCompile(`([;,\t\r\n|]["' ]*)'([=+\-@＝＋－＠])`)
+	inner    = lazyregexp.New(`([;,\t\r\n|]["' ]*)([=+\-@＝＋－＠])`)
+	innerOff = lazyregexp.New(`([;,\t\r\n|]["' ]*)'([=+\-@＝＋－＠])`)
 )
 
 // Escape puts an apostrophe before what a spreadsheet of any locale would take for a formula. A number is left alone.

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 )
 
 // Order says which comes first in a date such as 3/4/2026.
@@ -91,10 +91,10 @@ var fixed = []string{
 }
 
 var (
-	slashed = regexp.MustCompile(`^([0-9]{1,2})([/-])([0-9]{1,2})[/-]([0-9]{4}|[0-9]{2})(?:,? +([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?(?:\.[0-9]+)?(?: *([AaPp])\.? ?[Mm]\.?)?)?$`)
-	dotNet  = regexp.MustCompile(`^\\?/Date\((-?[0-9]+)(?:[+-][0-9]{4})?\)\\?/$`)
-	days    = regexp.MustCompile(`^[2-7][0-9]{4}(?:[.,][0-9]+)?$`)
-	cim     = regexp.MustCompile(`^([0-9]{14})\.[0-9]{6}([+-])([0-9]{3})$`)
+	slashed = lazyregexp.New(`^([0-9]{1,2})([/-])([0-9]{1,2})[/-]([0-9]{4}|[0-9]{2})(?:,? +([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?(?:\.[0-9]+)?(?: *([AaPp])\.? ?[Mm]\.?)?)?$`)
+	dotNet  = lazyregexp.New(`^\\?/Date\((-?[0-9]+)(?:[+-][0-9]{4})?\)\\?/$`)
+	days    = lazyregexp.New(`^[2-7][0-9]{4}(?:[.,][0-9]+)?$`)
+	cim     = lazyregexp.New(`^([0-9]{14})\.[0-9]{6}([+-])([0-9]{3})$`)
 )
 
 // Parse reads a time as directories, portals, PowerShell and spreadsheets write it. The zero time without an error is

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
@@ -80,7 +81,7 @@ const dnField = "dn"
 // ignoreField in a mapping leaves a column out.
 const ignoreField = "-"
 
-var fieldOfHeader = func() map[string]string {
+var fieldOfHeader = sync.OnceValue(func() map[string]string {
 	m := map[string]string{}
 	for _, f := range inventory.RecordFields() {
 		m[plain(f)] = f
@@ -94,7 +95,7 @@ var fieldOfHeader = func() map[string]string {
 		}
 	}
 	return m
-}()
+})
 
 // plain gives a header in the form it is compared in.
 func plain(header string) string {
@@ -138,7 +139,7 @@ func columns(headers []string, mapping map[string]string) ([]Column, error) {
 	out := make([]Column, len(headers))
 	for i, h := range headers {
 		h = strings.TrimSpace(h)
-		out[i] = Column{Header: h, Field: fieldOfHeader[plain(h)], soft: softHeaders[plain(h)]}
+		out[i] = Column{Header: h, Field: fieldOfHeader()[plain(h)], soft: softHeaders[plain(h)]}
 		for from, to := range mapping {
 			if plain(from) != plain(h) {
 				continue

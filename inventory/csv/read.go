@@ -63,7 +63,7 @@ func Read(r io.Reader, o Options) ([]inventory.Record, Report, error) {
 		return readOwn(text, o)
 	}
 	in, err := table.Open(bytes.NewBuffer(data), table.Options{Encoding: o.Encoding, Delimiter: o.Delimiter,
-		Known: func(header string) bool { return fieldOfHeader[plain(header)] != "" }})
+		Known: func(header string) bool { return fieldOfHeader()[plain(header)] != "" }})
 	report := Report{Encoding: in.Encoding}
 	if err != nil {
 		return nil, report, fmt.Errorf("read table: %w", err)

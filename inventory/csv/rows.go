@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 	"github.com/fleetmend/fleetmend/internal/table"
 	"github.com/fleetmend/fleetmend/inventory"
 )
@@ -186,7 +186,7 @@ func (e *entry) host(field, value string) error {
 }
 
 // version finds what consoles write behind the name of the system, as "Windows 11 Pro 22H2 10.0.22621.1".
-var version = regexp.MustCompile(`\b(?:10|6)\.[0-9]\.[0-9]{4,5}(?:\.[0-9]+)?\b`)
+var version = lazyregexp.New(`\b(?:10|6)\.[0-9]\.[0-9]{4,5}(?:\.[0-9]+)?\b`)
 
 // system names the system of a machine that runs no Windows. Where the column of the system is coarse ("Windows") and that
 // of the version is not ("Windows Server 2019"), it brings them in order.

@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"html"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf16"
+
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 )
 
 // What comes back on stdout: "@@fm NONCE I/N CHUNK|", I from 1 to N, 48 characters a chunk, so that no console width
@@ -146,9 +147,9 @@ func Lines(nonce string, r Result) []string {
 }
 
 var (
-	clixmlError  = regexp.MustCompile(`(?s)<S S="Error">(.*?)</S>`)
-	clixmlEscape = regexp.MustCompile(`(?:_x[0-9A-Fa-f]{4}_)+`)
-	ansi         = regexp.MustCompile("\x1b\\[[0-9;?]*[ -/]*[@-~]")
+	clixmlError  = lazyregexp.New(`(?s)<S S="Error">(.*?)</S>`)
+	clixmlEscape = lazyregexp.New(`(?:_x[0-9A-Fa-f]{4}_)+`)
+	ansi         = lazyregexp.New("\x1b\\[[0-9;?]*[ -/]*[@-~]")
 )
 
 // DecodeCLIXML turns what PowerShell writes to stderr into text: the error strings of its CLIXML without escapes and

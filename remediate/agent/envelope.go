@@ -7,10 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf16"
+
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 )
 
 // What goes to stdin: "fleetmend/2 HASH A B", A lines of the packed agent ([pack]), B lines of the envelope's JSON, "fleetmend/end". HASH
@@ -24,7 +25,7 @@ const (
 	maxStdin      = 4 << 20
 )
 
-var idPattern = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
+var idPattern = lazyregexp.New(`^[0-9A-Za-z-]{1,64}$`)
 
 // ErrStdin is what a text that is no envelope of [Encode] is: cut short, changed, or something else.
 var ErrStdin = errors.New("no complete envelope")

@@ -6,10 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 )
 
@@ -70,7 +70,7 @@ const (
 	againHint = "open it again with `fleetmend incident open --again %s`"
 )
 
-var incidentID = regexp.MustCompile(`^[0-9a-z][0-9a-z-]{0,62}$`)
+var incidentID = lazyregexp.New(`^[0-9a-z][0-9a-z-]{0,62}$`)
 
 // ValidIncident reports whether a text can be the ID of an incident: at most 63 lower-case letters, digits and hyphens, so
 // that it is a file's name on every system.

@@ -8,10 +8,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 )
 
 // Owner is the process that works on a run.
@@ -185,7 +185,7 @@ func (j *Journal) lockRun(ctx context.Context, id string) (*runLock, error) {
 	return &runLock{shared, run}, nil
 }
 
-var fileSafe = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z_-]*$`)
+var fileSafe = lazyregexp.New(`^[0-9A-Za-z][0-9A-Za-z_-]*$`)
 
 func (j *Journal) runLockPath(id string) (string, error) {
 	if !fileSafe.MatchString(id) {

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
 )
@@ -119,7 +119,7 @@ func (p *Plan) Machines() int {
 }
 
 // runID is what an agent accepts as a run ID.
-var runID = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
+var runID = lazyregexp.New(`^[0-9A-Za-z-]{1,64}$`)
 
 // validate looks for what must never reach an engine.
 func (p *Plan) validate() error {

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"regexp"
 	"strings"
 	"sync"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
@@ -73,7 +73,7 @@ func BuiltinText(name string) []byte {
 	return data
 }
 
-var notInName = regexp.MustCompile(`[^a-z0-9._-]+`)
+var notInName = lazyregexp.New(`[^a-z0-9._-]+`)
 
 // Template is a commented playbook to start from; it parses and lint finds nothing. The name is made to fit.
 func Template(name string) []byte {

@@ -2,13 +2,14 @@ package playbook
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 )
 
 // decoder walks one YAML tree. Without values it reads the playbook as written and notes the ${name} that stand where
@@ -291,4 +292,4 @@ func kindOf(n *yaml.Node) string {
 
 func isControl(r rune) bool { return r < 0x20 || r == 0x7f }
 
-var playbookName = regexp.MustCompile(`^[a-z0-9_][a-z0-9._-]{0,63}$`)
+var playbookName = lazyregexp.New(`^[a-z0-9_][a-z0-9._-]{0,63}$`)

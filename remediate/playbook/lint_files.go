@@ -2,8 +2,9 @@ package playbook
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
+
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 )
 
 // The rules about files.
@@ -98,7 +99,7 @@ func (l *linter) wideWildcard() {
 	}
 }
 
-var channelFile = regexp.MustCompile(`^c-0000\d{4}.*\.sys$`)
+var channelFile = lazyregexp.New(`^c-0000\d{4}.*\.sys$`)
 
 // wrongPath is the mistake of several scripts of 19 July 2024: they looked in drivers and found nothing.
 func (l *linter) wrongPath() {
@@ -111,7 +112,7 @@ func (l *linter) wrongPath() {
 	}
 }
 
-var otherDrive = regexp.MustCompile(`^[abd-z]:`)
+var otherDrive = lazyregexp.New(`^[abd-z]:`)
 
 func (l *linter) outsideC() {
 	for _, f := range l.allFiles() {

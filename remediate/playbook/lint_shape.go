@@ -3,9 +3,10 @@ package playbook
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 )
 
 // The rules about the playbook as a whole: what is missing, what does not belong together.
@@ -123,7 +124,7 @@ func (l *linter) text() []byte {
 	return []byte(strings.ReplaceAll(string(text), "$${", "${")) // no params: Render escapes
 }
 
-var anything = regexp.MustCompile(`^\^?\(?(?:\?:)?\.[*+]\??\)?\$?$`)
+var anything = lazyregexp.New(`^\^?\(?(?:\?:)?\.[*+]\??\)?\$?$`)
 
 func (l *linter) widePattern() {
 	for _, name := range slices.Sorted(maps.Keys(l.p.Params)) {

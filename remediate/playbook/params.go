@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 )
 
 // usage says what a text is for, and so which characters a parameter may bring into it.
@@ -37,8 +38,8 @@ func (u usage) meaning() string {
 }
 
 var (
-	parameterName  = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
-	wholeParameter = regexp.MustCompile(`^\$\{[a-z][a-z0-9_-]{0,31}\}$`)
+	parameterName  = lazyregexp.New(`^[a-z][a-z0-9_-]{0,31}$`)
+	wholeParameter = lazyregexp.New(`^\$\{[a-z][a-z0-9_-]{0,31}\}$`)
 )
 
 func (d *decoder) parameters(n *yaml.Node) map[string]Param {

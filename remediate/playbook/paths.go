@@ -1,16 +1,17 @@
 package playbook
 
 import (
-	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 )
 
 var (
-	fullPath    = regexp.MustCompile(`^(?:[A-Za-z]:|%[A-Za-z][A-Za-z0-9_()]*%)\\`)
-	serviceName = regexp.MustCompile(`^[^\\/*?\[\]"<>|]{1,256}$`)
-	elementName = regexp.MustCompile(`^[a-z][a-z0-9]{1,63}$`)
+	fullPath    = lazyregexp.New(`^(?:[A-Za-z]:|%[A-Za-z][A-Za-z0-9_()]*%)\\`)
+	serviceName = lazyregexp.New(`^[^\\/*?\[\]"<>|]{1,256}$`)
+	elementName = lazyregexp.New(`^[a-z][a-z0-9]{1,63}$`)
 )
 
 // filePath reads a path of files: full, with backslashes, wildcards in the last part only where they are allowed.

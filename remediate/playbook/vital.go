@@ -2,8 +2,9 @@ package playbook
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
+
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 )
 
 // vital are the drivers and services without which Windows does not start, or nobody can log on: storage, volumes,
@@ -36,7 +37,7 @@ func set(names string) map[string]bool {
 	return all
 }
 
-var servicesKey = regexp.MustCompile(`(?i)^HKEY_LOCAL_MACHINE\\SYSTEM\\(?:CurrentControlSet|ControlSet\d{3})\\Services\\([^\\]+)$`)
+var servicesKey = lazyregexp.New(`(?i)^HKEY_LOCAL_MACHINE\\SYSTEM\\(?:CurrentControlSet|ControlSet\d{3})\\Services\\([^\\]+)$`)
 
 // disables is the service or driver that an action keeps from starting; "" when it is none.
 func disables(a Action) string {

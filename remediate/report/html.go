@@ -10,6 +10,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/commandline"
@@ -25,7 +26,9 @@ var (
 	//go:embed page.js
 	pageScript string
 
-	page = template.Must(template.New("report").Funcs(template.FuncMap{"parts": commandline.Parts}).Parse(pageSource))
+	page = sync.OnceValue(func() *template.Template {
+		return template.Must(template.New("report").Funcs(template.FuncMap{"parts": commandline.Parts}).Parse(pageSource))
+	})
 )
 
 // HTMLOptions say for whom the page is made. The zero value is local time.
@@ -48,7 +51,7 @@ func (r *Report) WriteHTML(w io.Writer) error { return r.WriteHTMLFor(w, HTMLOpt
 // WriteHTMLFor is [Report.WriteHTML] with options.
 func (r *Report) WriteHTMLFor(w io.Writer, o HTMLOptions) error {
 	b := bufio.NewWriterSize(w, 1<<16)
-	if err := page.Execute(b, r.view(o)); err != nil {
+	if err := page().Execute(b, r.view(o)); err != nil {
 		return fmt.Errorf("write report of run %q: %w", r.Run.ID, err)
 	}
 	return b.Flush()

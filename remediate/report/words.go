@@ -2,11 +2,11 @@ package report
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/route"
@@ -143,7 +143,7 @@ func group(status Status) int {
 	return 0
 }
 
-var address = regexp.MustCompile(`\b\d{1,3}(\.\d{1,3}){3}(:\d{1,5})?\b|\[[0-9A-Fa-f:.]+(%[\w.-]+)?\](:\d{1,5})?`)
+var address = lazyregexp.New(`\b\d{1,3}(\.\d{1,3}){3}(:\d{1,5})?\b|\[[0-9A-Fa-f:.]+(%[\w.-]+)?\](:\d{1,5})?`)
 
 // general takes out of a reason what differs from machine to machine, so that equal troubles come together.
 func general(m Machine) string {

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 )
 
@@ -392,6 +392,6 @@ func cmpErr(first, second error) error {
 }
 
 var (
-	variable = regexp.MustCompile(`%([^%]+)%`)
-	drive    = regexp.MustCompile(`^[A-Za-z]:\\.`)
+	variable = lazyregexp.New(`%([^%]+)%`)
+	drive    = lazyregexp.New(`^[A-Za-z]:\\.`)
 )

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"regexp"
 	"slices"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 )
 
@@ -144,8 +144,8 @@ func (i *Interpreter) writeKept(folder, path string) error {
 }
 
 var (
-	keptFile = regexp.MustCompile(`^[0-9a-f]{64}\.ps1$`)
-	halfFile = regexp.MustCompile(`^[0-9a-f]{32}\.new$`)
+	keptFile = lazyregexp.New(`^[0-9a-f]{64}\.ps1$`)
+	halfFile = lazyregexp.New(`^[0-9a-f]{32}\.new$`)
 )
 
 // removeOld leaves the newest two. What a cut has left half written goes a day later. What cannot be removed stays.

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
 )
@@ -61,7 +62,7 @@ func (r *run) bootEntry() (bootEntry, error) {
 	}
 	more, code, err := r.tool("bcdedit.exe", "/enum", other, "/v")
 	if err == nil && code == 0 {
-		own := regexp.MustCompile(`(?i)^device\s+partition=` + regexp.QuoteMeta(drive) + `\s*$`)
+		own := lazyregexp.New(`(?i)^device\s+partition=` + regexp.QuoteMeta(drive) + `\s*$`)
 		for _, line := range more {
 			if own.MatchString(line) {
 				return bootEntry{other, more}, nil

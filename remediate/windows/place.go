@@ -5,10 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 )
 
 // resolve turns a path of a playbook into one of Files.
@@ -39,7 +40,7 @@ func (r *run) resolve(path string) (string, error) {
 	return join(r.request.Root, full[3:]), nil
 }
 
-var systemFolder = regexp.MustCompile(`(?i)^C:\\(Windows|Program Files|Program Files \(x86\)|ProgramData|Users)\\`)
+var systemFolder = lazyregexp.New(`(?i)^C:\\(Windows|Program Files|Program Files \(x86\)|ProgramData|Users)\\`)
 
 // onSystemDrive: where Windows is on another drive, the folders of Windows on C: are those of that drive.
 func (r *run) onSystemDrive(full string) string {

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 )
 
@@ -172,7 +172,7 @@ func (r *run) raw(name string) ([]byte, error) {
 
 func undoName(number int) string { return fmt.Sprintf("undo-%04d.json", number) }
 
-var numbered = regexp.MustCompile(`^(?:undo|done|undone|kept|taken|seal)-([0-9]{4,9})(?:\.json|-([0-9a-f]{64}))?$`)
+var numbered = lazyregexp.New(`^(?:undo|done|undone|kept|taken|seal)-([0-9]{4,9})(?:\.json|-([0-9a-f]{64}))?$`)
 
 // total counts the changes of which there are records, by their numbers: a gap does not end the count, and neither does a
 // lost last record. Where what the fix said of itself is damaged, the count comes with that error.

@@ -2,16 +2,17 @@ package windows
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 )
 
 // Rights are written as Windows writes them, in SDDL ([MS-DTYP] section 2.5.1): the same in every language. agent.ps1 has the same
 // rule in Assert-Own.
 var (
-	sddlParts = regexp.MustCompile(`^O:(BA|SY|S-1-[0-9-]+|[A-Z]{2})(G:[A-Z0-9-]+?)?D:[A-Z]*((\([^()]*\))+)(S:.*)?$`)
-	aceParts  = regexp.MustCompile(`\(([^()]*)\)`)
+	sddlParts = lazyregexp.New(`^O:(BA|SY|S-1-[0-9-]+|[A-Z]{2})(G:[A-Z0-9-]+?)?D:[A-Z]*((\([^()]*\))+)(S:.*)?$`)
+	aceParts  = lazyregexp.New(`\(([^()]*)\)`)
 )
 
 // OwnRights are the owner and the rights of what we make: SYSTEM and administrators alone, nothing inherited.
@@ -86,14 +87,14 @@ func (r *run) mark(place string, u undoRecord) error {
 	return err
 }
 
-var rightsHead = regexp.MustCompile(`^(O:[A-Z0-9-]+?)?(?:G:[A-Z0-9-]+?)?D:(P?)[A-Z]*`)
+var rightsHead = lazyregexp.New(`^(O:[A-Z0-9-]+?)?(?:G:[A-Z0-9-]+?)?D:(P?)[A-Z]*`)
 
 // sameRights compares owner and entries: the group is nobody's business, and neither are marks of inheritance.
 func sameRights(one, two string) bool {
 	return rightsHead.ReplaceAllString(one, "${1}D:$2") == rightsHead.ReplaceAllString(two, "${1}D:$2")
 }
 
-var sddlTail = regexp.MustCompile(`D:.*$`)
+var sddlTail = lazyregexp.New(`D:.*$`)
 
 // splitRights cuts SDDL into its owner and its entries ("D:...").
 func splitRights(sddl string) (owner, list string) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
@@ -70,7 +70,7 @@ func closedError(i *journal.Incident) error {
 	return hint.Mistake(&journal.ClosedIncidentError{ID: i.ID, By: i.ClosedBy, At: i.Closed}, "open it again with `fleetmend incident open %s --again`", i.ID)
 }
 
-var notID = regexp.MustCompile(`[^0-9a-z]+`)
+var notID = lazyregexp.New(`[^0-9a-z]+`)
 
 // freeID makes an ID of the day, the playbook and its parameters that no incident has.
 func freeID(all []journal.Incident, now time.Time, name string, parameters map[string]string) string {

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/commandline"
@@ -84,19 +85,21 @@ func Tell(ctx context.Context, d *desk.Desk, incident string, selector inventory
 //go:embed report.html
 var pageText string
 
-var page = template.Must(template.New("report").Funcs(template.FuncMap{
-	"when":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
-	"words": func() []casefile.Verdict { return casefile.Verdicts() },
-	"share": func(n, of int) string { return fmt.Sprintf("%.1f%%", 100*float64(n)/float64(max(of, 1))) },
-	"how":   func(by string) string { return hows[by] },
-	"parts": commandline.Parts,
-	"todo":  func(rows []Row) []Row { return slices.DeleteFunc(slices.Clone(rows), done) },
-	"done": func(rows []Row) []Row {
-		return slices.DeleteFunc(slices.Clone(rows), func(r Row) bool { return !done(r) })
-	},
-	"listed": listed,
-	"bar":    func(n int, hours []Hour) string { return fmt.Sprintf("%.0f", 100*float64(n)/float64(most(hours))) },
-}).Parse(pageText))
+var page = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("report").Funcs(template.FuncMap{
+		"when":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
+		"words": func() []casefile.Verdict { return casefile.Verdicts() },
+		"share": func(n, of int) string { return fmt.Sprintf("%.1f%%", 100*float64(n)/float64(max(of, 1))) },
+		"how":   func(by string) string { return hows[by] },
+		"parts": commandline.Parts,
+		"todo":  func(rows []Row) []Row { return slices.DeleteFunc(slices.Clone(rows), done) },
+		"done": func(rows []Row) []Row {
+			return slices.DeleteFunc(slices.Clone(rows), func(r Row) bool { return !done(r) })
+		},
+		"listed": listed,
+		"bar":    func(n int, hours []Hour) string { return fmt.Sprintf("%.0f", 100*float64(n)/float64(most(hours))) },
+	}).Parse(pageText))
+})
 
 // hows are what fixed a machine, in the words of the page.
 var hows = map[string]string{"run": "by a run", "medium": "from a boot medium", "hand": "by hand"}
@@ -122,7 +125,7 @@ func most(hours []Hour) int {
 
 // WriteHTML writes the report as a page that stands alone: no script, nothing loaded from elsewhere.
 func (r *Report) WriteHTML(w io.Writer) error {
-	if err := page.Execute(w, r); err != nil {
+	if err := page().Execute(w, r); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
 	return nil

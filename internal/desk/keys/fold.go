@@ -6,13 +6,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/audit"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 )
@@ -135,7 +135,7 @@ func tell(ctx context.Context, d *desk.Desk, id string, seq int64, machines []jo
 }
 
 // newAndRemoved is what the playbook of versions before said in words.
-var newAndRemoved = regexp.MustCompile(`new recovery password \{([0-9A-Fa-f-]{36})\}(?: is escrowed)?, removed((?: \{[0-9A-Fa-f-]{36}\})*)`)
+var newAndRemoved = lazyregexp.New(`new recovery password \{([0-9A-Fa-f-]{36})\}(?: is escrowed)?, removed((?: \{[0-9A-Fa-f-]{36}\})*)`)
 
 // rotatedKeys is what a machine says of its protectors.
 func rotatedKeys(m journal.Machine) (fresh bitlocker.KeyID, removed []bitlocker.KeyID) {

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -189,12 +190,14 @@ func (s *Server) userToken(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-var loginForm = template.Must(template.New("login").Parse(`<!doctype html><meta charset="utf-8"><title>Sign in (simulated tenant)</title>
+var loginForm = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("login").Parse(`<!doctype html><meta charset="utf-8"><title>Sign in (simulated tenant)</title>
 <h1>Sign in to the simulated tenant</h1>{{if .Text}}<p>{{.Text}}</p>{{end}}
 <form method="post"><p><label>Code <input name="code" value="{{.Code}}"></label>
 <p><label>User <select name="user">{{range .Users}}<option>{{.Name}}</option>{{end}}</select></label>
 <p><button>Sign in</button></form>
 `))
+})
 
 func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) {
 	s.page(w, r.FormValue("code"), "")
@@ -211,7 +214,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) page(w http.ResponseWriter, code, text string) {
-	_ = loginForm.Execute(w, map[string]any{"Code": code, "Text": text, "Users": s.config.Users}) // the client is gone
+	_ = loginForm().Execute(w, map[string]any{"Code": code, "Text": text, "Users": s.config.Users}) // the client is gone
 }
 
 // deny answers as the identity platform does.

@@ -6,10 +6,11 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf16"
+
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 )
 
 // powershell is powershell.exe with the options that remote tools use.
@@ -116,7 +117,7 @@ func (p *process) script(text string) uint32 {
 }
 
 // passOn is the line that Ansible ends a script with.
-var passOn = regexp.MustCompile(`(?i)^If \(-not \$\?\) \{ If \(Get-Variable LASTEXITCODE -ErrorAction SilentlyContinue\) \{ exit \$LASTEXITCODE \} Else \{ exit 1 \} \}$`)
+var passOn = lazyregexp.New(`(?i)^If \(-not \$\?\) \{ If \(Get-Variable LASTEXITCODE -ErrorAction SilentlyContinue\) \{ exit \$LASTEXITCODE \} Else \{ exit 1 \} \}$`)
 
 // statements splits a script at ends of lines and semicolons outside quotes and braces.
 func statements(text string) []string {
@@ -151,7 +152,7 @@ func statements(text string) []string {
 
 // The forms of statement that this PowerShell knows. Each gets the parts in parentheses.
 var forms = []struct {
-	pattern *regexp.Regexp
+	pattern *lazyregexp.Regexp
 	run     func(p *process, part []string) bool
 }{
 	{form(`Set-StrictMode .*|\$(?:ErrorActionPreference|ProgressPreference|VerbosePreference)\s*=\s*(?:'\w+'|"\w+")`), func(*process, []string) bool { return true }},
@@ -166,7 +167,7 @@ var forms = []struct {
 	{form(`(.+)`), psExpression},
 }
 
-func form(pattern string) *regexp.Regexp { return regexp.MustCompile(`(?is)^(?:` + pattern + `)$`) }
+func form(pattern string) *lazyregexp.Regexp { return lazyregexp.New(`(?is)^(?:` + pattern + `)$`) }
 
 func (p *process) statement(text string) bool {
 	for _, f := range forms {
@@ -265,7 +266,7 @@ func psExpression(p *process, part []string) bool {
 var (
 	psProperty = form(`\(\s*(Get-FileHash|Get-Item)\s+(?:-(?:Literal)?Path\s+)?('[^']*'|"[^"]*"|[^\s)]+)(?:\s+-Algorithm\s+(\w+))?\s*\)\.(\w+)`)
 	psFile     = form(`(Get-FileHash|Get-Item)\s+(?:-(?:Literal)?Path\s+)?('[^']*'|"[^"]*"|\S+)(?:\s+-Algorithm\s+(\w+))?()`)
-	psVariable = regexp.MustCompile(`(?i)\$env:(\w+)|\$\{env:(\w+)\}`)
+	psVariable = lazyregexp.New(`(?i)\$env:(\w+)|\$\{env:(\w+)\}`)
 )
 
 // value evaluates an expression of a known form to the text that PowerShell would show.
@@ -295,7 +296,7 @@ func (p *process) value(text string) (string, bool) {
 	if _, err := strconv.Atoi(text); err == nil {
 		return text, true
 	}
-	for _, f := range []*regexp.Regexp{psProperty, psFile} {
+	for _, f := range []*lazyregexp.Regexp{psProperty, psFile} {
 		if part := f.FindStringSubmatch(text); part != nil {
 			return p.fileValue(part)
 		}
@@ -362,7 +363,7 @@ func (p *process) noPath(cmdlet, path string) bool {
 // unknown is what PowerShell says of a word that it does not know.
 func (p *process) unknown(text string) bool {
 	word, _ := firstWord(text)
-	for _, f := range []*regexp.Regexp{psProperty, psFile} {
+	for _, f := range []*lazyregexp.Regexp{psProperty, psFile} {
 		if part := f.FindStringSubmatch(text); part != nil {
 			name, _ := p.value(part[2])
 			return p.noPath(part[1], p.absolute(name))

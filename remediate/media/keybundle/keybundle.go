@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +19,7 @@ import (
 	"filippo.io/age"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 	"github.com/fleetmend/fleetmend/internal/secret"
 )
 
@@ -142,8 +142,8 @@ func Open(r io.Reader, passphrase secret.String, now time.Time) (*Bundle, error)
 }
 
 var (
-	guidPattern     = regexp.MustCompile(`^[0-9A-F]{8}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{12}$`)
-	passwordPattern = regexp.MustCompile(`^\d{6}(-\d{6}){7}$`)
+	guidPattern     = lazyregexp.New(`^[0-9A-F]{8}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{12}$`)
+	passwordPattern = lazyregexp.New(`^\d{6}(-\d{6}){7}$`)
 )
 
 // Normal returns the key with its ID and machine in the form that is sealed.

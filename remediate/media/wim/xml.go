@@ -4,9 +4,10 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 )
 
 type xmlDoc struct {
@@ -69,17 +70,17 @@ func (f *File) readXML() error {
 }
 
 var (
-	imageStart = regexp.MustCompile(`<IMAGE\s[^>]*\bINDEX\s*=\s*["'](\d+)["'][^>]*>`)
-	numberOf   = map[string]*regexp.Regexp{}
+	imageStart = lazyregexp.New(`<IMAGE\s[^>]*\bINDEX\s*=\s*["'](\d+)["'][^>]*>`)
+	numberOf   = map[string]*lazyregexp.Regexp{}
 )
 
 func init() {
 	for _, tag := range []string{"TOTALBYTES", "FILECOUNT", "DIRCOUNT", "HARDLINKBYTES"} {
-		numberOf[tag] = regexp.MustCompile(`<` + tag + `>\s*(\d+)\s*</` + tag + `>`)
+		numberOf[tag] = lazyregexp.New(`<` + tag + `>\s*(\d+)\s*</` + tag + `>`)
 	}
 }
 
-var modified = regexp.MustCompile(`(?s)<LASTMODIFICATIONTIME>.*?</LASTMODIFICATIONTIME>`)
+var modified = lazyregexp.New(`(?s)<LASTMODIFICATIONTIME>.*?</LASTMODIFICATIONTIME>`)
 
 // EditXML returns the description with the counts of one image moved by delta, its time of change set, and the
 // total of the whole file set; everything else stays as it is, letter for letter.

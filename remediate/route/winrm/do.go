@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/route"
 )
@@ -122,7 +122,7 @@ func noResult(target string, out Output, err error) *route.Error {
 	return e
 }
 
-var tooOld = regexp.MustCompile(`(?m)^(?:\x{feff})?fleetmend: (PowerShell [0-9.]{0,40}) is too old\r?$`)
+var tooOld = lazyregexp.New(`(?m)^(?:\x{feff})?fleetmend: (PowerShell [0-9.]{0,40}) is too old\r?$`)
 
 func oldPowerShell(stdout []byte) string {
 	if m := tooOld.FindSubmatch(stdout); m != nil {

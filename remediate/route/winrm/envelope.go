@@ -5,13 +5,14 @@ import (
 	"encoding/base64"
 	"encoding/xml"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 
 	mzwinrm "github.com/masterzen/winrm"
 	"github.com/masterzen/winrm/soap"
+
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 )
 
 // The WS-Man actions and resource of a remote shell (MS-WSMV section 3.1.4).
@@ -47,7 +48,7 @@ type values struct {
 	stdin                                                   []byte
 }
 
-var holePattern = regexp.MustCompile(`@(To|MessageID|Timeout|ShellID|CommandID|CommandLine|Stdin)@`)
+var holePattern = lazyregexp.New(`@(To|MessageID|Timeout|ShellID|CommandID|CommandLine|Stdin)@`)
 
 func newTemplate(message string) *template {
 	message = strings.TrimSpace(message)
@@ -133,7 +134,7 @@ var shellEnvelopes = sync.OnceValue(func() *envelopes {
 })
 
 // messageIDPattern finds the ID that the library drew when the template was built.
-var messageIDPattern = regexp.MustCompile(`uuid:[0-9a-fA-F-]{36}`)
+var messageIDPattern = lazyregexp.New(`uuid:[0-9a-fA-F-]{36}`)
 
 func withMessageID(message string) string {
 	return messageIDPattern.ReplaceAllString(message, "@MessageID@")
