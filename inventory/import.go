@@ -77,6 +77,9 @@ func (s *Store) change(ctx context.Context, source string, records []Record, how
 		return report, fmt.Errorf("import from %s: %w", source, err)
 	}
 	err = s.write(ctx, func(tx *sql.Tx) error {
+		if err := settle(ctx, tx, source); err != nil {
+			return err
+		}
 		c, err := load(ctx, tx)
 		if err != nil {
 			return err
@@ -248,15 +251,21 @@ type importer struct {
 	entropy *ulid.MonotonicEntropy
 	at      time.Time
 	dirty   map[*rec]write // records to write
+	reach   map[tie]bool   // by what others are tied to the records that change, as they were and as they are
 
 	confirmed bool // who calls notes for all records at once that they were seen again
+	partial   bool // machines that have nothing to do with what changes stay as they are
 }
 
 func (w *importer) run(source string, incoming map[string]*rec, how change) error {
-	w.dirty = map[*rec]write{}
+	w.dirty, w.reach = map[*rec]write{}, map[tie]bool{}
 	w.take(source, incoming, how)
 	w.report.MachinesBefore = len(w.c.machines)
-	groups, conflicts := merge(w.c.recs)
+	recs, others := w.c.recs, 0
+	if w.partial {
+		recs, others = w.near(source)
+	}
+	groups, conflicts := merge(recs)
 	ids := w.assign(groups)
 	for i, g := range groups {
 		for _, r := range g {
@@ -270,7 +279,7 @@ func (w *importer) run(source string, incoming map[string]*rec, how change) erro
 		}
 	}
 	sortSet(&w.report.Conflicts)
-	w.report.MachinesAfter = len(groups)
+	w.report.MachinesAfter = others + len(groups)
 	return w.save(groups, ids, conflicts)
 }
 
@@ -303,6 +312,7 @@ func (w *importer) take(source string, incoming map[string]*rec, how change) {
 			}
 		default:
 			w.report.Updated++
+			w.reachFrom(old)
 			old.Record, old.raw, old.facts, old.by = r.Record, r.raw, r.facts, r.by
 			w.dirty[old] |= rewritten
 		}

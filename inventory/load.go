@@ -3,30 +3,39 @@ package inventory
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
-// contents is the whole store in memory.
+// contents is what the store holds, as far as somebody needs it in memory.
 type contents struct {
 	generation int64
 	recs       []*rec
-	machines   map[string][]string // ID -> conflicts
+	confirmed  map[string]time.Time // source -> when it said its records again
+	machines   map[string][]string  // ID -> conflicts
 	overlays   map[string]*overlay
 	aliases    map[string]string
 	groups     map[string][]string // account name of a group, in lower case -> distinguished names
 }
 
-// load reads everything. Within a transaction it is one consistent state.
+// load reads all records and the machines they belong to, which is what an import needs. Within a transaction it is one
+// consistent state.
 func load(ctx context.Context, q querier) (*contents, error) {
-	c := &contents{machines: map[string][]string{}, overlays: map[string]*overlay{}, aliases: map[string]string{}, groups: map[string][]string{}}
+	c := &contents{machines: map[string][]string{}, aliases: map[string]string{}}
 	if err := q.QueryRowContext(ctx, "SELECT n FROM generation").Scan(&c.generation); err != nil {
 		return nil, fmt.Errorf("read inventory: %w", err)
 	}
-	for _, part := range []func(context.Context, querier) error{c.loadMachines, c.loadRecords, c.loadOverlays, c.loadAliases, c.loadGroups} {
+	for _, part := range []func(context.Context, querier) error{c.loadConflicts, c.loadConfirmed, c.loadRecords} {
 		if err := part(ctx, q); err != nil {
 			return nil, fmt.Errorf("read inventory: %w", err)
+		}
+	}
+	for _, r := range c.recs {
+		if _, known := c.machines[r.machine]; !known {
+			c.machines[r.machine] = nil
 		}
 	}
 	return c, nil
@@ -77,16 +86,36 @@ func (c *contents) loadConflictsOf(ctx context.Context, q querier, query string)
 	})
 }
 
-func (c *contents) loadRecords(ctx context.Context, q querier) error {
-	var packed string
-	return each(ctx, q, "SELECT "+packedRecord+" FROM records", func(scan func(...any) error) error {
-		if err := scan(&packed); err != nil {
-			return err
-		}
-		r := &rec{}
-		c.recs = append(c.recs, r)
-		return r.unpack(packed)
+// loadConfirmed reads what loadRecords wants to know of the sources.
+func (c *contents) loadConfirmed(ctx context.Context, q querier) error {
+	c.confirmed = map[string]time.Time{}
+	return each(ctx, q, "SELECT source, confirmed_at FROM sources WHERE confirmed_at > 0", func(scan func(...any) error) error {
+		var source string
+		var at int64
+		err := scan(&source, &at)
+		c.confirmed[source] = fromNanos(at)
+		return err
 	})
+}
+
+func (c *contents) loadRecords(ctx context.Context, q querier) error {
+	var packed []string
+	err := each(ctx, q, "SELECT "+packedRecord+" FROM records", func(scan func(...any) error) error {
+		var one string
+		err := scan(&one)
+		packed = append(packed, one)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	recs, errs := make([]rec, len(packed)), make([]error, len(packed))
+	together(len(packed), func(i int) { errs[i] = c.unpack(&recs[i], packed[i]) })
+	c.recs = make([]*rec, len(packed))
+	for i := range recs {
+		c.recs[i] = &recs[i]
+	}
+	return errors.Join(errs...)
 }
 
 // decode fills Fields.

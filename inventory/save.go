@@ -31,7 +31,7 @@ func (w *importer) save(groups [][]*rec, ids []string, conflicts [][]string) err
 		return err
 	}
 	var indexes []string
-	if len(w.c.machines) == 0 && len(w.dirty) > 1 {
+	if w.report.MachinesBefore == 0 && len(w.dirty) > 1 {
 		var err error
 		if indexes, err = w.unindex(); err != nil {
 			return err

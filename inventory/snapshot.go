@@ -230,6 +230,9 @@ func partOf(ctx context.Context, q querier, ids ...string) (*contents, error) {
 		return nil, err
 	}
 	c := &contents{machines: map[string][]string{}, overlays: map[string]*overlay{}}
+	if err := c.loadConfirmed(ctx, q); err != nil {
+		return nil, err
+	}
 	for _, part := range []func(context.Context, querier) error{c.loadMachines, c.loadRecords, c.loadOverlays} {
 		if err := part(ctx, only{q, string(text)}); err != nil {
 			return nil, err

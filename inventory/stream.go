@@ -42,6 +42,9 @@ func streamIn(ctx context.Context, q querier, do func(*Machine) error) (err erro
 	if err := f.loadConflicts(ctx, q); err != nil {
 		return err
 	}
+	if err := f.loadConfirmed(ctx, q); err != nil {
+		return err
+	}
 	if err := f.loadOperator(ctx, q); err != nil {
 		return err
 	}
@@ -55,7 +58,7 @@ func streamIn(ctx context.Context, q querier, do func(*Machine) error) (err erro
 			return err
 		}
 		r := f.fresh()
-		if err := r.unpack(packed); err != nil {
+		if err := f.unpack(r, packed); err != nil {
 			return err
 		}
 		if len(f.recs) > 0 && f.recs[0].machine != r.machine {
@@ -180,11 +183,15 @@ func (c *cursor) close(err error) error {
 // packedRecord is what loadRecords and stream read of a record.
 var packedRecord = sqlitefile.Packed([]string{"seen_at", "gone"}, []string{"source", "source_key", "machine_id", "stamp", "fields"})
 
-func (r *rec) unpack(packed string) error {
+// unpack fills a record, which is empty.
+func (c *contents) unpack(r *rec, packed string) error {
 	row := sqlitefile.Unpack(packed, &r.Source, &r.SourceKey, &r.machine, &r.Stamp, &r.raw)
 	r.SeenAt, r.Gone = fromNanos(row.Int()), row.Int() != 0
 	if row.Err != nil {
 		return fmt.Errorf("record %s of %s: %w", r.SourceKey, r.Source, row.Err)
+	}
+	if at := c.confirmed[r.Source]; !r.Gone && at.After(r.SeenAt) {
+		r.SeenAt = at
 	}
 	var said values
 	if said.parse(r.raw) {

@@ -19,6 +19,8 @@ type Before struct {
 	Cursor  string
 	Stamps  map[string]string // records that are not gone, by their key; empty where none was noted
 	LeftOut map[string]LeftOut
+
+	known *contents // the store at that moment
 }
 
 // LeftOut is an object that is no machine of the source's scope.
@@ -29,6 +31,7 @@ type LeftOut struct {
 
 // Reading is what one reading of a source found. It is taken in as a whole or not at all.
 type Reading struct {
+	Before  Before    // what it began with
 	At      time.Time // when it began; zero: now
 	Records []Record  // what is new or changed; Stamp says how each was when it was read
 	Called  int       // machines of the scope that the source listed, changed or not
@@ -58,18 +61,18 @@ func (s *Store) Before(ctx context.Context, source string) (Before, error) {
 	defer func() { _ = tx.Rollback() }()
 	err = each(ctx, tx, "SELECT cursor FROM sources WHERE source = ?", func(scan func(...any) error) error { return scan(&b.Cursor) }, source)
 	if err == nil {
-		err = each(ctx, tx, "SELECT source_key, stamp FROM records WHERE source = ? AND gone = 0", func(scan func(...any) error) error {
-			var key, stamp string
-			err := scan(&key, &stamp)
-			b.Stamps[key] = stamp
-			return err
-		}, source)
+		b.known, err = load(ctx, tx)
 	}
 	if err == nil {
 		b.LeftOut, err = leftOut(ctx, tx, source)
 	}
 	if err != nil {
 		return b, fmt.Errorf("read what is known of %s: %w", source, err)
+	}
+	for _, r := range b.known.recs {
+		if r.Source == source && !r.Gone {
+			b.Stamps[r.SourceKey] = r.Stamp
+		}
 	}
 	return b, nil
 }
@@ -152,9 +155,6 @@ func (t *taking) run(now time.Time, incoming map[string]*rec) error {
 	if err != nil {
 		return err
 	}
-	if err := t.confirm(slices.Concat(unmarked, t.Unread)); err != nil {
-		return err
-	}
 	if err := t.note(); err != nil {
 		return err
 	}
@@ -164,27 +164,64 @@ func (t *taking) run(now time.Time, incoming map[string]*rec) error {
 	}
 	_, err = t.tx.ExecContext(t.ctx, `INSERT INTO sources (source, read_at, full_at, cursor) VALUES (?, ?, ?, ?)
 		ON CONFLICT (source) DO UPDATE SET read_at = excluded.read_at, full_at = max(full_at, excluded.full_at), cursor = excluded.cursor`, t.source, at, whole, t.Cursor)
-	return err
-}
-
-func (t *taking) merge(now time.Time, incoming map[string]*rec) error {
-	c, err := load(t.ctx, t.tx)
 	if err != nil {
 		return err
 	}
-	w := &importer{ctx: t.ctx, tx: t.tx, c: c, report: t.report, entropy: ulid.Monotonic(ulidEntropy(), 0), at: now, confirmed: true}
+	return t.confirm(now, slices.Concat(unmarked, t.Unread))
+}
+
+func (t *taking) merge(now time.Time, incoming map[string]*rec) error {
+	c, err := t.contents()
+	if err != nil {
+		return err
+	}
+	w := &importer{ctx: t.ctx, tx: t.tx, c: c, report: t.report, entropy: ulid.Monotonic(ulidEntropy(), 0), at: now, confirmed: true, partial: !t.Whole}
 	return w.run(t.source, incoming, change{gone: t.Gone})
 }
 
+// contents is what the store holds: what was read before the reading, if nobody wrote since.
+func (t *taking) contents() (*contents, error) {
+	known := t.Before.known
+	if known == nil {
+		return load(t.ctx, t.tx)
+	}
+	var generation int64
+	if err := t.tx.QueryRowContext(t.ctx, "SELECT n FROM generation").Scan(&generation); err != nil {
+		return nil, err
+	}
+	if known.generation != generation {
+		return load(t.ctx, t.tx)
+	}
+	known.generation = 0 // it is changed from here on, and serves once
+	return known, nil
+}
+
 // confirm notes for all records that the source said them again, but for those of which it said nothing.
-func (t *taking) confirm(except []string) error {
-	keys, err := json.Marshal(append([]string{}, except...))
+func (t *taking) confirm(now time.Time, except []string) error {
+	if len(except) == 0 { // what was noted by a clock that ran ahead counts no longer
+		_, err := t.tx.ExecContext(t.ctx, "UPDATE sources SET confirmed_at = iif(confirmed_at > ?1, ?2, max(confirmed_at, ?2)) WHERE source = ?3", nanos(now), nanos(t.At), t.source)
+		return err
+	}
+	keys, err := json.Marshal(except)
 	if err != nil {
 		return err
 	}
 	_, err = t.tx.ExecContext(t.ctx, `UPDATE records SET seen_at = ?1 WHERE source = ?2 AND gone = 0 AND seen_at < ?1
 		AND source_key NOT IN (SELECT value FROM json_each(?3))`, nanos(t.At), t.source, string(keys))
 	return err
+}
+
+// settle writes into the records of a source that it confirmed them, before others come to them that it did not.
+func settle(ctx context.Context, tx *sql.Tx, source string) error {
+	for _, statement := range []string{
+		`UPDATE records SET seen_at = s.confirmed_at FROM sources s WHERE s.source = records.source AND s.source = ? AND gone = 0 AND seen_at < s.confirmed_at`,
+		`UPDATE sources SET confirmed_at = 0 WHERE source = ? AND confirmed_at > 0`,
+	} {
+		if _, err := tx.ExecContext(ctx, statement, source); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // note writes what was left out, and the names of groups, as far as they are others than before.

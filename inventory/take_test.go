@@ -117,8 +117,16 @@ func TestReadingIsWholeOrNothing(t *testing.T) {
 	if _, err := db.Exec("CREATE TRIGGER stop BEFORE UPDATE OF cursor ON sources BEGIN SELECT raise(ABORT, 'cut here'); END"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Take(t.Context(), "ad", Reading{Records: []Record{stamped("A", "2", "site", "LON"), stamped("B", "1")}, Called: 2, Cursor: "two",
-		LeftOut: map[string]LeftOut{"X": {"disabled", "9"}}, Groups: map[string]string{"CN=G": "g"}}); err == nil {
+	before, err := s.Before(t.Context(), "ad")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reading := Reading{Before: before, Records: []Record{stamped("A", "2", "site", "LON"), stamped("B", "1")}, Called: 2, Cursor: "two",
+		LeftOut: map[string]LeftOut{"X": {"disabled", "9"}}, Groups: map[string]string{"CN=G": "g"}}
+	for i := range reading.Records {
+		reading.Records[i].SeenAt = time.Time{} // now
+	}
+	if _, err := s.Take(t.Context(), "ad", reading); err == nil {
 		t.Fatal("it was not cut")
 	}
 	if _, err := db.Exec("DROP TRIGGER stop"); err != nil {
@@ -131,6 +139,42 @@ func TestReadingIsWholeOrNothing(t *testing.T) {
 	if err != nil || b.Cursor != "one" || len(b.Stamps) != 1 || b.Stamps["A"] != "1" || len(b.LeftOut) != 0 || pick(t, s, "A")[0].Site != "" {
 		t.Errorf("%+v %v", b, err)
 	}
+	if r := take(t, s, reading); r.Updated != 1 || r.Added != 1 || r.MachinesAfter != 2 || pick(t, s, "A")[0].Site != "LON" || len(pick(t, s, "B")) != 1 {
+		t.Errorf("tried again: %+v", r)
+	}
+}
+
+// TestSeenWhenItWasSaidAgain: a reading says of all it does not except that they were seen, and of no others; what is imported into
+// its source later keeps its own time, and so does what is gone.
+func TestSeenWhenItWasSaidAgain(t *testing.T) {
+	s := open(t)
+	at := t0
+	s.now = func() time.Time { return at }
+	seen := func(when string, want map[string]time.Time) {
+		t.Helper()
+		for name, at := range want {
+			if m, err := s.Machine(t.Context(), name); err != nil || !m.Records[0].SeenAt.Equal(at) || !m.Provenance["name"].SeenAt.Equal(at) {
+				t.Errorf("%s, %s: %+v %v", when, name, m.Records, err)
+			}
+		}
+	}
+	take(t, s, Reading{Records: []Record{stamped("A", "1"), stamped("B", "1"), stamped("C", "1")}, Called: 3})
+	put(t, s, "other", stamped("X", "1"))
+	at = t0.Add(1 * time.Hour)
+	take(t, s, Reading{Called: 3})
+	seen("said again", map[string]time.Time{"A": at, "B": at, "C": at, "X": t0})
+	at = t0.Add(2 * time.Hour)
+	take(t, s, Reading{Called: 2, Unread: []string{"B"}, Gone: []string{"C"}})
+	seen("one unread, one gone", map[string]time.Time{"A": at, "B": t0.Add(time.Hour), "C": t0.Add(time.Hour), "X": t0})
+	at = t0.Add(3 * time.Hour)
+	take(t, s, Reading{Called: 2})
+	put(t, s, "ad", stamped("D", "1"))
+	seen("one imported", map[string]time.Time{"A": at, "B": at, "C": t0.Add(time.Hour), "D": t0, "X": t0})
+	at = t0.AddDate(1, 0, 0) // a clock that ran ahead
+	take(t, s, Reading{Called: 3})
+	at = t0.Add(4 * time.Hour)
+	take(t, s, Reading{Called: 3})
+	seen("a clock that ran ahead", map[string]time.Time{"A": at, "B": at, "C": t0.Add(time.Hour), "D": at, "X": t0})
 }
 
 func TestGroupsByEveryName(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -210,17 +209,13 @@ func (r *reading) strange() string {
 
 // conclude emits the records and finds out who is gone.
 func (r *reading) conclude() error {
-	for _, key := range slices.Sorted(maps.Keys(r.objects)) {
-		o := r.objects[key]
+	var read []string
+	for key, o := range r.objects {
 		if !o.inScope() {
 			continue
 		}
-		if !o.read {
-			if left, ok := r.before.LeftOut[key]; ok {
-				r.leave(key, left)
-			} else {
-				r.Called++
-			}
+		if left, ok := r.before.LeftOut[key]; !o.read && ok {
+			r.leave(key, left)
 			continue
 		}
 		if o.leftOut != "" {
@@ -228,23 +223,31 @@ func (r *reading) conclude() error {
 			continue
 		}
 		r.Called++
-		r.Machines++
-		if err := r.emit(o.record()); err != nil {
+		if o.read {
+			read = append(read, key)
+		}
+	}
+	r.Machines = len(read)
+	slices.Sort(read)
+	for _, key := range read {
+		if err := r.emit(r.objects[key].record()); err != nil {
 			return err
 		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(r.before.Stamps)) {
+	for key, stamp := range r.before.Stamps {
 		o := r.objects[key]
 		if _, left := r.left[key]; o != nil && o.inScope() && !left {
 			continue
 		}
-		name, _, noted := strings.Cut(r.before.Stamps[key], " ")
+		name, _, noted := strings.Cut(stamp, " ")
 		if _, missing := r.Missing[name]; missing || !noted && len(r.Missing) > 0 {
 			r.unread = append(r.unread, key)
 			continue
 		}
 		r.Gone = append(r.Gone, key)
 	}
+	slices.Sort(r.Gone)
+	slices.Sort(r.unread)
 	if len(r.Missing) == 0 {
 		return nil
 	}

@@ -79,7 +79,7 @@ func (s *Source) Sync(ctx context.Context, store *inventory.Store, full bool) (R
 	if err != nil {
 		return res, inventory.ImportReport{}, err
 	}
-	report, err := store.Take(ctx, s.Name(), inventory.Reading{At: res.at, Records: records, Called: res.Called, Gone: res.Gone, Unread: res.unread,
+	report, err := store.Take(ctx, s.Name(), inventory.Reading{Before: before, At: res.at, Records: records, Called: res.Called, Gone: res.Gone, Unread: res.unread,
 		Whole: res.Full && len(res.Missing) == 0, Certain: full, LeftOut: res.left, Groups: res.groups, Cursor: res.Cursor})
 	return res, report, err
 }
