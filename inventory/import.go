@@ -112,9 +112,10 @@ func validSource(source string) error {
 // prepare checks the records and keeps the newest of each key.
 func (s *Store) prepare(source string, records []Record, report *ImportReport) (map[string]*rec, error) {
 	now := s.now().UTC()
-	read, unknown := make([]*rec, len(records)), make([][]string, len(records))
+	read, unknown := make([]rec, len(records)), make([][]string, len(records))
 	for i := range records {
-		r := &rec{Record: records[i]}
+		r := &read[i]
+		r.Record = records[i]
 		if r.Source == "" {
 			r.Source = source
 		}
@@ -128,11 +129,11 @@ func (s *Store) prepare(source string, records []Record, report *ImportReport) (
 			r.SeenAt = now
 		}
 		r.SeenAt = r.SeenAt.UTC()
-		read[i] = r
 	}
 	together(len(records), func(i int) { unknown[i] = read[i].read() })
 	out := make(map[string]*rec, len(records))
-	for i, r := range read {
+	for i := range read {
+		r := &read[i]
 		for _, name := range unknown[i] {
 			report.Problems = append(report.Problems, fmt.Sprintf("%s: %v", clip(r.SourceKey), unknownField(name, RecordFields())))
 		}

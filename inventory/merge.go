@@ -24,7 +24,7 @@ import (
 type merger struct {
 	recs      []*rec
 	parent    []int
-	members   map[int][]int // root -> records
+	members   [][]int // root -> records; nil where the record belongs to another root
 	conflicts map[int][]string
 	said      map[string]bool
 }
@@ -33,11 +33,12 @@ type merger struct {
 func merge(recs []*rec) (groups [][]*rec, conflicts [][]string) {
 	recs = slices.Clone(recs)
 	slices.SortFunc(recs, compareRecords)
-	m := &merger{recs: recs, parent: make([]int, len(recs)), members: make(map[int][]int, len(recs)),
+	m := &merger{recs: recs, parent: make([]int, len(recs)), members: make([][]int, len(recs)),
 		conflicts: map[int][]string{}, said: map[string]bool{}}
+	alone := make([]int, len(recs))
 	for i := range recs {
-		m.parent[i] = i
-		m.members[i] = []int{i}
+		m.parent[i], alone[i] = i, i
+		m.members[i] = alone[i : i+1 : i+1]
 	}
 	m.joinClaims(claimSID)
 	m.joinClaims(claimGUID, claimEntra)
@@ -52,10 +53,13 @@ func merge(recs []*rec) (groups [][]*rec, conflicts [][]string) {
 	m.joinUnique(uniqueKey{"serial number", func(r *rec) string { return hardware(&r.facts, makerKey(r.facts.m.Manufacturer)) }, differentModel})
 	m.joinUnique(uniqueKey{"FQDN", func(r *rec) string { return r.facts.m.FQDN }, nil})
 	m.joinUnique(uniqueKey{"name", func(r *rec) string { return r.facts.m.Name }, differentFQDN})
-	for _, root := range slices.Sorted(maps.Keys(m.members)) {
-		var group []*rec
+	for _, members := range m.members {
+		if members == nil {
+			continue
+		}
+		group := make([]*rec, 0, len(members))
 		var said []string
-		for _, i := range m.members[root] {
+		for _, i := range members {
 			group = append(group, recs[i])
 			said = append(said, m.conflicts[i]...)
 		}
@@ -96,7 +100,7 @@ func (m *merger) union(roots []int) {
 	for _, r := range roots[1:] {
 		m.parent[r] = roots[0]
 		m.members[roots[0]] = append(m.members[roots[0]], m.members[r]...)
-		delete(m.members, r)
+		m.members[r] = nil
 	}
 	slices.Sort(m.members[roots[0]])
 }
@@ -104,12 +108,10 @@ func (m *merger) union(roots []int) {
 // joinClaims joins all groups that share a value of one of the keys. Groups that hang together by such values are
 // joined all or, where any two of them contradict each other, not at all: a cloned UUID must not decide by chance.
 func (m *merger) joinClaims(keys ...claim) {
-	holders := map[string][]int{}
+	var holders holders
 	for i, r := range m.recs {
 		for _, k := range keys {
-			if v := r.facts.claim[k]; v != "" {
-				holders[v] = append(holders[v], i)
-			}
+			holders.add(r.facts.claim[k], i)
 		}
 	}
 	// Which groups hang together, found in a union-find of its own.
@@ -125,8 +127,8 @@ func (m *merger) joinClaims(keys ...claim) {
 	}
 	via := map[int][]string{} // root of the component -> values that join
 	var values []string
-	for _, v := range shared(holders) {
-		roots := m.roots(holders[v])
+	for _, v := range holders.shared() {
+		roots := m.roots(holders.of(v))
 		if len(roots) < 2 {
 			continue
 		}
@@ -137,13 +139,13 @@ func (m *merger) joinClaims(keys ...claim) {
 		}
 	}
 	for _, v := range values {
-		c := find(m.root(holders[v][0]))
+		c := find(m.root(holders.of(v)[0]))
 		via[c] = append(via[c], v)
 	}
 	for _, c := range slices.Sorted(maps.Keys(via)) {
 		var all []int
 		for _, v := range via[c] {
-			all = append(all, holders[v]...)
+			all = append(all, holders.of(v)...)
 		}
 		roots := m.roots(all)
 		why := m.contradiction(roots, false)
@@ -251,15 +253,14 @@ func (m *merger) enrolments(roots []int) (most int) {
 
 // joinReinstalled joins records of one source with the same hardware and the same name.
 func (m *merger) joinReinstalled(key func(*rec) string) {
-	holders := map[string][]int{}
+	var holders holders
 	for i, r := range m.recs {
 		if v := key(r); v != "" && r.facts.m.Name != "" {
-			v = r.Source + "\x00" + v + "\x00" + r.facts.m.Name
-			holders[v] = append(holders[v], i)
+			holders.add(r.Source+"\x00"+v+"\x00"+r.facts.m.Name, i)
 		}
 	}
-	for _, v := range shared(holders) {
-		roots := m.roots(holders[v])
+	for _, v := range holders.shared() {
+		roots := m.roots(holders.of(v))
 		if len(roots) < 2 {
 			continue
 		}

@@ -1,6 +1,8 @@
 package inventory
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -245,22 +247,47 @@ func checkHost(v string) error {
 	return nil
 }
 
-var (
-	guidMarks = strings.NewReplacer("{", "", "}", "", "-", "")
-	macMarks  = strings.NewReplacer(":", "", "-", "", ".", "")
-)
+var macMarks = strings.NewReplacer(":", "", "-", "", ".", "")
 
 // normalGUID gives lower case with hyphens; braces are dropped. Values that many machines share are no identity.
 func normalGUID(v string) (string, error) {
-	hex := strings.ToLower(guidMarks.Replace(v))
-	if len(hex) != 32 || strings.Trim(hex, "0123456789abcdef") != "" {
-		return "", fmt.Errorf("is no GUID")
+	var hex [32]byte
+	n := 0
+	for i := range len(v) {
+		c := v[i]
+		switch {
+		case c == '{' || c == '}' || c == '-':
+			continue
+		case c >= 'A' && c <= 'F':
+			c += 'a' - 'A'
+		case c >= '0' && c <= '9' || c >= 'a' && c <= 'f':
+		default:
+			n = len(hex)
+		}
+		if n == len(hex) {
+			return "", errNoGUID
+		}
+		hex[n] = c
+		n++
 	}
-	if junkUUID[hex] || strings.Count(hex, hex[:1]) == 32 {
+	if n < len(hex) {
+		return "", errNoGUID
+	}
+	if junkUUID[string(hex[:])] || bytes.Count(hex[:], hex[:1]) == len(hex) {
 		return "", nil
 	}
-	return hex[:8] + "-" + hex[8:12] + "-" + hex[12:16] + "-" + hex[16:20] + "-" + hex[20:], nil
+	var text [36]byte
+	out := text[:0]
+	for i, c := range hex {
+		if i == 8 || i == 12 || i == 16 || i == 20 {
+			out = append(out, '-')
+		}
+		out = append(out, c)
+	}
+	return string(out), nil
 }
+
+var errNoGUID = errors.New("is no GUID")
 
 // junkUUID are SMBIOS UUIDs that board makers left at their default.
 var junkUUID = map[string]bool{

@@ -16,19 +16,17 @@ type uniqueKey struct {
 }
 
 func (m *merger) joinUnique(key uniqueKey) {
-	holders := map[string][]int{}
+	var holders holders
 	for i, r := range m.recs {
-		if v := key.of(r); v != "" {
-			holders[v] = append(holders[v], i)
-		}
+		holders.add(key.of(r), i)
 	}
-	for _, v := range shared(holders) {
-		all := m.roots(holders[v])
+	for _, v := range holders.shared() {
+		all := m.roots(holders.of(v))
 		if len(all) < 2 {
 			continue
 		}
 		show, _, _ := strings.Cut(v, "\x00")
-		unique, twice := m.onceEach(holders[v])
+		unique, twice := m.onceEach(holders.of(v))
 		if len(unique) > 1 {
 			why := m.contradiction(unique, true)
 			if why == "" && key.refuse != nil {
@@ -40,7 +38,7 @@ func (m *merger) joinUnique(key uniqueKey) {
 				m.union(unique)
 			}
 		}
-		if left := m.roots(holders[v]); twice != "" && len(left) > 1 && (key.refuse == nil || key.refuse(m, left) == "" || m.sources(left) > 1) {
+		if left := m.roots(holders.of(v)); twice != "" && len(left) > 1 && (key.refuse == nil || key.refuse(m, left) == "" || m.sources(left) > 1) {
 			m.conflict(left, fmt.Sprintf("share the %s %s, which %s lists more than once", key.words, show, twice))
 		}
 	}
@@ -113,17 +111,36 @@ func (m *merger) different(roots []int, words string, of func(*rec) string) stri
 	return ""
 }
 
-// shared gives the values that more than one record has, in alphabetical order.
-func shared(holders map[string][]int) []string {
-	var values []string
-	for v, recs := range holders {
-		if len(recs) > 1 {
-			values = append(values, v)
-		}
-	}
-	slices.Sort(values)
-	return values
+// holders are the records of each value of a key, as far as more than one has it: a list for each of 20,000 names that are there
+// once would be most of the work.
+type holders struct {
+	first map[string]int
+	more  map[string][]int
 }
+
+// add notes that a record has a value; an empty one says nothing.
+func (h *holders) add(value string, i int) {
+	if value == "" {
+		return
+	}
+	first, found := h.first[value]
+	switch {
+	case h.first == nil:
+		h.first, h.more = map[string]int{value: i}, map[string][]int{}
+	case !found:
+		h.first[value] = i
+	case h.more[value] == nil:
+		h.more[value] = []int{first, i}
+	default:
+		h.more[value] = append(h.more[value], i)
+	}
+}
+
+// shared gives the values that more than one record has, in alphabetical order.
+func (h *holders) shared() []string { return slices.Sorted(maps.Keys(h.more)) }
+
+// of gives the records of a shared value.
+func (h *holders) of(value string) []int { return h.more[value] }
 
 func overlap(a, b map[string]bool) bool {
 	for v := range a {

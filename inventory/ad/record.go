@@ -1,6 +1,7 @@
 package ad
 
 import (
+	"bytes"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,12 +24,13 @@ const (
 
 // leaveOut says why a computer is none of ours; empty where it is.
 func (r *reading) leaveOut(e *directory.Entry) string {
-	cluster := func(spn string) bool {
-		return strings.HasPrefix(strings.ToLower(spn), "msclustervirtualserver/")
+	cluster := func(spn []byte) bool {
+		const of = "msclustervirtualserver/"
+		return len(spn) >= len(of) && bytes.EqualFold(spn[:len(of)], []byte(of))
 	}
 	uac, _ := strconv.ParseInt(e.Text("userAccountControl"), 10, 64)
 	switch {
-	case slices.ContainsFunc(e.Texts("servicePrincipalName"), cluster):
+	case slices.ContainsFunc(e.Values("servicePrincipalName"), cluster):
 		return "cluster name"
 	case !strings.Contains(strings.ToLower(e.Text("operatingSystem")), "windows") && !isDC(e, uac):
 		return "not Windows"
@@ -45,9 +47,13 @@ func isDC(e *directory.Entry, uac int64) bool {
 	return e.Text("operatingSystem") == "" && (uac&(uacDC|uacRODC) != 0 || group == "516" || group == "521")
 }
 
+// mostFields is how many fields a record has, or somewhat more: a map that grows is made several times.
+const mostFields = 20
+
 // fields gives what the inventory wants to know. A value that cannot be read is reported and left out.
 func (r *reading) fields(e *directory.Entry) map[string]string {
-	f := map[string]string{"enabled": "true", "class": string(inventory.Workstation)}
+	f := make(map[string]string, mostFields)
+	f["enabled"], f["class"] = "true", string(inventory.Workstation)
 	put := func(name, value string) {
 		if value == "" {
 			return
@@ -69,9 +75,9 @@ func (r *reading) fields(e *directory.Entry) map[string]string {
 	put("os.name", e.Text("operatingSystem"))
 	put("os.version", e.Text("operatingSystemVersion"))
 	r.account(e, f)
-	r.identity(e, put)
+	r.identity(e, f)
 	if seen := r.lastSeen(e); !seen.IsZero() {
-		put("last_seen", seen.Format(time.RFC3339))
+		f["last_seen"] = seen.Format(time.RFC3339)
 	}
 	if created := e.Text("whenCreated"); created != "" {
 		t, err := directory.GeneralizedTime(created)
@@ -105,16 +111,18 @@ func (r *reading) account(e *directory.Entry, f map[string]string) {
 	}
 }
 
-func (r *reading) identity(e *directory.Entry, put func(name, value string)) {
+// identity writes what needs no look at its form: it is made here.
+func (r *reading) identity(e *directory.Entry, f map[string]string) {
 	if b := e.Bytes("objectSid"); b != nil {
 		sid, err := directory.SID(b)
 		if err != nil {
 			r.problem("%s: objectSid: %v", e.DN, err)
+		} else {
+			f["claims.sid"] = sid
 		}
-		put("claims.sid", sid)
 	}
 	if id, err := directory.GUID(e.Bytes("objectGUID")); err == nil {
-		put("claims.object_guid", id)
+		f["claims.object_guid"] = id
 	}
 }
 
