@@ -47,11 +47,16 @@ func (k Key) Sources() []string {
 	return out
 }
 
-// Machines are the machines that the places name, each once: more than one where they do not agree. What stands for a missing ID
-// is made of the short name, so that the names in full tell two machines apart.
+// Machines are the machines that the places name, each once: more than one where they do not agree. A place that has no name, as a
+// key file of Windows or a device ID alone, does not disagree with one that has. What stands for a missing ID is made of the short
+// name, so that the names in full tell two machines apart.
 func (k Key) Machines() []string {
 	var out []string
+	named := slices.ContainsFunc(k.Places, func(p Place) bool { return p.Machine.Name != "" })
 	for _, p := range k.Places {
+		if named && p.Machine.Name == "" || p.Machine == (bitlocker.Machine{}) {
+			continue
+		}
 		name := short(p.Machine)
 		if !k.ID.Known() && p.Machine.FQDN != "" {
 			name = p.Machine.FQDN
@@ -98,7 +103,7 @@ func together(matches []bitlocker.Match, synced map[string]time.Time) []Key {
 		slices.SortStableFunc(k.Places, func(a, b Place) int { return rank(a.Match) - rank(b.Match) })
 		k.Match = k.Places[0].Match
 		for _, p := range k.Places { // what one place does not say another may
-			if short(p.Machine) == short(k.Machine) {
+			if short(p.Machine) == short(k.Machine) || k.Machine.Name == "" {
 				fill(&k.Machine, p.Machine)
 				k.VolumeID, k.Volume = cmp.Or(k.VolumeID, p.VolumeID), cmp.Or(k.Volume, p.Volume)
 			}
