@@ -313,7 +313,11 @@ func (e *UnknownError) Error() string {
 		if !s.Synced.IsZero() {
 			when = "read " + s.Synced.Format("2006-01-02 15:04Z")
 		}
-		places = append(places, fmt.Sprintf("%s (%d keys, %s)", s.Source, s.Refs, when))
+		keys := "keys"
+		if s.Refs == 1 {
+			keys = "key"
+		}
+		places = append(places, fmt.Sprintf("%s (%d %s, %s)", s.Source, s.Refs, keys, when))
 	}
 	return fmt.Sprintf("no key is known for %s; looked in %s", e.What, strings.Join(places, ", "))
 }
