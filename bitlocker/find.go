@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
-	"github.com/fleetmend/fleetmend/internal/sqlitefile"
 )
 
 // Query says which keys to find: those that fit any of its fields. Text in any case.
@@ -180,54 +179,6 @@ func (v *Vault) All(ctx context.Context, do func(Match) error) error {
 	}
 	return nil
 }
-
-// KeyList are all references, with what says whose key it is and whether it can be of use. It is small: a reference is taken
-// apart when it is looked at. It changes no more.
-type KeyList struct{ rows []string }
-
-// KeyList reads all references, in no order.
-func (v *Vault) KeyList(ctx context.Context) (*KeyList, error) {
-	rows, err := v.db.QueryContext(ctx, briefMatches)
-	if err != nil {
-		return nil, fmt.Errorf("read keys: %w", err)
-	}
-	defer func() { _ = rows.Close() }()
-	l := &KeyList{}
-	for rows.Next() {
-		var packed string
-		if err := rows.Scan(&packed); err != nil {
-			return nil, fmt.Errorf("read keys: %w", err)
-		}
-		l.rows = append(l.rows, packed)
-	}
-	return l, rows.Err()
-}
-
-// Each calls do with every reference: its ID, volume, machine, creation, state, and whether it is deleted, stale or rotated. do must
-// not keep the match.
-func (l *KeyList) Each(do func(*Match) error) error {
-	var m Match
-	o := &m.Machine
-	for _, packed := range l.rows {
-		row := sqlitefile.Unpack(packed, (*string)(&m.ID), &o.Name, &o.FQDN, &o.Serial, &o.DeviceID, &o.DN, &o.GUID)
-		m.Volume, m.State, m.Created = Volume(row.Word()), State(row.Word()), fromNanos(row.Int())
-		m.Deleted, m.Stale, m.Rotated = row.Int() != 0, row.Int() != 0, fromNanos(row.Int())
-		if row.Err != nil {
-			return fmt.Errorf("read key %s: %w", m.ID, row.Err)
-		}
-		if err := do(&m); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// briefMatch is a row of refs in one text; see [KeyList.Each].
-var (
-	briefMatch = sqlitefile.Packed([]string{"volume", "state", "created", "deleted", "stale", "rotated"},
-		[]string{"key_id", "name", "fqdn", "serial", "device_id", "dn", "guid"})
-	briefMatches = "SELECT " + briefMatch + " FROM refs"
-)
 
 const matchColumns = refColumns + ", seen, state, state_note, state_at, rotated, rotation_asked, gone"
 

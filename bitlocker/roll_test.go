@@ -165,7 +165,8 @@ func TestVaultOfSchema2IsBroughtUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range []string{"DROP TABLE folded", "DROP INDEX refs_guid", "ALTER TABLE refs DROP COLUMN guid", "ALTER TABLE refs DROP COLUMN gone", "PRAGMA user_version = 2"} {
+	for _, s := range []string{"DROP TRIGGER digest_ref_in", "DROP TRIGGER digest_ref", "DROP TRIGGER digest_ref_out", "DROP TABLE digest_log", "DROP TABLE digest", "DROP TABLE generation",
+		"DROP TABLE folded", "DROP INDEX refs_guid", "ALTER TABLE refs DROP COLUMN guid", "ALTER TABLE refs DROP COLUMN gone", "PRAGMA user_version = 2"} {
 		if _, err := db.Exec(s); err != nil {
 			t.Fatalf("%s: %v", s, err)
 		}

@@ -22,6 +22,9 @@ var vaultRotation string
 //go:embed vault3.sql
 var vaultGUID string
 
+//go:embed vault4.sql
+var vaultDigest string
+
 // Auditor records what is done with keys before it is done; [audit.Log] is one.
 type Auditor interface {
 	Append(ctx context.Context, entries ...audit.Entry) ([]audit.Entry, error)
@@ -70,7 +73,7 @@ func OpenVault(ctx context.Context, path string, o Options) (*Vault, error) {
 	return v, nil
 }
 
-var vaultFile = sqlitefile.Kind{What: "key vault", ApplicationID: 0x666c6d6b, Migrations: []string{vaultSchema, vaultRotation, vaultGUID}, Wiped: true, CacheKB: 8_000,
+var vaultFile = sqlitefile.Kind{What: "key vault", ApplicationID: 0x666c6d6b, Migrations: []string{vaultSchema, vaultRotation, vaultGUID, vaultDigest}, Wiped: true, CacheKB: 8_000,
 	Damaged: "keep it, move it away and import your last snapshot"}
 
 // Schema is the application ID of a vault file and the version that this program writes.
@@ -169,6 +172,9 @@ func (v *Vault) write(ctx context.Context, do func(tx *sql.Tx) error) error {
 	}
 	defer func() { _ = tx.Rollback() }()
 	if err := do(tx); err != nil {
+		return sqlitefile.Explain(err)
+	}
+	if _, err := tx.ExecContext(ctx, "UPDATE generation SET n = n + 1"); err != nil {
 		return sqlitefile.Explain(err)
 	}
 	return sqlitefile.Explain(tx.Commit())

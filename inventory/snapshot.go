@@ -40,10 +40,12 @@ func (s *Store) snapshot(ctx context.Context) (*snapshot, error) {
 		return nil, fmt.Errorf("read inventory: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }()
-	snap, err := newSnapshot(ctx, tx)
+	snap, made, err := newSnapshot(ctx, tx)
 	if err != nil {
 		return nil, fmt.Errorf("read inventory: %w", err)
 	}
+	_ = tx.Rollback() // it has read
+	s.keep(ctx, made)
 	s.snap = snap
 	return snap, nil
 }
@@ -60,27 +62,27 @@ func (s *Store) current(ctx context.Context) (bool, error) {
 	return s.snap.generation == generation, nil
 }
 
-func newSnapshot(ctx context.Context, tx querier) (*snapshot, error) {
+func newSnapshot(ctx context.Context, tx *sql.Tx) (*snapshot, *kept, error) {
 	c := contents{aliases: map[string]string{}, groups: map[string][]string{}}
 	var n int
 	if err := tx.QueryRowContext(ctx, "SELECT n, (SELECT count(*) FROM machines) FROM generation").Scan(&c.generation, &n); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := c.loadAliases(ctx, tx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := c.loadGroups(ctx, tx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	all := make([]Machine, 0, n)
-	err := streamIn(ctx, tx, func(m *Machine) error {
+	made, err := streamIn(ctx, tx, func(m *Machine) error {
 		all = append(all, *m)
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return &snapshot{generation: c.generation, machines: sorted(all), aliases: c.aliases, groups: c.groups}, nil
+	return &snapshot{generation: c.generation, machines: sorted(all), aliases: c.aliases, groups: c.groups}, made, nil
 }
 
 // sorted brings machines into the order of name and ID. Their numbers are sorted, for a machine is large; and it is in order

@@ -12,17 +12,20 @@ import (
 	"github.com/fleetmend/fleetmend/internal/sqlitefile"
 )
 
-// stream calls do with every machine as it is in a snapshot, in the order of their IDs, and holds one of them at a time. do
-// must not keep the machine.
+// stream calls do with every machine as it is in a snapshot, in no order, and holds one of them at a time. do must not keep the
+// machine.
 func (s *Store) stream(ctx context.Context, do func(*Machine) error) error {
 	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return fmt.Errorf("read inventory: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }()
-	if err := streamIn(ctx, tx, do); err != nil {
+	made, err := streamIn(ctx, tx, do)
+	if err != nil {
 		return fmt.Errorf("read inventory: %w", err)
 	}
+	_ = tx.Rollback() // it has read
+	s.keep(ctx, made)
 	return nil
 }
 
@@ -37,7 +40,8 @@ type flow struct {
 	do       func(*Machine) error
 }
 
-func streamIn(ctx context.Context, q querier, do func(*Machine) error) (err error) {
+// readAll merges every machine from its records, in the order of their IDs.
+func readAll(ctx context.Context, q querier, do func(*Machine) error) (err error) {
 	f := &flow{contents: contents{machines: map[string][]string{}, overlays: map[string]*overlay{}}, do: do}
 	if err := f.loadConflicts(ctx, q); err != nil {
 		return err

@@ -57,6 +57,24 @@ func Unpack(packed string, texts ...*string) Row {
 	return r
 }
 
+// First is the first text of a packed row that has so many.
+func First(packed string, texts int) (string, error) {
+	r := Row{rest: packed}
+	first, sum := 0, 0
+	for i := range texts {
+		n := int(r.Int())
+		if i == 0 {
+			first = n
+		}
+		sum += n
+	}
+	if r.Err != nil || first < 0 || first > sum || sum > len(r.rest) {
+		return "", errPacked
+	}
+	at := len(packed) - sum
+	return packed[at : at+first], nil
+}
+
 // Word is the next word.
 func (r *Row) Word() string {
 	word, rest, found := strings.Cut(r.rest, " ")

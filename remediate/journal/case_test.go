@@ -40,22 +40,31 @@ func cases(t testing.TB, j *journal.Journal) map[string]journal.Case {
 	return out
 }
 
-// rebuilt deletes the cases and derives them anew: they are what they were.
+// rebuilt deletes the cases and derives them anew: they are what they were, and the list of them says the same with the digest of some
+// moment before, without one, and with the one of now.
 func rebuilt(t testing.TB, j *journal.Journal) {
 	t.Helper()
 	before, feed, err := j.Cases(t.Context(), trouble, 0)
-	must(t, err, j.RebuildCases(t.Context()))
+	must(t, err)
+	listed(t, j, before, feed)
+	must(t, j.RebuildCases(t.Context()))
 	after, same, err := j.Cases(t.Context(), trouble, 0)
 	must(t, err)
 	if feed != same || !slices.Equal(before, after) {
 		t.Errorf("the rebuild differs (feed %d, %d):\n%+v\n%+v", feed, same, before, after)
 	}
+	listed(t, j, after, feed)
+	listed(t, j, after, feed)
+}
+
+func listed(t testing.TB, j *journal.Journal, all []journal.Case, number int64) {
+	t.Helper()
 	list, err := j.CaseList(t.Context(), trouble)
 	must(t, err)
-	if list.Number() != same || list.Len() != len(after) {
-		t.Errorf("%d cases as of %d, the list has %d as of %d", len(after), same, list.Len(), list.Number())
+	if list.Number() != number || list.Len() != len(all) {
+		t.Errorf("%d cases as of %d, the list has %d as of %d", len(all), number, list.Len(), list.Number())
 	}
-	for _, want := range after {
+	for _, want := range all {
 		if got, ok := list.Case(want.Machine); !ok || got != want {
 			t.Errorf("the list has %+v (%v), want %+v", got, ok, want)
 		}

@@ -278,12 +278,21 @@ func TestKilledTwentyTimes(t *testing.T) {
 	}
 }
 
-// sameCases demands that the cases are what a rebuild makes of the runs.
+// sameCases demands that the cases are what a rebuild makes of the runs, and those of the list, with the digest of a life before.
 func sameCases(t *testing.T, j *journal.Journal) {
 	t.Helper()
 	before, _, err := j.Cases(t.Context(), "kills", 0)
 	if err != nil {
 		t.Fatal(err)
+	}
+	list, err := j.CaseList(t.Context(), "kills")
+	if err != nil || list.Len() != len(before) {
+		t.Fatalf("%d cases, %d in the list, %v", len(before), list.Len(), err)
+	}
+	for _, want := range before {
+		if got, ok := list.Case(want.Machine); !ok || got != want {
+			t.Fatalf("the list has %+v, want %+v", got, want)
+		}
 	}
 	if err := j.RebuildCases(t.Context()); err != nil {
 		t.Fatal(err)
@@ -291,6 +300,9 @@ func sameCases(t *testing.T, j *journal.Journal) {
 	after, _, err := j.Cases(t.Context(), "kills", 0)
 	if err != nil || !slices.Equal(before, after) {
 		t.Fatalf("the cases differ from their rebuild (%v):\n%+v\n%+v", err, before, after)
+	}
+	if _, err := j.CaseList(t.Context(), "kills"); err != nil { // makes the digest that the next life begins with
+		t.Fatal(err)
 	}
 }
 
