@@ -54,7 +54,8 @@ func (l *KeyList) digested(ctx context.Context, tx *sql.Tx, number, generation *
 		return nil, false, err
 	}
 	is := map[int64]bool{}
-	found, err = sqlitefile.ReadDigest(ctx, tx, "", func(number int64) error {
+	found, err = sqlitefile.ReadDigest(ctx, tx, "", func(number int64, n int) error {
+		l.rows = make([]string, 0, n)
 		rows, err := tx.QueryContext(ctx, "SELECT DISTINCT id FROM digest_log WHERE n > ?", number)
 		if err != nil {
 			return err
@@ -105,6 +106,18 @@ func (l *KeyList) read(ctx context.Context, tx *sql.Tx, changed []int64, found b
 		l.rows = append(l.rows, packed)
 	}
 	return rows.Err()
+}
+
+// Len is how many references there are.
+func (l *KeyList) Len() int { return len(l.rows) }
+
+// Parts cuts the list into so many, about equally long.
+func (l *KeyList) Parts(n int) []*KeyList {
+	out := make([]*KeyList, n)
+	for i := range out {
+		out[i] = &KeyList{rows: l.rows[i*len(l.rows)/n : (i+1)*len(l.rows)/n]}
+	}
+	return out
 }
 
 // Each calls do with every reference: its ID, volume, machine, creation, state, and whether it is deleted, stale or rotated. do must

@@ -4,6 +4,7 @@ CREATE TABLE digest (
   scope  TEXT NOT NULL,
   part   INTEGER NOT NULL,
   n      INTEGER NOT NULL,   -- number in digest_log that it is as of
+  rows   INTEGER NOT NULL,   -- in all parts
   maker  TEXT NOT NULL,
   packed BLOB NOT NULL,
   PRIMARY KEY (scope, part)

@@ -27,7 +27,7 @@ func streamIn(ctx context.Context, tx *sql.Tx, do func(*Machine) error) (*kept, 
 	var changed []string
 	var machine Machine
 	is := map[string]bool{}
-	found, err := sqlitefile.ReadDigest(ctx, tx, "", func(number int64) error {
+	found, err := sqlitefile.ReadDigest(ctx, tx, "", func(number int64, _ int) error {
 		return each(ctx, tx, "SELECT DISTINCT id FROM digest_log WHERE n > ?", func(scan func(...any) error) error {
 			var id string
 			err := scan(&id)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -195,14 +196,25 @@ func TestGatheringSaysWhatTheReportSays(t *testing.T) {
 			}
 			keys = append(keys, k)
 		}
-		g := coverage.Gather(machines)
+		parts := coverage.Gather(machines, 1+r.IntN(3), len(keys))
 		for i := range keys {
-			g.Add(&keys[i])
+			parts[i*len(parts)/len(keys)].Add(&keys[i])
 		}
 		got := map[string]string{}
-		g.Each(func(l *coverage.Line) {
-			got[l.Machine.ID] = fmt.Sprint(l.Verdict, l.Keys, l.Usable, l.Newest, l.Created)
-		})
+		half := r.IntN(len(machines) + 1)
+		joined := coverage.Join(parts)
+		for _, bounds := range [][2]int{{0, half}, {half, len(machines)}} {
+			joined.Each(bounds[0], bounds[1], func(i int, l *coverage.Line, sealed bool) {
+				if l.Machine.ID != machines[i].ID {
+					t.Fatalf("machine %d is %s", i, l.Machine.ID)
+				}
+				holds := slices.ContainsFunc(keys, func(k bitlocker.Match) bool { return k.ID == l.Newest && k.State == bitlocker.StateSealed })
+				if sealed && !holds {
+					t.Fatalf("seed %d: nobody holds %s", seed, l.Newest)
+				}
+				got[l.Machine.ID] = fmt.Sprint(l.Verdict, l.Keys, l.Usable, l.Newest, l.Created)
+			})
+		}
 		for _, l := range coverage.Build(t0, machines, keys).Lines {
 			if want := fmt.Sprint(l.Verdict, l.Keys, l.Usable, l.Newest, l.Created); l.Keys > 0 && got[l.Machine.ID] != want || l.Keys == 0 && got[l.Machine.ID] != "" {
 				t.Fatalf("seed %d, machine %s: %q, the report says %q", seed, l.Machine.ID, got[l.Machine.ID], want)

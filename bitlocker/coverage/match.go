@@ -1,16 +1,16 @@
 package coverage
 
 import (
-	"cmp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fleetmend/fleetmend/bitlocker"
 )
 
 // Gathering judges machines one by one, from keys that come one by one, as [Build] does for its lines; it holds of a key only
-// what the verdict needs.
+// what the verdict needs. Several may take in parts of the keys at the same time, of the same machines.
 type Gathering struct {
 	index *index
 	keys  []gathered
@@ -25,9 +25,13 @@ type gathered struct {
 	created, rotated time.Time
 }
 
-// Gather begins with the machines.
-func Gather(machines []Machine) *Gathering {
-	return &Gathering{index: newIndex(machines), keys: make([]gathered, 0, len(machines))}
+// Gather begins with the machines; of about so many keys a part is added to each of the results.
+func Gather(machines []Machine, parts, keys int) []*Gathering {
+	out, x := make([]*Gathering, parts), newIndex(machines)
+	for i := range out {
+		out[i] = &Gathering{index: x, keys: make([]gathered, 0, keys/parts+1)}
+	}
+	return out
 }
 
 // Add takes a key in. It keeps nothing of it but its ID.
@@ -37,26 +41,64 @@ func (g *Gathering) Add(k *bitlocker.Match) {
 	}
 }
 
-// Each calls do with the line of every machine that has a key, without Sources. do must not keep it.
-func (g *Gathering) Each(do func(*Line)) {
-	slices.SortStableFunc(g.keys, func(a, b gathered) int { return cmp.Compare(a.machine, b.machine) })
+// Lines are the keys of all parts, machine by machine.
+type Lines struct {
+	machines []Machine
+	keys     []*gathered // by machine
+	from     []int32     // where those of each begin
+}
+
+// Join ends the gathering.
+func Join(parts []*Gathering) *Lines {
+	l := &Lines{machines: parts[0].index.machines}
+	l.from = make([]int32, len(l.machines)+1)
+	for _, g := range parts {
+		for i := range g.keys {
+			l.from[g.keys[i].machine+1]++
+		}
+	}
+	for i := range l.machines {
+		l.from[i+1] += l.from[i]
+	}
+	l.keys = make([]*gathered, l.from[len(l.machines)])
+	next := slices.Clone(l.from)
+	for _, g := range parts {
+		for i := range g.keys {
+			k := &g.keys[i]
+			l.keys[next[k.machine]] = k
+			next[k.machine]++
+		}
+	}
+	return l
+}
+
+// Each calls do with the number and the line of every machine from one number up to another that has a key, without Sources, and whether
+// the password of its newest key is held with it. do must not keep the line. It may be called for several ranges at the same time.
+func (l *Lines) Each(from, to int, do func(machine int, line *Line, sealed bool)) {
 	var keys []bitlocker.Match
-	for from := 0; from < len(g.keys); {
-		i := g.keys[from].machine
-		for keys = keys[:0]; from < len(g.keys) && g.keys[from].machine == i; from++ {
-			k := &g.keys[from]
+	var line Line
+	for i := from; i < to; i++ {
+		own := l.keys[l.from[i]:l.from[i+1]]
+		if len(own) == 0 {
+			continue
+		}
+		keys = keys[:0]
+		for _, k := range own {
 			keys = append(keys, bitlocker.Match{KeyRef: bitlocker.KeyRef{ID: k.id, Volume: k.volume, Created: k.created, Deleted: k.deleted, Stale: k.stale}, State: k.state, Rotated: k.rotated})
 		}
-		line := judge(&g.index.machines[i], keys)
-		do(&line)
+		line = judge(&l.machines[i], keys)
+		do(i, &line, slices.ContainsFunc(own, func(k *gathered) bool { return k.id == line.Newest && k.state == bitlocker.StateSealed }))
 	}
 }
 
 // index finds a machine by what a key says of it; several holders of one value are none. What keys never ask for is not
-// indexed.
+// indexed. It is safe for concurrent use.
 type index struct {
 	machines []Machine
-	by       [kinds]map[string]int32
+	by       [kinds]struct {
+		made sync.Once
+		of   map[string]int32
+	}
 }
 
 // The kinds of values that tell machines apart, the strongest first.
@@ -78,16 +120,14 @@ func (x *index) holder(kind int, value string) (int, bool) {
 	if value = strings.ToLower(strings.TrimSpace(value)); value == "" {
 		return 0, false
 	}
-	if x.by[kind] == nil {
-		x.make(kind)
-	}
-	i, ok := x.by[kind][value]
+	by := &x.by[kind]
+	by.made.Do(func() { by.of = x.make(kind) })
+	i, ok := by.of[value]
 	return int(i), ok && i != several
 }
 
-func (x *index) make(kind int) {
+func (x *index) make(kind int) map[string]int32 {
 	by := make(map[string]int32, len(x.machines))
-	x.by[kind] = by
 	for i := range x.machines {
 		m := &x.machines[i]
 		add := func(value string) {
@@ -116,6 +156,7 @@ func (x *index) make(kind int) {
 			add(m.Name)
 		}
 	}
+	return by
 }
 
 func (x *index) find(m bitlocker.Machine) (int, bool) {

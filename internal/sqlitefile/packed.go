@@ -85,11 +85,23 @@ func (r *Row) Word() string {
 	return word
 }
 
-// Int is the next word, a whole number.
+// Int is the next word, a whole number. It is read by hand: rows are many, and most of their words are numbers.
 func (r *Row) Int() int64 {
-	n, err := strconv.ParseInt(r.Word(), 10, 64)
+	s := r.rest
+	digits, n := 0, int64(0)
+	for ; digits < len(s) && digits < maxDigits && s[digits] >= '0' && s[digits] <= '9'; digits++ {
+		n = n*10 + int64(s[digits]-'0')
+	}
+	if digits > 0 && digits < len(s) && s[digits] == ' ' {
+		r.rest = s[digits+1:]
+		return n
+	}
+	n, err := strconv.ParseInt(r.Word(), 10, 64) // a negative or very large one, or none
 	if err != nil && r.Err == nil {
 		r.Err = errPacked
 	}
 	return n
 }
+
+// maxDigits is how many decimal digits an int64 holds in any case.
+const maxDigits = 18

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/fleetmend/fleetmend/internal/sqlitefile"
 	"github.com/fleetmend/fleetmend/remediate/route"
@@ -31,10 +33,9 @@ func (l *CaseList) take(packed string) error {
 // CaseList returns the cases of an incident: those that changed from their rows, the others from the digest, where there is one.
 func (j *Journal) CaseList(ctx context.Context, incident string) (*CaseList, error) {
 	l := &CaseList{incident: incident, rows: map[string]string{}}
-	digested, read := false, 0
-	err := j.readCases(ctx, l, 0, func(packed string) error {
-		digested = true
-		return l.take(packed)
+	digested, read := 0, 0
+	err := j.readCases(ctx, l, 0, func(rows int) {
+		digested, l.rows = rows, make(map[string]string, rows)
 	}, func(packed string) error {
 		read++
 		return l.take(packed)
@@ -42,10 +43,10 @@ func (j *Journal) CaseList(ctx context.Context, incident string) (*CaseList, err
 	if err != nil {
 		return nil, fmt.Errorf("read cases: %w", err)
 	}
-	if !digested || read > staleCases {
+	if digested == 0 || read-digested > staleCases {
 		made := sqlitefile.Digest{Number: l.number}
-		for _, packed := range l.rows {
-			made.Add([]byte(packed))
+		for _, machine := range slices.Sorted(maps.Keys(l.rows)) { // as they are asked for, more or less
+			made.Add([]byte(l.rows[machine]))
 		}
 		j.db.KeepDigest(ctx, incident, &made, sqlitefile.Keeping{})
 	}
@@ -96,9 +97,9 @@ var (
 	changedCases  = "SELECT " + packedCase + " FROM cases INDEXED BY cases_n WHERE incident = ? AND n > ? ORDER BY incident, machine"
 )
 
-// readCases calls each with the cases that changed after a number. Where kept is not nil it is called with those of the digest first, and
-// each with what changed after that.
-func (j *Journal) readCases(ctx context.Context, l *CaseList, after int64, kept, each func(packed string) error) error {
+// readCases calls each with the cases that changed after a number. Where digested is not nil it is called when
+// there is a digest, whose cases come first, and then those that changed after it.
+func (j *Journal) readCases(ctx context.Context, l *CaseList, after int64, digested func(rows int), each func(packed string) error) error {
 	tx, err := j.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return err
@@ -121,8 +122,13 @@ func (j *Journal) readCases(ctx context.Context, l *CaseList, after int64, kept,
 	if err != nil {
 		return err
 	}
-	if kept != nil {
-		if _, err := sqlitefile.ReadDigest(ctx, tx, l.incident, func(number int64) error { after = number; return nil }, kept); err != nil {
+	if digested != nil {
+		_, err := sqlitefile.ReadDigest(ctx, tx, l.incident, func(number int64, rows int) error {
+			after = number
+			digested(rows)
+			return nil
+		}, each)
+		if err != nil {
 			return err
 		}
 	}

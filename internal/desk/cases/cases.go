@@ -38,8 +38,9 @@ type Options struct {
 // Book holds the cases of one incident, or of all open ones. It changes no more once it was made, and is safe for
 // concurrent use.
 type Book struct {
-	views   []view // the newest incident first
-	keys    map[string]casefile.Keys
+	views   []view          // the newest incident first
+	keys    []casefile.Keys // of all machines, in the order in which they were read; see keyOf
+	byID    func() map[string]casefile.Keys
 	exposed map[string]bool // machines whose key was shown since the incident began, and not replaced
 	routes  []string
 	now     time.Time
@@ -125,11 +126,28 @@ func (b *Book) fill(ctx context.Context, d *desk.Desk, incidents []journal.Incid
 	})
 	if err == nil && keys {
 		b.keys, err = states(known, list)
+		b.byID = sync.OnceValue(func() map[string]casefile.Keys {
+			of := make(map[string]casefile.Keys, len(known))
+			for n, state := range b.keys {
+				if state != "" {
+					of[known[n].ID] = state
+				}
+			}
+			return of
+		})
 	}
 	if err == nil && keys && len(b.views) == 1 { // of several incidents nobody asks what comes next
 		b.exposed, err = exposed(ctx, d, known, &b.views[0].incident)
 	}
 	return err
+}
+
+// keyOf is what is known of the recovery key of a machine; empty where that is nothing, or was not read.
+func (b *Book) keyOf(id string) casefile.Keys {
+	if b.byID == nil {
+		return ""
+	}
+	return b.byID()[id]
 }
 
 // together does things at the same time and waits for all of them; the first that fails ends the others.

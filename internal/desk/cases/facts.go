@@ -1,7 +1,10 @@
 package cases
 
 import (
+	"errors"
+	"runtime"
 	"strings"
+	"sync"
 
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/coverage"
@@ -13,7 +16,7 @@ import (
 func (b *Book) facts(m *inventory.Machine) casefile.Facts {
 	f := casefile.Facts{
 		ID: m.ID, Name: m.Name, Site: m.Site, Class: string(m.Class), Disabled: !m.Enabled, Gone: m.Gone, Encrypted: m.Encrypted,
-		LastSeen: m.LastSeen, Keys: b.keys[m.ID], Exposed: b.exposed[m.ID], Routes: b.routes,
+		LastSeen: m.LastSeen, Keys: b.keyOf(m.ID), Exposed: b.exposed[m.ID], Routes: b.routes,
 	}
 	said, reason := m.Health, m.HealthReason
 	if m.Case != nil { // what stands there is our own word
@@ -57,44 +60,76 @@ func (v *view) judgeFacts(b *Book, f casefile.Facts) casefile.Case {
 	return casefile.Judge(casefile.Window{Start: v.incident.Start, End: v.incident.End}, f, b.now)
 }
 
-// states says of each machine that has one what is known of its recovery key, from all machines and all references.
-func states(machines []coverage.Machine, keys *bitlocker.KeyList) (map[string]casefile.Keys, error) {
-	gathering, held := coverage.Gather(machines), map[bitlocker.KeyID]bool{}
-	err := keys.Each(func(m *bitlocker.Match) error {
-		gathering.Add(m)
-		if m.State == bitlocker.StateSealed {
-			held[m.ID] = true
-		}
-		return nil
-	})
-	if err != nil {
+// states says of each machine, in their order, what is known of its recovery key, from all machines and all references.
+func states(machines []coverage.Machine, list *bitlocker.KeyList) ([]casefile.Keys, error) {
+	workers := runtime.GOMAXPROCS(0)
+	parts := coverage.Gather(machines, workers, list.Len())
+	sealed, failed := make([][]bitlocker.KeyID, workers), make([]error, workers)
+	var wg sync.WaitGroup
+	for n, part := range list.Parts(workers) {
+		wg.Go(func() {
+			sealed[n] = make([]bitlocker.KeyID, 0, part.Len())
+			failed[n] = part.Each(func(m *bitlocker.Match) error {
+				parts[n].Add(m)
+				if m.State == bitlocker.StateSealed {
+					sealed[n] = append(sealed[n], m.ID)
+				}
+				return nil
+			})
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(failed...); err != nil {
 		return nil, err
 	}
-	states := make(map[string]casefile.Keys, len(machines))
-	gathering.Each(func(line *coverage.Line) {
-		if state := keyState(line, held); state != casefile.NoKey {
-			states[line.Machine.ID] = state
+	held := sync.OnceValue(func() map[bitlocker.KeyID]bool { // by a reference of another machine too, or of none
+		all := map[bitlocker.KeyID]bool{}
+		for _, ids := range sealed {
+			for _, id := range ids {
+				all[id] = true
+			}
 		}
+		return all
 	})
-	return states, nil
+	lines, out := coverage.Join(parts), make([]casefile.Keys, len(machines))
+	for n := range workers {
+		wg.Go(func() {
+			lines.Each(n*len(machines)/workers, (n+1)*len(machines)/workers, func(i int, line *coverage.Line, sealed bool) {
+				out[i] = keyState(line, sealed, held)
+			})
+		})
+	}
+	wg.Wait()
+	return out, nil
 }
 
 // kept is [Covered] without the memory that the machine lies in.
 func kept(m *inventory.Machine) coverage.Machine {
 	c := Covered(m)
-	for _, text := range []*string{&c.ID, &c.Name, &c.FQDN, &c.Serial, &c.DN, &c.GUID} {
-		*text = strings.Clone(*text)
-	}
+	texts := []*string{&c.ID, &c.Name, &c.FQDN, &c.Serial, &c.DN, &c.GUID}
 	for i := range c.DeviceIDs {
-		c.DeviceIDs[i] = strings.Clone(c.DeviceIDs[i])
+		texts = append(texts, &c.DeviceIDs[i])
+	}
+	size := 0
+	for _, text := range texts {
+		size += len(*text)
+	}
+	var whole strings.Builder // one piece of memory for all
+	whole.Grow(size)
+	for _, text := range texts {
+		whole.WriteString(*text)
+	}
+	rest := whole.String()
+	for _, text := range texts {
+		*text, rest = rest[:len(*text)], rest[len(*text):]
 	}
 	return c
 }
 
-func keyState(line *coverage.Line, held map[bitlocker.KeyID]bool) casefile.Keys {
+func keyState(line *coverage.Line, sealed bool, held func() map[bitlocker.KeyID]bool) casefile.Keys {
 	switch line.Verdict {
 	case coverage.OK:
-		if held[line.Newest] {
+		if sealed || held()[line.Newest] {
 			return casefile.HeldKey
 		}
 		return casefile.KnownKey

@@ -2,7 +2,10 @@ package cases
 
 import (
 	"context"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/fleetmend/fleetmend/bitlocker/coverage"
 	"github.com/fleetmend/fleetmend/internal/connect"
@@ -42,13 +45,40 @@ func gather(ctx context.Context, d *desk.Desk, i *journal.Incident, selector inv
 		err := store.Each(ctx, selector, nil, g.add)
 		return g.machines, err
 	})
-	for n := range g.facts {
-		if state, known := b.keys[g.facts[n].ID]; known {
+	for n, state := range b.keys {
+		if state != "" {
 			g.facts[n].Keys = state
+		}
+	}
+	for n := range g.facts {
+		if len(b.exposed) == 0 {
+			break
 		}
 		g.facts[n].Exposed = b.exposed[g.facts[n].ID]
 	}
 	return b, g.facts, err
+}
+
+// judgeAll calls each with the case of every machine, in their order. They are judged on all processors, some at a time.
+func (v *view) judgeAll(b *Book, facts []casefile.Facts, each func([]casefile.Case) error) error {
+	const some = 1000
+	workers := runtime.GOMAXPROCS(0)
+	judged := make([]casefile.Case, some*workers)
+	for part := range slices.Chunk(facts, len(judged)) {
+		var wg sync.WaitGroup
+		for from := 0; from < len(part); from += some {
+			wg.Go(func() {
+				for n := from; n < min(from+some, len(part)); n++ {
+					judged[n] = v.judgeFacts(b, part[n])
+				}
+			})
+		}
+		wg.Wait()
+		if err := each(judged[:len(part)]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // gathered are the facts of machines, and who they are, without the memory that the machines lay in.

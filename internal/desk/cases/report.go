@@ -29,10 +29,10 @@ type Row struct {
 	By string `json:"by,omitempty"` // what fixed it: run, medium or hand
 }
 
-func row(i *journal.Incident, c casefile.Case) Row {
-	r := Row{ID: c.ID, Name: c.Name, Site: c.Site, Case: *shown(i, c)}
+func row(i *journal.Incident, c *casefile.Case) Row {
+	r := Row{ID: c.ID, Name: c.Name, Site: c.Site, Case: *shown(i, *c)}
 	if c.Verdict == casefile.Fixed {
-		r.By = fixedBy(&c)
+		r.By = fixedBy(c)
 	}
 	return r
 }
@@ -68,7 +68,7 @@ type Report struct {
 // Tell makes the report of an incident over the machines of a selector.
 func Tell(ctx context.Context, d *desk.Desk, incident string, selector inventory.Selector) (*Report, error) {
 	r := &Report{}
-	s, err := take(ctx, d, incident, selector, func(i *journal.Incident, c casefile.Case) { r.Rows = append(r.Rows, row(i, c)) })
+	s, err := take(ctx, d, incident, selector, func(i *journal.Incident, c *casefile.Case) { r.Rows = append(r.Rows, row(i, c)) })
 	if err != nil {
 		return nil, err
 	}

@@ -76,11 +76,11 @@ type Age struct {
 // Take makes the status of an incident over the machines of a selector. Incident is found as by [One], but a closed one
 // may be named.
 func Take(ctx context.Context, d *desk.Desk, incident string, selector inventory.Selector) (*Status, error) {
-	return take(ctx, d, incident, selector, func(*journal.Incident, casefile.Case) {})
+	return take(ctx, d, incident, selector, func(*journal.Incident, *casefile.Case) {})
 }
 
 // take calls each with every machine, in no order.
-func take(ctx context.Context, d *desk.Desk, incident string, selector inventory.Selector, each func(*journal.Incident, casefile.Case)) (*Status, error) {
+func take(ctx context.Context, d *desk.Desk, incident string, selector inventory.Selector, each func(*journal.Incident, *casefile.Case)) (*Status, error) {
 	i, err := One(ctx, d, incident)
 	if err != nil {
 		return nil, err
@@ -91,10 +91,15 @@ func take(ctx context.Context, d *desk.Desk, incident string, selector inventory
 	}
 	v := &b.views[0]
 	t := newTally(v, b.now)
-	for n := range facts {
-		c := v.judgeFacts(b, facts[n])
-		t.add(&c)
-		each(&v.incident, c)
+	err = v.judgeAll(b, facts, func(judged []casefile.Case) error {
+		for n := range judged {
+			t.add(&judged[n])
+			each(&v.incident, &judged[n])
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return nil, err
 	}
 	s := t.status()
 	if s.Ages, err = ages(ctx, d, t); err != nil {

@@ -97,9 +97,6 @@ func (w *Watch) Close() error {
 	return errors.Join(errs...)
 }
 
-// portion is how many cases are given at a time.
-const portion = 5000
-
 // Load calls each with all cases of the incident, in portions and in no order, and returns the number of the feed that they are as of.
 // What changes while they are read comes with the next [Watch.Next].
 func (w *Watch) Load(ctx context.Context, each func([]casefile.Case) error) (int64, error) {
@@ -127,16 +124,8 @@ func (w *Watch) Load(ctx context.Context, each func([]casefile.Case) error) (int
 	}
 	w.book = b
 	v := &b.views[0]
-	for part := range slices.Chunk(facts, portion) {
-		judged := make([]casefile.Case, len(part))
-		for n := range part {
-			judged[n] = v.judgeFacts(b, part[n])
-		}
-		if err := each(judged); err != nil {
-			return 0, err
-		}
-	}
-	return v.cases.Number(), nil
+	err = v.judgeAll(b, facts, func(judged []casefile.Case) error { return each(slices.Clone(judged)) })
+	return v.cases.Number(), err
 }
 
 // Next waits until something changed after what [Watch.Load] or the last Next gave, or ctx ends.
