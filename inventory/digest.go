@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/sqlitefile"
@@ -66,11 +67,15 @@ type kept struct {
 	packed     []byte
 }
 
-// hand gives a machine to do, and takes it into the digest before.
+// hand gives a machine to do. Where it is kept, that is the machine as it will be read from the digest.
 func (k *kept) hand(m *Machine, keep bool, do func(*Machine) error) error {
 	if keep {
 		k.packed = m.pack(k.packed[:0])
 		k.Add(k.packed)
+		*m = Machine{}
+		if err := m.unpack(string(k.packed)); err != nil {
+			return err
+		}
 	}
 	return do(m)
 }
@@ -86,19 +91,33 @@ func (s *Store) keep(ctx context.Context, made *kept) {
 	}})
 }
 
-// pack appends the machine as it is in a digest.
+// pack appends the machine as it is in a digest: how long its identity is, its identity, and the rest.
 func (m *Machine) pack(to []byte) []byte {
-	c := codec{out: to, writes: true}
-	c.machine(m)
-	return c.out
+	c := codec{writes: true}
+	c.identity(m)
+	identity := len(c.out)
+	c.rest(m)
+	to = binary.AppendUvarint(to, uint64(identity)) //nolint:gosec // a length
+	return append(to, c.out...)
 }
 
 var errDigest = errors.New("the digest of the inventory does not have the form it was written in")
 
-// unpack fills an empty machine. Its texts are parts of packed.
+// unpack fills an empty machine. The texts of its identity are in memory of their own, the others parts of packed: who goes through
+// 50,000 machines may keep who they are, and not the rest with it.
 func (m *Machine) unpack(packed string) error {
-	c := codec{in: packed}
-	c.machine(m)
+	size, width := sqlitefile.Uvarint(packed)
+	if width <= 0 || size > uint64(len(packed)-width) { //nolint:gosec // a length
+		return errDigest
+	}
+	end := width + int(size) //nolint:gosec // no more than packed has
+	c := codec{in: strings.Clone(packed[width:end])}
+	c.identity(m)
+	if c.bad || c.in != "" {
+		return errDigest
+	}
+	c.in = packed[end:]
+	c.rest(m)
 	if c.bad || c.in != "" {
 		return errDigest
 	}
@@ -113,14 +132,19 @@ type codec struct {
 	bad    bool
 }
 
-// machine is all that [snapshotMachine] fills.
-func (c *codec) machine(m *Machine) {
-	for _, text := range [...]*string{&m.ID, &m.Name, &m.FQDN, &m.Address, &m.Domain, &m.OU, &m.Site, &m.Subnet, (*string)(&m.Class), &m.OS.Name, &m.OS.Version,
-		&m.Serial, &m.Manufacturer, &m.Model, &m.Owner, (*string)(&m.Health), &m.HealthReason, &m.Encrypted} {
+// identity is what a machine is found by, beside other sources.
+func (c *codec) identity(m *Machine) {
+	for _, text := range [...]*string{&m.ID, &m.Name, &m.FQDN, &m.Serial, &m.Claims.ObjectGUID, &m.Claims.EntraDeviceID} {
 		c.text(text)
 	}
-	for k := range claims {
-		c.text(m.Claims.field(k))
+}
+
+// rest is all else that [snapshotMachine] fills.
+func (c *codec) rest(m *Machine) {
+	for _, text := range [...]*string{&m.Address, &m.Domain, &m.OU, &m.Site, &m.Subnet, (*string)(&m.Class), &m.OS.Name, &m.OS.Version,
+		&m.Manufacturer, &m.Model, &m.Owner, (*string)(&m.Health), &m.HealthReason, &m.Encrypted,
+		&m.Claims.SID, &m.Claims.IntuneID, &m.Claims.ARMID, &m.Claims.VMID, &m.Claims.FalconAID, &m.Claims.SMBIOS} {
+		c.text(text)
 	}
 	for _, list := range [...]*[]string{&m.MACs, &m.Tags, &m.Sources, &m.Groups, &m.NestedGroups, &m.Conflicts} {
 		c.list(list)
@@ -154,6 +178,11 @@ func (c *codec) probe(p *ProbeResult) {
 func (c *codec) number(n *int64) {
 	if c.writes {
 		c.out = binary.AppendVarint(c.out, *n)
+		return
+	}
+	if len(c.in) > 0 && c.in[0] < 0x80 { // nearly all of them
+		*n = int64(c.in[0]>>1) ^ -int64(c.in[0]&1)
+		c.in = c.in[1:]
 		return
 	}
 	zigzag, width := sqlitefile.Uvarint(c.in)

@@ -210,7 +210,8 @@ func (c *contents) unpack(r *rec, packed string) error {
 }
 
 // Each calls do with the machines that [Store.SelectWith] would give, one after the other, in no order, and without holding
-// them all where the selector allows it: names need all of them. do must not keep the machine, nor change its lists.
+// them all where the selector allows it: names need all of them. do must not keep the machine, nor
+// change it; the texts of its ID, names, serial number and objects in AD and Entra may be kept at no more cost than theirs.
 func (s *Store) Each(ctx context.Context, sel Selector, over Overlay, do func(*Machine) error) error {
 	if !sel.streams() || s.holds(ctx) {
 		return s.eachHeld(ctx, sel, over, do)
@@ -296,11 +297,13 @@ func (s *Store) eachHeld(ctx context.Context, sel Selector, over Overlay, do fun
 		if picked != nil && !picked[i] {
 			continue
 		}
-		m := snap.machines[i]
+		m := &snap.machines[i]
 		if over != nil {
-			m.Take(over.Case(&snap.machines[i]))
+			laid := *m
+			laid.Take(over.Case(m))
+			m = &laid
 		}
-		if err := do(&m); err != nil {
+		if err := do(m); err != nil {
 			return err
 		}
 	}

@@ -182,3 +182,14 @@ func TestHealth(t *testing.T) {
 		}
 	}
 }
+
+// Times are written by hand, and as Format writes them.
+func TestTimesOfSentences(t *testing.T) {
+	zone := time.FixedZone("", -9000)
+	for _, at := range []time.Time{{}, start, time.Date(999, 12, 31, 23, 59, 0, 0, time.UTC), time.Date(1000, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 0, zone), time.Date(2026, 11, 9, 7, 5, 59, 0, zone)} {
+		f := casefile.Facts{Answer: &casefile.Answer{Word: "affected", At: at}}
+		if got, want := casefile.Judge(casefile.Window{}, f, now).Because, at.UTC().Format("2006-01-02 15:04")+" UTC"; !strings.HasSuffix(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

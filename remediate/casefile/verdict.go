@@ -2,6 +2,7 @@ package casefile
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -119,7 +120,23 @@ func (w Window) holds(t time.Time) bool {
 	return !w.Start.IsZero() && !t.Before(w.Start) && (w.End.IsZero() || !t.After(w.End))
 }
 
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") + " UTC" }
+// stamp is the minute of a time, as Format writes it. It is in a sentence of nearly every machine, so it is written by hand.
+func stamp(t time.Time) string {
+	t = t.UTC()
+	year, month, day := t.Date()
+	hour, minute, _ := t.Clock()
+	if year < 1000 || year > 9999 {
+		return t.Format("2006-01-02 15:04") + " UTC"
+	}
+	b := strconv.AppendInt(make([]byte, 0, 20), int64(year), 10)
+	for _, part := range [...]struct {
+		before byte
+		n      int
+	}{{'-', int(month)}, {'-', day}, {' ', hour}, {':', minute}} {
+		b = append(b, part.before, byte('0'+part.n/10), byte('0'+part.n%10)) //nolint:gosec // below 60
+	}
+	return string(append(b, " UTC"...))
+}
 
 func withReason(text, reason string) string {
 	if reason == "" {

@@ -91,7 +91,7 @@ func Load(ctx context.Context, d *desk.Desk, o Options) (*Book, error) {
 				err = store.Hold(ctx)
 			}
 			return known, errors.Join(err, store.Each(ctx, inventory.Selector{}, nil, func(m *inventory.Machine) error {
-				known = append(known, kept(m))
+				known = append(known, Covered(m))
 				return nil
 			}))
 		}

@@ -103,29 +103,6 @@ func states(machines []coverage.Machine, list *bitlocker.KeyList) ([]casefile.Ke
 	return out, nil
 }
 
-// kept is [Covered] without the memory that the machine lies in.
-func kept(m *inventory.Machine) coverage.Machine {
-	c := Covered(m)
-	texts := []*string{&c.ID, &c.Name, &c.FQDN, &c.Serial, &c.DN, &c.GUID}
-	for i := range c.DeviceIDs {
-		texts = append(texts, &c.DeviceIDs[i])
-	}
-	size := 0
-	for _, text := range texts {
-		size += len(*text)
-	}
-	var whole strings.Builder // one piece of memory for all
-	whole.Grow(size)
-	for _, text := range texts {
-		whole.WriteString(*text)
-	}
-	rest := whole.String()
-	for _, text := range texts {
-		*text, rest = rest[:len(*text)], rest[len(*text):]
-	}
-	return c
-}
-
 func keyState(line *coverage.Line, sealed bool, held func() map[bitlocker.KeyID]bool) casefile.Keys {
 	switch line.Verdict {
 	case coverage.OK:

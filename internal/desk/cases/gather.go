@@ -90,11 +90,10 @@ type gathered struct {
 }
 
 func (g *gathered) add(m *inventory.Machine) error {
-	f, c := g.b.facts(m), kept(m)
+	f, c := g.b.facts(m), Covered(m)
 	for _, text := range []*string{&f.Site, &f.Class, &f.Encrypted, &f.Said, &f.SaidReason} { // few values, many machines
 		*text = shared(g.texts, *text)
 	}
-	f.ID, f.Name = c.ID, c.Name
 	g.facts, g.machines = append(g.facts, f), append(g.machines, c)
 	return nil
 }

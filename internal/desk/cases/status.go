@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -85,6 +86,7 @@ func take(ctx context.Context, d *desk.Desk, incident string, selector inventory
 	if err != nil {
 		return nil, err
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(200)) // much is read, and nearly all of it is needed to the end
 	b, facts, err := gather(ctx, d, &i, selector)
 	if err != nil {
 		return nil, err
