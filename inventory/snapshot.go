@@ -65,7 +65,7 @@ func (s *Store) current(ctx context.Context) (bool, error) {
 func newSnapshot(ctx context.Context, tx *sql.Tx) (*snapshot, *kept, error) {
 	c := contents{aliases: map[string]string{}, groups: map[string][]string{}}
 	var n int
-	if err := tx.QueryRowContext(ctx, "SELECT n, (SELECT count(*) FROM machines) FROM generation").Scan(&c.generation, &n); err != nil {
+	if err := tx.QueryRowContext(ctx, "SELECT n, ("+about+") FROM generation").Scan(&c.generation, &n); err != nil {
 		return nil, nil, err
 	}
 	if err := c.loadAliases(ctx, tx); err != nil {

@@ -110,7 +110,7 @@ func (db *DB) keepDigest(ctx context.Context, scope string, d *Digest, how Keepi
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if _, err := conn.ExecContext(ctx, "PRAGMA busy_timeout = 0"); err != nil {
 		return err
 	}

@@ -55,10 +55,13 @@ var refused = map[string]string{
 // until a run has knocked in vain, too: then another way is taken, a boot medium where none is set up. Silence that was
 // seen more than a day ago says nothing about now.
 func Choose(f Facts, now time.Time) Route {
-	others := slices.DeleteFunc(slices.Clone(f.Routes), func(r string) bool { return r == WinRM || r == Medium || r == Hand })
+	another := ""
+	if n := slices.IndexFunc(f.Routes, func(r string) bool { return r != WinRM && r != Medium && r != Hand }); n >= 0 {
+		another = f.Routes[n]
+	}
 	other := func(why string) Route {
-		if len(others) > 0 {
-			return Route{others[0], why, true}
+		if another != "" {
+			return Route{another, why, true}
 		}
 		return Route{Medium, why, true}
 	}
@@ -68,8 +71,8 @@ func Choose(f Facts, now time.Time) Route {
 	q := silence(&f, now)
 	if f.Tried != nil && f.Tried.Route == WinRM && f.Tried.Word == "unreachable" {
 		if why, ok := refused[f.Tried.Class]; ok {
-			if len(others) > 0 {
-				return Route{others[0], "WinRM: " + why, true}
+			if another != "" {
+				return Route{another, "WinRM: " + why, true}
 			}
 			return Route{Hand, "WinRM: " + why, true}
 		}
@@ -94,8 +97,8 @@ func Choose(f Facts, now time.Time) Route {
 	if slices.Contains(f.Routes, WinRM) {
 		return Route{WinRM, why, true}
 	}
-	if len(others) > 0 {
-		return Route{others[0], "WinRM is not set up here", true}
+	if another != "" {
+		return Route{another, "WinRM is not set up here", true}
 	}
 	return Route{WinRM, "WinRM is not set up here", false}
 }

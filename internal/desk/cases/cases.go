@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -393,6 +394,7 @@ func Outside(m *inventory.Machine, now time.Time) casefile.Case {
 // Select returns the machines of a selector with their cases. A selector over case.* needs one incident: where several are
 // open and none is named that is a mistake which names them.
 func Select(ctx context.Context, d *desk.Desk, selector inventory.Selector, o Options) ([]inventory.Machine, error) {
+	defer debug.SetGCPercent(debug.SetGCPercent(200)) // as for a status
 	store, b, err := over(ctx, d, selector, o)
 	if err != nil {
 		return nil, err

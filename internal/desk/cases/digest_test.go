@@ -35,7 +35,9 @@ func TestAStatusShowsEveryChangeAtOnce(t *testing.T) {
 	}{
 		{"a probe", func() error {
 			return b.store.SetProbe(ctx, b.ids[2], inventory.ProbeResult{At: time.Now().Add(time.Second)})
-		}, func(was, is *cases.Status) bool { return is.Verdicts[casefile.Suspect] == was.Verdicts[casefile.Suspect]+1 }},
+		}, func(was, is *cases.Status) bool {
+			return is.Verdicts[casefile.Suspect] == was.Verdicts[casefile.Suspect]+1
+		}},
 		{"a key", func() error { return vault.Add(ctx, key("WS001")) },
 			func(was, is *cases.Status) bool { return is.Keys[casefile.KnownKey] == was.Keys[casefile.KnownKey]+1 }},
 		{"a field", func() error { return b.store.SetField(ctx, b.ids[1], "site", "SIN") },

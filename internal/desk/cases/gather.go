@@ -22,7 +22,7 @@ func gather(ctx context.Context, d *desk.Desk, i *journal.Incident, selector inv
 	if err != nil {
 		return nil, nil, err
 	}
-	n, err := store.Count(ctx)
+	n, err := store.About(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -59,11 +59,13 @@ func gather(ctx context.Context, d *desk.Desk, i *journal.Incident, selector inv
 	return b, g.facts, err
 }
 
-// judgeAll calls each with the case of every machine, in their order. They are judged on all processors, some at a time.
+// judgeAll calls each with the case of every machine, in their order. They are judged on all processors, some at a time, and each is
+// called meanwhile with those before.
 func (v *view) judgeAll(b *Book, facts []casefile.Facts, each func([]casefile.Case) error) error {
 	const some = 1000
 	workers := runtime.GOMAXPROCS(0)
-	judged := make([]casefile.Case, some*workers)
+	judged, before := make([]casefile.Case, some*workers), make([]casefile.Case, some*workers)
+	ready := 0
 	for part := range slices.Chunk(facts, len(judged)) {
 		var wg sync.WaitGroup
 		for from := 0; from < len(part); from += some {
@@ -73,12 +75,14 @@ func (v *view) judgeAll(b *Book, facts []casefile.Facts, each func([]casefile.Ca
 				}
 			})
 		}
+		err := each(before[:ready])
 		wg.Wait()
-		if err := each(judged[:len(part)]); err != nil {
+		if err != nil {
 			return err
 		}
+		judged, before, ready = before, judged, len(part)
 	}
-	return nil
+	return each(before[:ready])
 }
 
 // gathered are the facts of machines, and who they are, without the memory that the machines lay in.

@@ -124,7 +124,12 @@ func (w *Watch) Load(ctx context.Context, each func([]casefile.Case) error) (int
 	}
 	w.book = b
 	v := &b.views[0]
-	err = v.judgeAll(b, facts, func(judged []casefile.Case) error { return each(slices.Clone(judged)) })
+	err = v.judgeAll(b, facts, func(judged []casefile.Case) error {
+		if len(judged) == 0 {
+			return nil
+		}
+		return each(slices.Clone(judged))
+	})
 	return v.cases.Number(), err
 }
 
