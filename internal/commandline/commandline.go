@@ -8,6 +8,7 @@ package commandline
 
 import (
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/fleetmend/fleetmend/internal/lazyregexp"
@@ -22,17 +23,40 @@ func Line(args ...string) string { return LineFor(runtime.GOOS, args...) }
 
 // LineFor is [Line] for the system goos.
 func LineFor(goos string, args ...string) string {
-	words := make([]string, 0, len(args)+1)
-	words = append(words, Name)
-	for _, arg := range args {
-		if goos == "windows" {
-			words = append(words, powershell(arg))
-		} else {
-			words = append(words, posix(arg))
+	quote := posix
+	if goos == "windows" {
+		quote = powershell
+		if slices.ContainsFunc(args, func(arg string) bool { return arg == "" || strings.Contains(expression(arg), `"`) }) {
+			return legacy + line(Name, legacyWord, args) + " }"
 		}
+	}
+	return line(Name, quote, args)
+}
+
+func line(name string, quote func(string) string, args []string) string {
+	words := []string{name}
+	for _, arg := range args {
+		words = append(words, quote(arg))
 	}
 	return strings.Join(words, " ")
 }
+
+// legacy begins a command with a word that Windows PowerShell 5.1 hands on damaged, with a double quote in it or an empty one. What
+// has to be written for 5.1 is wrong for 7.3 and later, unless they are told to do as 5.1 does; to 5.1 it is a variable like any other.
+const legacy = "& { $PSNativeCommandArgumentPassing = 'Legacy'; "
+
+// legacyWord writes a word for that: 5.1 puts double quotes around a word with blanks and escapes nothing, so that the rules by which
+// programs of Windows part their command line are followed here.
+func legacyWord(word string) string {
+	if word == "" {
+		return `'""'`
+	}
+	return powershell(beforeQuote.ReplaceAllStringFunc(expression(word), func(found string) string {
+		return found[:len(found)-1] + found[:len(found)-1] + `\"`
+	}))
+}
+
+var beforeQuote = lazyregexp.New(`\\*"`)
 
 // plain are words that mean the same in every shell. A percent sign is plain to both; a comma, @ or # is not to PowerShell.
 var plain = lazyregexp.New(`^[A-Za-z0-9_./:=%+-]+$`)
@@ -46,16 +70,13 @@ func posix(word string) string {
 }
 
 // powershell quotes a word so that Windows PowerShell 5.1 and PowerShell 7 hand it to a program unchanged. Within single quotes
-// only a single quote has to be doubled, of which PowerShell knows five; a double quote inside is lost by 5.1 and kept by 7.3
-// unless it is escaped for the one and not for the other, so that expressions with texts are written with single-quoted texts. Backslashes
-// at the end of a word with blanks are doubled for 5.1; it is a folder's name, to which another one does no harm.
+// only a single quote has to be doubled, of which PowerShell knows five. Backslashes at the end of a word with blanks are doubled for
+// 5.1; it is a folder's name, to which another one does no harm. The word has no double quote but those of an expression.
 func powershell(word string) string {
 	if plain.MatchString(word) || windowsPath.MatchString(word) {
 		return word
 	}
-	if strings.ContainsRune(word, '"') && !strings.ContainsRune(word, '\'') {
-		word = strings.ReplaceAll(word, `"`, `'`)
-	}
+	word = expression(word)
 	if body := strings.TrimRight(word, `\`); strings.ContainsAny(word, " \t") {
 		word += word[len(body):] // 5.1 puts double quotes around such a word, and the last of these backslashes would escape one
 	}
@@ -64,6 +85,17 @@ func powershell(word string) string {
 	}
 	return "'" + word + "'"
 }
+
+// expression writes the texts of a selector in single quotes, where that means the same: they need no escape for anybody. All other
+// words stay as they are.
+func expression(word string) string {
+	if !compared.MatchString(word) || strings.ContainsAny(word, "'\\$`") {
+		return word
+	}
+	return strings.ReplaceAll(word, `"`, `'`)
+}
+
+var compared = lazyregexp.New(`^[(!]*[a-z][a-z_.]* *(==|!=|in \[|contains|startsWith|endsWith|matches) *"([^"]*"[^"]*")*[^"]*"[^"]*$`)
 
 var windowsPath = lazyregexp.New(`^[A-Za-z0-9_./:\\=+-]+$`)
 
@@ -80,18 +112,41 @@ func Pair(name, value string) string {
 // Program is how this process was called: the global flags to repeat, such as --config FILE.
 type Program struct{ Same []string }
 
-// proposed is a command within a text: the name of the program and the word of a command after it.
-var proposed = lazyregexp.New(`\bfleetmend (run|runs|plan|apply|incident|inventory|keys|media|playbook|audit|doctor|worker)\b`)
+// proposed is the beginning of a command: the name of the program and the word of a command after it.
+var proposed = lazyregexp.New(`^(& \{ [^;]*; )?fleetmend (run|runs|plan|apply|incident|inventory|keys|media|playbook|audit|doctor|worker)\b`)
 
-// In returns text with the global flags in every command that it proposes.
+// In returns text with the global flags in every command that it proposes, and nowhere else: what stands within a command, the name of a
+// file say, is the command's.
 func (p Program) In(text string) string {
 	if len(p.Same) == 0 {
 		return text
 	}
-	name := Line(p.Same...)
-	return proposed.ReplaceAllStringFunc(text, func(found string) string {
-		return name + strings.TrimPrefix(found, Name)
-	})
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if head := len(line) - len(strings.TrimLeft(line, " ")); proposed.MatchString(line[head:]) {
+			lines[i] = line[:head] + p.with(line[head:])
+			continue
+		}
+		var b strings.Builder
+		for _, part := range Parts(line) {
+			if part.Command {
+				b.WriteString("`" + p.with(part.Text) + "`")
+			} else {
+				b.WriteString(part.Text)
+			}
+		}
+		lines[i] = b.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// with is a command with the global flags; anything else as it stands.
+func (p Program) with(command string) string {
+	if !proposed.MatchString(command) {
+		return command
+	}
+	before, after, _ := strings.Cut(command, Name+" ")
+	return before + Line(p.Same...) + " " + after
 }
 
 // Part is a piece of a sentence: plain text, or a command without the backquotes around it.
@@ -100,22 +155,39 @@ type Part struct {
 	Command bool
 }
 
-// Parts cuts a sentence into its text and its commands. A backquote that none closes is text.
+// Parts cuts a sentence into its text and its commands. A backquote that none closes is text; one within the quotes of a command is
+// the command's.
 func Parts(text string) []Part {
 	var parts []Part
 	for text != "" {
-		before, rest, open := strings.Cut(text, "`")
-		command, after, closed := strings.Cut(rest, "`")
-		if !open || !closed {
+		before, rest, _ := strings.Cut(text, "`")
+		end := closing(rest)
+		if end < 0 {
 			return append(parts, Part{Text: text})
 		}
 		if before != "" {
 			parts = append(parts, Part{Text: before})
 		}
-		parts = append(parts, Part{command, true})
-		text = after
+		parts = append(parts, Part{rest[:end], true})
+		text = rest[end+1:]
 	}
 	return parts
+}
+
+// closing is where the backquote stands that ends the command at the beginning of text; -1 without one.
+func closing(text string) int {
+	quoted := false
+	for i := 0; i < len(text); i++ {
+		switch {
+		case text[i] == '\'' && strings.HasPrefix(text, Name):
+			quoted = !quoted
+		case text[i] == '\\' && !quoted && strings.HasPrefix(text[i+1:], "'"):
+			i++
+		case text[i] == '`' && !quoted:
+			return i
+		}
+	}
+	return -1
 }
 
 // Fields are the words of a text, between which a line may be broken: a command is one, with its backquotes and what touches it.
