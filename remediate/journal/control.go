@@ -42,6 +42,17 @@ type EndedError struct {
 
 func (e *EndedError) Error() string { return fmt.Sprintf("run %s is over (%s)", e.Run, e.Status) }
 
+// Over is the *EndedError of a run that is final, with advice where it left something undone.
+func (r *Run) Over() error {
+	err := &EndedError{Run: r.ID, Status: r.Status}
+	for _, o := range []Outcome{Failed, Unreachable, Unknown, Held} {
+		if r.Counts[o] > 0 {
+			return hint.Wrapf(err, "what it left undone is done by `fleetmend runs retry %s`", r.ID)
+		}
+	}
+	return err
+}
+
 // IdleError says that nobody works on a run, so that nobody can pause or stop.
 type IdleError struct{ Run string }
 
@@ -135,7 +146,7 @@ func (j *Journal) wish(ctx context.Context, id, verb string, make func(*sql.Tx, 
 		return err
 	}
 	if run.Status.Final() {
-		return hint.Wrapf(&EndedError{Run: id, Status: run.Status}, "what it left undone is done by `fleetmend runs retry %s`", id)
+		return run.Over()
 	}
 	tx, err := j.write(ctx)
 	if err != nil {

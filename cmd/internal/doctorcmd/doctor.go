@@ -43,7 +43,7 @@ of them, and those without signing in.`,
 	c.SelectorFlag(cmd, &request.On, "on", "", "ask some of these machines whether their WinRM answers")
 	cmd.Flags().StringVar(&request.Playbook, "playbook", "", "look at this playbook too, by name or file")
 	command.CompleteBy(cmd, "playbook", command.Playbooks)
-	command.Exits(cmd, command.ExitAuth)
+	command.Exits(cmd, command.ExitAuth, command.ExitNothing)
 	return command.Formats(cmd, terminal.ListFormats...)
 }
 

@@ -3,10 +3,12 @@
 package runscmd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -114,5 +116,24 @@ func TestTheRunnerLogsAsItWasAskedTo(t *testing.T) {
 	})
 	if !errors.Is(err, gone) {
 		t.Error(err)
+	}
+}
+
+// Nobody waits without knowing for what: a run that nobody can approve here says what it waits for and how it goes on, also with -q.
+func TestAnApprovalIsNotAwaitedInSilence(t *testing.T) {
+	for _, quiet := range []bool{false, true} {
+		var out bytes.Buffer
+		c := command.NewContext(terminal.Streams{In: strings.NewReader(""), Out: io.Discard, Err: &out}, "test")
+		c.Quiet = quiet
+		_, _, _, s := atWork(t, io.Discard)
+		p := newProgress(c, s.Plan())
+		go func() {
+			p.take(journal.Event{Run: "20240719-x", Kind: journal.Approval, Wave: 1, Text: "approval of wave 2 is awaited"})
+			close(p.events)
+		}()
+		p.show()
+		if want := "approval of wave 2 is awaited\n`fleetmend runs approve 20240719-x --wave 2` lets it begin, `fleetmend runs cancel 20240719-x` ends the run\n"; out.String() != want {
+			t.Errorf("quiet %v: %q", quiet, out.String())
+		}
 	}
 }

@@ -44,6 +44,9 @@ func newProgress(c *command.Context, frozen *plan.Plan) *progress {
 	}
 	if !c.JSONLines && !c.CanAsk() {
 		p.unasked = func(e journal.Event) {
+			if c.Quiet {
+				c.Say("%s", runs.EventText(e))
+			}
 			c.Say("`fleetmend runs approve %[1]s --wave %[2]d` lets it begin, `fleetmend runs cancel %[1]s` ends the run", e.Run, e.Wave+1)
 		}
 	}

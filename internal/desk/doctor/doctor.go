@@ -17,9 +17,11 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker/mssql"
 	"github.com/fleetmend/fleetmend/internal/connect"
 	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/prose"
+	"github.com/fleetmend/fleetmend/inventory"
 )
 
 // Status is the verdict of a check.
@@ -70,9 +72,17 @@ func Unreadable(err error) Report {
 	return e.Report
 }
 
-// Examine makes all checks. The error is the end of ctx alone.
+// Examine makes all checks. The error is the end of ctx, or says what is wrong with the selector of the request: one that cannot be
+// read, or that picks nobody; then nothing was checked.
 func Examine(ctx context.Context, d *desk.Desk, r Request) (Report, error) {
 	e := &examination{desk: d, request: r}
+	if r.On != "" {
+		e.chosen, e.unchosen = machines.Select(ctx, d, r.On, nil)
+		none, unknown := (*machines.NoMachineError)(nil), (*inventory.UnknownMachinesError)(nil)
+		if errors.As(e.unchosen, &none) || errors.As(e.unchosen, &unknown) || hint.IsMistake(e.unchosen) {
+			return Report{}, e.unchosen
+		}
+	}
 	for _, check := range []func(context.Context){e.settings, e.secrets, e.directory, e.entra, e.database, e.routes, e.vault, e.inventory, e.playbooks, e.session} {
 		if ctx.Err() == nil {
 			check(ctx)
@@ -86,6 +96,9 @@ type examination struct {
 	Report
 	desk    *desk.Desk
 	request Request
+
+	chosen   []inventory.Machine // of the selector
+	unchosen error
 }
 
 func (e *examination) ok(check, format string, args ...any) {

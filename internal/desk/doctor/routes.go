@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/connect"
-	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/settings"
@@ -110,11 +109,11 @@ const fewMachines = 5
 
 // reach asks a few machines whether their WinRM answers, without signing in.
 func (e *examination) reach(ctx context.Context) {
-	found, err := machines.Select(ctx, e.desk, e.request.On, nil)
-	if err != nil {
-		e.fail("machines", err)
+	if e.unchosen != nil {
+		e.fail("machines", e.unchosen)
 		return
 	}
+	found := e.chosen
 	identifier, port, err := e.desk.Connect.Identifier()
 	if err != nil {
 		e.fail("machines", err)

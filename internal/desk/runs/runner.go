@@ -59,7 +59,7 @@ func mayBegin(ctx context.Context, d *desk.Desk, j *journal.Journal, p *plan.Pla
 	case err != nil:
 		return err
 	case r.Status.Final():
-		return hint.Wrapf(&journal.EndedError{Run: r.ID, Status: r.Status}, "what it left undone is done by `fleetmend runs retry %s`", r.ID)
+		return r.Over()
 	case r.Owner != nil:
 		return hint.Wrapf(&journal.LockedError{Owner: *r.Owner}, "follow it with `fleetmend runs watch %s`, or stop it with `fleetmend runs stop %s`", r.ID, r.ID)
 	}

@@ -40,6 +40,9 @@ func PlanText(p *plan.Plan, width int) string {
 		fmt.Fprintf(&b, "left out: %s, %s\n", prose.OneLine(s.Name), prose.OneLine(s.Reason))
 	}
 	fmt.Fprintf(&b, "gate: %s; %d at once\n", GateText(p.Options), p.Options.Forks)
+	if p.Options.Approval && len(p.Waves) > 1 {
+		b.WriteString("approval: each wave after the first waits until somebody agrees, at this keyboard or from another terminal\n")
+	}
 	return b.String()
 }
 

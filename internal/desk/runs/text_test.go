@@ -3,12 +3,16 @@ package runs_test
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/plan"
+	"github.com/fleetmend/fleetmend/remediate/playbook"
 )
 
 func TestAnOutcomeThatThereIsNotIsAMistake(t *testing.T) {
@@ -40,5 +44,17 @@ func TestWhichEventsAreCalm(t *testing.T) {
 		if runs.Calm(c.event) != c.calm || runs.EventText(c.event) != c.text {
 			t.Errorf("%+v: %v %q", c.event, runs.Calm(c.event), runs.EventText(c.event))
 		}
+	}
+}
+
+// Who is to agree to a plan hears that it will stop and wait, also where that was inherited from the run before.
+func TestAPlanSaysThatItWaits(t *testing.T) {
+	p := &plan.Plan{Playbook: playbook.Playbook{}, Mode: agent.Detect, Waves: make([]plan.Wave, 2), Options: plan.Options{Approval: true}}
+	if text := runs.PlanText(p, 80); !strings.Contains(text, "approval: each wave after the first waits") {
+		t.Error(text)
+	}
+	p.Waves = p.Waves[:1]
+	if text := runs.PlanText(p, 80); strings.Contains(text, "approval") {
+		t.Error(text)
 	}
 }
