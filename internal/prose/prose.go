@@ -1,6 +1,6 @@
 // Package prose says counts, times and lists as people write them, and makes what came from elsewhere safe for one line.
 //
-// [Counted] and [OneLine] are what most callers need. Every face and the text forms of the desk's results share it, so that one
+// [Counted] and [OneLine] are what most callers need; [Moment] reads a time as people write it. Every face and the text forms of the desk's results share it, so that one
 // thing is called the same everywhere. It prints nothing and knows no terminal.
 package prose
 
@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/fleetmend/fleetmend/internal/commandline"
+	"github.com/fleetmend/fleetmend/internal/hint"
 )
 
 // Counted is "1 machine", "2 machines".
@@ -185,4 +186,24 @@ func Lines(b *strings.Builder, title string, lines []string) {
 		}
 		fmt.Fprintf(b, "  %s: %s\n", title, OneLine(line))
 	}
+}
+
+var momentForms = []string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02 15:04Z07:00", "2006-01-02 15:04:05Z07:00", time.DateOnly}
+
+// Moment reads the point in time that a flag says: a day (which begins in UTC), a time with its offset, or a span before now. Empty is
+// the zero time; anything else is a *hint.MistakeError.
+func Moment(flag, text string, now time.Time) (time.Time, error) {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if span, err := time.ParseDuration(text); err == nil {
+		return now.Add(-span).UTC(), nil
+	}
+	for _, form := range momentForms {
+		if t, err := time.Parse(form, text); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, hint.Mistake(fmt.Errorf("%s %q is no point in time", flag, text), "write 2024-07-19, 2024-07-19T04:09Z, 2024-07-19T06:09+02:00, or 24h for a day ago")
 }

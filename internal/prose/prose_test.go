@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/prose"
 )
 
@@ -40,6 +41,23 @@ func TestWords(t *testing.T) {
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, c.got, c.want)
+		}
+	}
+}
+
+func TestMoments(t *testing.T) {
+	now := time.Date(2024, 7, 20, 12, 0, 0, 0, time.UTC)
+	for text, want := range map[string]string{
+		"": "0001-01-01T00:00:00Z", "24h": "2024-07-19T12:00:00Z", "2024-07-19": "2024-07-19T00:00:00Z", "2024-07-19T04:09Z": "2024-07-19T04:09:00Z",
+		" 2024-07-19 06:09+02:00 ": "2024-07-19T04:09:00Z", "2024-07-19T04:09:01Z": "2024-07-19T04:09:01Z",
+	} {
+		if got, err := prose.Moment("--start", text, now); err != nil || got.Format(time.RFC3339) != want {
+			t.Errorf("%q: %s %v", text, got.Format(time.RFC3339), err)
+		}
+	}
+	for _, text := range []string{"yesterday", "2024-07-19T04:09", "19.7.2024"} {
+		if _, err := prose.Moment("--start", text, now); !hint.IsMistake(err) {
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 }

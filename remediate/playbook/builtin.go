@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"strings"
 	"sync"
@@ -74,6 +75,24 @@ func BuiltinText(name string) []byte {
 }
 
 var notInName = lazyregexp.New(`[^a-z0-9._-]+`)
+
+// Create writes the template of a playbook, named like the file, to it. A file that is there already is left alone.
+func Create(file string) error {
+	name := file[strings.LastIndexAny(file, `/\`)+1:]
+	name = strings.TrimSuffix(strings.TrimSuffix(name, ".yaml"), ".yml")
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return hint.Wrap(fmt.Errorf("%s is there already", file), "choose another name; nothing is overwritten")
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(Template(name))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", file, err)
+	}
+	return nil
+}
 
 // Template is a commented playbook to start from; it parses and lint finds nothing. The name is made to fit.
 func Template(name string) []byte {

@@ -3,6 +3,7 @@ package playbook
 import (
 	"encoding/hex"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -19,6 +20,20 @@ func Render(p Playbook) ([]byte, error) { return render(p, nil) }
 
 // Render writes the playbook as YAML, its parameters not set. Comments are not kept.
 func (s *Source) Render() ([]byte, error) { return render(s.Playbook, s.templates) }
+
+// Explain writes the playbook as YAML with what it does, in plain words, before it.
+func (s *Source) Explain(w io.Writer) error {
+	for _, line := range Describe(s.Playbook) {
+		if _, err := fmt.Fprintln(w, "# "+line); err != nil {
+			return err
+		}
+	}
+	text, err := s.Render()
+	if err == nil {
+		_, err = w.Write(text)
+	}
+	return err
+}
 
 func render(p Playbook, templates map[string]string) ([]byte, error) {
 	r := renderer{templates: templates, escape: len(p.Params) == 0}
