@@ -57,10 +57,10 @@ func (f *auditFlags) filter(now time.Time) (audit.Filter, error) {
 		return out, command.Usage(fmt.Errorf("--limit %d is less than nothing", f.limit), "0 means all")
 	}
 	var err error
-	if out.Since, err = moment("--since", f.since, now); err != nil {
+	if out.Since, err = prose.Moment("--since", f.since, now); err != nil {
 		return out, err
 	}
-	out.Until, err = moment("--until", f.until, now)
+	out.Until, err = prose.Moment("--until", f.until, now)
 	return out, err
 }
 
@@ -77,22 +77,6 @@ func (f *auditFlags) reading(c *command.Context, do func(context.Context, *audit
 		}
 		return do(ctx, log, filter)
 	})
-}
-
-// moment reads a point in time or a span before now; empty is the zero time.
-func moment(flag, text string, now time.Time) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	if span, err := time.ParseDuration(text); err == nil {
-		return now.Add(-span), nil
-	}
-	for _, form := range []string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02"} {
-		if t, err := time.Parse(form, text); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, command.Usage(fmt.Errorf("%s %q is no point in time", flag, text), "write 2024-07-19, 2024-07-19T04:09Z, or 24h for the last day")
 }
 
 var columns = []terminal.Column[audit.Entry]{

@@ -60,7 +60,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	defer a.Close()
 	root := New(a)
 	root.SetArgs(args)
-	return a.report(a.InTime(command.AsUsage(root.ExecuteContext(ctx))))
+	return a.report(a.InTime(command.AsUsage(root.ExecuteContext(command.WithLine(ctx, args)))))
 }
 
 // report prints err for a person (or as JSON where JSON was asked for) and returns the exit code it stands for.
@@ -135,14 +135,13 @@ Start with the simulated fleet, no Windows needed:
 	root.AddCommand(runscmd.New(a.runs())...)
 	root.AddCommand(incidentcmd.New(a.Context))
 	root.SetHelpCommandGroupID("rest")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return command.Usage(command.SuggestFlag(cmd, err), "see %s --help", cmd.CommandPath())
-	})
+	root.SetFlagErrorFunc(command.SuggestFlag)
 	command.StyleHelp(root)
+	command.Once(root)
 	return root
 }
 
 func newExitCodes() *cobra.Command {
-	return &cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: command.ExitCodes, Args: command.NoArgs,
+	return &cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: command.ExitCodes(), Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 }

@@ -17,6 +17,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
+	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/internal/simfleet"
 	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/media/practice"
@@ -226,12 +227,69 @@ func TestWrongUseNamesTheNearest(t *testing.T) {
 			return
 		}
 		errs.Reset()
-		mistyped := append(slices.Clone(words[:len(words)-1]), words[len(words)-1]+"x")
-		code = execute(t.Context(), terminal.Streams{In: strings.NewReader(""), Out: &out, Err: &errs, Width: 100}, mistyped)
-		if code != command.ExitUsage || !strings.Contains(errs.String(), "did you mean fleetmend ") {
-			t.Errorf("%q: exit code %d\n%s", mistyped, code, errs.String())
+		behind := []string{"a b", "--odd", "x"}
+		for _, at := range [][]int{{0}, {len(words) - 1}, {0, len(words) - 1}} {
+			mistyped := append(slices.Clone(words), behind...)
+			for _, i := range at {
+				mistyped[i] += "x"
+			}
+			errs.Reset()
+			code = execute(t.Context(), terminal.Streams{In: strings.NewReader(""), Out: &out, Err: &errs, Width: 100}, mistyped)
+			if want := commandline.Line(append(slices.Clone(words), behind...)...); code != command.ExitUsage || !strings.Contains(errs.String(), "did you mean `"+want+"`?") {
+				t.Errorf("%q: exit code %d, and not %s\n%s", mistyped, code, want, errs.String())
+			}
 		}
 	})
+}
+
+// TestNothingIsSaidTwice walks every flag of one value: a second, other one is refused, for the first would be forgotten in silence. One
+// that is empty is the variable of a script that nobody set.
+func TestNothingIsSaidTwice(t *testing.T) {
+	values := map[string][2]string{"bool": {"true", "false"}, "duration": {"1s", "2s"}, "string": {"a", "b"}}
+	refused := func(t *testing.T, why string, line ...string) {
+		t.Helper()
+		var out, errs bytes.Buffer
+		code := execute(t.Context(), terminal.Streams{In: strings.NewReader(""), Out: &out, Err: &errs, Width: 100}, line)
+		if code != command.ExitUsage || !strings.Contains(errs.String(), why) {
+			t.Errorf("%q: exit code %d\n%s", line, code, errs.String())
+		}
+	}
+	leaves(t, func(t *testing.T, cmd *cobra.Command, words []string) {
+		seen := 0
+		look := func(f *pflag.Flag) {
+			if _, several := f.Value.(pflag.SliceValue); several || f.Name == "help" {
+				return
+			}
+			seen++
+			if f.Value.Type() == "stringToString" {
+				refused(t, "takes one value", append(slices.Clone(words), "--"+f.Name+"=x=a", "--"+f.Name+"=x=b")...)
+				refused(t, "takes one value", append(slices.Clone(words), "--"+f.Name+"=x=a,x=b")...)
+				return
+			}
+			v, ok := values[f.Value.Type()]
+			if !ok {
+				v = [2]string{"1", "2"}
+			}
+			refused(t, "takes one value", append(slices.Clone(words), "--"+f.Name+"="+v[0], "--"+f.Name+"="+v[1])...)
+			if f.Value.Type() == "string" {
+				refused(t, "empty", append(slices.Clone(words), "--"+f.Name+"= ")...)
+			}
+		}
+		cmd.LocalFlags().VisitAll(look)
+		cmd.InheritedFlags().VisitAll(look)
+		if seen < 10 {
+			t.Errorf("only %d flags were looked at", seen)
+		}
+		refused(t, "empty", append(slices.Clone(words), "")...)
+	})
+}
+
+// What is said twice alike is said once.
+func TestTheSameMayBeSaidAgain(t *testing.T) {
+	var out, errs bytes.Buffer
+	if code := execute(t.Context(), terminal.Streams{In: strings.NewReader(""), Out: &out, Err: &errs, Width: 100}, strings.Fields("version -o json -o json -q -q")); code != 0 {
+		t.Errorf("exit code %d\n%s", code, errs.String())
+	}
 }
 
 // TestTimeoutEndsEveryCommand walks every command with a time in which nothing can be done.

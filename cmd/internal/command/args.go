@@ -3,31 +3,63 @@ package command
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/internal/hint"
 )
 
-// NoArgs refuses arguments and, on a command with children, names the nearest one.
+type lineKey struct{}
+
+// WithLine is ctx with the words of the line, for the advice to type it otherwise.
+func WithLine(ctx context.Context, words []string) context.Context {
+	return context.WithValue(ctx, lineKey{}, words)
+}
+
+// NoArgs refuses arguments and, on a command with children, says which line was meant.
 func NoArgs(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		return nil
-	}
-	if !cmd.HasSubCommands() {
+	case !cmd.HasSubCommands():
 		return Usage(fmt.Errorf("%s takes no argument, but got %q", cmd.CommandPath(), args[0]), "see %s --help", cmd.CommandPath())
 	}
+	err := fmt.Errorf("%s knows no command %q", cmd.CommandPath(), args[0])
+	said, _ := cmd.Context().Value(lineKey{}).([]string)
+	line, from := slices.Clone(said), 0
+	for at := cmd; at.HasSubCommands() && len(args) > 0; args = args[1:] {
+		near, i := nearest(at, args[0]), slices.Index(line[from:], args[0])
+		if near == nil || i < 0 {
+			break
+		}
+		line[from+i], from, at = near.Name(), from+i+1, near
+	}
+	if from == 0 {
+		return Usage(err, "see %s --help", cmd.CommandPath())
+	}
+	return Usage(err, "did you mean `%s`?", commandline.Line(line...))
+}
+
+// nearest is the child of cmd that is called so, or almost; nil without one.
+func nearest(cmd *cobra.Command, word string) *cobra.Command {
 	var names []string
 	for _, child := range cmd.Commands() {
+		if child.Name() == word || child.HasAlias(word) {
+			return child
+		}
 		names = append(names, child.Name())
 	}
-	err := fmt.Errorf("%s knows no command %q", cmd.CommandPath(), args[0])
-	if near := hint.Nearest(args[0], names); near != "" {
-		return Usage(err, "did you mean %s %s?", cmd.CommandPath(), near)
+	word = hint.Nearest(word, names)
+	for _, child := range cmd.Commands() {
+		if child.Name() == word {
+			return child
+		}
 	}
-	return Usage(err, "see %s --help", cmd.CommandPath())
+	return nil
 }
 
 // Exactly is cobra.ExactArgs with the words of the command's use line.
@@ -57,18 +89,19 @@ func AsUsage(err error) error {
 	return err
 }
 
-// SuggestFlag names the flag that was meant.
+// SuggestFlag makes wrong use of what cobra says of a flag, and names the one that was meant, or the command where that was mistyped.
 func SuggestFlag(cmd *cobra.Command, err error) error {
-	word, found := strings.CutPrefix(err.Error(), "unknown flag: --")
-	if !found {
-		return err
+	if args := cmd.Flags().Args(); cmd.HasSubCommands() && len(args) > 0 { // its flags are none of ours because its name is not
+		return NoArgs(cmd, args)
 	}
-	var names []string
-	cmd.Flags().VisitAll(func(f *Flag) { names = append(names, f.Name) })
-	if near := hint.Nearest(word, names); near != "" {
-		return hint.Wrapf(err, "did you mean --%s?", near)
+	if word, found := strings.CutPrefix(err.Error(), "unknown flag: --"); found {
+		var names []string
+		cmd.Flags().VisitAll(func(f *Flag) { names = append(names, f.Name) })
+		if near := hint.Nearest(word, names); near != "" {
+			err = hint.Wrapf(err, "did you mean --%s?", near)
+		}
 	}
-	return err
+	return Usage(err, "see %s --help", cmd.CommandPath())
 }
 
 // Complete completes a flag with words.

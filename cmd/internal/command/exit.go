@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/desk/media"
@@ -61,28 +63,30 @@ func Usage(err error, format string, args ...any) error {
 	return Coded(ExitUsage, hint.Wrapf(err, format, args...))
 }
 
+// Is reports whether err is a T, or wraps one.
+func Is[T error](err error) bool {
+	_, ok := errors.AsType[T](err)
+	return ok
+}
+
 // ExitCode is the code that err stands for.
 func ExitCode(err error) int {
 	if err == nil {
 		return ExitOK
 	}
-	if quiet := (*silentError)(nil); errors.As(err, &quiet) {
+	if quiet, ok := errors.AsType[*silentError](err); ok {
 		return quiet.code
 	}
-	if c := (*codedError)(nil); errors.As(err, &c) {
+	if c, ok := errors.AsType[*codedError](err); ok {
 		return c.code
 	}
 	if code, ok := serviceCode(err); ok {
 		return code
 	}
-	var needed *question.NeededError
-	var none *machines.NoMachineError
-	var nothing *media.NothingError
-	var unknown *inventory.UnknownMachinesError
 	switch {
-	case errors.As(err, &needed), hint.IsMistake(err):
+	case Is[*question.NeededError](err), hint.IsMistake(err):
 		return ExitUsage
-	case errors.As(err, &none), errors.As(err, &nothing), errors.As(err, &unknown), errors.Is(err, runs.ErrNone):
+	case Is[*machines.NoMachineError](err), Is[*media.NothingError](err), Is[*inventory.UnknownMachinesError](err), errors.Is(err, runs.ErrNone):
 		return ExitNothing
 	case errors.Is(err, question.ErrDeclined):
 		return ExitInterrupted
@@ -95,40 +99,27 @@ func ExitCode(err error) int {
 }
 
 // ExitCodes explains them to people.
-const ExitCodes = `Every command ends with one of these codes:
-
-  0    all is well
-  1    an error; the message says which
-  2    the command line is wrong
-  3    the run ended, but some machines failed, could not be reached or are unknown; or some keys or rows were left out
-  4    the credentials were rejected, by a machine or by the directory; the run stopped after the first machine
-  5    a gate stopped the run
-  6    the selector matches no machine, or names one that is not known; or no key fits
-  10   with --detailed-exitcode: the plan has machines to work on, or a dry run found affected ones
-  11   the run is at work in another process, or the state folder is being brought to a new version
-  124  out of time
-  130  interrupted; fleetmend runs resume goes on where it stopped`
+func ExitCodes() string {
+	return "Every command ends with one of these codes:\n\n" + meanings(slices.Sorted(maps.Keys(ExitMeaning)))
+}
 
 // Silent reports whether everything was said already.
-func Silent(err error) bool {
-	quiet := (*silentError)(nil)
-	return errors.As(err, &quiet)
-}
+func Silent(err error) bool { return Is[*silentError](err) }
 
 // serviceCode knows the exit codes of typed errors of the services.
 func serviceCode(err error) (int, bool) {
-	var locked *journal.LockedError
-	var unknown *journal.NotFoundError
-	var several *journal.AmbiguousError
-	var failure *directory.Error
 	switch {
-	case errors.As(err, &locked):
+	case Is[*journal.LockedError](err):
 		return ExitLocked, true
-	case errors.As(err, &unknown), errors.As(err, &several):
+	case Is[*journal.NotFoundError](err), Is[*journal.AmbiguousError](err):
 		return ExitUsage, true
+	case Is[*journal.EndedError](err), Is[*journal.IdleError](err), Is[*journal.NotAwaitedError](err):
+		return ExitNothing, true
 	case route.ClassOf(err) == route.Auth:
 		return ExitAuth, true
-	case !errors.As(err, &failure):
+	}
+	failure, ok := errors.AsType[*directory.Error](err)
+	if !ok {
 		return 0, false
 	}
 	switch failure.Kind {

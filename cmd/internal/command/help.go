@@ -58,10 +58,10 @@ func StyleHelp(root *cobra.Command) {
 // ExitMeaning says what a code means.
 var ExitMeaning = map[int]string{
 	ExitOK: "all is well", ExitError: "an error; the message says which", ExitUsage: "the command line is wrong",
-	ExitSomeFailed: "some machines failed, could not be reached or are unknown; or some keys or rows were left out", ExitAuth: "the credentials were rejected",
-	ExitGate: "a gate stopped the run", ExitNothing: "the selector matches no machine, or no key fits",
-	ExitChanges: "with --detailed-exitcode: there is something to do", ExitLocked: "the run is at work in another process",
-	ExitTimeout: "out of time", ExitInterrupted: "interrupted or not confirmed",
+	ExitSomeFailed: "some machines failed, could not be reached or are unknown; or some keys or rows were left out",
+	ExitAuth:       "the credentials were rejected, by a machine or by the directory; a run stopped after the first machine", ExitGate: "a gate stopped the run", ExitNothing: "nothing to do: no machine matches, no key fits, the run is over",
+	ExitChanges: "with --detailed-exitcode: there is something to do", ExitLocked: "the run is at work in another process, or the state folder is being brought to a new version",
+	ExitTimeout: "out of time", ExitInterrupted: "interrupted or not confirmed; fleetmend runs resume goes on where a run stopped",
 }
 
 // Exits writes the EXIT STATUS section of cmd: 0, 1 and 2 besides the codes given.
@@ -69,13 +69,17 @@ func Exits(cmd *cobra.Command, codes ...int) {
 	if cmd.Annotations == nil {
 		cmd.Annotations = map[string]string{}
 	}
-	var lines []string
 	codes = append([]int{ExitOK, ExitError, ExitUsage}, codes...)
 	slices.Sort(codes)
+	cmd.Annotations["exit"] = meanings(codes)
+}
+
+func meanings(codes []int) string {
+	var lines []string
 	for _, code := range codes {
 		lines = append(lines, "  "+prose.Pad(strconv.Itoa(code), 5)+ExitMeaning[code])
 	}
-	cmd.Annotations["exit"] = strings.Join(lines, "\n")
+	return strings.Join(lines, "\n")
 }
 
 func indent(text string) string {

@@ -5,13 +5,10 @@ package incidentcmd
 
 import (
 	"context"
-	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/internal/desk"
@@ -76,13 +73,14 @@ fleetmend incident open 20240719-crowdstrike --start 2024-07-19T04:09Z
 fleetmend incident open --playbook ./mine.yaml --replaces 20240719-mine
 fleetmend incident open 20240719-crowdstrike --again`,
 	}
+	var start, end string
 	f := cmd.Flags()
 	cmd.RunE = c.At(func(ctx context.Context, d *desk.Desk, args []string) (err error) {
 		o.ID = command.Argument(args)
-		if o.Start, err = pointInTime(f, "start"); err != nil {
+		if o.Start, err = prose.Moment("--start", start, d.Now()); err != nil {
 			return err
 		}
-		if o.End, err = pointInTime(f, "end"); err != nil {
+		if o.End, err = prose.Moment("--end", end, d.Now()); err != nil {
 			return err
 		}
 		i, err := cases.Open(ctx, d, o)
@@ -94,32 +92,13 @@ fleetmend incident open 20240719-crowdstrike --again`,
 	})
 	f.StringVar(&o.Playbook, "playbook", "", "whose detect decides: a built-in one or a file")
 	f.StringToStringVar(&o.Set, "set", nil, "name=value for a parameter of the playbook")
-	f.String("start", "", "when the harm began, e.g. 2024-07-19T04:09Z")
-	f.String("end", "", "when it was taken back (default: it goes on)")
+	f.StringVar(&start, "start", "", "when the harm began, e.g. 2024-07-19T04:09Z")
+	f.StringVar(&end, "end", "", "when it was taken back (default: it goes on)")
 	f.StringVar(&o.Replaces, "replaces", "", "incident whose machines are carried over as suspect")
 	f.BoolVar(&o.Again, "again", false, "open a closed incident again")
 	command.CompleteBy(cmd, "playbook", command.Playbooks)
 	command.CompleteBy(cmd, "replaces", command.Completing(c.IncidentWords))
 	return command.Formats(incidents(c, cmd), terminal.OneFormats...)
-}
-
-var timeForms = []string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02 15:04Z07:00", "2006-01-02 15:04:05Z07:00"}
-
-// pointInTime reads the time that a flag says; the zero time where it is not given.
-func pointInTime(f *pflag.FlagSet, flag string) (time.Time, error) {
-	if !f.Changed(flag) {
-		return time.Time{}, nil
-	}
-	text, err := f.GetString(flag)
-	if err != nil {
-		return time.Time{}, err
-	}
-	for _, form := range timeForms {
-		if t, err := time.Parse(form, strings.TrimSpace(text)); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	return time.Time{}, command.Usage(fmt.Errorf("--%s %q is no point in time", flag, text), "write it as 2024-07-19T04:09Z, or with an offset: 2024-07-19T06:09+02:00")
 }
 
 func newClose(c *command.Context) *cobra.Command {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -97,9 +96,6 @@ fleetmend incident mark --undo`,
 				return command.Usage(fmt.Errorf("%s needs the machines to mark", cmd.CommandPath()), "a selector, or @FILE with one name in a line")
 			}
 			return c.At(func(ctx context.Context, d *desk.Desk, args []string) error {
-				if strings.TrimSpace(args[0]) == "" {
-					return command.Usage(command.ErrEmptySelector, "name them, or a file of them as @FILE")
-				}
 				return mark(ctx, c, d, incident, args[0], as, reason)
 			})(cmd, args)
 		},

@@ -57,8 +57,8 @@ func (f *accessFlags) add(cmd *cobra.Command) {
 // withReason calls do with the reason of the flag, and once more with what a person says where do needs one.
 func withReason[T any](ctx context.Context, c *command.Context, reason string, do func(reason string) (T, error)) (T, error) {
 	got, err := do(reason)
-	var needed *question.NeededError
-	if !errors.As(err, &needed) || needed.Question.ID != "keys.reason" || !c.CanAsk() {
+	needed, ok := errors.AsType[*question.NeededError](err)
+	if !ok || needed.Question.ID != "keys.reason" || !c.CanAsk() {
 		return got, err
 	}
 	q := needed.Question
@@ -75,12 +75,10 @@ func withReason[T any](ctx context.Context, c *command.Context, reason string, d
 
 // coded gives errors of keys their exit code.
 func coded(err error) error {
-	var none *keys.NothingHeldError
-	var left *keys.LeftOutError
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &none), errors.As(err, &left), errors.Is(err, bitlocker.ErrNotStored) && !errors.Is(err, bitlocker.ErrNotHeld):
+	case command.Is[*keys.NothingHeldError](err), command.Is[*keys.LeftOutError](err), errors.Is(err, bitlocker.ErrNotStored) && !errors.Is(err, bitlocker.ErrNotHeld):
 		return command.Coded(command.ExitNothing, err)
 	case errors.Is(err, entra.ErrSignIn), errors.Is(err, mssql.ErrSignIn):
 		return command.Coded(command.ExitAuth, err)

@@ -4,27 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/fleetmend/fleetmend/bitlocker/sheet"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/cases"
 	"github.com/fleetmend/fleetmend/internal/desk/keys"
 	"github.com/fleetmend/fleetmend/internal/prose"
-	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
 // sheetFlags are the flags of keys sheet.
 type sheetFlags struct {
 	accessFlags
-	reason, out, title string
-	next, incident     string
-	enter, laps        bool
+	paper                  keys.Paper
+	reason, next, incident string
+	laps                   bool
 }
 
 func newSheet(c *command.Context) *cobra.Command {
@@ -46,9 +41,9 @@ Machines without a key are named, as are those without a password where --laps a
 	}
 	f.add(cmd)
 	cmd.Flags().StringVar(&f.reason, "reason", "", "why the keys are needed, for the audit")
-	cmd.Flags().StringVar(&f.out, "out", "", "file to write: .pdf or .html")
-	cmd.Flags().StringVar(&f.title, "title", "", "headline (default: BitLocker recovery keys)")
-	cmd.Flags().BoolVar(&f.enter, "enter", false, "the codes end with Enter")
+	cmd.Flags().StringVar(&f.paper.File, "out", "", "file to write: .pdf or .html")
+	cmd.Flags().StringVar(&f.paper.Title, "title", "", "headline (default: BitLocker recovery keys)")
+	cmd.Flags().BoolVar(&f.paper.Enter, "enter", false, "the codes end with Enter")
 	cmd.Flags().BoolVar(&f.laps, "laps", false, "print the password of the local administrator (LAPS) as well, read from Active Directory")
 	cmd.Flags().StringVar(&f.next, "next", "", "medium: the keys of the machines that are to be started from a boot medium, in place of a selector")
 	command.Complete(cmd, "next", nextMedium)
@@ -61,15 +56,9 @@ Machines without a key are named, as are those without a password where --laps a
 const nextMedium = "medium"
 
 func (f sheetFlags) print(ctx context.Context, c *command.Context, d *desk.Desk, args []string) error {
-	write, problems := sheet.PDF, sheet.Problems
-	switch {
-	case strings.HasSuffix(strings.ToLower(f.out), ".pdf"):
-	case strings.HasSuffix(strings.ToLower(f.out), ".html"):
-		write, problems = sheet.HTML, func([]sheet.Entry, sheet.Options) []string { return nil }
-	default:
-		return command.Usage(fmt.Errorf("--out %q is neither .pdf nor .html", f.out), "name the file to write, such as --out lon.pdf")
-	}
-	switch {
+	switch err := f.paper.Check(); {
+	case err != nil:
+		return err
 	case f.next != "" && f.next != nextMedium:
 		return command.Usage(fmt.Errorf("--next %q: a sheet is printed for those that are to be started from a %s", f.next, nextMedium), "`fleetmend incident status` shows what comes next")
 	case f.next != "" && len(args) > 0:
@@ -89,22 +78,13 @@ func (f sheetFlags) print(ctx context.Context, c *command.Context, d *desk.Desk,
 	if err != nil {
 		return coded(err)
 	}
-	operator, err := d.Auditor()
+	remarks, err := printed.Write(d, f.paper, why)
 	if err != nil {
 		return err
 	}
-	options := sheet.Options{Title: f.title, Date: time.Now(), Operator: operator.OSUser + ": " + why, Enter: f.enter}
-	if err := textfile.Write(f.out, textfile.Private, func(w io.Writer) error { return write(w, printed.Entries, options) }); err != nil {
-		return err
-	}
-	c.Say("%s written to %s. It holds passwords in clear.", prose.Counted(len(printed.Entries), "key", "keys"), f.out)
-	for _, list := range []struct {
-		title string
-		lines []string
-	}{{"no key", printed.Missing}, {"no LAPS password on the sheet", printed.WithoutLAPS}, {"remark", problems(printed.Entries, options)}} {
-		for _, line := range list.lines {
-			c.Say("%s: %s", list.title, prose.OneLine(line))
-		}
+	c.Say("%s written to %s. It holds passwords in clear.", prose.Counted(len(printed.Entries), "key", "keys"), f.paper.File)
+	for _, line := range remarks {
+		c.Say("%s", line)
 	}
 	if printed.Left() > 0 {
 		return command.Silently(command.ExitSomeFailed)

@@ -5,11 +5,8 @@ package playbookcmd
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
@@ -58,16 +55,7 @@ func newShow(c *command.Context) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.One(source.Playbook, func(w io.Writer) error {
-				for _, line := range playbook.Describe(source.Playbook) {
-					fmt.Fprintln(w, "# "+line)
-				}
-				text, err := source.Render()
-				if err == nil {
-					_, err = w.Write(text)
-				}
-				return err
-			})
+			return c.One(source.Playbook, source.Explain)
 		},
 	}, terminal.OneFormats...)
 }
@@ -78,31 +66,13 @@ func newFile(c *command.Context) *cobra.Command {
 		Example: "fleetmend playbook new remove-bad-driver.yaml",
 		Args:    command.Exactly(1, "the name of the new file"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			name := strings.TrimSuffix(strings.TrimSuffix(lastPart(args[0]), ".yaml"), ".yml")
-			file, err := os.OpenFile(args[0], os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-			if os.IsExist(err) {
-				return hint.Wrap(fmt.Errorf("%s is there already", args[0]), "choose another name; nothing is overwritten")
-			}
-			if err != nil {
+			if err := playbook.Create(args[0]); err != nil {
 				return err
-			}
-			if _, err = file.Write(playbook.Template(name)); err == nil {
-				err = file.Close()
-			}
-			if err != nil {
-				return fmt.Errorf("write %s: %w", args[0], err)
 			}
 			c.Say("%s written; edit it, then: `%s`", args[0], commandline.Line("playbook", "lint", args[0]))
 			return nil
 		},
 	}
-}
-
-func lastPart(path string) string {
-	if i := strings.LastIndexAny(path, `/\`); i >= 0 {
-		return path[i+1:]
-	}
-	return path
 }
 
 var findingColumns = []terminal.Column[playbook.Finding]{

@@ -2,7 +2,6 @@ package runscmd
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"time"
 
@@ -174,7 +173,7 @@ func newFollowUp(c *Commands, make func(context.Context, *desk.Desk, string, run
 	var rules runs.Rules
 	cmd = named(c, cmd, func(ctx context.Context, d *desk.Desk, r *journal.Run) error {
 		next, err := make(ctx, d, r.ID, rules)
-		if empty := (*plan.EmptyError)(nil); errors.As(err, &empty) {
+		if command.Is[*plan.EmptyError](err) {
 			return command.Coded(command.ExitNothing, err)
 		}
 		if err != nil {
