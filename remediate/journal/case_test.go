@@ -2,6 +2,8 @@ package journal_test
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -205,6 +207,39 @@ func TestAnOldMediumDoesNotReplaceWhatIsKnownBetter(t *testing.T) {
 	medium(later, 0, "c", agent.Fixed)
 	if c := cases(t, j)[id(0)]; c.Answer.Word != journal.Fixed {
 		t.Errorf("a newer stick: %+v", c)
+	}
+}
+
+// Whatever comes in whatever order, what was written as it came is what all of it together gives. A stick may replace what its run
+// had found, and from which something else had followed.
+func TestCasesEqualARebuildWhateverComes(t *testing.T) {
+	j := open(t, filepath.Join(t.TempDir(), "j.db"))
+	fixed := once(t, j, cure(t, 1), journal.Fixed)
+	found := once(t, j, cure(t, 1), journal.Affected)
+	record := func(run, digest, outcome string) {
+		t.Helper()
+		_, err := j.RecordByMedium(t.Context(), run, []journal.ByMedium{{Machine: id(0), Digest: digest, Result: agent.Result{Outcome: outcome}, Text: "x"}})
+		must(t, err)
+		rebuilt(t, j)
+	}
+	record(found, "a", agent.Clean)
+	if c := cases(t, j)[id(0)]; c.Answer.Word != journal.Fixed || c.Answer.Run != fixed || c.Tried.Run != found {
+		t.Errorf("it was fixed, and is clean: %+v", c)
+	}
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same every time
+	runs := []string{fixed, found}
+	outcomes := []journal.Outcome{journal.Fixed, journal.Clean, journal.Affected, journal.Failed, journal.Unreachable}
+	for n := range 60 {
+		switch random.IntN(4) {
+		case 0:
+			_, err := j.Mark(t.Context(), trouble, []string{id(0)}, journal.MarkFixed, "by hand", "eve")
+			must(t, err)
+		case 1, 2:
+			record(runs[random.IntN(len(runs))], fmt.Sprint(n), []string{agent.Fixed, agent.Clean, agent.Failed}[random.IntN(3)])
+		default:
+			runs = append(runs, once(t, j, cure(t, 1), outcomes[random.IntN(len(outcomes))]))
+		}
+		rebuilt(t, j)
 	}
 }
 

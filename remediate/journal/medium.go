@@ -49,7 +49,7 @@ func (j *Journal) createForMedium(ctx context.Context, id string, p *plan.Plan) 
 		return err
 	}
 	for pos := 0; s.incident != "" && pos < len(s.rows); pos++ {
-		if err := (&mediumTx{tx: tx, n: s.n}).changeCase(ctx, pos); err != nil {
+		if err := (&mediumTx{tx: tx, n: s.n}).newCase(ctx, pos); err != nil {
 			return err
 		}
 	}
@@ -217,16 +217,33 @@ func (m *mediumTx) decide(ctx context.Context, pos int, one ByMedium, outcome Ou
 	if _, err := m.tx.ExecContext(ctx, "INSERT INTO results (run, pos, result) VALUES (?,?,?) ON CONFLICT DO UPDATE SET result = excluded.result", m.n, pos, text); err != nil || m.incident == "" {
 		return err
 	}
-	return m.changeCase(ctx, pos)
+	return m.changeCase(ctx, pos, one.Machine)
 }
 
-// changeCase takes the row of a machine into its case.
-func (m *mediumTx) changeCase(ctx context.Context, pos int) error {
-	for _, step := range []struct {
-		query string
-		args  []any
-	}{{nextNumber, nil}, {numberRow, []any{m.n, pos}}, {caseOfRow, []any{m.n, pos}}} {
-		if _, err := m.tx.ExecContext(ctx, step.query, step.args...); err != nil {
+// newCase takes the row of a machine, which had none, into its case.
+func (m *mediumTx) newCase(ctx context.Context, pos int) error {
+	return m.change(ctx, pos, step{caseOfRow, []any{m.n, pos}})
+}
+
+// changeCase makes the case of a machine anew, from all its rows and marks.
+func (m *mediumTx) changeCase(ctx context.Context, pos int, machine string) error {
+	names, err := encode([]string{machine})
+	if err != nil {
+		return err
+	}
+	return m.change(ctx, pos, step{"DELETE FROM cases WHERE incident = ? AND machine = ?", []any{m.incident, machine}},
+		step{caseOfOne, []any{m.incident, machine}}, step{markRule, []any{m.incident, names}})
+}
+
+type step struct {
+	query string
+	args  []any
+}
+
+// change gives the row of a machine the next number of the feed, and then takes steps.
+func (m *mediumTx) change(ctx context.Context, pos int, steps ...step) error {
+	for _, s := range append([]step{{nextNumber, nil}, {numberRow, []any{m.n, pos}}}, steps...) {
+		if _, err := m.tx.ExecContext(ctx, s.query, s.args...); err != nil {
 			return err
 		}
 	}

@@ -7,7 +7,8 @@ import (
 
 // caseRule takes the rows of machines in runs into their cases: the one place where it is decided what a case keeps.
 // [caseOfRow] does it for one row, in the transaction that changed it, [casesOfAll] for all of them in the order of their
-// numbers, for [Journal.RebuildCases].
+// numbers, for [Journal.RebuildCases], and [caseOfOne] for those of one machine, where a medium replaced an answer that a row had: what
+// followed from that answer has to be found anew.
 //
 // The newest answer wins, and an attempt without an answer never erases one. An answer is clean, affected, fixed, undone
 // or failed of a run that examines (it has a detect); an undo that failed is an attempt, for the machine is as it was.
@@ -36,6 +37,7 @@ ON CONFLICT (incident, machine) DO UPDATE SET n = max(n, excluded.n)` +
 var (
 	caseOfRow  = caseRule(" AND m.run = ? AND m.pos = ?")
 	casesOfAll = caseRule("")
+	caseOfOne  = caseRule(" AND r.incident = ? AND m.id = ?")
 )
 
 // kept says that columns keep what they hold where a condition is true.
