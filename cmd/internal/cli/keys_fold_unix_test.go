@@ -98,12 +98,20 @@ func TestKilledRotationIsTold(t *testing.T) {
 	if err := fleet.SetFaults(stuck, simfleet.Faults{}); err != nil {
 		t.Fatal(err)
 	}
+	// The status is the first to look, and knows all of them: whose key is replaced, and what goes on with the others.
+	status := fleetmend("incident", "status")
+	wants(t, status, "runs resume "+id+"\n")
+	wants(t, status, `their\s+recovery\s+keys\s+were\s+being\s+replaced`)
+	wants(t, fleetmend("audit", "list", "--action", "rotate", "--machine", before, "-o", "wide"), "fixed: replaced by")
 	wants(t, fleetmend("keys", "find", before, "-o", "csv"), "rotated 20")
 	if got := wanted(); slices.Contains(got, before) || !slices.Contains(got, stuck) {
 		t.Errorf("the keys of %q are to be replaced, %s is done and %s is not", got, before, stuck)
 	}
 
 	fleetmend("runs", "resume", "last", "-q")
+	if text := fleetmend("incident", "status"); strings.Contains(text, "runs resume") {
+		t.Errorf("nothing is left to resume:\n%s", text)
+	}
 	if got := wanted(); len(got) > 0 {
 		t.Errorf("the keys of %q are to be replaced again", got)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/desk/keys"
 	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 )
@@ -22,8 +23,20 @@ func (c *Context) At(do func(ctx context.Context, d *desk.Desk, args []string) e
 		if err != nil {
 			return err
 		}
+		if readsCases(cmd) {
+			if err := keys.Hear(cmd.Context(), d); err != nil {
+				return err
+			}
+		}
 		return do(cmd.Context(), d, args)
 	}
+}
+
+// readsCases reports whether a command shows or picks machines by where they stand: then it has to know what rotations did, whoever
+// carried them out and however that ended.
+func readsCases(cmd *cobra.Command) bool {
+	f := cmd.Flags()
+	return strings.Contains(cmd.Use, "SELECTOR") || strings.Contains(cmd.Use, "INCIDENT") || f.Lookup("on") != nil || f.Lookup("incident") != nil
 }
 
 // Listed is a command that prints what find gives, in the format asked for.

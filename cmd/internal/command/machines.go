@@ -5,12 +5,14 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/fleetmend/fleetmend/internal/desk/cases"
 )
 
 // IncidentFlag adds --incident to cmd, read into target. It returns cmd.
 func (c *Context) IncidentFlag(cmd *cobra.Command, target *string, usage string) *cobra.Command {
 	cmd.Flags().StringVar(target, "incident", "", usage)
-	CompleteBy(cmd, "incident", Completing(c.IncidentWords))
+	CompleteBy(cmd, "incident", c.Offering(cases.IDs))
 	return cmd
 }
 

@@ -7,10 +7,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/internal/desk"
-	"github.com/fleetmend/fleetmend/internal/desk/cases"
 	"github.com/fleetmend/fleetmend/internal/desk/keys"
 	"github.com/fleetmend/fleetmend/internal/desk/machines"
-	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
 )
@@ -29,14 +27,9 @@ func (c *Context) MachineNames(ctx context.Context, _ string) ([]string, error) 
 	return c.offered(ctx, machines.Names)
 }
 
-// RunIDs completes a run.
-func (c *Context) RunIDs(ctx context.Context, _ string) ([]string, error) {
-	return c.offered(ctx, runs.IDs)
-}
-
-// IncidentWords completes an incident.
-func (c *Context) IncidentWords(ctx context.Context, _ string) ([]string, error) {
-	return c.offered(ctx, cases.IDs)
+// Offering completes by what the desk gives.
+func (c *Context) Offering(give func(context.Context, *desk.Desk) ([]string, error)) Completer {
+	return Completing(func(ctx context.Context, _ string) ([]string, error) { return c.offered(ctx, give) })
 }
 
 // KeyIDs completes a key.

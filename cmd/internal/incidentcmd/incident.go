@@ -36,7 +36,7 @@ the open one is meant. Selectors everywhere know health, case.verdict, case.rout
 
 // incidents completes the first argument by an incident.
 func incidents(c *command.Context, cmd *cobra.Command) *cobra.Command {
-	cmd.Args, cmd.ValidArgsFunction = command.Between(0, 1, "at most one incident"), command.First(command.Completing(c.IncidentWords))
+	cmd.Args, cmd.ValidArgsFunction = command.Between(0, 1, "at most one incident"), command.First(c.Offering(cases.IDs))
 	return cmd
 }
 
@@ -97,7 +97,7 @@ fleetmend incident open 20240719-crowdstrike --again`,
 	f.StringVar(&o.Replaces, "replaces", "", "incident whose machines are carried over as suspect")
 	f.BoolVar(&o.Again, "again", false, "open a closed incident again")
 	command.CompleteBy(cmd, "playbook", command.Playbooks)
-	command.CompleteBy(cmd, "replaces", command.Completing(c.IncidentWords))
+	command.CompleteBy(cmd, "replaces", c.Offering(cases.IDs))
 	return command.Formats(incidents(c, cmd), terminal.OneFormats...)
 }
 

@@ -2,12 +2,14 @@ package incidentcmd
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/cases"
+	"github.com/fleetmend/fleetmend/internal/desk/keys"
 	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/terminal"
@@ -23,7 +25,7 @@ func status(ctx context.Context, d *desk.Desk, incident, selector string) (*case
 	if err != nil {
 		return nil, err
 	}
-	return s, nobody(s, selector)
+	return s, errors.Join(nobody(s, selector), keys.AddStopped(ctx, d, s))
 }
 
 // nobody is a *machines.NoMachineError where a selector picked no machine for a status.
@@ -68,10 +70,10 @@ func newReport(c *command.Context) *cobra.Command {
 				return err
 			}
 			r, err := cases.Tell(ctx, d, command.Argument(args), parsed)
-			if err == nil {
-				err = nobody(&r.Status, on)
-			}
 			if err != nil {
+				return err
+			}
+			if err := errors.Join(nobody(&r.Status, on), keys.AddStopped(ctx, d, &r.Status)); err != nil {
 				return err
 			}
 			if err := c.WriteFile("report", html, r.WriteHTML); err != nil {

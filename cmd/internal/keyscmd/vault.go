@@ -83,15 +83,10 @@ func newLock(c *command.Context) *cobra.Command {
 		Example: "fleetmend keys lock",
 		RunE: c.At(func(ctx context.Context, d *desk.Desk, _ []string) error {
 			was, err := keys.LeaveKeyring(ctx, d)
-			switch {
-			case err != nil:
-				return err
-			case was:
-				c.Say("The keyring no longer unlocks the vault.")
-			default:
-				c.Say("The vault is locked; the keyring did not unlock it.")
+			if err == nil {
+				c.Say("%s", map[bool]string{true: "The keyring no longer unlocks the vault.", false: "The vault is locked; the keyring did not unlock it."}[was])
 			}
-			return nil
+			return err
 		}),
 	}
 }

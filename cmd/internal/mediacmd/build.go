@@ -12,6 +12,7 @@ import (
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	deskmedia "github.com/fleetmend/fleetmend/internal/desk/media"
+	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/media"
@@ -101,7 +102,7 @@ func (b *buildFlags) add(c *command.Context, cmd *cobra.Command) {
 	command.Complete(cmd, "secure-boot", "auto", "2011", "2023")
 	command.Complete(cmd, "next", nextMedium)
 	command.Complete(cmd, "choose", "auto", "menu")
-	command.CompleteBy(cmd, "run", command.Completing(c.RunIDs))
+	command.CompleteBy(cmd, "run", c.Offering(runs.IDs))
 	command.CompleteBy(cmd, "playbook", command.Playbooks)
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	deskmedia "github.com/fleetmend/fleetmend/internal/desk/media"
+	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/media/collect"
@@ -44,7 +45,7 @@ machines too. Each file counts once per machine, however often a stick is read. 
 		}),
 	}
 	cmd.Flags().StringVar(&run, "run", "", "run to record in (default: that the medium was built for)")
-	command.CompleteBy(cmd, "run", command.Completing(c.RunIDs))
+	command.CompleteBy(cmd, "run", c.Offering(runs.IDs))
 	command.Exits(cmd, command.ExitSomeFailed, command.ExitNothing, command.ExitLocked)
 	return command.Formats(cmd, terminal.ListFormats...)
 }

@@ -90,24 +90,17 @@ func newLint(c *command.Context) *cobra.Command {
 		Args:    command.Between(1, 10_000, "at least one playbook"), ValidArgsFunction: command.Playbooks,
 		RunE: func(_ *cobra.Command, args []string) error {
 			var all []playbook.Finding
-			bad := 0
 			for _, arg := range args {
 				source, err := find(arg)
 				if err != nil {
 					return err
 				}
-				findings := playbook.Lint(source)
-				for _, f := range findings {
-					if strict || f.Severity == playbook.SeverityError {
-						bad++
-					}
-				}
-				all = append(all, findings...)
+				all = append(all, playbook.Lint(source)...)
 			}
 			if err := command.List(c, all, findingColumns); err != nil {
 				return err
 			}
-			if bad > 0 {
+			if slices.ContainsFunc(all, func(f playbook.Finding) bool { return strict || f.Severity == playbook.SeverityError }) {
 				return command.Silently(command.ExitError)
 			}
 			c.Say("%s checked, %s", prose.Counted(len(args), "playbook", "playbooks"), prose.Counted(len(all), "remark", "remarks"))

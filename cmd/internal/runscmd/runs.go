@@ -32,7 +32,7 @@ func newRuns(c *Commands) *cobra.Command {
 
 // named makes a command of its words that works on one run.
 func named(c *Commands, cmd *cobra.Command, do func(ctx context.Context, d *desk.Desk, r *journal.Run) error) *cobra.Command {
-	cmd.Args, cmd.ValidArgsFunction = command.Exactly(1, "a run"), command.First(command.Completing(c.RunIDs))
+	cmd.Args, cmd.ValidArgsFunction = command.Exactly(1, "a run"), command.First(c.Offering(runs.IDs))
 	cmd.RunE = c.At(func(ctx context.Context, d *desk.Desk, args []string) error {
 		r, err := runs.Find(ctx, d, args[0])
 		if err != nil {

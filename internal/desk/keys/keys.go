@@ -131,13 +131,7 @@ func open(ctx context.Context, d *desk.Desk) (*bitlocker.Vault, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := Fold(ctx, d); err != nil {
-		if ctx.Err() != nil {
-			return nil, err
-		}
-		d.Tell("remark: what rotations did could not be read from the journal, and is read the next time: " + err.Error())
-	}
-	return vault, nil
+	return vault, Hear(ctx, d)
 }
 
 // needReason refuses a call without a reason for the audit, before anything is done.
