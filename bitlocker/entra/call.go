@@ -15,6 +15,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/prose"
 )
 
 const (
@@ -96,7 +97,7 @@ func refusal(resp *http.Response) error {
 		Error struct{ Code, Message string }
 	}
 	if raw, err := io.ReadAll(resp.Body); err == nil && json.Unmarshal(raw, &body) == nil {
-		r.Code, r.Message = oneLine(body.Error.Code), oneLine(body.Error.Message)
+		r.Code, r.Message = prose.Short(body.Error.Code, longestText), prose.Short(body.Error.Message, longestText)
 	}
 	switch r.Status {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
@@ -107,14 +108,8 @@ func refusal(resp *http.Response) error {
 	return r
 }
 
-// oneLine keeps what a server says short and without control characters.
-func oneLine(s string) string {
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }), " ")
-	if runes := []rune(s); len(runes) > 300 {
-		s = string(runes[:300]) + "..."
-	}
-	return s
-}
+// longestText bounds what a server says of an error.
+const longestText = 300
 
 // page is one page of a list.
 type page[T any] struct {

@@ -13,6 +13,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/prose"
 )
 
 // credential makes the one credential that the options ask for.
@@ -51,7 +52,7 @@ func (o *Options) credential() (azcore.TokenCredential, error) {
 	return azidentity.NewDeviceCodeCredential(&azidentity.DeviceCodeCredentialOptions{
 		ClientOptions: options, TenantID: o.Tenant, ClientID: o.ClientID, DisableInstanceDiscovery: o.private(),
 		UserPrompt: func(ctx context.Context, m azidentity.DeviceCodeMessage) error {
-			return show(ctx, Prompt{URL: m.VerificationURL, Code: m.UserCode, Text: oneLine(m.Message)})
+			return show(ctx, Prompt{URL: m.VerificationURL, Code: m.UserCode, Text: prose.Short(m.Message, longestText)})
 		},
 	})
 }
@@ -77,12 +78,12 @@ func plain(ctx context.Context, err error) error {
 		raw, readErr := io.ReadAll(failed.RawResponse.Body)
 		if readErr == nil && json.Unmarshal(raw, &body) == nil && body.Error != "" {
 			first, _, _ := strings.Cut(body.Description, "\n")
-			text = oneLine(body.Error + ": " + first)
+			text = prose.Short(body.Error+": "+first, longestText)
 		} else {
 			text = failed.RawResponse.Status
 		}
 	} else { // nobody answered, so nobody refused
-		return hint.Wrap(fmt.Errorf("sign in: the identity platform cannot be reached: %s", oneLine(failed.Error())),
+		return hint.Wrap(fmt.Errorf("sign in: the identity platform cannot be reached: %s", prose.Short(failed.Error(), longestText)),
 			"check network and proxy, and that this computer trusts the certificate there (entra.ca)")
 	}
 	return hint.Wrap(fmt.Errorf("%w: %s", ErrSignIn, text), "check tenant, client ID and secret or certificate, and that they have not expired; a sign-in with a code may have been declined in the browser")

@@ -170,11 +170,20 @@ func OneLine(text string) string {
 		switch {
 		case r == '\n', r == '\r', r == '\t':
 			return ' '
-		case r < ' ', r == 0x7f, r >= 0x80 && r < 0xa0, r == 0x200e, r == 0x200f, r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069:
-			return -1 // controls, and what turns the direction of a line
+		case r < ' ', r >= 0x7f && r < 0xa0, r >= 0x200b && r <= 0x200f, r >= 0x2028 && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r == 0xfeff:
+			return -1 // controls, what nobody sees, and what turns the direction of a line
 		}
 		return r
 	}, text)
+}
+
+// Short is [OneLine] without runs of blanks, cut after so many characters; 0 cuts nothing.
+func Short(text string, longest int) string {
+	text = strings.Join(strings.Fields(OneLine(text)), " ")
+	if runes := []rune(text); longest > 0 && len(runes) > longest {
+		return string(runes[:longest]) + " ..."
+	}
+	return text
 }
 
 // Lines adds the first lines of a list to a text; the machine-readable forms hold all.

@@ -61,3 +61,14 @@ func TestMoments(t *testing.T) {
 		}
 	}
 }
+
+func TestShort(t *testing.T) {
+	for text, want := range map[string]string{"a\x1b[31m \n\t b\u202e\u200bc\ufeff\u2028": "a[31m bc", "12345": "12345", "123456": "12345 ...", "äöüäöü": "äöüäö ..."} {
+		if got := prose.Short(text, 5+3*strings.Count(text, "[")); got != want {
+			t.Errorf("%q becomes %q", text, got)
+		}
+	}
+	if got := prose.Short(strings.Repeat("x", 10_000), 0); len(got) != 10_000 {
+		t.Error(len(got))
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/table"
 )
 
@@ -70,7 +71,7 @@ func (r *Report) WriteCSVFor(w io.Writer, o CSVOptions) error {
 }
 
 // plain makes a cell on one line that no spreadsheet evaluates.
-func plain(s string) string { return table.Escape(oneLine(s)) }
+func plain(s string) string { return table.Escape(prose.Short(s, 0)) }
 
 func stamp(t time.Time) string {
 	if t.IsZero() {

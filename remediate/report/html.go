@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/commandline"
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 )
@@ -228,7 +229,7 @@ func zoned(t time.Time, loc *time.Location) string {
 func (r *Report) eventViews(loc *time.Location) []eventView {
 	events := make([]eventView, 0, len(r.Timeline))
 	for _, e := range r.Timeline {
-		v := eventView{Time: e.Time.In(loc).Format("15:04:05"), What: strings.ReplaceAll(oneLine(e.Kind), "-", " "), Text: oneLine(e.Text)}
+		v := eventView{Time: e.Time.In(loc).Format("15:04:05"), What: strings.ReplaceAll(prose.Short(e.Kind, 0), "-", " "), Text: prose.Short(e.Text, 0)}
 		if e.Time.In(loc).YearDay() != r.Run.Started.In(loc).YearDay() {
 			v.Time = e.Time.In(loc).Format("2 Jan 15:04:05")
 		}
@@ -259,8 +260,8 @@ func (r *Report) rows() []row {
 	for _, m := range r.Machines {
 		f := faceOf(m.Status)
 		out := row{
-			Class: f.class, Name: oneLine(m.Name), Site: m.Site, Kind: m.Class, Route: m.Route, Mark: f.mark, Word: f.word,
-			Reason: cut(strings.TrimPrefix(oneLine(m.Reason), oneLine(m.Name)+": "), longest), Attempts: m.Attempts, Changed: m.Changed, Took: took(m.Took),
+			Class: f.class, Name: prose.Short(m.Name, 0), Site: m.Site, Kind: m.Class, Route: m.Route, Mark: f.mark, Word: f.word,
+			Reason: cut(strings.TrimPrefix(prose.Short(m.Reason, 0), prose.Short(m.Name, 0)+": "), longest), Attempts: m.Attempts, Changed: m.Changed, Took: took(m.Took),
 			Millis: m.Took.Milliseconds(), Quiet: !needsAttention(m.Status),
 		}
 		if m.Wave > 0 {

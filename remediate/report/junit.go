@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 )
 
@@ -59,10 +60,10 @@ type junitDetail struct {
 // WriteJUnit writes a suite per wave and a test case per machine, for pipelines. Failed, and affected in a run that only
 // detects, are failures; not reached and in doubt are errors; held, skipped and unfinished machines are skipped.
 func (r *Report) WriteJUnit(w io.Writer) error {
-	all := junitSuites{Name: "fleetmend run " + oneLine(r.Run.ID), Time: seconds(r.AsOf.Sub(r.Run.Started))}
+	all := junitSuites{Name: "fleetmend run " + prose.Short(r.Run.ID, 0), Time: seconds(r.AsOf.Sub(r.Run.Started))}
 	properties := []junitProperty{
-		{"run", oneLine(r.Run.ID)}, {"playbook", oneLine(r.Run.Playbook)}, {"mode", string(r.Run.Mode)},
-		{"operator", oneLine(r.Run.Operator)}, {"status", string(r.Run.Status)},
+		{"run", prose.Short(r.Run.ID, 0)}, {"playbook", prose.Short(r.Run.Playbook, 0)}, {"mode", string(r.Run.Mode)},
+		{"operator", prose.Short(r.Run.Operator, 0)}, {"status", string(r.Run.Status)},
 	}
 	rest := r.Machines // sorted by wave, as r.Waves is
 	for _, wave := range r.Waves {
@@ -109,16 +110,16 @@ func (s *junitSuite) add(c junitCase) {
 }
 
 func (r *Report) caseOf(m Machine) junitCase {
-	c := junitCase{Class: "fleetmend", Name: oneLine(m.Name), Time: seconds(m.Took)}
+	c := junitCase{Class: "fleetmend", Name: prose.Short(m.Name, 0), Time: seconds(m.Took)}
 	if r.Run.Playbook != "" {
-		c.Class = oneLine(r.Run.Playbook)
+		c.Class = prose.Short(r.Run.Playbook, 0)
 	}
 	f := faceOf(m.Status)
 	detail := &junitDetail{Message: f.title, Type: string(m.Status)}
 	if m.Error != "" {
 		detail.Type += "." + string(m.Error)
 	}
-	if reason := oneLine(m.Reason); reason != "" {
+	if reason := prose.Short(m.Reason, 0); reason != "" {
 		detail.Message += ": " + reason
 		detail.Text = reason
 	}

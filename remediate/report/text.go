@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/fleetmend/fleetmend/internal/commandline"
+	"github.com/fleetmend/fleetmend/internal/prose"
 )
 
 // TextOptions say how the terminal is.
@@ -54,12 +55,12 @@ func (p *textPage) paint(sgr, s string) string {
 }
 
 func (p *textPage) head(r *Report) {
-	title := "Run " + oneLine(r.Run.ID)
+	title := "Run " + prose.Short(r.Run.ID, 0)
 	if r.Run.Playbook != "" {
-		title += ": " + oneLine(r.Run.Playbook)
+		title += ": " + prose.Short(r.Run.Playbook, 0)
 	}
 	if r.Run.Mode != "" {
-		title += " (" + oneLine(string(r.Run.Mode)) + ")"
+		title += " (" + prose.Short(string(r.Run.Mode), 0) + ")"
 	}
 	if d := took(r.AsOf.Sub(r.Run.Started)); d != "" && !r.Run.Started.IsZero() {
 		title += ", " + d
@@ -184,7 +185,7 @@ func (p *textPage) next(r *Report) {
 	p.line(p.paint("1", "Next"))
 	for _, c := range r.Next {
 		p.indented("  ", c.For+":")
-		p.line("    " + oneLine(c.Line)) // never wrapped: it is there to be copied
+		p.line("    " + prose.Short(c.Line, 0)) // never wrapped: it is there to be copied
 	}
 }
 
@@ -210,7 +211,7 @@ func (p *textPage) painted(first, head, sgr, text string) {
 func nameList(names []string, show int) []string {
 	list := make([]string, 0, show+1)
 	for i, n := range names[:min(len(names), show)] {
-		n = oneLine(n)
+		n = prose.Short(n, 0)
 		if i < len(names)-1 && i < show-1 {
 			n += ","
 		}

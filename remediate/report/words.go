@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/lazyregexp"
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/route"
@@ -77,7 +78,7 @@ func sentence(c Count, mode agent.Mode) string {
 func endingOf(run journal.Run) string {
 	reason := ""
 	if run.Reason != "" {
-		reason = ": " + strings.TrimRight(oneLine(run.Reason), ". ")
+		reason = ": " + strings.TrimRight(prose.Short(run.Reason, 0), ". ")
 	}
 	switch run.Status {
 	case journal.RunGated:
@@ -147,7 +148,7 @@ var address = lazyregexp.New(`\b\d{1,3}(\.\d{1,3}){3}(:\d{1,5})?\b|\[[0-9A-Fa-f:
 
 // general takes out of a reason what differs from machine to machine, so that equal troubles come together.
 func general(m Machine) string {
-	text := oneLine(m.Reason)
+	text := prose.Short(m.Reason, 0)
 	if text == "" {
 		return "no reason was recorded"
 	}
@@ -298,20 +299,6 @@ func took(d time.Duration) string {
 		return fmt.Sprintf("%d h %d min", d/time.Hour, m)
 	}
 	return fmt.Sprintf("%d h", d/time.Hour)
-}
-
-// oneLine makes any text safe for one line of a terminal: no control characters (machines choose these texts), no runs of blanks.
-func oneLine(s string) string {
-	s = strings.Map(func(c rune) rune {
-		switch {
-		case c == '\n' || c == '\r' || c == '\t':
-			return ' '
-		case c < 0x20, c >= 0x7f && c < 0xa0, c >= 0x200b && c <= 0x200f, c >= 0x2028 && c <= 0x202e, c >= 0x2066 && c <= 0x2069, c == 0xfeff:
-			return -1 // also what reorders text on the screen
-		}
-		return c
-	}, s)
-	return strings.Join(strings.Fields(s), " ")
 }
 
 // cut shortens to at most n runes, the last three of them dots where something went.

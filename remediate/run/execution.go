@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
@@ -103,7 +104,7 @@ func (x *execution) all(ctx context.Context, kind journal.Kind) error {
 }
 
 func (x *execution) opening() string {
-	return fmt.Sprintf("%s %s on %s in %s", x.plan.Mode, x.plan.Playbook.Name, counted(x.plan.Machines(), "machine"), counted(len(x.plan.Waves), "wave"))
+	return fmt.Sprintf("%s %s on %s in %s", x.plan.Mode, x.plan.Playbook.Name, prose.Counted(x.plan.Machines(), "machine", "machines"), prose.Counted(len(x.plan.Waves), "wave", "waves"))
 }
 
 // leftovers reads how far each machine is, by wave; for a new run everything is pending.
@@ -324,12 +325,4 @@ func (x *execution) request(e *plan.Entry, mode agent.Mode) agent.Request {
 	var nonce [16]byte
 	_, _ = rand.Read(nonce[:]) //nolint:errcheck // never fails (crypto/rand)
 	return agent.Request{Run: x.requestRun(), Nonce: hex.EncodeToString(nonce[:]), Mode: mode, Playbook: x.plan.Playbook, Record: e.Record, Kept: x.kept[e.ID]}
-}
-
-// counted is "1 machine", "2 machines".
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 )
@@ -66,7 +67,7 @@ func (g *gate) unproved() string {
 	if all == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s: 0 of %s reached: this wave proved nothing", g.wave, counted(all, "machine"))
+	return fmt.Sprintf("%s: 0 of %s reached: this wave proved nothing", g.wave, prose.Counted(all, "machine", "machines"))
 }
 
 func (g *gate) sentence(bad, finished int, what string, limit plan.Limit) string {

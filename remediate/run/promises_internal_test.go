@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 )
@@ -118,13 +119,13 @@ func TestNobodyGetsATurnOnceTheRunStops(t *testing.T) {
 }
 
 func TestAMachinesTextIsOneLine(t *testing.T) {
-	for text, want := range map[string]string{"a\x7fb\r\nc\td\x1b[31m": "a b c d [31m", "\x1f": "", " ~\u0080": " ~\u0080"} {
-		if got := oneLine(text); got != want {
+	for text, want := range map[string]string{"a\x7fb\r\nc\td\x1b[31m": "ab c d[31m", "\x1f": "", " ~\u0080": "~"} {
+		if got := prose.Short(text, longestText); got != want {
 			t.Errorf("%q became %q, not %q", text, got, want)
 		}
 	}
-	long := strings.Repeat("\u00e4", 600)
-	if got := oneLine(long); len(got) > 604 || !utf8.ValidString(got) || !strings.HasSuffix(got, "\u00e4 ...") {
+	long := strings.Repeat("\u00e4", 700)
+	if got := prose.Short(long, longestText); len(got) > 1204 || !utf8.ValidString(got) || !strings.HasSuffix(got, "\u00e4 ...") {
 		t.Errorf("%d bytes: %q", len(got), got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/route"
@@ -83,7 +84,7 @@ func (x *execution) look(ctx context.Context, t *task, w *restart) (verdict, boo
 		return x.finish(t, journal.End{Outcome: journal.Fixed, Rebooted: true}), true
 	}
 	return x.finish(t, journal.End{Outcome: journal.Failed, Rebooted: true,
-		Reason: "verify does not hold after the restart: " + orElse(oneLine(r.result.Message), "the agent did not say why")}), true
+		Reason: "verify does not hold after the restart: " + orElse(prose.Short(r.result.Message, longestText), "the agent did not say why")}), true
 }
 
 // restarted compares uptimes. A machine that restarted after the fix cannot have been up for longer than has passed since,

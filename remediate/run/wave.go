@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
@@ -69,7 +70,7 @@ func (x *execution) wave(ctx context.Context, number int, machines []journal.Mac
 	spec := &x.plan.Waves[number-1]
 	x.current = number
 	w := &wave{number: number, spec: spec, queue: newQueue(x.rules), gate: newGate(x.rules, number, spec.Name), done: make(chan verdict, x.rules.Forks)}
-	if err := x.journal.Note(journal.WaveStarted, number, fmt.Sprintf("wave %d (%s): %s", number, spec.Name, counted(len(spec.Entries), "machine"))); err != nil {
+	if err := x.journal.Note(journal.WaveStarted, number, fmt.Sprintf("wave %d (%s): %s", number, spec.Name, prose.Counted(len(spec.Entries), "machine", "machines"))); err != nil {
 		return err
 	}
 	w.fill(machines)
@@ -293,7 +294,7 @@ func (x *execution) approve(ctx context.Context, w *wave) error {
 	if unproved := w.gate.unproved(); unproved != "" {
 		over = "is over and proved nothing (" + strings.TrimSuffix(strings.TrimPrefix(unproved, w.gate.wave+": "), ": this wave proved nothing") + ")"
 	}
-	text := fmt.Sprintf("wave %d (%s) %s; approval of wave %d (%s, %s) is awaited", w.number, w.spec.Name, over, w.number+1, next.Name, counted(len(next.Entries), "machine"))
+	text := fmt.Sprintf("wave %d (%s) %s; approval of wave %d (%s, %s) is awaited", w.number, w.spec.Name, over, w.number+1, next.Name, prose.Counted(len(next.Entries), "machine", "machines"))
 	x.base, x.awaits = journal.RunWaiting, w.number+1
 	defer func() { x.base, x.awaits = journal.RunRunning, 0 }()
 	if err := x.journal.SetStatus(journal.RunWaiting, journal.Approval, w.number, text); err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
@@ -244,7 +245,7 @@ func (x *execution) finish(t *task, end journal.End) verdict {
 
 // answered books the machine's own answer.
 func (x *execution) answered(ctx context.Context, t *task, result agent.Result) verdict {
-	end := journal.End{Result: &result, Reason: oneLine(result.Message)}
+	end := journal.End{Result: &result, Reason: prose.Short(result.Message, longestText)}
 	mode := x.plan.Mode
 	switch {
 	case result.Outcome == agent.Failed:
@@ -268,7 +269,7 @@ func (x *execution) answered(ctx context.Context, t *task, result agent.Result) 
 		end.Outcome = journal.Fixed
 	default:
 		end.Outcome = journal.Failed
-		end.Reason = fmt.Sprintf("the agent gave an answer that makes no sense: %q to %s", oneLine(result.Outcome), mode)
+		end.Reason = fmt.Sprintf("the agent gave an answer that makes no sense: %q to %s", prose.Short(result.Outcome, longestText), mode)
 	}
 	return x.finish(t, end)
 }
@@ -315,7 +316,7 @@ func (x *execution) verifyAgain(ctx context.Context, t *task) verdict {
 	case r.err != nil:
 		why = "was fixed, but cannot be verified after the soak: " + reasonOf(r.err)
 	case r.result.Outcome != agent.Fixed:
-		why = "did not stay fixed: " + orElse(oneLine(r.result.Message), "the second verify does not hold")
+		why = "did not stay fixed: " + orElse(prose.Short(r.result.Message, longestText), "the second verify does not hold")
 	default:
 		return verdict{task: t, what: finished, outcome: journal.Fixed}
 	}
@@ -332,18 +333,11 @@ func reasonOf(err error) string {
 			text = strings.TrimPrefix(text+": "+e.Err.Error(), ": ")
 		}
 	}
-	return oneLine(text)
+	return prose.Short(text, longestText)
 }
 
-// oneLine makes a text from a machine fit for one line of a table.
-func oneLine(text string) string {
-	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }), " ")
-	const longest = 600
-	if len(text) > longest {
-		text = strings.ToValidUTF8(text[:longest], "") + " ..."
-	}
-	return text
-}
+// longestText bounds what a machine says in one line of a table.
+const longestText = 600
 
 func orElse(text, other string) string {
 	if text == "" {
