@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
@@ -49,9 +51,12 @@ var errInUse = errors.New("it is written to all the time, and no copy of it is o
 const tries = 20
 
 // aside is a copy that is read instead of a file, in a folder of its own. Held is a file there that is held while the process lives.
+// Nobody reads pipes: while there is a copy, who prints for a reader that has gone gets an error instead of being ended on the spot,
+// and removes it.
 type aside struct {
 	folder string
 	held   *textfile.Aside
+	pipes  chan os.Signal
 }
 
 const asideName = "fleetmend-read-"
@@ -64,8 +69,10 @@ func copyAside(path string) (*aside, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &aside{folder: folder}
+	a := &aside{folder: folder, pipes: make(chan os.Signal, 1)}
+	signal.Notify(a.pipes, syscall.SIGPIPE)
 	if a.held, err = textfile.Create(filepath.Join(folder, "held"), textfile.Private); err != nil {
+		signal.Stop(a.pipes)
 		return nil, errors.Join(err, os.RemoveAll(folder))
 	}
 	copied := filepath.Join(folder, filepath.Base(path))
@@ -87,7 +94,9 @@ func (a *aside) remove() error {
 		return nil
 	}
 	a.held.Discard()
-	return os.RemoveAll(a.folder)
+	err := os.RemoveAll(a.folder)
+	signal.Stop(a.pipes)
+	return err
 }
 
 // sweep removes the copies of processes that were ended in the middle: by kill, with their terminal, or because nobody read on what

@@ -6,8 +6,11 @@
 package terminal
 
 import (
+	"errors"
 	"io"
+	"io/fs"
 	"os"
+	"syscall"
 
 	"golang.org/x/term"
 )
@@ -36,6 +39,12 @@ func Of(in, out, err *os.File) Streams {
 		}
 	}
 	return s
+}
+
+// ReaderGone reports whether err says that nobody reads on what is printed as data, as head does when it has enough.
+func ReaderGone(err error) bool {
+	wrote, ok := errors.AsType[*fs.PathError](err)
+	return ok && wrote.Path == os.Stdout.Name() && errors.Is(err, syscall.EPIPE)
 }
 
 func isTerminal(stream any) bool {

@@ -69,7 +69,10 @@ func (a *app) report(err error) int {
 		return command.ExitOK
 	}
 	code := command.ExitCode(err)
-	if command.Silent(err) {
+	switch {
+	case terminal.ReaderGone(err):
+		return command.ExitPipe
+	case command.Silent(err):
 		return code
 	}
 	hints := hint.Of(err)

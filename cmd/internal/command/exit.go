@@ -31,6 +31,7 @@ const (
 	ExitLocked      = 11
 	ExitTimeout     = 124
 	ExitInterrupted = 130
+	ExitPipe        = 141 // what a shell says of a program that SIGPIPE has ended
 )
 
 // codedError carries the exit code with the error that the user reads.
