@@ -2,14 +2,18 @@ package desk_test
 
 import (
 	"compress/gzip"
+	"crypto/sha256"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/statefolder"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 )
@@ -109,5 +113,78 @@ func TestWhileARunOfTheFolderIsAtWorkItIsLeftAlone(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "before-*")); len(left) != 0 {
 		t.Error(left)
+	}
+}
+
+// held is what lies in a folder: the hash of each file.
+func held(t *testing.T, dir string) map[string][32]byte {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string][32]byte{}
+	for _, e := range entries {
+		if e.IsDir() {
+			all[e.Name()] = [32]byte{}
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[e.Name()] = sha256.Sum256(data)
+	}
+	return all
+}
+
+// Whichever of the four files a newer fleetmend wrote: nothing in the folder is opened for writing, the old ones are not brought up, and
+// everything lies there as before, whatever is asked first.
+func TestAFolderWithANewerFileIsLeftAsItIs(t *testing.T) {
+	ctx := t.Context()
+	current := func(t *testing.T) string {
+		dir := first(t)
+		var said []string
+		d := at(t, dir, &said)
+		if _, err := d.Vault(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	opens := map[string]func(*desk.Desk) error{
+		"inventory": func(d *desk.Desk) error { _, err := d.Inventory(ctx); return err },
+		"journal":   func(d *desk.Desk) error { _, err := d.Journal(ctx); return err },
+		"vault":     func(d *desk.Desk) error { _, err := d.Vault(ctx); return err },
+		"audit":     func(d *desk.Desk) error { _, err := d.Audit(ctx); return err },
+	}
+	for made, folder := range map[string]func(*testing.T) string{"of the first version": first, "of this version": current} {
+		for _, name := range []string{"inventory.db", "journal.db", "keys.db", "audit.db"} {
+			t.Run(name+" in a folder "+made, func(t *testing.T) {
+				dir := folder(t)
+				f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := f.WriteAt([]byte{0, 0, 0, 99}, 60); err != nil { // user_version (https://www.sqlite.org/fileformat.html, 1.3)
+					t.Fatal(err)
+				}
+				if err := f.Close(); err != nil {
+					t.Fatal(err)
+				}
+				before := held(t, dir)
+				for what, open := range opens {
+					var said []string
+					if err := open(at(t, dir, &said)); !errors.Is(err, statefolder.ErrNewer) || !strings.Contains(err.Error(), name) || len(said) > 0 || len(hint.Of(err)) == 0 {
+						t.Errorf("%s: %v, said %q", what, err, said)
+					}
+				}
+				if after := held(t, dir); !maps.Equal(before, after) {
+					t.Errorf("the folder was touched: %d files, then %d", len(before), len(after))
+				}
+			})
+		}
 	}
 }
