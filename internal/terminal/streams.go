@@ -42,9 +42,10 @@ func Of(in, out, err *os.File) Streams {
 }
 
 // ReaderGone reports whether err says that nobody reads on what is printed as data, as head does when it has enough.
-func ReaderGone(err error) bool {
+func (s Streams) ReaderGone(err error) bool {
+	out, isFile := s.Out.(*os.File)
 	wrote, ok := errors.AsType[*fs.PathError](err)
-	return ok && wrote.Path == os.Stdout.Name() && errors.Is(err, syscall.EPIPE)
+	return isFile && ok && wrote.Path == out.Name() && errors.Is(err, syscall.EPIPE)
 }
 
 func isTerminal(stream any) bool {

@@ -70,7 +70,7 @@ func (a *app) report(err error) int {
 	}
 	code := command.ExitCode(err)
 	switch {
-	case terminal.ReaderGone(err):
+	case a.ReaderGone(err):
 		return command.ExitPipe
 	case command.Silent(err):
 		return code
