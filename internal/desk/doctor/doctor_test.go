@@ -1,6 +1,7 @@
 package doctor_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/doctor"
+	"github.com/fleetmend/fleetmend/internal/desk/machines"
+	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/settings"
 	"github.com/fleetmend/fleetmend/internal/simfleet"
 	"github.com/fleetmend/fleetmend/inventory"
@@ -195,8 +198,16 @@ func TestMachinesAndPlaybooks(t *testing.T) {
 	c.wants(text, "warn machines: WinRM of DEAD does not answer", "ok inventory: csv:machines.csv: 31 records", "ok playbooks: ")
 	text, _ = c.examine(d, doctor.Request{On: "all", Playbook: "no-such-playbook"})
 	c.wants(text, "ok machines: 5 machines of 31 are asked", "fail playbook: ")
-	text, _ = c.examine(d, doctor.Request{On: "NOBODY-*", Playbook: "crowdstrike-channel-file-291"})
-	c.wants(text, "fail machines: ", "ok playbook: crowdstrike-channel-file-291 is in order and needs nothing to be given")
+	text, _ = c.examine(d, doctor.Request{Playbook: "crowdstrike-channel-file-291"})
+	c.wants(text, "ok playbook: crowdstrike-channel-file-291 is in order and needs nothing to be given")
+	for selector, refused := range map[string]func(error) bool{
+		"NOBODY-*": func(err error) bool { _, is := errors.AsType[*machines.NoMachineError](err); return is },
+		"NOBODY":   func(err error) bool { _, is := errors.AsType[*inventory.UnknownMachinesError](err); return is }, "site =": hint.IsMistake,
+	} {
+		if report, err := doctor.Examine(t.Context(), d, doctor.Request{On: selector}); !refused(err) || len(report.Findings) > 0 {
+			t.Errorf("%s: %v, %d findings", selector, err, len(report.Findings))
+		}
+	}
 	text, _ = c.examine(c.at(func(s *settings.Settings) { *s = settings.Settings{} }), doctor.Request{})
 	c.wants(text, "warn settings: ", "warn directory: ", "warn winrm: ")
 }
