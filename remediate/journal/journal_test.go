@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -376,7 +377,7 @@ func TestADeletedJournalIsRescued(t *testing.T) {
 	}
 	err = s.Close()
 	copies, _ := filepath.Glob(filepath.Join(parent, "state-rescued-*", "journal.db")) //nolint:errcheck // the pattern is right
-	if !errors.Is(err, journal.ErrGone) || len(copies) != 1 || !strings.Contains(err.Error(), filepath.Dir(copies[0])) || len(hint.Of(err)) == 0 {
+	if !errors.Is(err, journal.ErrGone) || len(copies) != 1 || !regexp.MustCompile(`state-rescued-[0-9]+$`).MatchString(filepath.Dir(copies[0])) || !strings.Contains(err.Error(), filepath.Dir(copies[0])) || len(hint.Of(err)) == 0 {
 		t.Fatalf("%v %v", err, copies)
 	}
 	if _, err := os.Stat(state); !errors.Is(err, os.ErrNotExist) {

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
@@ -71,10 +73,20 @@ func TestACommitIsOnDiskWhenItReturns(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		return
 	}
-	for path, mode := range map[string]os.FileMode{j.path: 0o600, filepath.Dir(j.path): os.ModeDir | 0o700, j.locks(): os.ModeDir | 0o700} {
-		if info, err := os.Stat(path); err != nil || info.Mode() != mode {
-			t.Errorf("%s: %v %v, not %v", path, info.Mode(), err, mode)
+	seen := 0
+	none(t, filepath.WalkDir(filepath.Dir(j.path), func(path string, d os.DirEntry, err error) error {
+		want := os.FileMode(0o600)
+		if err == nil && d.IsDir() {
+			want = os.ModeDir | 0o700
 		}
+		seen++
+		if info, err := os.Stat(path); err != nil || info.Mode() != want {
+			t.Errorf("%s: %v %v, not %v", path, info.Mode(), err, want)
+		}
+		return err
+	}))
+	if seen < 6 { // the folder, the journal, its lock, the folder of locks, the run's lock and the turn
+		t.Errorf("only %d files are there", seen)
 	}
 }
 
@@ -230,5 +242,69 @@ func TestTheWordsOfTheRecordStayWhatTheyAre(t *testing.T) {
 	}
 	if final != "done gated cancelled auth timeout " {
 		t.Errorf("final are %s", final)
+	}
+}
+
+// A full disk, a failing one and one that cannot be written are said with what to do; everything else as it is.
+func TestWhatToDoAboutADisk(t *testing.T) {
+	for text, want := range map[string]string{
+		"database or disk is full (13)":               "free some space where the journal lies",
+		"disk I/O error (1546)":                       "the disk of the journal is failing or full: look at it before anything else",
+		"attempt to write a readonly database (1032)": "the journal must be writable for the one who runs fleetmend",
+		"no such table: runs":                         "",
+	} {
+		err := errors.New(text)
+		if got := explain(err); !errors.Is(got, err) || strings.Join(hint.Of(got), "|") != want {
+			t.Errorf("%s: %v %q, want %q", text, got, hint.Of(got), want)
+		}
+	}
+	if explain(nil) != nil {
+		t.Error("nothing is explained")
+	}
+}
+
+// IDs of runs sort by time, are files' names, and two of one second differ.
+func TestIDsOfRuns(t *testing.T) {
+	at := time.Date(2024, 7, 19, 6, 12, 33, 0, time.FixedZone("", 7200))
+	seen := map[string]bool{}
+	for range 200 {
+		id := newID(at)
+		if !regexp.MustCompile(`^20240719-041233-[a-km-np-z2-9]{6}$`).MatchString(id) || !fileSafe.MatchString(id) || seen[id] {
+			t.Fatalf("%q (seen %v)", id, seen[id])
+		}
+		seen[id] = true
+	}
+}
+
+// A run goes on while somebody works on it and it waits for something or nothing; whoever follows it would leave too early otherwise.
+func TestWhichRunsGoOn(t *testing.T) {
+	j, s, _ := twoWaves(t)
+	for status, want := range map[Status]bool{RunRunning: true, RunPaused: true, RunWaiting: true, RunInterrupted: false, RunGated: false} {
+		none(t, s.SetStatus(status, Paused, 1, ""))
+		if got, err := j.goesOn(t.Context(), s.ID()); err != nil || got != want {
+			t.Errorf("%s: %v %v", status, got, err)
+		}
+	}
+	none(t, s.SetStatus(RunRunning, Unpaused, 1, ""), s.Close())
+	if got, err := j.goesOn(t.Context(), s.ID()); err != nil || got {
+		t.Errorf("nobody works on it: %v %v", got, err)
+	}
+}
+
+// Who looks does not wait for who writes, however long that takes.
+func TestLooksDoNotWaitForAWriter(t *testing.T) {
+	j, s, _ := twoWaves(t)
+	ctx := t.Context()
+	tx, err := j.write(ctx)
+	none(t, err)
+	defer tx.Rollback() //nolint:errcheck // nothing was written
+	_, err = tx.ExecContext(ctx, nextNumber)
+	none(t, err)
+	_, standing := j.Standing(ctx, s.ID())
+	_, number, cases := j.Cases(ctx, "none", 0)
+	_, run := j.Run(ctx, s.ID())
+	none(t, standing, cases, run)
+	if number != 0 {
+		t.Errorf("half of a change is seen: %d", number)
 	}
 }

@@ -122,6 +122,9 @@ func (w *walker) add(n ast.Node, from, to token.Pos, kind, with string) {
 func (w *walker) visit(n ast.Node) bool {
 	switch n := n.(type) {
 	case *ast.CallExpr:
+		if sizeOnly(n) {
+			return false
+		}
 		return !sayingOnly(n)
 	case *ast.CompositeLit: // &fs.PathError{Op: ...} is words as well
 		kind, ok := n.Type.(*ast.SelectorExpr)
@@ -170,6 +173,9 @@ func (w *walker) leaveOut(list []ast.Stmt) {
 }
 
 func (w *walker) literal(n *ast.BasicLit) {
+	if n.Kind == token.STRING && strings.HasSuffix(w.function, ".Error") { // the words of an error, as those of fmt.Errorf
+		return
+	}
 	switch n.Kind {
 	case token.INT:
 		w.add(n, n.Pos(), n.End(), "literal changed", "("+n.Value+" + 1)")
@@ -192,6 +198,20 @@ func besideAnError(n *ast.ReturnStmt) bool {
 		return sayingOnly(last)
 	}
 	return false
+}
+
+// sizeOnly: how much room is made beforehand, or how many things a channel holds until they are fetched, is no promise: one more
+// changes nothing that anybody sees. How long a slice is at first is one, and is drawn.
+func sizeOnly(call *ast.CallExpr) bool {
+	name, ok := call.Fun.(*ast.Ident)
+	if !ok || name.Name != "make" || len(call.Args) < 2 {
+		return false
+	}
+	if _, isSlice := call.Args[0].(*ast.ArrayType); isSlice {
+		length, ok := call.Args[1].(*ast.BasicLit)
+		return len(call.Args) == 3 && ok && length.Value == "0"
+	}
+	return true
 }
 
 // sayingOnly: the words of errors and hints are not what these mutants are for.

@@ -218,7 +218,7 @@ func (t *together) try(ctx context.Context, m mutant, test string) (verdict, err
 		groups = t.groups(m)
 	}
 	for _, group := range groups {
-		limit := time.Minute
+		limit := 20 * time.Second
 		if t.tests == nil { // how long it takes is not known
 			limit = patience
 		}
