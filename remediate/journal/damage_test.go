@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -135,4 +137,25 @@ func readAll(t *testing.T, path string) []byte {
 	data, err := io.ReadAll(f)
 	must(t, err)
 	return data
+}
+
+// Where the whole place is gone, what the journal held is kept where temporary files go.
+func TestAJournalWhosePlaceIsGoneIsRescuedElsewhere(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows does not delete a file that is open")
+	}
+	elsewhere, parent := t.TempDir(), filepath.Join(t.TempDir(), "volume")
+	t.Setenv("TMPDIR", elsewhere)
+	j := open(t, filepath.Join(parent, "state", "journal.db"))
+	s, err := j.Create(t.Context(), testPlan(t, 1), nil)
+	must(t, err, s.Lease(id(0)), os.RemoveAll(parent))
+	err = s.Close()
+	copies, globbed := filepath.Glob(filepath.Join(elsewhere, "fleetmend-rescued-*", "journal.db"))
+	must(t, globbed)
+	if !errors.Is(err, journal.ErrGone) || len(copies) != 1 || !regexp.MustCompile(`rescued-[0-9]+$`).MatchString(filepath.Dir(copies[0])) || !strings.Contains(err.Error(), filepath.Dir(copies[0])) {
+		t.Fatalf("%v %v", err, copies)
+	}
+	if machines, err := open(t, copies[0]).Machines(t.Context(), s.ID()); err != nil || machines[0].State != journal.Leased {
+		t.Errorf("%+v %v", machines, err)
+	}
 }

@@ -139,9 +139,9 @@ func (x *execution) within(ctx context.Context, t *task, do func(context.Context
 	return do(ctx)
 }
 
-// notStarted puts a machine back that was not asked because the run stops.
+// notStarted puts a machine back that was not asked because the run stops. One that restarts stays as it is: it was changed.
 func (x *execution) notStarted(t *task) verdict {
-	if t.running && !t.maybe {
+	if t.running && !t.maybe && t.fixed == nil {
 		if err := x.journal.BackOff(t.entry.ID, route.Stopped, "the run stopped before anything was sent"); err != nil {
 			return verdict{task: t, what: broken, err: err}
 		}

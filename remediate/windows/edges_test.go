@@ -133,7 +133,7 @@ func TestTheEntryOfThisWindows(t *testing.T) {
 		m.SystemDrive = c.system
 		m.OnTool = func(_ string, args []string) ([]string, int, bool) {
 			if args[1] == "{current}" {
-				return []string{"not found"}, 1, true
+				return []string{"not", "found"}, 1, true
 			}
 			return []string{"osdevice  partition=Z:", "DEVICE   " + c.device + "  ", "safeboot  Minimal"}, 0, true
 		}
@@ -367,5 +367,34 @@ func TestWhatIsStopped(t *testing.T) {
 	}
 	if output, exit, err := r.script("cmd", "echo", nil, 0); output != "x" || exit != 0 || err != nil {
 		t.Errorf("%q %d %v", output, exit, err)
+	}
+}
+
+// What one of Windows' tools says when it refuses is said whole, in one line.
+func TestWhatAToolSaysIsSaid(t *testing.T) {
+	m := NewMemory(NewBase(0))
+	m.OnTool = func(name string, args []string) ([]string, int, bool) {
+		if name == "shutdown.exe" {
+			return []string{"Access", "denied.(5)"}, 5, true
+		}
+		return []string{"not", "allowed"}, 3, args[0] == "/set"
+	}
+	p := safeBootPlaybook()
+	p.Fix[0].BCD.Value = "Minimal"
+	got := New(m.Parts()).Do(t.Context(), request(agent.Fix, "n-1", p))
+	if got.Outcome != agent.Failed || got.Message != "bcdedit.exe /set {current} safeboot Minimal ended with 3: not allowed" {
+		t.Errorf("%+v", got)
+	}
+	r := bare(t, m.Parts())
+	var result agent.Result
+	if err := r.restart(&result); err != nil || result.Reboot != "" || result.Message != "restart refused: shutdown.exe ended with 5: Access denied.(5)" {
+		t.Errorf("%+v %v", result, err)
+	}
+	for _, exit := range []int{0, 1190, 1115} { // 1190: one is scheduled already; 1115: it goes down now
+		m.OnTool = func(string, []string) ([]string, int, bool) { return nil, exit, true }
+		var result agent.Result
+		if err := r.restart(&result); err != nil || result.Reboot != "scheduled" || result.Message != "" {
+			t.Errorf("%d: %+v %v", exit, result, err)
+		}
 	}
 }

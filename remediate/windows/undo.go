@@ -128,7 +128,6 @@ func (u *undoing) one(n int) (record undoRecord, err error) {
 		if err = u.Files.Remove(join(u.folder, undoneName(n))); err != nil {
 			return record, err
 		}
-		found = false
 	}
 	if err != nil {
 		return record, err

@@ -1,0 +1,359 @@
+package run_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/plan"
+	"github.com/fleetmend/fleetmend/remediate/playbook"
+	"github.com/fleetmend/fleetmend/remediate/route"
+	"github.com/fleetmend/fleetmend/remediate/run"
+)
+
+// says is a fleet where each machine gives one answer, whatever it is asked.
+type says struct {
+	*fakeRoute
+	result agent.Result
+}
+
+func (f says) Do(context.Context, route.Target, agent.Request) (agent.Result, error) {
+	return f.result, nil
+}
+
+// What an answer counts as, by what was asked; one that is none of these is a failure that says what it was.
+func TestWhatAnAnswerCountsAs(t *testing.T) {
+	for _, c := range []struct {
+		mode    agent.Mode
+		result  agent.Result
+		outcome journal.Outcome
+		reason  string
+	}{
+		{agent.Detect, agent.Result{Outcome: agent.Affected}, journal.Affected, ""},
+		{agent.Detect, agent.Result{Outcome: agent.Clean, Message: "a\nb"}, journal.Clean, "a b"},
+		{agent.Detect, agent.Result{Outcome: agent.Fixed}, journal.Failed, `the agent gave an answer that makes no sense: "fixed" to detect`},
+		{agent.Detect, agent.Result{Outcome: agent.Undone}, journal.Failed, `the agent gave an answer that makes no sense: "undone" to detect`},
+		{agent.Fix, agent.Result{Outcome: agent.Affected}, journal.Failed, `the agent gave an answer that makes no sense: "affected" to fix`},
+		{agent.Fix, agent.Result{Outcome: agent.Undone}, journal.Failed, `the agent gave an answer that makes no sense: "undone" to fix`},
+		{agent.Fix, agent.Result{Outcome: "x\x1b[2J"}, journal.Failed, `the agent gave an answer that makes no sense: "x [2J" to fix`},
+		{agent.Fix, agent.Result{Outcome: agent.Clean}, journal.Clean, ""},
+		{agent.Fix, agent.Result{Outcome: agent.Failed, Message: "denied"}, journal.Failed, "denied"},
+		{agent.Fix, agent.Result{Outcome: agent.Failed}, journal.Failed, "the agent failed and did not say why"},
+		{agent.Undo, agent.Result{Outcome: agent.Undone, Changed: 1}, journal.Undone, ""},
+		{agent.Undo, agent.Result{Outcome: agent.Undone, Changed: 1, Reboot: "scheduled"}, journal.Undone, "the machine restarts now; that is not awaited"},
+		{agent.Undo, agent.Result{Outcome: agent.Clean}, journal.Failed, `the agent gave an answer that makes no sense: "clean" to undo`},
+	} {
+		bubble(t, 1, func(t *testing.T, s *setup) {
+			p := s.plan()
+			if p.Mode = c.mode; c.mode == agent.Undo {
+				p.Undoes = s.start(t.Context()).ID
+			}
+			if err := p.Seal(); err != nil {
+				t.Fatal(err)
+			}
+			s.options.Routes["fake"] = says{s.fleet, c.result}
+			r, err := s.newEngine().Start(t.Context(), p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m := s.machines(r.ID)[0]; m.Outcome != c.outcome || m.Reason != c.reason || m.Result == nil || m.Result.Outcome != c.result.Outcome {
+				t.Errorf("%q to %s: %s %q", c.result.Outcome, c.mode, m.Outcome, m.Reason)
+			}
+		})
+	}
+}
+
+// A fix that was done before and whose restart is over is verified at once; without a restart the record is the answer.
+func TestAFixThatWasDoneBefore(t *testing.T) {
+	for _, c := range []struct {
+		reboot  playbook.Reboot
+		changed int
+		message string
+		verify  int
+	}{
+		{playbook.RebootAlways, 0, "", 1}, {playbook.RebootIfFixed, 1, "", 1}, {playbook.RebootIfFixed, 0, "", 0}, {playbook.RebootNever, 1, "", 0}, {playbook.RebootAlways, 1, "taken back since", 0},
+	} {
+		bubble(t, 1, func(t *testing.T, s *setup) {
+			s.input.Source.Playbook.Reboot = c.reboot
+			cut := s.cutInFlight()
+			s.fleet.machine(0).record[cut] = agent.Result{Outcome: agent.Fixed, Changed: c.changed, Message: c.message, Uptime: 100}
+			s.fleet.machine(0).affected = false
+			r := s.resume(cut)
+			s.wantCounts(r, journal.RunDone, journal.Fixed, 1)
+			m := s.machines(r.ID)[0]
+			if n := s.fleet.count(name(0) + " verify"); n != c.verify || m.Rebooted != (c.verify > 0) {
+				t.Errorf("%s, %d changed, %q: verified %d times, rebooted %v", c.reboot, c.changed, c.message, n, m.Rebooted)
+			}
+		})
+	}
+}
+
+// cutInFlight ends a run at once while its machine is asked, before anything is done there.
+func (s *setup) cutInFlight() string {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s.fleet.behave = func(m *fakeMachine, _ int, _ agent.Request) error {
+		cancel()
+		return routeError(route.Unreachable, m.name, "connect", "cut")
+	}
+	r, err := s.newEngine().Start(ctx, s.plan())
+	if !errors.Is(err, context.Canceled) {
+		s.t.Fatalf("%+v %v", r, err)
+	}
+	s.fleet.behave = nil
+	return r.ID
+}
+
+// After the soak a machine that cannot be verified is no fixed one any more, and says why.
+func TestWhatTheSoakFinds(t *testing.T) {
+	for _, c := range []struct {
+		class   route.Class
+		times   int
+		outcome journal.Outcome
+		reason  string
+	}{
+		{route.Busy, 2, journal.Fixed, ""}, {route.Busy, 99, journal.Failed, "was fixed, but does not answer after the soak: connect: no luck"},
+		{route.Unreachable, 99, journal.Failed, "was fixed, but does not answer after the soak: connect: no luck"},
+		{route.Denied, 1, journal.Failed, "was fixed, but cannot be verified after the soak: connect: no luck"}, {"", 0, journal.Failed, "did not stay fixed: the file is there again"},
+	} {
+		bubble(t, 2, func(t *testing.T, s *setup) {
+			s.input.Options.Soak, s.input.Options.MaxFail.Set = time.Minute, false
+			failed := 0
+			s.fleet.machine(1).relapse = c.class == ""
+			s.fleet.behave = func(m *fakeMachine, _ int, r agent.Request) error {
+				if r.Mode == agent.Verify && m.name == name(1) && failed < c.times {
+					failed++
+					return routeError(c.class, m.name, "connect", "no luck")
+				}
+				return nil
+			}
+			r := s.start(t.Context())
+			if m := s.machines(r.ID)[1]; m.Outcome != c.outcome || m.Reason != c.reason || c.outcome == journal.Failed && m.Class != c.class || s.machines(r.ID)[0].Outcome != journal.Fixed {
+				t.Errorf("%s x%d: %s %s %q", c.class, c.times, m.Outcome, m.Class, m.Reason)
+			}
+		})
+	}
+}
+
+// Credentials that are rejected while a restart is awaited, or after the soak, stop the run; what was fixed is said for what it is.
+func TestRejectedCredentialsAfterTheFix(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, s *setup) {
+		s.input.Source.Playbook.Reboot = playbook.RebootIfFixed
+		s.fleet.machine(0).reboots, s.fleet.machine(1).reboots = time.Minute, 5*time.Minute
+		began := time.Now()
+		s.fleet.behave = func(m *fakeMachine, _ int, r agent.Request) error {
+			if r.Mode == agent.Verify && m.name == name(0) && time.Since(began) > time.Minute {
+				return routeError(route.Auth, m.name, "sign in", "401")
+			}
+			return nil
+		}
+		r := s.start(t.Context())
+		s.wantCounts(r, journal.RunAuth, journal.Unknown, 2)
+		m := s.machines(r.ID)
+		if m[0].Reason != "was fixed and restarted, but could not be verified: sign in: 401" || m[0].Class != route.Auth {
+			t.Errorf("%s %q", m[0].Class, m[0].Reason)
+		}
+		if m[1].Reason != "could not be asked what became of it: "+r.Reason || !strings.HasPrefix(r.Reason, name(0)+" rejected the credentials (fake): sign in: 401") {
+			t.Errorf("%q, the run: %q", m[1].Reason, r.Reason)
+		}
+	})
+	bubble(t, 3, func(t *testing.T, s *setup) {
+		s.input.Options.Soak = time.Minute
+		s.fleet.behave = func(m *fakeMachine, _ int, r agent.Request) error {
+			if r.Mode == agent.Verify {
+				return routeError(route.Auth, m.name, "sign in", "401")
+			}
+			return nil
+		}
+		s.wantCounts(s.start(t.Context()), journal.RunAuth, journal.Fixed, 3)
+	})
+}
+
+// tardy is a fleet where the second machine, once it is fixed, is seen again only after the credentials were rejected.
+type tardy struct {
+	*fakeRoute
+	rejected chan struct{}
+}
+
+func (f tardy) Alive(ctx context.Context, t route.Target) error {
+	err := f.fakeRoute.Alive(ctx, t)
+	f.mu.Lock()
+	fixed := f.machine(1).changed > 0
+	f.mu.Unlock()
+	if t.Name == name(1) && fixed && err == nil {
+		<-f.rejected
+		time.Sleep(time.Second) // of the bubble
+	}
+	return err
+}
+
+// A machine that is back just when the credentials are rejected is unknown, and the run ends as it should: it does not go back to
+// the machines that wait.
+func TestRejectedCredentialsWhileAMachineComesBack(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, s *setup) {
+		s.input.Source.Playbook.Reboot = playbook.RebootIfFixed
+		s.fleet.machine(0).reboots = time.Minute
+		way, began := tardy{s.fleet, make(chan struct{})}, time.Now()
+		s.options.Routes["fake"] = way
+		s.fleet.behave = func(m *fakeMachine, _ int, r agent.Request) error {
+			if r.Mode == agent.Verify && m.name == name(0) && time.Since(began) > time.Minute {
+				close(way.rejected)
+				return routeError(route.Auth, m.name, "sign in", "401")
+			}
+			return nil
+		}
+		r := s.start(t.Context())
+		s.wantCounts(r, journal.RunAuth, journal.Unknown, 2)
+		if m := s.machines(r.ID)[1]; m.Changed != 1 || m.Reason != "could not be asked what became of it: "+r.Reason {
+			t.Errorf("%+v", m)
+		}
+	})
+}
+
+// A question that fails ends the run with its error, and it can be resumed; Ctrl-C and the time of the run end the wait for an approval.
+func TestWhatEndsTheWaitForAnApproval(t *testing.T) {
+	ill := errors.New("no terminal")
+	for name, c := range map[string]struct {
+		set    func(s *setup)
+		status journal.Status
+		reason string
+		err    error
+	}{
+		"the question fails": {func(s *setup) { s.options.Approve = func(context.Context, run.Wave) (bool, error) { return true, ill } }, journal.RunWaiting, "", ill},
+		"Ctrl-C":             {func(s *setup) { time.AfterFunc(time.Hour, func() { s.engine.Stop() }) }, journal.RunInterrupted, "stopped by the operator", nil},
+		"its time is over":   {func(s *setup) { s.input.Options.RunTimeout = time.Hour }, journal.RunTimeout, "the time of the run, 1h0m0s, is over", nil},
+	} {
+		bubble(t, 3, func(t *testing.T, s *setup) {
+			s.waves("1,100%")
+			s.input.Options.Approval = true
+			c.set(s)
+			began := time.Now()
+			r, err := s.newEngine().Start(t.Context(), s.plan())
+			if !errors.Is(err, c.err) || r.Status != c.status || r.Reason != c.reason || r.Counts[journal.Fixed] != 1 || c.err == nil && time.Since(began) < time.Hour {
+				t.Errorf("%s: %s %q %v %v after %s", name, r.Status, r.Reason, r.Counts, err, time.Since(began))
+			}
+			if c.err != nil && (!strings.Contains(err.Error(), "ask for approval: no terminal") || !strings.Contains(strings.Join(hint.Of(err), " "), "fleetmend runs resume "+r.ID)) {
+				t.Errorf("%v %q", err, hint.Of(err))
+			}
+		})
+	}
+}
+
+// An engine needs what it works with, and executes one run.
+func TestWhatAnEngineNeeds(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, s *setup) {
+		for _, o := range []run.Options{{}, {Journal: s.journal}, {Routes: s.options.Routes}} {
+			if e, err := run.New(o); err == nil || e != nil {
+				t.Errorf("%+v is enough", o)
+			}
+		}
+		s.start(t.Context())
+		if _, err := s.engine.Start(t.Context(), s.plan()); err == nil || !strings.Contains(err.Error(), "one run only") {
+			t.Errorf("a second run: %v", err)
+		}
+	})
+}
+
+// What a retry takes over from the run, what it adds, and where it sends what was to go by medium.
+func TestWhatARetryIsMadeOf(t *testing.T) {
+	bubble(t, 4, func(t *testing.T, s *setup) {
+		s.input.Source.Parameters = map[string]string{"channel": "291"}
+		s.fleet.machine(0).failing = true
+		first := s.plan()
+		first.Waves[0].Entries[3].Route = journal.RouteMedium
+		if err := first.Seal(); err != nil {
+			t.Fatal(err)
+		}
+		s.options.Routes[journal.RouteMedium] = s.fleet
+		r, err := s.newEngine().Start(t.Context(), first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now().Add(time.Hour)
+		added := plan.Entry{Target: route.Target{ID: "late", Name: "LATE"}, Route: "fake"}
+		skipped := []plan.Skip{{ID: "out", Name: "OUT", Reason: "no route"}}
+		all := run.Follow{Operator: "eve", Now: now, TTL: time.Minute, Outcomes: []journal.Outcome{journal.Failed, journal.Fixed, journal.Held}, Added: []plan.Entry{added}, Skipped: skipped,
+			Options: func(o *plan.Options) { o.Forks = 7 }}
+		p, err := run.RetryPlan(t.Context(), s.journal, r.ID, all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, e := range p.Waves[0].Entries {
+			names = append(names, e.Name+" by "+e.Route)
+		}
+		if got := strings.Join(names, ", "); got != "PC00000 by fake, PC00001 by fake, PC00002 by fake, PC00003 by winrm, LATE by fake" {
+			t.Error(got)
+		}
+		if e := p.Waves[0].Entries[3]; e.Reason != "was to be started from a boot medium; WinRM is tried" {
+			t.Errorf("%+v", e)
+		}
+		if p.RetryOf != r.ID || p.Operator != "eve" || p.Options.Forks != 7 || !p.Created.Equal(now.UTC().Truncate(time.Millisecond)) || p.Expires.Sub(p.Created) != time.Minute ||
+			p.Parameters["channel"] != "291" || len(p.Skipped) != 1 || p.Verify() != nil {
+			t.Errorf("%+v", p)
+		}
+		only, err := run.RetryPlan(t.Context(), s.journal, r.ID, run.Follow{Now: now})
+		if err != nil || only.Machines() != 1 || only.Waves[0].Entries[0].Name != name(0) || only.Expires.Sub(only.Created) != plan.DefaultTTL {
+			t.Errorf("%+v %v", only, err)
+		}
+		// Nothing was left undone, but somebody came late.
+		p, err = run.RetryPlan(t.Context(), s.journal, r.ID, run.Follow{Now: now, Outcomes: []journal.Outcome{journal.Unknown}, Added: []plan.Entry{added}})
+		if err != nil || len(p.Waves) != 1 || p.Waves[0].Name != "100%" || p.Machines() != 1 {
+			t.Errorf("%+v %v", p, err)
+		}
+		_, err = run.RetryPlan(t.Context(), s.journal, r.ID, run.Follow{Now: now, Outcomes: []journal.Outcome{journal.Unknown}})
+		if !is[*plan.EmptyError](err) || !strings.Contains(strings.Join(hint.Of(err), " "), "`fleetmend runs show "+r.ID+"`") {
+			t.Errorf("nothing to do: %v %q", err, hint.Of(err))
+		}
+	})
+}
+
+// An undo asks every machine that was changed or may have been, and refuses what it cannot take back.
+func TestWhomAnUndoAsks(t *testing.T) {
+	bubble(t, 6, func(t *testing.T, s *setup) {
+		d, err := s.journal.Create(t.Context(), s.plan(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := func(i int) string { return fmt.Sprint("id", i) }
+		for i := range 5 {
+			err = errors.Join(err, d.Lease(id(i)), d.Begin(id(i), 1))
+		}
+		err = errors.Join(err, d.Finish(id(0), journal.End{Outcome: journal.Fixed, Result: &agent.Result{Changed: 1, Record: "first"}}), d.Finish(id(1), journal.End{Outcome: journal.Clean, Result: &agent.Result{}}),
+			d.Finish(id(2), journal.End{Outcome: journal.Unknown}), d.Reboot(id(3), agent.Result{Changed: 1}), d.End(journal.RunInterrupted, "x"), d.Close())
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := run.UndoPlan(t.Context(), s.journal, d.ID(), run.Follow{Now: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var asked []string
+		for _, e := range p.Waves[0].Entries {
+			asked = append(asked, e.ID+e.Record)
+		}
+		if got := strings.Join(asked, " "); got != "id0first id2 id3 id4" || p.Mode != agent.Undo || p.Undoes != d.ID() {
+			t.Errorf("%s: %+v", got, p)
+		}
+	})
+	bubble(t, 1, func(t *testing.T, s *setup) {
+		s.input.Source.Playbook.Fix = []playbook.Action{{Script: &playbook.Script{Shell: "cmd", Body: "echo"}}}
+		r := s.start(t.Context())
+		_, err := run.UndoPlan(t.Context(), s.journal, r.ID, run.Follow{Now: time.Now()})
+		if err == nil || !strings.Contains(err.Error(), "test-playbook changes machines by scripts alone") || len(hint.Of(err)) == 0 {
+			t.Errorf("%v", err)
+		}
+		s.input.Mode = agent.Detect
+		r = s.start(t.Context())
+		if _, err := run.UndoPlan(t.Context(), s.journal, r.ID, run.Follow{Now: time.Now()}); err == nil || !strings.Contains(err.Error(), "a run of mode detect and fixed nothing") || len(hint.Of(err)) == 0 {
+			t.Errorf("%v", err)
+		}
+	})
+}

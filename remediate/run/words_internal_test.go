@@ -1,0 +1,147 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/plan"
+	"github.com/fleetmend/fleetmend/remediate/route"
+)
+
+// What a gate says is why a run stopped: who reads it must find the numbers, and the limit as he wrote it.
+func TestWhatAGateSays(t *testing.T) {
+	percent := func(p float64) plan.Limit { return plan.Limit{Percent: p, Set: true} }
+	for _, c := range []struct {
+		rules  plan.Options
+		counts map[journal.Outcome]int
+		want   string
+	}{
+		{plan.Options{MaxFail: percent(10)}, map[journal.Outcome]int{journal.Failed: 2, journal.Fixed: 8}, "wave 2 (10%): 2 of 10 finished machines failed (20 %), more than the allowed 10 %"},
+		{plan.Options{MaxFail: percent(2.5)}, map[journal.Outcome]int{journal.Failed: 1, journal.Fixed: 2}, "wave 2 (10%): 1 of 3 finished machines failed (33.3 %), more than the allowed 2.5 %"},
+		{plan.Options{MaxFail: percent(1)}, map[journal.Outcome]int{journal.Failed: 1, journal.Fixed: 79}, "wave 2 (10%): 1 of 80 finished machines failed (1.25 %), more than the allowed 1 %"},
+		{plan.Options{MaxFail: plan.Limit{Count: 1, Set: true}}, map[journal.Outcome]int{journal.Failed: 1, journal.Unknown: 1}, "wave 2 (10%): 2 of 2 finished machines failed or were lost (1), more than the allowed 1"},
+		{plan.Options{MaxUnreach: percent(50)}, map[journal.Outcome]int{journal.Unreachable: 3, journal.Clean: 1, journal.Held: 9}, "wave 2 (10%): 3 of 4 finished machines were unreachable (75 %), more than the allowed 50 %"},
+		{plan.Options{MaxFail: percent(50)}, map[journal.Outcome]int{journal.Failed: 1, journal.Fixed: 1}, ""},
+	} {
+		g := newGate(&c.rules, 2, "10%")
+		g.counts = c.counts
+		if got := g.judge(true); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+	for want, counts := range map[string]map[journal.Outcome]int{
+		"wave 2 (10%): 0 of 3 machines reached: this wave proved nothing": {journal.Unreachable: 1, journal.Held: 1, journal.Skipped: 1},
+		"wave 2 (10%): 0 of 1 machine reached: this wave proved nothing":  {journal.Unreachable: 1, journal.Fixed: 0},
+		"": {journal.Unreachable: 5, journal.Clean: 1},
+	} {
+		g := newGate(&plan.Options{}, 2, "10%")
+		g.counts = counts
+		if got := g.unproved(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	if got := newGate(&plan.Options{}, 1, "1").unproved(); got != "" {
+		t.Errorf("a wave without machines: %q", got)
+	}
+}
+
+// The words of a reason: what was done and what went wrong, without the machine's name, and what a fix did before it was lost.
+func TestTheWordsOfAReason(t *testing.T) {
+	for want, err := range map[string]error{
+		"connect: no route": &route.Error{Op: "connect", Target: "PC", Err: errors.New("no route")},
+		"connect":           &route.Error{Op: "connect", Target: "PC"},
+		"no route":          &route.Error{Target: "PC", Err: errors.New("no\nroute")},
+		"plain":             errors.New("plain"),
+	} {
+		if got := reasonOf(err); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	steps := func(n int) (all []agent.StepDone) {
+		for i := range n {
+			all = append(all, agent.StepDone{Action: "put", Target: fmt.Sprint("t", i)})
+		}
+		return all
+	}
+	for want, result := range map[string]agent.Result{
+		"0 changes were made":                              {},
+		"1 change was made: put t0":                        {Changed: 1, Steps: steps(1)},
+		"3 changes were made: put t0, put t1, put t2":      {Changed: 3, Steps: steps(3)},
+		"9 changes were made: put t0, put t1, put t2, ...": {Changed: 9, Steps: steps(4)},
+	} {
+		if got := changes(result); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	if got := oneLine(strings.Repeat("x", 600)); got != strings.Repeat("x", 600) {
+		t.Errorf("600 letters became %d", len(got))
+	}
+	if got := counted(1, "wave") + counted(0, " machine") + counted(2, " machine"); got != "1 wave0  machines2  machines" {
+		t.Error(got)
+	}
+}
+
+// An approval of an older fleetmend names no wave: it is for the one that waits. Of a wave that does not wait it is for none.
+func TestAnApprovalWithoutANumber(t *testing.T) {
+	x := &execution{approved: map[int]string{}, current: 2, awaits: 3}
+	if err := x.approval(journal.Control{Who: "eve"}); err != nil || x.approved[3] != "eve" || len(x.approved) != 1 {
+		t.Errorf("%v %v", x.approved, err)
+	}
+	if err := x.approval(journal.Control{Wave: 4, Who: "ada"}); err != nil || x.approved[4] != "ada" || len(x.approved) != 2 {
+		t.Errorf("%v %v", x.approved, err)
+	}
+}
+
+// What a run is while it is paused, and what it is again when it goes on.
+func TestProgressOfAPause(t *testing.T) {
+	p := &plan.Plan{Waves: []plan.Wave{{Name: "1", Entries: make([]plan.Entry, 1)}, {Name: "100%", Entries: make([]plan.Entry, 2)}}}
+	g := NewProgress(p)
+	seq := int64(0)
+	for _, step := range []struct {
+		kind   journal.Kind
+		wave   int
+		text   string
+		status journal.Status
+		reason string
+	}{
+		{journal.RunStarted, 0, "fix", journal.RunRunning, ""}, {journal.WaveStarted, 1, "one", journal.RunRunning, ""},
+		{journal.Paused, 0, "by eve", journal.RunPaused, "by eve"}, {journal.Unpaused, 0, "by eve", journal.RunRunning, ""},
+		{journal.WaveSoaking, 1, "soaks", journal.RunRunning, "soaks"}, {journal.Approval, 1, "wave 2 waits", journal.RunWaiting, "wave 2 waits"},
+		{journal.Paused, 0, "by eve", journal.RunPaused, "by eve"}, {journal.Unpaused, 0, "by eve", journal.RunWaiting, "wave 2 waits"},
+		{journal.Approved, 1, "by ada", journal.RunRunning, ""}, {journal.Paused, 0, "by eve", journal.RunPaused, "by eve"}, {journal.Unpaused, 0, "by eve", journal.RunRunning, ""},
+		{journal.WaveEnded, 1, "", journal.RunRunning, ""}, {journal.WaveEnded, 3, "", journal.RunRunning, ""}, {journal.WaveEnded, 0, "", journal.RunRunning, ""},
+		{journal.WaveGated, 2, "too many", journal.RunRunning, "too many"}, {journal.Stopping, 2, "stops", journal.RunRunning, "stops"},
+		{journal.Approval, 1, "again", journal.RunWaiting, "again"}, {journal.RunEnded, 0, "interrupted: by eve: at once", journal.RunInterrupted, "by eve: at once"},
+		{journal.RunResumed, 0, "fix", journal.RunRunning, ""}, {journal.Paused, 0, "by eve", journal.RunPaused, "by eve"}, {journal.Unpaused, 0, "by eve", journal.RunRunning, ""},
+		{journal.RunEnded, 0, "done", journal.RunDone, ""},
+	} {
+		seq++
+		g.Observe(journal.Event{Run: "r", Seq: seq, Kind: step.kind, Wave: step.wave, Text: step.text, Time: time.Unix(1_800_000_000+seq, 0)})
+		s := g.Snapshot(time.Unix(1_800_000_100, 0))
+		if s.Status != step.status || s.Reason != step.reason || s.Seq != seq || s.Run != "r" {
+			t.Errorf("%d, after %s: %s %q", seq, step.kind, s.Status, s.Reason)
+		}
+	}
+	s := g.Snapshot(time.Unix(1_800_000_100, 0))
+	if !s.Waves[0].Ended || s.Waves[1].Ended || s.Wave != 1 || s.Started.Unix() != 1_800_000_019 {
+		t.Errorf("%+v", s)
+	}
+	// A wave that the plan does not have counts in the whole, and a second end of a machine takes the first back.
+	move := func(wave int, state journal.State, outcome journal.Outcome) {
+		seq++
+		g.Observe(journal.Event{Seq: seq, Kind: journal.MachineMove, MachineID: "m", Wave: wave, State: state, Outcome: outcome, Time: time.Unix(1_800_000_090, 0)})
+	}
+	move(7, journal.Done, journal.Fixed)
+	if s := g.Snapshot(time.Unix(1_800_000_100, 0)); s.Done != 1 || s.Outcomes[journal.Fixed] != 1 || s.Waves[0].Done+s.Waves[1].Done != 0 || s.States[journal.Pending] != 2 {
+		t.Errorf("%+v", s)
+	}
+	move(2, journal.Done, journal.Failed)
+	if s := g.Snapshot(time.Unix(1_800_000_100, 0)); s.Done != 1 || s.Outcomes[journal.Fixed] != 0 || s.Outcomes[journal.Failed] != 1 || s.Waves[1].Outcomes[journal.Failed] != 1 || s.States[journal.Done] != 1 {
+		t.Errorf("%+v", s)
+	}
+}
