@@ -279,7 +279,8 @@ func TestMarksAndTheirUndo(t *testing.T) {
 	if _, err := j.Unmark(ctx, trouble, second, "eve"); err == nil || len(hint.Of(err)) == 0 {
 		t.Errorf("taken back twice: %v", err)
 	}
-	if acts, err := j.Acts(ctx, trouble); err != nil || len(acts) != 2 || acts[0].Undone == 0 || acts[0].UndoneBy != "eve" || acts[1].Machines != 2 {
+	if acts, err := j.Acts(ctx, trouble); err != nil || len(acts) != 2 || acts[0].Undone == 0 || acts[0].UndoneBy != "eve" || acts[1].Machines != 2 ||
+		acts[1].Number != act || acts[1].Incident != trouble || acts[1].Time.IsZero() || acts[1].Who != "ada" || acts[1].Word != journal.MarkReplaced || acts[1].Reason != "new laptop" {
 		t.Errorf("acts: %+v %v", acts, err)
 	}
 	after, _, err := j.Cases(ctx, trouble, second)

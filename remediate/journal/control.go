@@ -106,7 +106,7 @@ func (j *Journal) Refuse(ctx context.Context, id string, wave int, who string) e
 }
 
 func (j *Journal) answer(ctx context.Context, id string, wave int, who string, kind ControlKind) (int, error) {
-	answered := 0
+	var answered int
 	err := j.wish(ctx, id, "answer", func(tx *sql.Tx, run *Run) (Control, error) {
 		awaited, err := awaits(ctx, tx, run)
 		if err != nil {

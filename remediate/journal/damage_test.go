@@ -109,8 +109,9 @@ func TestForeignAndNewerFilesAreRefused(t *testing.T) {
 	dir := t.TempDir()
 	garbage := filepath.Join(dir, "garbage.db")
 	must(t, os.WriteFile(garbage, []byte(strings.Repeat("this is no database ", 300)), 0o600))
-	if _, err := journal.Open(ctx, garbage); err == nil || len(hint.Of(err)) == 0 {
-		t.Errorf("garbage: %v", err)
+	_, err := journal.Open(ctx, garbage)
+	if want := "the file is damaged or no journal; move it away and give the journal a file of its own"; err == nil || strings.Join(hint.Of(err), "") != want || !strings.HasPrefix(err.Error(), `open journal "`) {
+		t.Errorf("garbage: %v %q", err, hint.Of(err))
 	}
 	for name, stmt := range map[string]string{"foreign": "CREATE TABLE accounts (x)", "newer": "PRAGMA application_id = 0x666d6a31; PRAGMA user_version = 99"} {
 		path := filepath.Join(dir, name+".db")

@@ -72,7 +72,7 @@ func (j *Journal) Mark(ctx context.Context, incident string, machines []string, 
 // Unmark takes an act of marking back, and returns how many machines it had. An act that is not there or was taken back
 // already is an error.
 func (j *Journal) Unmark(ctx context.Context, incident string, act int64, who string) (int, error) {
-	marked := 0
+	var marked int
 	err := j.change(ctx, func(tx *sql.Tx, _ time.Time, n int64) error {
 		if _, err := openIncident(ctx, tx, incident); err != nil {
 			return err

@@ -85,6 +85,11 @@ func TestACommitIsOnDiskWhenItReturns(t *testing.T) {
 		}
 		return err
 	}))
+	for _, path := range []string{j.path + ".lock", filepath.Join(j.locks(), "turn"), filepath.Join(j.locks(), s.ID()+".lock")} { // other versions take the same
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
 	if seen < 6 { // the folder, the journal, its lock, the folder of locks, the run's lock and the turn
 		t.Errorf("only %d files are there", seen)
 	}

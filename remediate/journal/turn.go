@@ -15,10 +15,13 @@ import (
 type turn struct{ f *os.File }
 
 func (j *Journal) openTurn() (*turn, error) {
-	f, err := os.OpenFile(filepath.Join(j.locks(), "turn"), os.O_RDWR|os.O_CREATE, 0o600)
+	open := func() (*os.File, error) {
+		return os.OpenFile(filepath.Join(j.locks(), "turn"), os.O_RDWR|os.O_CREATE, 0o600) // every version takes this file
+	}
+	f, err := open()
 	if errors.Is(err, os.ErrNotExist) {
 		if err = makeLocks(j.locks()); err == nil {
-			f, err = os.OpenFile(filepath.Join(j.locks(), "turn"), os.O_RDWR|os.O_CREATE, 0o600)
+			f, err = open()
 		}
 	}
 	if err != nil {

@@ -214,11 +214,16 @@ func sizeOnly(call *ast.CallExpr) bool {
 	return true
 }
 
-// sayingOnly: the words of errors and hints are not what these mutants are for.
+var loggers = map[string]bool{"Debug": true, "Info": true, "Warn": true, "Error": true, "DebugContext": true, "InfoContext": true, "WarnContext": true, "ErrorContext": true, "log": true}
+
+// sayingOnly: the words of errors, of hints and of the log are not what these mutants are for.
 func sayingOnly(call *ast.CallExpr) bool {
 	s, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok {
 		return false
+	}
+	if loggers[s.Sel.Name] && len(call.Args) > 0 { // what a log says is read by people, and by nothing that depends on its words
+		return true
 	}
 	from, _ := s.X.(*ast.Ident)
 	return from != nil && (from.Name == "errors" || from.Name == "hint" || from.Name == "fmt" && s.Sel.Name == "Errorf")

@@ -249,7 +249,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // delete removes the shell, and with it the command if it still runs. It outlives ctx by Config.CleanupTimeout at most.
 // When ctx ended amid a request the connection is of no use, and a second one does it. A shell that cannot be deleted
-// goes away by its own idle timeout.
+// goes away by its own idle timeout. Run closes the connection, whichever it is.
 func (s *session) delete(ctx context.Context) {
 	if s.values.shellID == "" {
 		return
@@ -271,7 +271,6 @@ func (s *session) delete(ctx context.Context) {
 			s.log("shell not deleted", err)
 			return
 		}
-		defer l.close()
 		s.link, s.out = l, output{limit: s.out.limit, Output: s.out.Output}
 	}
 	s.link.watch(cleanup)
