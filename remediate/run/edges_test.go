@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -309,7 +310,7 @@ func TestWhatARetryIsMadeOf(t *testing.T) {
 			t.Errorf("%+v %v", p, err)
 		}
 		_, err = run.RetryPlan(t.Context(), s.journal, r.ID, run.Follow{Now: now, Outcomes: []journal.Outcome{journal.Unknown}})
-		if !is[*plan.EmptyError](err) || !strings.Contains(strings.Join(hint.Of(err), " "), "`fleetmend runs show "+r.ID+"`") {
+		if !is[*plan.EmptyError](err) || !strings.HasPrefix(err.Error(), "retry run "+r.ID+": nothing to do, every machine of that run is done") || !strings.Contains(strings.Join(hint.Of(err), " "), "`fleetmend runs show "+r.ID+"`") {
 			t.Errorf("nothing to do: %v %q", err, hint.Of(err))
 		}
 	})
@@ -355,5 +356,43 @@ func TestWhomAnUndoAsks(t *testing.T) {
 		if _, err := run.UndoPlan(t.Context(), s.journal, r.ID, run.Follow{Now: time.Now()}); err == nil || !strings.Contains(err.Error(), "a run of mode detect and fixed nothing") || len(hint.Of(err)) == 0 {
 			t.Errorf("%v", err)
 		}
+	})
+}
+
+// lingering is a fleet whose answers come a second after nobody waits for them any more.
+type lingering struct {
+	*fakeRoute
+	inside *atomic.Int64
+}
+
+func (f lingering) Do(ctx context.Context, t route.Target, _ agent.Request) (agent.Result, error) {
+	f.inside.Add(1)
+	defer f.inside.Add(-1)
+	<-ctx.Done()
+	time.Sleep(time.Second) // of the bubble
+	return agent.Result{}, routeError(route.Unknown, t.Name, "receive", "interrupted")
+}
+
+// A run that ends at once leaves no worker behind.
+func TestNoWorkerIsLeftBehind(t *testing.T) {
+	bubble(t, 3, func(t *testing.T, s *setup) {
+		var inside atomic.Int64
+		s.options.Routes["fake"] = lingering{s.fleet, &inside}
+		s.cut(time.Minute)
+		if n := inside.Load(); n != 0 {
+			t.Errorf("%d machines are asked after the end of the run", n)
+		}
+	})
+}
+
+// However many machines were not started, each is held and says why.
+func TestAWholeFleetIsHeld(t *testing.T) {
+	const n = 2102 // more than one commit takes
+	bubble(t, n, func(t *testing.T, s *setup) {
+		s.waves("1,100%")
+		s.input.Options.MaxFail = plan.Limit{Count: 0, Set: true}
+		s.fleet.machine(0).failing = true
+		r := s.start(t.Context())
+		s.wantCounts(r, journal.RunGated, journal.Failed, 1, journal.Held, n-1)
 	})
 }

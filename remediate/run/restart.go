@@ -41,14 +41,11 @@ func (x *execution) awaitRestart(ctx context.Context, t *task) verdict {
 		if !time.Now().Before(limit) || w.blind && w.holds && !w.down && time.Since(began) >= min(blindPatience, x.rules.RebootWait) {
 			return x.giveUp(t, &w)
 		}
-		wait := time.NewTimer(pause/2 + time.Duration(x.options.Rand()*float64(pause/2)))
 		select {
-		case <-wait.C:
+		case <-time.After(pause/2 + time.Duration(x.options.Rand()*float64(pause/2))):
 		case <-ctx.Done():
-			wait.Stop()
 			return verdict{task: t, what: left}
 		case <-x.rejected:
-			wait.Stop()
 			return verdict{task: t, what: notStarted}
 		}
 	}

@@ -145,3 +145,32 @@ func TestProgressOfAPause(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// The pace of a run: within its first second as if that were whole, and nothing once nothing was done for half a minute. Where it
+// is taken from a moment, held machines and those of long ago have no part in it.
+func TestThePaceOfARun(t *testing.T) {
+	p := &plan.Plan{Waves: []plan.Wave{{Name: "100%", Entries: make([]plan.Entry, 9)}}}
+	began := time.Unix(1_800_000_000, 0)
+	g := NewProgress(p)
+	g.Observe(journal.Event{Seq: 1, Kind: journal.RunStarted, Time: began})
+	g.Observe(journal.Event{Seq: 2, Kind: journal.MachineMove, MachineID: "a", Wave: 1, State: journal.Done, Outcome: journal.Fixed, Time: began})
+	for after, want := range map[time.Duration]float64{500 * time.Millisecond: 1, 2 * time.Second: 0.5} {
+		if s := g.Snapshot(began.Add(after)); s.Rate != want {
+			t.Errorf("after %s: %g, want %g", after, s.Rate, want)
+		}
+	}
+	if s := g.Snapshot(began.Add(40 * time.Second)); s.Rate != 0 || s.ETA != 0 {
+		t.Errorf("after forty seconds: %g", s.Rate)
+	}
+	g = NewProgress(p)
+	station := func(id string, state journal.State, outcome journal.Outcome, seconds int) journal.Station {
+		return journal.Station{ID: id, Wave: 1, State: state, Outcome: outcome, Ended: began.Add(time.Duration(seconds) * time.Second)}
+	}
+	g.Stand(journal.Standing{Seq: 9, Course: []journal.Event{{Seq: 1, Kind: journal.RunStarted, Time: began}}, Machines: []journal.Station{
+		station("a", journal.Done, journal.Fixed, 10), station("b", journal.Done, journal.Fixed, 60), station("c", journal.Done, journal.Clean, 45), station("d", journal.Done, journal.Held, 60),
+		station("e", journal.Done, journal.Fixed, 30), station("f", journal.Rebooting, "", 60), station("g", journal.Running, "", 0), {ID: "h", Wave: 1, State: journal.Pending}}})
+	s := g.Snapshot(began.Add(60 * time.Second))
+	if s.Rate != 2.0/30 || s.Done != 5 || s.Seq != 9 || s.States[journal.Pending] != 2 || s.States[journal.Rebooting] != 1 || s.Waves[0].Done != 5 || s.Outcomes[journal.Fixed] != 3 {
+		t.Errorf("%+v", s)
+	}
+}
