@@ -43,10 +43,7 @@ func DecodeValue(kind uint32, raw []byte) Value {
 			v.Data = binary.LittleEndian.Uint64(raw)
 		}
 	default:
-		v.Data = bytes.Clone(raw)
-		if v.Data == nil {
-			v.Data = []byte{}
-		}
+		v.Data = append([]byte{}, raw...)
 		return v
 	}
 	if _, again, err := v.Encode(); err != nil || !bytes.Equal(again, raw) {

@@ -110,12 +110,18 @@ func handedDown(sddl string, toFolder bool) string {
 	_, list := splitRights(sddl)
 	for _, ace := range aceParts.FindAllStringSubmatch(list, -1) {
 		fields := strings.Split(ace[1], ";")
-		switch {
-		case len(fields) < 2:
+		if len(fields) < 2 {
 			continue
-		case toFolder && strings.Contains(fields[1], "CI"):
-			fields[1] = strings.NewReplacer("IO", "", "ID", "").Replace(fields[1]) + "ID"
-		case !toFolder && strings.Contains(fields[1], "OI"):
+		}
+		var flags []string // of two letters each
+		for pair := range slices.Chunk([]byte(fields[1]), 2) {
+			flags = append(flags, string(pair))
+		}
+		switch {
+		case toFolder && slices.Contains(flags, "CI"):
+			flags = slices.DeleteFunc(flags, func(f string) bool { return f == "IO" || f == "ID" })
+			fields[1] = strings.Join(flags, "") + "ID"
+		case !toFolder && slices.Contains(flags, "OI"):
 			fields[1] = "ID"
 		default:
 			continue

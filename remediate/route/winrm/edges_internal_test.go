@@ -124,7 +124,7 @@ func TestSchemesAndTokens(t *testing.T) {
 			t.Errorf("%q: %q, want %q", challenge, got, want)
 		}
 	}
-	for text, want := range map[string]string{"abcd": "abcd", "abcde": "abcd...", "abc\u00e4e": "abc...", "ab\u00e4e": "ab\u00e4...", "\u00e4\u00e4\u00e4": "\u00e4\u00e4..."} {
+	for text, want := range map[string]string{"abcd": "abcd", "abcde": "abcd...", "abc\u00e4e": "abc...", "abc\u00e5e": "abc...", "ab\u00e4e": "ab\u00e4...", "\u00e4\u00e4\u00e4": "\u00e4\u00e4..."} {
 		if got := clip(text, 4); got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}

@@ -23,7 +23,6 @@ const (
 	actionCommand = shellURI + "/Command"
 	actionSend    = shellURI + "/Send"
 	actionReceive = shellURI + "/Receive"
-	actionFault   = "http://schemas.dmtf.org/wbem/wsman/1/wsman/fault"
 	resourceCmd   = shellURI + "/cmd"
 	stateDone     = shellURI + "/CommandState/Done"
 )

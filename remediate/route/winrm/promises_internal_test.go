@@ -136,6 +136,10 @@ func TestAChallengeEndsWithItself(t *testing.T) {
 	if flagsWanted != 0x60880031 || flagAnonymous != 0x800 {
 		t.Errorf("flags %08x %08x", flagsWanted, flagAnonymous)
 	}
+	// What Windows 10 says of itself (MS-NLMP 2.2.2.10).
+	if v := *ntlmVersion; v.ProductMajorVersion != 10 || v.ProductMinorVersion != 0 || v.ProductBuild != 19041 || v.NTLMRevisionCurrent != 15 {
+		t.Errorf("version %+v", v)
+	}
 }
 
 // No text of a user becomes markup.

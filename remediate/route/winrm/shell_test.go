@@ -31,9 +31,13 @@ func started(t *testing.T, change func(*host)) (*host, *winrm.Route, route.Targe
 }
 
 func TestOneMachineCostsFiveRequestsOnOneConnection(t *testing.T) {
-	h, r, target := started(t, nil)
-	if _, err := r.Do(t.Context(), target, routetest.Request("run", agent.Fix)); err != nil {
-		t.Fatal(err)
+	var log bytes.Buffer
+	h, _, target := started(t, nil)
+	r := basicRoute(t, h, func(c *winrm.Config) {
+		c.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	if _, err := r.Do(t.Context(), target, routetest.Request("run", agent.Fix)); err != nil || log.Len() > 0 { // such as a shell that could not be deleted
+		t.Fatal(err, log.String())
 	}
 	if got := h.seen(); !slices.Equal(got, []string{"create", "command", "send", "receive", "delete"}) || h.accepted.Load() != 1 {
 		t.Errorf("requests %q over %d connections", got, h.accepted.Load())
