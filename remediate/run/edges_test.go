@@ -375,7 +375,7 @@ func (f lingering) Do(ctx context.Context, t route.Target, _ agent.Request) (age
 
 // A run that ends at once leaves no worker behind.
 func TestNoWorkerIsLeftBehind(t *testing.T) {
-	bubble(t, 3, func(t *testing.T, s *setup) {
+	bubble(t, 1, func(t *testing.T, s *setup) {
 		var inside atomic.Int64
 		s.options.Routes["fake"] = lingering{s.fleet, &inside}
 		s.cut(time.Minute)

@@ -173,7 +173,7 @@ func TestProgressInNumbers(t *testing.T) {
 	for range 1000 {
 		observe(journal.Event{Kind: journal.Stopping, Text: "x"})
 	}
-	if s := at(40); len(s.Last) > keepEvents || len(s.Last) < keepEvents/2 || s.Last[len(s.Last)-1].Seq != seq {
+	if s := at(40); len(s.Last) > keepEvents || len(s.Last) < keepEvents/2 || s.Last[len(s.Last)-1].Seq != seq || s.Last[0].Seq != seq-int64(len(s.Last))+1 {
 		t.Errorf("%d events are kept, the newest is not %d", len(s.Last), seq)
 	}
 }

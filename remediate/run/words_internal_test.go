@@ -174,3 +174,49 @@ func TestThePaceOfARun(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// How long is waited before a machine is asked again, and when it is not asked any more.
+func TestThePauseBeforeTheNextAttempt(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		rules plan.Options
+		class route.Class
+		maybe bool
+		want  string
+	}{
+		{"a busy one", plan.Options{Backoff: time.Second, Retries: 3}, route.Busy, false, "1s 2s 4s -"},
+		{"a busy one, long", plan.Options{Backoff: time.Second, Retries: 7}, route.Busy, false, "1s 2s 4s 8s 16s 20s 20s -"},
+		{"one that may have been changed", plan.Options{Backoff: time.Second, Retries: 1}, route.Unknown, true, "1s 2s 4s 8s 16s 20s 20s 20s 20s 20s 20s 20s"},
+		{"a silent one", plan.Options{Backoff: 5 * time.Second, Retries: 3}, route.Unreachable, false, "1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s"},
+		{"a silent one, short", plan.Options{Backoff: 500 * time.Millisecond, Retries: 3}, route.Unreachable, false, "750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms"},
+		{"a chase", plan.Options{Backoff: 9 * time.Second, Chase: true}, route.Unreachable, false, "1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s"},
+	} {
+		x := &execution{Engine: &Engine{options: Options{Rand: func() float64 { return 1 }}}, rules: &c.rules}
+		tried := &task{deadline: time.Now().Add(time.Hour), maybe: c.maybe}
+		var got []string
+		for range 12 {
+			wait, again := x.pause(tried, c.class)
+			if !again {
+				got = append(got, "-")
+				break
+			}
+			got = append(got, wait.String())
+		}
+		if all := strings.Join(got, " "); all != c.want {
+			t.Errorf("%s: %s, want %s", c.name, all, c.want)
+		}
+		tried = &task{deadline: time.Now()}
+		if wait, again := x.pause(tried, c.class); again {
+			t.Errorf("%s is asked after its time, in %s", c.name, wait)
+		}
+	}
+	x := &execution{Engine: &Engine{options: Options{Rand: func() float64 { return 0 }}}, rules: &plan.Options{Backoff: time.Second, Retries: 3}}
+	over := &task{deadline: time.Now().Add(time.Hour), tries: 5, firstError: time.Now().Add(-7 * time.Second)} // 1 + 2 + 4 seconds
+	if wait, again := x.pause(over, route.Unreachable); again {
+		t.Errorf("knocked at after seven seconds, in %s", wait)
+	}
+	asked := &task{deadline: time.Now().Add(time.Hour), attempts: 4}
+	if wait, again := x.pause(asked, route.Unreachable); again {
+		t.Errorf("knocked at after four attempts, in %s", wait)
+	}
+}

@@ -129,6 +129,9 @@ func TestSchemesAndTokens(t *testing.T) {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}
+	if got := clip("\x80\x80\x80", 1); got != "..." {
+		t.Errorf("%q", got)
+	}
 	if got := (Credential{User: "u", Domain: "D"}).account() + " " + (Credential{User: "u@d"}).account(); got != `D\u u@d` {
 		t.Error(got)
 	}

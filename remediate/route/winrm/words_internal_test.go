@@ -174,12 +174,12 @@ func TestWhatAReplyHolds(t *testing.T) {
 			t.Errorf("full: %q %v", out.Stderr, err)
 		}
 	}
-	for _, body := range []string{"<o:x/>", head, head + "</s:Envelope>" + head + "</s:Envelope>", head + strings.Repeat("<o:x>", maxDepth) + strings.Repeat("</o:x>", maxDepth) + "</s:Envelope>", ""} {
+	for _, body := range []string{"<o:x/>", head, head + "</s:Envelope>" + head + "</s:Envelope>", head + strings.Repeat("<o:x>", 64) + strings.Repeat("</o:x>", 64) + "</s:Envelope>", ""} {
 		if r, err := parseReply([]byte(body), nil); !errors.Is(err, errNotSOAP) {
 			t.Errorf("%.40q: %+v %v", body, r, err)
 		}
 	}
-	if _, err := parseReply([]byte(head+strings.Repeat("<o:x>", maxDepth-1)+strings.Repeat("</o:x>", maxDepth-1)+"</s:Envelope>"), nil); err != nil {
+	if _, err := parseReply([]byte(head+strings.Repeat("<o:x>", 63)+strings.Repeat("</o:x>", 63)+"</s:Envelope>"), nil); err != nil {
 		t.Errorf("as deep as it may be: %v", err)
 	}
 }
