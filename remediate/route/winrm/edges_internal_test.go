@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"os"
@@ -325,5 +326,31 @@ func TestTheHeadOfARequest(t *testing.T) {
 	l.requests, l.pending = 1, false
 	if l.closing = true; l.usable() {
 		t.Error("a connection that the machine closes is used again")
+	}
+}
+
+// What is a connection that broke, and not something else that answers.
+func TestWhatIsABrokenConnection(t *testing.T) {
+	for _, err := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, slow{errors.New("x")}, &net.OpError{Op: "read", Err: syscall.ECONNRESET}} {
+		if !isIO(fmt.Errorf("read: %w", err)) {
+			t.Errorf("%v is none", err)
+		}
+	}
+	if isIO(errors.New("malformed HTTP response")) {
+		t.Error("what is no HTTP is one")
+	}
+	l := linkOn(failing{}, nil)
+	l.waited = 7 * time.Second
+	over, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("second Ctrl-C")
+	cancel(why)
+	if err := l.cause(t.Context(), slow{errors.New("x")}); err.Error() != "no answer within 7s" {
+		t.Error(err)
+	}
+	if err := l.cause(over, io.EOF); !errors.Is(err, why) {
+		t.Error(err)
+	}
+	if err := l.cause(t.Context(), io.EOF); !errors.Is(err, io.EOF) {
+		t.Error(err)
 	}
 }

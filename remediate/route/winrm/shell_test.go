@@ -43,7 +43,9 @@ func TestOneMachineCostsFiveRequestsOnOneConnection(t *testing.T) {
 		t.Errorf("requests %q over %d connections", got, h.accepted.Load())
 	}
 	for _, want := range []string{
-		`<w:Option Name="WINRS_NOPROFILE">TRUE</w:Option>`, `<rsp:IdleTimeOut>PT900.000S</rsp:IdleTimeOut>`,
+		`<w:Option Name="WINRS_NOPROFILE">TRUE</w:Option>`, `<w:Option Name="WINRS_CODEPAGE">65001</w:Option>`, `<w:Option Name="WINRS_SKIP_CMD_SHELL">FALSE</w:Option>`,
+		`<rsp:InputStreams>stdin</rsp:InputStreams>`, `<rsp:OutputStreams>stdout stderr</rsp:OutputStreams>`, `xml:lang="en-US"`, `153600</w:MaxEnvelopeSize>`,
+		`<rsp:IdleTimeOut>PT900.000S</rsp:IdleTimeOut>`,
 		`<w:Option Name="WINRS_CONSOLEMODE_STDIN">FALSE</w:Option>`, `<w:OperationTimeout>PT20S</w:OperationTimeout>`,
 		`End="true"`, `<w:Selector Name="ShellId">SHELL-1</w:Selector>`, "<a:To>https://" + h.address() + "/wsman</a:To>",
 	} {
