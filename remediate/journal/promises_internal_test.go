@@ -313,3 +313,17 @@ func TestLooksDoNotWaitForAWriter(t *testing.T) {
 		t.Errorf("half of a change is seen: %d", number)
 	}
 }
+
+// What cannot be given back is said when a session is closed, each time.
+func TestASessionThatCannotBeClosed(t *testing.T) {
+	j, s, _ := twoWaves(t)
+	none(t, s.turn.close())
+	for range 2 {
+		if err := s.Close(); !errors.Is(err, os.ErrClosed) || !strings.HasPrefix(err.Error(), "close journal session: ") {
+			t.Errorf("%v", err)
+		}
+	}
+	if _, held, err := j.Owner(s.ID()); held || err != nil {
+		t.Errorf("the lock is held: %v %v", held, err)
+	}
+}

@@ -172,4 +172,9 @@ func TestDefaults(t *testing.T) {
 		plain.ConnectTimeout != 10*time.Second || plain.ReceiveTimeout != 30*time.Second || plain.CleanupTimeout != 5*time.Second || plain.MaxOutput != 4194304 {
 		t.Errorf("%+v", plain)
 	}
+	own := Config{Scheme: "https", Port: 1, Path: "/x", Auth: AuthBasic, ConnectTimeout: 1, ReceiveTimeout: 1, CleanupTimeout: 1, MaxOutput: 1, Breaker: plain.Breaker}
+	own.applyDefaults()
+	if own.Scheme != "https" || own.Port != 1 || own.Path != "/x" || own.Auth != AuthBasic || own.ConnectTimeout != 1 || own.ReceiveTimeout != 1 || own.CleanupTimeout != 1 || own.MaxOutput != 1 || own.Breaker != plain.Breaker {
+		t.Errorf("%+v", own)
+	}
 }
