@@ -21,5 +21,5 @@ func (r *run) osHolds(want playbook.OSTest) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("the build number is unknown: %w", err)
 	}
-	return (want.MinBuild == 0 || build >= want.MinBuild) && (want.MaxBuild == 0 || build <= want.MaxBuild), nil
+	return build >= want.MinBuild && (want.MaxBuild == 0 || build <= want.MaxBuild), nil
 }

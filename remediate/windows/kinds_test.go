@@ -55,3 +55,45 @@ func TestEveryKindIsInEveryTable(t *testing.T) {
 		t.Errorf("the wire form has %v, the table %v", fields, playbook.ActionKinds())
 	}
 }
+
+// What a result and a message call each step and each condition: agent.ps1 says the same.
+func TestTheWordsOfEachKind(t *testing.T) {
+	for want, a := range map[string]playbook.Action{
+		"quarantine a": {Quarantine: &playbook.Quarantine{File: "a"}}, "put b": {Put: &playbook.Put{File: "b"}}, "registry K N": {Registry: &playbook.RegistryChange{Key: "K", Name: "N"}},
+		"service S": {Service: &playbook.StartChange{Name: "S"}}, "driver D": {Driver: &playbook.StartChange{Name: "D"}}, "bcd set": {BCD: &playbook.BCDChange{Set: "set"}},
+		"bcd gone": {BCD: &playbook.BCDChange{Delete: "gone"}}, "script cmd": {Script: &playbook.Script{Shell: "cmd"}},
+	} {
+		i := slices.IndexFunc(stepKinds, func(k stepKind) bool { return k.name == a.Kind() })
+		if got := stepKinds[i].name + " " + stepKinds[i].target(a); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	for want, c := range map[string]playbook.Condition{
+		"file a": {File: "a"}, "no-file b": {NoFile: "b"}, "registry K N": {Registry: "K", Name: "N"}, "service S": {Service: "S"}, "driver D": {Driver: "D"}, "bcd e": {BCD: "e"},
+		"os": {OS: &playbook.OSTest{}}, "script": {Script: &playbook.Script{}},
+	} {
+		i := slices.IndexFunc(testKinds, func(k testKind) bool { return k.name == c.Kind() })
+		if got := testKinds[i].words(c); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestBuildNumbers(t *testing.T) {
+	r := bare(t, NewMemory(NewBase(22631)).Parts())
+	for _, c := range []struct {
+		test playbook.OSTest
+		want bool
+	}{
+		{playbook.OSTest{}, true}, {playbook.OSTest{MinBuild: 22631}, true}, {playbook.OSTest{MinBuild: 22632}, false}, {playbook.OSTest{MaxBuild: 22631}, true}, {playbook.OSTest{MaxBuild: 22630}, false},
+		{playbook.OSTest{MinBuild: 22631, MaxBuild: 22631}, true}, {playbook.OSTest{MinBuild: 1, MaxBuild: 1}, false},
+	} {
+		if got, err := r.osHolds(c.test); got != c.want || err != nil {
+			t.Errorf("%+v: %v %v", c.test, got, err)
+		}
+	}
+	r.request.Root = `X:\`
+	if got, err := r.osHolds(playbook.OSTest{}); got || err == nil {
+		t.Errorf("offline: %v %v", got, err)
+	}
+}
