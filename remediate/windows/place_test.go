@@ -2,9 +2,12 @@ package windows
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,6 +65,17 @@ func TestAFolderIsDriveC(t *testing.T) {
 		if !errors.Is(err, fs.ErrExist) {
 			t.Errorf("%s what is there: %v", what, err)
 		}
+	}
+	var names []string
+	for n := range 40 {
+		names = append(names, fmt.Sprintf("%02d", n*7%40))
+		if err := f.Create(`C:\Many\`+names[n], nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	slices.Sort(names)
+	if list, err := f.List(`C:\Many`); err != nil || !slices.EqualFunc(list, names, func(f FileInfo, name string) bool { return f.Name == name }) {
+		t.Errorf("%v %v", list, err)
 	}
 	if err := f.Own(`C:\Data\B.sys`); err == nil || !strings.Contains(err.Error(), "is no folder: refused") {
 		t.Error(err)
@@ -193,6 +207,58 @@ func TestWhatAFolderHandsDown(t *testing.T) {
 	for _, bad := range []string{"type-", "type-x", "type-4294967296", "dance", ""} {
 		if n, ok := typeNumber(bad); ok {
 			t.Errorf("%s is %d", bad, n)
+		}
+	}
+}
+
+// lent counts the files that are open.
+type lent struct {
+	*Memory
+	opened, open int
+}
+
+type lentFile struct {
+	io.ReadCloser
+	to *lent
+}
+
+func (l *lent) Open(path string) (io.ReadCloser, error) {
+	f, err := l.Memory.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	l.opened++
+	l.open++
+	return &lentFile{f, l}, nil
+}
+
+func (f *lentFile) Close() error {
+	f.to.open--
+	return f.ReadCloser.Close()
+}
+
+// A file that stays open could not be moved, and would be in use for whoever comes next.
+func TestNothingStaysOpen(t *testing.T) {
+	m, p, _ := threeFiles()
+	l := &lent{Memory: m}
+	parts := m.Parts()
+	parts.Files = l
+	p.Detect = []playbook.Condition{{File: `C:\Data\*.sys`, FileTest: playbook.FileTest{Header: "61"}}, {File: `C:\Data\b.sys`, FileTest: playbook.FileTest{SHA256: sumOf([]byte("b"))}}}
+	for n, mode := range []agent.Mode{agent.Detect, agent.Fix, agent.Fix, agent.Undo, agent.Undo} {
+		if got := New(parts).Do(t.Context(), request(mode, fmt.Sprint("n-", n), p)); got.Outcome == agent.Failed || l.open != 0 {
+			t.Errorf("%s: %d files are open (%+v)", mode, l.open, got)
+		}
+	}
+	if l.opened < 10 {
+		t.Errorf("only %d files were opened", l.opened)
+	}
+	if err := m.Own(`C:\ProgramData\fleetmend`); err != nil {
+		t.Fatal(err)
+	}
+	i := New(parts)
+	for range 2 {
+		if kept, err := i.keep(""); err != nil || !kept || l.open != 0 {
+			t.Errorf("%v %v, %d files are open", kept, err, l.open)
 		}
 	}
 }
