@@ -262,3 +262,29 @@ func TestNothingStaysOpen(t *testing.T) {
 		}
 	}
 }
+
+// Whether a restart that was wanted has happened is told by how long the machine has been up, an uptime of nothing included; where that
+// is not known, by whether one was scheduled.
+func TestWhetherARestartIsMissing(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	for _, c := range []struct {
+		name           string
+		then, ago, now int64
+		scheduled      bool
+		missing        bool
+	}{
+		{"up since before", 100, 30, 130, true, true}, {"up for the slack less", 100, 30, 125, true, true}, {"up for less", 100, 30, 124, false, false}, {"up for less than then", 100, 0, 99, false, false},
+		{"just started", 100, 30, 0, false, false}, {"had just started", 0, 30, 50, true, true}, {"had just started, and again", 0, 30, 10, false, false},
+		{"unknown now", 100, 30, -1, false, true}, {"unknown now, scheduled", 100, 30, -1, true, false}, {"unknown then", -1, 30, 500, false, true}, {"unknown then, scheduled", -1, 30, 500, true, false},
+	} {
+		m := NewMemory(NewBase(0))
+		m.Clock = func() time.Time { return now }
+		r := bare(t, m.Parts())
+		if c.scheduled {
+			m.WriteFile(r.folder+`\fix-restart.json`, []byte("{}"), now)
+		}
+		if got := r.restartMissing(outcome{Uptime: c.then, Time: now.Unix() - c.ago}, c.now); got != c.missing {
+			t.Errorf("%s: missing %v", c.name, got)
+		}
+	}
+}

@@ -224,7 +224,7 @@ func (t *together) try(ctx context.Context, m mutant, test string) (verdict, err
 		}
 		for _, one := range group {
 			whole, _, _ := strings.Cut(one, "/")
-			limit += 20 * t.took[whole]
+			limit += min(20*t.took[whole], time.Minute+3*t.took[whole]) // a loop in a long test is not waited for twenty times as long
 		}
 		out, err := t.run(ctx, limit, group...)
 		v, err := judge(ctx, out, err)
