@@ -467,10 +467,11 @@ function Test-Start([string]$Name, $Condition, [bool]$IsService) {
     return (Get-State $Name).Equals(@{ running = 'Running'; stopped = 'Stopped' }[$state])
 }
 # The boot entry of the Windows that runs. {default} is what the boot menu starts, which may be another Windows: it is taken only where
-# {current} is not answered and {default} names the drive that this Windows runs from.
+# {current} is not answered and {default} names the drive that this Windows runs from. A listing names its entry, {a GUID}, before anything
+# else: one that does not is no answer, whatever its exit code, and says of no element that it is not set.
 function Read-BootEntry {
     $current = Invoke-Native 'bcdedit.exe' @('/enum', '{current}', '/v')
-    if ($current.code -eq 0) { return @{ entry = '{current}'; lines = $current.output } }
+    if ($current.code -eq 0 -and @($current.output | Where-Object { [regex]::IsMatch($_, '\S\s+\{[^{}]+\}\s*\z') }).Count -gt 0) { return @{ entry = '{current}'; lines = $current.output } }
     $default = Invoke-Native 'bcdedit.exe' @('/enum', '{default}', '/v')
     $drive = Get-SystemVariable 'SystemDrive'
     if ($drive -ceq '') { $drive = 'C:' }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/fleetmend/fleetmend/internal/lazyregexp"
@@ -47,13 +48,13 @@ func (r *run) bootEntry() (bootEntry, error) {
 	const current, other = "{current}", "{default}"
 	if r.BootEntry != "" {
 		lines, exit, err := r.tool("bcdedit.exe", "/enum", r.BootEntry, "/v")
-		if err == nil && exit != 0 {
+		if err == nil && (exit != 0 || !namesEntry(lines)) {
 			err = unread{r.BootEntry, exit, lines}
 		}
 		return bootEntry{r.BootEntry, lines}, err
 	}
 	lines, exit, err := r.tool("bcdedit.exe", "/enum", current, "/v")
-	if err != nil || exit == 0 {
+	if err != nil || exit == 0 && namesEntry(lines) {
 		return bootEntry{current, lines}, err
 	}
 	drive := r.System.Variable("SystemDrive")
@@ -71,6 +72,12 @@ func (r *run) bootEntry() (bootEntry, error) {
 	}
 	return bootEntry{}, unread{current, exit, lines}
 }
+
+var entryName = regexp.MustCompile(`\S\s+\{[^{}]+\}\s*$`)
+
+// namesEntry: a listing names its entry, {a GUID}, before anything else. One that does not is no answer, whatever its exit
+// code, and says of no element that it is not set.
+func namesEntry(lines []string) bool { return slices.ContainsFunc(lines, entryName.MatchString) }
 
 // unread is a boot configuration that bcdedit.exe cannot read.
 type unread struct {

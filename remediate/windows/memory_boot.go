@@ -97,7 +97,7 @@ func (m *Memory) bcdedit(args []string) (output []string, exit int) {
 	done := []string{"The operation completed successfully."}
 	switch {
 	case len(args) == 3 && args[0] == "/enum" && args[2] == "/v":
-		output = []string{"", "Windows Boot Loader", "-------------------"}
+		output = []string{"", "Windows Boot Loader", "-------------------", "identifier              {11111111-2222-3333-4444-555555555555}"}
 		for _, e := range elements {
 			output = append(output, fmt.Sprintf("%-23s %s", e.name, e.value))
 		}

@@ -86,7 +86,7 @@ func (t *tools) bcdedit(args []string) ([]string, int, error) {
 	}
 	switch strings.ToLower(args[0]) {
 	case "/enum":
-		out := []string{"", "Windows Boot Loader", "-------------------"}
+		out := []string{"", "Windows Boot Loader", "-------------------", "identifier              {11111111-2222-3333-4444-555555555555}"}
 		for _, name := range slices.SortedFunc(maps.Keys(t.bcd), compareElements) {
 			out = append(out, fmt.Sprintf("%-23s %s", name, t.bcd[name]))
 		}
