@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
@@ -20,6 +21,14 @@ const (
 	exitNotKept     = 92
 	exitTooOld      = 93
 	exitNotFound    = 9009
+)
+
+// What Windows and .NET end a process with, by what it means for a request.
+var (
+	// It never began: the machine has no memory left for a process.
+	exitNotBegun = []uint32{0xc0000142, 0xc000012d, 0xc0000017}
+	// It was in the middle of something: no memory left, a stack that is full, a fault of its own.
+	exitCrashed = []uint32{0xe0434352, 0x80131623, 0x80131506, 0x8007000e, 0xc00000fd, 0xc0000005, 0xc0000409}
 )
 
 // Do carries one request to the agent on a machine and returns its answer. Success is the machine's word that the command
@@ -112,6 +121,13 @@ func noResult(target string, out Output, err error) *route.Error {
 		e.Class = route.Refused
 		e.Err = hint.Wrap(errors.New("PowerShell did not start on the machine, so nothing was done"),
 			"a policy (AppLocker, WDAC, software restriction) may block powershell.exe for this account; allow it or use a medium")
+	case silent && said == "" && slices.Contains(exitNotBegun, uint32(out.ExitCode)): //nolint:gosec // 32 bits, as the machine has them
+		e.Class = route.Busy
+		e.Err = hint.Wrap(fmt.Errorf("the machine has no memory left for PowerShell (exit code 0x%X), so nothing was done", uint32(out.ExitCode)), //nolint:gosec // see above
+			"the run tries again; if it stays so, end what takes the memory there, or restart the machine")
+	case slices.Contains(exitCrashed, uint32(out.ExitCode)) || strings.Contains(said, "OutOfMemoryException"): //nolint:gosec // see above
+		e.Err = hint.Wrap(fmt.Errorf("PowerShell crashed on the machine, or had no memory left (exit code 0x%X): %w", uint32(out.ExitCode), err), //nolint:gosec // see above
+			"nothing goes on there; the run asks again and the machine answers from its record; if it stays so, restart the machine, then retry the run")
 	default:
 		e.Err = hint.Wrap(fmt.Errorf("%w (exit code %d)", err, out.ExitCode),
 			"what the machine did is not known; the run asks again by run ID and the machine answers from its record")

@@ -1,6 +1,7 @@
 package winrm
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/fleetmend/fleetmend/remediate/agent"
@@ -22,10 +23,17 @@ func TestNoResult(t *testing.T) {
 		"PowerShell failed":        {Output{ExitCode: 1, Stderr: []byte(clixml + "x</S></Objs>")}, agent.ErrNoResult, route.Unknown},
 		"the same behind a mark":   {Output{ExitCode: 1, Stderr: []byte("\ufeff" + clixml + "x</S></Objs>")}, agent.ErrNoResult, route.Unknown},
 		"busy":                     {Output{Stdout: []byte("@@fm")}, agent.ErrBusy, route.Unknown},
+		"no memory to begin":       {Output{ExitCode: 0xc0000142}, agent.ErrNoResult, route.Busy},
+		"no memory, as it says":    {Output{ExitCode: 0xc0000142, Stderr: []byte(clixml + "x</S></Objs>")}, agent.ErrNoResult, route.Unknown},
+		"no memory after a result": {Output{ExitCode: 0xc0000142, Stdout: []byte("@@fm")}, agent.ErrMissing, route.Unknown},
+		"crashed":                  {Output{ExitCode: 0xe0434352}, agent.ErrNoResult, route.Unknown},
 		"unread":                   {Output{ExitCode: 1, Stdout: []byte("@@fm")}, agent.ErrUnread, route.Refused},
 	} {
 		if got := noResult("WS1", c.out, c.err); got.Class != c.want {
 			t.Errorf("%s: class %s, not %s (%v)", name, got.Class, c.want, got)
+		}
+		if crash := strings.Contains(noResult("WS1", c.out, c.err).Error(), "PowerShell crashed on the machine"); crash != (name == "crashed") {
+			t.Errorf("%s: said to be a crash: %t", name, crash)
 		}
 	}
 }
