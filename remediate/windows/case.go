@@ -53,11 +53,13 @@ type CasePlus struct {
 	NeverStarts      string   `json:"never-starts"`
 	InUse            []string `json:"in-use"` // files that a program holds open without sharing
 	Locked           []string `json:"locked"` // and these cannot be read either
+	Meanwhile        string   `json:"written-meanwhile"`
 	WMIHangs         bool     `json:"wmi-hangs"`
 	SlashIsBackslash bool     `json:"slash-is-backslash"`
 	NoRegistryTools  bool     `json:"registry-tools-disabled"`
 	ICACLSFails      string   `json:"icacls-fails"` // the agent's alone
 	ToolHangs        string   `json:"tool-hangs"`
+	NoExitCode       string   `json:"no-exit-code"`
 }
 
 // CaseMove is a file, or a folder with all that is in it, that is elsewhere now.

@@ -115,6 +115,8 @@ type Memory struct {
 	InUse []string
 	// Locked are files that cannot be read or removed either.
 	Locked []string
+	// Meanwhile is a file to which somebody writes, once, in the very moment in which it is moved.
+	Meanwhile string
 	// SystemDrive is the drive that Windows is on; C: when empty.
 	SystemDrive string
 	// OnRestart is called when shutdown.exe was asked to restart the machine.
@@ -312,9 +314,14 @@ func (m *Memory) Move(from, to string) error {
 		return &fs.PathError{Op: "move", Path: from, Err: errInUse}
 	}
 	m.makeWay(to)
-	sddl := m.rights(from)
+	sddl, content := m.rights(from), f.content
+	if strings.EqualFold(m.Meanwhile, from) {
+		m.Meanwhile = ""
+		content = bytes.Clone(content)
+		content[len(content)-1] ^= 1
+	}
 	m.setFile(from, nil)
-	m.setFile(to, &memoryFile{to, f.content, f.modified, sddl})
+	m.setFile(to, &memoryFile{to, content, f.modified, sddl})
 	return nil
 }
 

@@ -220,6 +220,9 @@ func applyServices(t reporter, m *Memory, s CaseState) {
 	if s.Plus.Locked != nil {
 		m.Locked = s.Plus.Locked
 	}
+	if s.Plus.Meanwhile != "" {
+		m.Meanwhile = s.Plus.Meanwhile
+	}
 	if s.Plus.InUse != nil {
 		m.InUse = s.Plus.InUse
 	}

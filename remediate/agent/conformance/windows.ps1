@@ -161,6 +161,7 @@ function Remove-Item { [CmdletBinding()] param([string[]]$LiteralPath, [switch]$
 }
 function Move-Item { [CmdletBinding()] param([string]$LiteralPath, [string]$Destination, [switch]$Force)
     Assert-NotInUse $LiteralPath
+    Update-Meanwhile $LiteralPath
     if ($Destination -like 'C:\*' -and $LiteralPath -like 'D:\*' -and (Test-Path -LiteralPath $LiteralPath -PathType Container)) {
         throw 'Source and destination path must have identical roots. Move will not work across volumes.'
     }
@@ -168,6 +169,18 @@ function Move-Item { [CmdletBinding()] param([string]$LiteralPath, [string]$Dest
     if ($StandIn.Rights) { $moved = Move-StandInRights $LiteralPath $Destination }
     Microsoft.PowerShell.Management\Move-Item @PSBoundParameters
     if ($null -ne $moved) { Save-StandIn 'sddl' $moved }
+}
+# Once somebody writes to a file in the very moment in which it is moved: another last byte.
+function Update-Meanwhile([string]$Place) {
+    if (-not (Test-Plus 'written-meanwhile') -or [IO.File]::Exists("$($StandIn.Scratch).written")) { return }
+    $file = $ExecutionContext.SessionState.Path.GetUnresolvedProviderPathFromPSPath($Place)
+    if (-not $file.Equals("$($StandIn.Scratch)/$($StandIn.Plus.'written-meanwhile'.Substring(3).Replace('\', '/'))", [StringComparison]::OrdinalIgnoreCase)) { return }
+    [IO.File]::WriteAllText("$($StandIn.Scratch).written", '')
+    $bytes = [IO.File]::ReadAllBytes($file)
+    $time = [IO.File]::GetLastWriteTimeUtc($file)
+    $bytes[$bytes.Length - 1] = $bytes[$bytes.Length - 1] -bxor 1
+    [IO.File]::WriteAllBytes($file, $bytes)
+    [IO.File]::SetLastWriteTimeUtc($file, $time)
 }
 function Assert-NotInUse([string]$Place) {
     Assert-NotHeld $Place 'in-use'
@@ -328,7 +341,21 @@ function Start-Process { [CmdletBinding()] param([string]$FilePath, [string]$Arg
     $place = $ExecutionContext.SessionState.Path
     [IO.File]::WriteAllLines($place.GetUnresolvedProviderPathFromPSPath($RedirectStandardOutput), [string[]]$output)
     [IO.File]::WriteAllText($place.GetUnresolvedProviderPathFromPSPath($RedirectStandardError), '')
-    New-Object PSObject -Property @{ Id = [int]::MaxValue; Handle = 0; HasExited = $true; ExitCode = $global:LASTEXITCODE }
+    # A process whose handle was taken too late has no exit code.
+    $code = $global:LASTEXITCODE
+    if ((Test-Plus 'no-exit-code') -and $FilePath -like "*$($StandIn.Plus.'no-exit-code')") { $code = $null }
+    New-Object PSObject -Property @{ Id = [int]::MaxValue; Handle = 0; HasExited = $true; ExitCode = $code }
+}
+# Whatever the agent says, nobody is ended but who has this machine in his environment, which is what was started on it.
+$env:FLEETMEND_STANDIN = $Scratch
+function Stop-Process { [CmdletBinding()] param([int]$Id, [switch]$Force)
+    $environment = ''
+    if ([IO.File]::Exists("/proc/$Id/environ")) {
+        try { $environment = [IO.File]::ReadAllText("/proc/$Id/environ") } catch { return }
+        if ($environment -ceq '') { return }
+        if (-not ($environment + [char]0).Contains("FLEETMEND_STANDIN=$($StandIn.Scratch)$([char]0)")) { throw "process $Id is not one that was started here" }
+    }
+    Microsoft.PowerShell.Management\Stop-Process @PSBoundParameters
 }
 # A minute is too long for a case, and so is half of one.
 if ((Test-Plus 'never-stops') -or (Test-Plus 'never-starts')) {
