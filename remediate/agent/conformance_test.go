@@ -24,12 +24,26 @@ func runCases(t *testing.T, args ...string) (output string, err error) {
 
 func runScript(t *testing.T, name string, args ...string) (output string, err error) {
 	t.Helper()
+	args = append(args, "-Agent", "'"+agentFile(t)+"'")
 	// PowerShell starts the runner's file with real arrays of names only by -Command.
 	command := exec.CommandContext(t.Context(), pwsh.Find(t), "-NoLogo", "-NoProfile", "-NonInteractive", "-Command",
 		"& ./"+name+" "+strings.Join(args, " ")+"; exit $LASTEXITCODE")
 	command.Env = append(os.Environ(), "TZ=America/St_Johns", "TMPDIR="+t.TempDir())
 	all, err := command.CombinedOutput()
 	return string(all), err
+}
+
+// agentFile is agent.ps1, or a broken one that somebody wants to see noticed (test/mutants).
+func agentFile(t *testing.T) string {
+	t.Helper()
+	if other := os.Getenv("FLEETMEND_AGENT"); other != "" {
+		return other
+	}
+	path, err := filepath.Abs("agent.ps1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // TestConformance runs a dozen cases through the real agent in the mode that allows it least.
@@ -100,9 +114,7 @@ func TestConformanceNoticesWhatIsWrong(t *testing.T) {
 func TestRights(t *testing.T) {
 	t.Parallel()
 	const trusted = "S-1-5-80-956008885-3418522649"
-	command := `$ast = [Management.Automation.Language.Parser]::ParseFile("$PWD/agent.ps1", [ref]$null, [ref]$null)
-		$found = $ast.Find({ param($one) $one -is [Management.Automation.Language.FunctionDefinitionAst] -and $one.Name -eq 'Get-Rights' }, $true)
-		. ([scriptblock]::Create($found.Extent.Text))`
+	command := functions(t, "Get-Rights")
 	want := ""
 	for _, sddl := range [][2]string{
 		{"O:BAG:DUD:PAI(A;;FA;;;BA)(A;ID;FA;;;SY)", "O:BAD:P(A;;FA;;;BA)(A;ID;FA;;;SY)"},
@@ -141,8 +153,9 @@ func TestUndoSaysWhatIsOnDisk(t *testing.T) {
 }
 
 // functions is a command that defines some of the agent's own functions.
-func functions(names ...string) string {
-	return `$ast = [Management.Automation.Language.Parser]::ParseFile("$PWD/agent.ps1", [ref]$null, [ref]$null)
+func functions(t *testing.T, names ...string) string {
+	t.Helper()
+	return `$ast = [Management.Automation.Language.Parser]::ParseFile('` + agentFile(t) + `', [ref]$null, [ref]$null)
 		foreach ($one in $ast.FindAll({ param($one) $one -is [Management.Automation.Language.FunctionDefinitionAst] -and
 			$one.Name -in '` + strings.Join(names, "', '") + `' }, $true)) { . ([scriptblock]::Create($one.Extent.Text)) }`
 }
@@ -151,8 +164,8 @@ func functions(names ...string) string {
 // changed, what a script says is cleaned, and a result stays ASCII.
 func TestHalfACharacter(t *testing.T) {
 	t.Parallel()
-	command := functions("ConvertTo-Ascii", "Assert-Whole", "Get-List", "Get-Clean") + `
-		$script:Half = [regex]::Match((Get-Content agent.ps1 -Raw), "(?m)^.script:Half = '(.*)'").Groups[1].Value
+	command := functions(t, "ConvertTo-Ascii", "Assert-Whole", "Get-List", "Get-Clean") + `
+		$script:Half = [regex]::Match((Get-Content '` + agentFile(t) + `' -Raw), "(?m)^.script:Half = '(.*)'").Groups[1].Value
 		$torn = 'a' + [char]0xd83d + [char]0xe9
 		$whole = 'a' + [char]0xd83d + [char]0xde00
 		ConvertTo-Ascii (ConvertTo-Json -InputObject @{ v = $torn } -Compress)
@@ -171,7 +184,7 @@ func TestHalfACharacter(t *testing.T) {
 // TestArgumentsArriveWhole starts a program with arguments that a C program reads from its command line.
 func TestArgumentsArriveWhole(t *testing.T) {
 	t.Parallel()
-	command := functions("Join-Arguments") + `
+	command := functions(t, "Join-Arguments") + `
 		$all = @('a', '', 'b c', '{current}', 'x"y', 'C:\Program Files\', 'C:\a b\\', '\\"', 'p:2:4')
 		Join-Arguments $all
 		$out = Join-Path ([IO.Path]::GetTempPath()) ([Guid]::NewGuid())

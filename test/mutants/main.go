@@ -93,7 +93,7 @@ func main() {
 
 func subjectOf(pkg string) subject {
 	if pkg == "agent" {
-		return powershell{}
+		return &powershell{}
 	}
 	return &golang{folder: pkg}
 }

@@ -21,10 +21,10 @@ function Test-Inside($Node, [type]$Type) {
 }
 $points = New-Object Collections.Generic.List[object]
 function Add-Point($Extent, [string]$Kind, [string]$With, $Node) {
+    if (Test-Inside $Node ([Management.Automation.Language.ThrowStatementAst])) { return }
     $points.Add([ordered]@{ start = $Extent.StartOffset; end = $Extent.EndOffset; kind = $Kind; function = (Get-Function $Node); with = $With })
 }
 foreach ($node in $tree.FindAll({ $true }, $true)) {
-    if (Test-Inside $node ([Management.Automation.Language.ThrowStatementAst])) { continue }
     switch ($node.GetType().Name) {
         'IfStatementAst' { foreach ($clause in $node.Clauses) { Add-Point $clause.Item1.Extent 'condition negated' "-not ($($clause.Item1.Extent.Text))" $node } }
         'BinaryExpressionAst' {

@@ -9,21 +9,25 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/fleetmend/fleetmend/internal/pwsh"
 )
 
-// powershell is agent.ps1; its tests are the cases, in Constrained Language Mode.
-type powershell struct{}
+// powershell is agent.ps1; its tests are the cases, in Constrained Language Mode, and a few tests of the package that need more.
+type powershell struct {
+	lab     laboratory
+	covered *coverage
+}
 
-func (powershell) close() {}
+func (p *powershell) close() { p.lab.close() }
 
 var errNoPowerShell = errors.New("no PowerShell here")
 
 const agentFile = "remediate/agent/agent.ps1"
 
-func (powershell) points(ctx context.Context) ([]mutant, error) {
+func (p *powershell) points(ctx context.Context) ([]mutant, error) {
 	shell, why := pwsh.Path()
 	if shell == "" {
 		return nil, fmt.Errorf("%w: %s", errNoPowerShell, why)
@@ -53,13 +57,8 @@ func (powershell) points(ctx context.Context) ([]mutant, error) {
 	return name(all), nil
 }
 
-var failedCase = regexp.MustCompile(`(?m)^FAIL ([^:\s]+): `)
-
-func (powershell) try(ctx context.Context, m mutant, test string) (verdict, error) {
-	shell, why := pwsh.Path()
-	if shell == "" {
-		return verdict{}, fmt.Errorf("%w: %s", errNoPowerShell, why)
-	}
+// try runs one case or test, or all cases that come by the mutant and then the tests of the package.
+func (p *powershell) try(ctx context.Context, m mutant, test string) (verdict, error) {
 	text, err := broken(m)
 	if err != nil {
 		return verdict{}, err
@@ -73,26 +72,80 @@ func (powershell) try(ctx context.Context, m mutant, test string) (verdict, erro
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		return verdict{}, err
 	}
+	if test != "" {
+		return p.one(ctx, file, test)
+	}
+	if p.covered == nil {
+		if p.covered, err = measure(ctx, &p.lab); err != nil {
+			return verdict{}, err
+		}
+	}
+	reaching := p.covered.reaching(m)
+	v, err := p.cases(ctx, file, "Constrained", reaching)
+	if err != nil || v.noticed {
+		return v, err
+	}
+	full := p.covered.elsewhere(m)
+	if v, err = p.cases(ctx, file, "Full", full); err != nil || v.noticed {
+		return v, err
+	}
+	v, err = p.tests(ctx, file, agentTests)
+	v.alone = len(reaching) == 0 && len(full) == 0
+	return v, err
+}
+
+// one runs what a row of the table names: a case, one in Full Language Mode, or a Go test.
+func (p *powershell) one(ctx context.Context, file, test string) (verdict, error) {
+	name, isFull := strings.CutSuffix(test, inFull)
+	if path := caseOf(name); path != "" {
+		mode := "Constrained"
+		if isFull {
+			mode = "Full"
+		}
+		return p.cases(ctx, file, mode, []oneCase{{path, 60_000}})
+	}
+	return p.tests(ctx, file, "^"+regexp.QuoteMeta(test)+"$")
+}
+
+const (
+	inFull = " (Full)"
+	// agentTests are the tests that read agent.ps1 and are no cases: of single functions, of requests that are ended or cut.
+	agentTests = "^(TestRights|TestHalfACharacter|TestArgumentsArriveWhole|TestWhatOnlyTheAgentDoes|TestUndoSaysWhatIsOnDisk|TestEndedAnywhere)$"
+)
+
+func (p *powershell) cases(ctx context.Context, file, mode string, cases []oneCase) (verdict, error) {
+	if len(cases) == 0 {
+		return verdict{}, nil
+	}
+	v, running := verdict{}, ""
+	named := func(path string) string {
+		name := strings.TrimSuffix(filepath.Base(path), ".json")
+		if mode == "Full" {
+			name += inFull
+		}
+		return name
+	}
+	err := p.lab.ask(ctx, request{Agent: file, Mode: mode, Cases: cases}, func(a answer) error {
+		running = a.Case
+		if a.Ended && a.Problem != "" {
+			v = verdict{noticed: true, test: named(a.Case)}
+		}
+		return nil
+	})
+	if errors.Is(err, errDied) && running != "" { // whoever it takes along has noticed it
+		return verdict{noticed: true, test: named(running)}, nil
+	}
+	return v, err
+}
+
+func (p *powershell) tests(ctx context.Context, file, pattern string) (verdict, error) {
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	args := []string{"-NoLogo", "-NoProfile", "-NonInteractive", "-File", "remediate/agent/conformance.ps1", "-LanguageMode", "Constrained", "-First", "-Agent", file}
-	if test != "" {
-		args = append(args, "-Case", test)
-	}
-	command := exec.CommandContext(limited, shell, args...)
-	command.Env = append(os.Environ(), "TMPDIR="+dir)
+	command := exec.CommandContext(limited, "go", "test", "-count=1", "-failfast", "-run", pattern, "./"+filepath.Dir(agentFile))
+	command.Env = append(os.Environ(), "FLEETMEND_AGENT="+file)
 	out, err := command.CombinedOutput()
-	switch {
-	case err == nil:
-		return verdict{}, nil
-	case ctx.Err() != nil:
-		return verdict{}, fmt.Errorf("run the cases: %w", ctx.Err())
-	case limited.Err() != nil:
+	if limited.Err() != nil && ctx.Err() == nil {
 		return verdict{noticed: true, test: "(time)"}, nil
 	}
-	found := first(failedCase, out)
-	if found == "" {
-		return verdict{}, fmt.Errorf("run the cases: %w: %.400s", err, out)
-	}
-	return verdict{noticed: true, test: found}, nil
+	return judge(ctx, out, err)
 }

@@ -1,7 +1,9 @@
 # Hands a request to the agent: bootstrap and all, in a session of its own.
 $script:bootstrapFile = Join-Path (Split-Path $PSScriptRoot -Parent) 'bootstrap.ps1'
 $script:keptFile = Join-Path (Split-Path $PSScriptRoot -Parent) 'kept.ps1'
-$script:agentLines = @([IO.File]::ReadAllLines($Agent))
+# For who measures the agent: a table that its text may write to, and whether a request has ended in time.
+$script:marks = $null
+$script:waiting = { param($Asked) $Asked.AsyncWaitHandle.WaitOne() }
 $script:shell = (Get-Process -Id $PID).Path
 $script:sessionState = [Management.Automation.Runspaces.InitialSessionState]::CreateDefault2()
 function Get-Envelope([string]$Scratch, $Test, $Step, [bool]$Named) {
@@ -58,7 +60,13 @@ function Invoke-Bootstrap([string]$Scratch, $Test, $Step, [bool]$Spawned, [strin
         # A script file that exits ends alone and leaves its code; what it writes to the error stream is nothing a result has.
         $text = (Get-Prelude $Scratch $Trouble) + "`$lines | & '$file'`n`$global:FleetmendCode = `$LASTEXITCODE"
         $session.SessionStateProxy.SetVariable('lines', $lines)
-        $output = @($one.AddScript($text).Invoke())
+        if ($null -ne $script:marks) { $session.SessionStateProxy.SetVariable('FleetmendMarks', $script:marks) }
+        $asked = $one.AddScript($text).BeginInvoke()
+        if (-not (& $script:waiting $asked)) {
+            $one.Stop()
+            throw 'the request did not end'
+        }
+        $output = @($one.EndInvoke($asked))
         if ($one.Streams.Error.Count -gt 0) { throw "said on stderr: $($one.Streams.Error[0])" }
         return @{ output = $output; code = [int]$session.SessionStateProxy.GetVariable('FleetmendCode') }
     }

@@ -14,7 +14,12 @@ function Read-Json([string]$Text) {
     if ($script:hasDateKind) { return (ConvertFrom-Json -InputObject $Text -DateKind String) }
     return (ConvertFrom-Json -InputObject $Text)
 }
-$script:agentHash = (Get-FileHash -LiteralPath $Agent -Algorithm SHA256).Hash.ToLowerInvariant()
+# The text that is tried.
+function Set-Agent([string]$File) {
+    $script:agentHash = (Get-FileHash -LiteralPath $File -Algorithm SHA256).Hash.ToLowerInvariant()
+    $script:agentLines = @([IO.File]::ReadAllLines($File))
+}
+Set-Agent $Agent
 function Read-Case([string]$File) { return (Read-Json ([IO.File]::ReadAllText($File).Replace('@AGENT@', $script:agentHash))) }
 function ConvertTo-Time($Value) {
     if ($Value -is [DateTime]) { return $Value.ToUniversalTime() }
