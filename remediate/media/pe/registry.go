@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/remediate/windows"
@@ -23,7 +24,8 @@ type registry struct {
 	windows *offline
 	system  System
 	loaded  map[string]Hive
-	current string // control set that stands for CurrentControlSet
+	stuck   map[string]error // files that did not load in time: none is waited for twice
+	current string           // control set that stands for CurrentControlSet
 }
 
 const localMachine = `HKEY_LOCAL_MACHINE\`
@@ -89,10 +91,13 @@ func (r *registry) load(file string) (Hive, error) {
 	if h, ok := r.loaded[file]; ok {
 		return h, nil
 	}
+	if err := r.stuck[file]; err != nil {
+		return nil, err
+	}
 	path, err := r.windows.files.Path(`C:\Windows\System32\config\` + file)
 	if err == nil {
 		var h Hive
-		if h, err = r.system.LoadHive(path); err == nil {
+		if h, err = r.open(file, path); err == nil {
 			if r.loaded == nil {
 				r.loaded = map[string]Hive{}
 			}
@@ -100,7 +105,48 @@ func (r *registry) load(file string) (Hive, error) {
 			return h, nil
 		}
 	}
+	if errors.Is(err, errSlow) {
+		return nil, err
+	}
 	return nil, hint.Wrap(fmt.Errorf("load the registry file %s: %w", file, err), "if another program has loaded it, unload it there: reg unload")
+}
+
+// hivePatience is for Windows to read a file and what its logs have beside it. A damaged one, or a disk that fails, can take for ever.
+const hivePatience = 2 * time.Minute
+
+var errSlow = errors.New("it did not load within two minutes, and nothing in it was read or changed")
+
+// open loads a file, with an end to the wait. One that comes when nobody waits any more is given back at once.
+func (r *registry) open(file, path string) (Hive, error) {
+	type answer struct {
+		hive Hive
+		err  error
+	}
+	came, left := make(chan answer), make(chan struct{})
+	go func() {
+		h, err := r.system.LoadHive(path)
+		select {
+		case came <- answer{h, err}:
+		case <-left:
+			if err == nil {
+				_ = h.Close() // nobody is there to be told
+			}
+		}
+	}()
+	patience := time.NewTimer(hivePatience)
+	defer patience.Stop()
+	select {
+	case a := <-came:
+		return a.hive, a.err
+	case <-patience.C:
+	}
+	close(left)
+	if r.stuck == nil {
+		r.stuck = map[string]error{}
+	}
+	r.stuck[file] = hint.Wrap(fmt.Errorf("load the registry file %s: %w", file, errSlow),
+		"the file is damaged, or the disk fails: look at the disk first (chkdsk), and start again")
+	return nil, r.stuck[file]
 }
 
 // close unloads every file, also after an error of another.

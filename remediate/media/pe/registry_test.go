@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/media/practice"
@@ -199,4 +201,50 @@ func TestRegistryPlaces(t *testing.T) {
 	if err := r.close(); err != nil || software.open || p.system.hives["SYSTEM"].open {
 		t.Errorf("left loaded (%v)", err)
 	}
+}
+
+// slowSystem loads a registry file when it is let.
+type slowSystem struct {
+	*fakeSystem
+	let chan struct{}
+}
+
+func (s *slowSystem) LoadHive(file string) (Hive, error) {
+	<-s.let
+	return s.fakeSystem.LoadHive(file)
+}
+
+// TestAHiveThatDoesNotLoad: Windows may take for ever over a damaged registry file. It is not waited for longer than it may be, nor twice,
+// and one that is loaded after all is given back.
+func TestAHiveThatDoesNotLoad(t *testing.T) {
+	p := newPlace(t, auto())
+	w, note := openWindows(p.disk)
+	if w == nil {
+		t.Fatal(note)
+	}
+	defer w.close()
+	synctest.Test(t, func(t *testing.T) {
+		h := systemHiveOf()
+		p.system.hives = map[string]*memoryHive{"SYSTEM": h}
+		slow := &slowSystem{p.system, make(chan struct{})}
+		r := &registry{windows: w, system: slow}
+		for range 2 {
+			begun := time.Now()
+			_, err := r.HasKey(`HKEY_LOCAL_MACHINE\SYSTEM\Select`)
+			if err == nil || !strings.HasPrefix(err.Error(), "load the registry file SYSTEM: it did not load within two minutes, and nothing in it was read or changed") {
+				t.Fatal(err)
+			}
+			if took := time.Since(begun); took > hivePatience {
+				t.Errorf("waited for %s", took)
+			}
+		}
+		close(slow.let)
+		synctest.Wait()
+		if len(p.system.loads) != 1 || h.open {
+			t.Errorf("loaded %v, left open: %t", p.system.loads, h.open)
+		}
+		if err := r.close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
