@@ -101,7 +101,8 @@ func (l *laboratory) ask(ctx context.Context, r request, say func(answer) error)
 			return err
 		}
 	}
-	defer context.AfterFunc(ctx, l.stop)()
+	stopped := context.AfterFunc(ctx, l.stop)
+	defer stopped()
 	line, err := json.Marshal(r)
 	if err != nil {
 		return err
