@@ -53,9 +53,8 @@ func DefaultOptions() Options {
 		RebootWait: 15 * time.Minute,              // spinning disks, pending updates
 		Retries:    3,                             //
 		Backoff:    2 * time.Second,               //
-		MaxFail:    Limit{Percent: 10, Set: true}, //
+		MaxFail:    Limit{Percent: 10, Set: true}, // of the treated, as Limit judges
 		MaxUnreach: Limit{},                       // on a bad day most machines are off; that is no reason to stop
-		MinSample:  10,                            // one failure among the first three says nothing yet
 	}
 }
 
@@ -197,8 +196,8 @@ func (o *Options) validate() error {
 		wrong = "forks must be at least 1"
 	case o.Timeout <= 0:
 		wrong = "the timeout of a machine must be more than 0"
-	case o.PerSite < 0 || o.PerSubnet < 0 || o.Retries < 0 || o.MinSample < 0:
-		wrong = "limits, retries and the minimum sample cannot be negative"
+	case o.PerSite < 0 || o.PerSubnet < 0 || o.Retries < 0:
+		wrong = "limits and retries cannot be negative"
 	case o.RebootWait < 0 || o.Backoff < 0 || o.Soak < 0 || o.RunTimeout < 0:
 		wrong = "durations cannot be negative"
 	default:

@@ -73,8 +73,10 @@ type Options struct {
 	Soak       time.Duration `json:"soak,omitempty"`           // pause after a wave before its second verify
 	Approval   bool          `json:"approval,omitempty"`       // wait for approval between waves
 	Chase      bool          `json:"chase,omitempty"`          // keep knocking until Timeout on machines that are up for seconds
-	MaxFail    Limit         `json:"max_fail,omitzero"`        // failed and unknown machines
+	MaxFail    Limit         `json:"max_fail,omitzero"`        // failed and unknown machines, of the treated
 	MaxUnreach Limit         `json:"max_unreachable,omitzero"` // unreachable machines
-	MinSample  int           `json:"min_sample"`               // finished machines of a wave before a percentage counts; at the wave's end it always does
+	MaxDenied  Limit         `json:"max_denied,omitzero"`      // machines that refuse us
+	Attended   bool          `json:"attended,omitempty"`       // somebody is there to be asked when a wave proved nothing
+	MinSample  int           `json:"min_sample"`               // of older plans, whose digest it is part of: obeyed no more
 	RunTimeout time.Duration `json:"run_timeout,omitempty"`    // whole run; 0: none
 }

@@ -103,36 +103,6 @@ func FuzzParseWaves(f *testing.F) {
 	})
 }
 
-func TestLimit(t *testing.T) {
-	for _, c := range []struct {
-		text                  string
-		bad, finished, sample int
-		want                  bool
-	}{
-		{"", 99, 99, 0, false}, {"none", 99, 99, 0, false},
-		{"0", 0, 5, 10, false}, {"0", 1, 1, 10, true}, {"0%", 1, 1, 10, true},
-		{"5", 5, 5, 10, false}, {"5", 6, 6, 10, true},
-		{"10%", 2, 20, 10, false}, {"10%", 3, 20, 10, true}, {"10%", 5, 9, 10, false}, {"10%", 1, 1, 0, true},
-		{"2.5%", 1, 40, 10, false}, {"2.5%", 2, 40, 10, true}, {"100%", 40, 40, 10, false},
-	} {
-		l, err := plan.ParseLimit(c.text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := l.Exceeded(c.bad, c.finished, c.sample); got != c.want {
-			t.Errorf("%q: %d of %d (sample %d): %v", c.text, c.bad, c.finished, c.sample, got)
-		}
-		if again, err := plan.ParseLimit(l.String()); err != nil || again != l {
-			t.Errorf("%q as %q: %+v %v", c.text, l, again, err)
-		}
-	}
-	for _, text := range []string{"-1", "x", "101%", "%", "1.5", "NaN%"} {
-		if l, err := plan.ParseLimit(text); err == nil || len(hint.Of(err)) == 0 {
-			t.Errorf("%q: %v %v", text, l, err)
-		}
-	}
-}
-
 func TestOrder(t *testing.T) {
 	in := input(0)
 	add := func(name, class string, priority int, canary bool) {

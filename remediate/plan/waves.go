@@ -85,54 +85,6 @@ func parsePercent(number string) (float64, error) {
 	return percent, nil
 }
 
-// Limit is a count or a percentage of the machines finished in the wave; the zero Limit never trips.
-type Limit struct {
-	Count   int     `json:"count,omitempty"`
-	Percent float64 `json:"percent,omitempty"`
-	Set     bool    `json:"set"` // tells "0" (nothing may fail) from no limit
-}
-
-// ParseLimit reads "5" (machines) or "10%" (of the machines finished in the wave). The empty text and "none" are no
-// limit; "0" allows not a single one.
-func ParseLimit(text string) (Limit, error) {
-	text = strings.TrimSpace(text)
-	if text == "" || text == "none" {
-		return Limit{}, nil
-	}
-	if number, ok := strings.CutSuffix(text, "%"); ok {
-		if percent, err := parsePercent(number); err == nil {
-			return Limit{Percent: percent, Set: true}, nil
-		}
-	} else if count, err := strconv.Atoi(text); err == nil && count >= 0 {
-		return Limit{Count: count, Set: true}, nil
-	}
-	return Limit{}, hint.Wrap(fmt.Errorf("read limit %q: neither a number of machines nor a percentage between 0 and 100", text),
-		"for example 5 (machines), 10% (of the finished machines of a wave), 0 (not one) or none")
-}
-
-// String gives the limit as ParseLimit reads it.
-func (l Limit) String() string {
-	switch {
-	case !l.Set:
-		return "none"
-	case l.Percent > 0:
-		return strconv.FormatFloat(l.Percent, 'f', -1, 64) + "%"
-	}
-	return strconv.Itoa(l.Count)
-}
-
-// Exceeded reports whether bad of finished machines are more than the limit allows. A percentage needs at least sample
-// finished machines, a count does not. Both are exact: 10% of 20 allows 2.
-func (l Limit) Exceeded(bad, finished, sample int) bool {
-	switch {
-	case !l.Set || bad == 0:
-		return false
-	case l.Percent > 0:
-		return finished >= max(sample, 1) && float64(bad)*100 > l.Percent*float64(finished)
-	}
-	return bad > l.Count
-}
-
 // arrange sorts entries into the order they will have: canaries, then by priority (lower first), then workstations
 // before servers before domain controllers, then by name and ID. A domain controller goes earlier only when somebody
 // gave it a lower priority on purpose.

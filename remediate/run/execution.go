@@ -25,6 +25,9 @@ type execution struct {
 	plan    *plan.Plan
 	rules   *plan.Options
 	pilots  map[string]*pilot // by route; workers
+	gate    *gate
+	left    map[int][]journal.Machine // how far each machine was when this life of the run began, by wave
+	drawn   map[string]bool           // machines of later waves that were canaries of an earlier one
 
 	halt     *halt         // why no new machines are started; nil while they are
 	halted   chan struct{} // closed with halt; workers
@@ -56,7 +59,8 @@ const controlEvery = time.Second
 func newExecution(e *Engine, s *journal.Session) *execution {
 	x := &execution{
 		Engine: e, journal: s, plan: s.Plan(), rules: &s.Plan().Options, pilots: map[string]*pilot{},
-		halted: make(chan struct{}), rejected: make(chan struct{}), base: journal.RunRunning, control: s.ControlSeq(), approved: map[int]string{},
+		gate:   newGate(&s.Plan().Options, s.Plan().Mode),
+		halted: make(chan struct{}), rejected: make(chan struct{}), base: journal.RunRunning, control: s.ControlSeq(), approved: map[int]string{}, drawn: map[string]bool{},
 	}
 	for name := range e.options.Routes {
 		x.pilots[name] = newPilot()
@@ -87,13 +91,12 @@ func (x *execution) all(ctx context.Context, kind journal.Kind) error {
 	if err != nil {
 		return err
 	}
-	left, err := x.leftovers(ctx)
-	if err != nil {
+	if x.left, err = x.leftovers(ctx); err != nil {
 		return err
 	}
 	// A run that is already to stop goes through its first wave all the same, for the machines that were in flight.
 	for number := run.Finished + 1; number <= len(x.plan.Waves); number++ {
-		if err := x.wave(ctx, number, left[number]); err != nil {
+		if err := x.wave(ctx, number, x.left[number]); err != nil {
 			return err
 		}
 		if x.halt != nil {
@@ -116,6 +119,9 @@ func (x *execution) leftovers(ctx context.Context) (map[int][]journal.Machine, e
 	waves := map[int][]journal.Machine{}
 	for _, m := range machines {
 		waves[m.Wave] = append(waves[m.Wave], m)
+		if m.State == journal.Done {
+			x.gate.all.add(x.plan.Mode, m.Outcome, m.Class, 1)
+		}
 	}
 	return waves, nil
 }

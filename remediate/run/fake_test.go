@@ -26,9 +26,11 @@ type fakeRoute struct {
 	behave   func(m *fakeMachine, call int, r agent.Request) error // before the machine acts; may be nil
 	alive    func(m *fakeMachine) error                            // may be nil
 	latency  time.Duration
-	calls    []string // "PC00001 fix run-id"
-	keeps    string   // the agent that machines keep, by its hash
-	told     int      // requests that said that the machine has kept it
+	slow     func(*fakeMachine) time.Duration // instead of latency; may be nil
+	ended    func(*fakeMachine)               // after it acted; may be nil
+	calls    []string                         // "PC00001 fix run-id"
+	keeps    string                           // the agent that machines keep, by its hash
+	told     int                              // requests that said that the machine has kept it
 	inside   int
 	peak     int
 	sites    map[string]int
@@ -145,9 +147,15 @@ func (f *fakeRoute) Do(ctx context.Context, t route.Target, r agent.Request) (ag
 	if err != nil && route.ClassOf(err).NothingRan() {
 		return agent.Result{}, err
 	}
-	if f.latency > 0 {
+	latency := f.latency
+	if f.slow != nil {
+		f.mu.Lock()
+		latency = f.slow(m)
+		f.mu.Unlock()
+	}
+	if latency > 0 {
 		select {
-		case <-time.After(f.latency):
+		case <-time.After(latency):
 		case <-ctx.Done():
 			f.act(m, r) // the script goes on without us
 			return agent.Result{}, routeError(route.Unknown, t.Name, "receive", "interrupted")
@@ -160,6 +168,9 @@ func (f *fakeRoute) Do(ctx context.Context, t route.Target, r agent.Request) (ag
 func (f *fakeRoute) act(m *fakeMachine, r agent.Request) agent.Result {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.ended != nil {
+		defer f.ended(m)
+	}
 	result := agent.Result{Run: r.Run, Uptime: m.uptime(), Kept: f.keeps}
 	if r.Kept {
 		f.told++

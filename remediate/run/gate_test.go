@@ -17,20 +17,20 @@ func TestGates(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		limit  string
-		sample int
 		broken func(i int) bool
 		reason string
 		least  int // held
 	}{
-		{"percentage", "10%", 10, func(i int) bool { return i > 20 && i%3 == 0 }, "wave 3 (100%): ", 100},
-		{"count", "2", 0, func(i int) bool { return i > 20 }, "wave 3 (100%): 3 of ", 150},
-		{"canary", "10%", 10, func(i int) bool { return i == 0 }, "wave 1 (1): 1 of 1 finished machines failed (100 %), more than the allowed 10 %", 199},
-		{"nothing may fail", "0", 0, func(i int) bool { return i == 4 }, "wave 2 (20): 1 of ", 170},
+		{"percentage", "10%", func(i int) bool { return i > 20 && i%3 == 0 }, "wave 3 (100%): ", 100},
+		{"count", "2", func(i int) bool { return i > 20 }, "wave 3 (100%): 3 of ", 150},
+		{"canaries", "10%", func(i int) bool { return true }, "wave 1 (1): 4 of 4 treated machines failed (100 %), more than the allowed 10 %", 196},
+		{"canaries under a wide gate", "60%", func(i int) bool { return true }, "wave 1 (1): 4 treated machines failed, and not one went well", 196},
+		{"nothing may fail", "0", func(i int) bool { return i == 4 }, "wave 2 (20): 1 of ", 170},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, 200, func(t *testing.T, s *setup) {
 				s.waves("1,20,100%")
-				s.input.Options.Forks, s.input.Options.MinSample = 8, c.sample
+				s.input.Options.Forks = 8
 				s.input.Options.MaxFail, _ = plan.ParseLimit(c.limit)
 				s.fleet.latency = time.Second
 				for i := range 200 {
@@ -62,12 +62,12 @@ func TestGates(t *testing.T) {
 
 func TestGateLetsThoseInFlightEnd(t *testing.T) {
 	bubble(t, 30, func(t *testing.T, s *setup) {
-		s.waves("1,100%") // the first wave proves the credentials, so that ten of the second are asked at once
+		s.waves("1,100%")
 		s.input.Options.Forks = 10
 		s.input.Options.MaxFail = plan.Limit{Set: true}
-		s.fleet.machine(3).failing = true
+		s.fleet.machine(25).failing = true
 		s.fleet.behave = func(m *fakeMachine, call int, _ agent.Request) error {
-			if m.name != name(0) && m.name != name(3) && call == 1 {
+			if m.name != name(0) && m.name != name(25) && call == 1 {
 				return routeError(route.Unknown, m.name, "receive", "reset") // in flight, must be asked on
 			}
 			return nil
@@ -75,8 +75,8 @@ func TestGateLetsThoseInFlightEnd(t *testing.T) {
 		s.fleet.latency = 10 * time.Second
 		r := s.start(t.Context())
 		s.wantCounts(r, journal.RunGated, journal.Failed, 1, journal.Fixed, s.fleetTouched()-1, journal.Held, 30-s.fleetTouched())
-		if s.fleetTouched() < 10 {
-			t.Errorf("only %d were in flight", s.fleetTouched())
+		if s.fleetTouched() < 28 {
+			t.Errorf("only %d were touched: nobody was in flight beside the one that failed", s.fleetTouched())
 		}
 	})
 }
@@ -93,7 +93,7 @@ func (s *setup) fleetTouched() int {
 
 func TestUnreachableHaveAGateOfTheirOwn(t *testing.T) {
 	bubble(t, 100, func(t *testing.T, s *setup) {
-		s.input.Options.Forks, s.input.Options.Retries, s.input.Options.MinSample = 5, 0, 10
+		s.input.Options.Forks, s.input.Options.Retries = 5, 0
 		s.input.Options.MaxFail, s.input.Options.MaxUnreach = plan.Limit{Set: true}, plan.Limit{Percent: 50, Set: true}
 		s.fleet.behave = func(m *fakeMachine, _ int, _ agent.Request) error {
 			if m.name > name(20) {
@@ -102,7 +102,7 @@ func TestUnreachableHaveAGateOfTheirOwn(t *testing.T) {
 			return nil
 		}
 		r := s.start(t.Context())
-		if r.Status != journal.RunGated || !strings.Contains(r.Reason, "were unreachable") || r.Counts[journal.Unreachable] < 17 || r.Counts[journal.Unreachable] > 30 {
+		if r.Status != journal.RunGated || !strings.Contains(r.Reason, "were unreachable") || r.Counts[journal.Unreachable] < 55 || r.Counts[journal.Unreachable] > 62 {
 			t.Errorf("%s %s %v", r.Status, r.Reason, r.Counts)
 		}
 	})
@@ -156,10 +156,12 @@ func TestSoakFindsRelapses(t *testing.T) {
 		s.waves("10,100%")
 		s.input.Options.Soak = 30 * time.Minute
 		s.input.Options.MaxFail = plan.Limit{Percent: 10, Set: true}
-		s.fleet.machine(2).relapse, s.fleet.machine(3).relapse = true, true
+		for i := 2; i < 8; i++ { // of ten, fewer might be chance
+			s.fleet.machine(i).relapse = true
+		}
 		began := time.Now()
 		r := s.start(t.Context())
-		s.wantCounts(r, journal.RunGated, journal.Fixed, 8, journal.Failed, 2, journal.Held, 10)
+		s.wantCounts(r, journal.RunGated, journal.Fixed, 4, journal.Failed, 6, journal.Held, 10)
 		if took := time.Since(began); took < 30*time.Minute || took > 31*time.Minute {
 			t.Errorf("took %s", took)
 		}

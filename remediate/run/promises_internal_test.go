@@ -9,8 +9,10 @@ import (
 	"unicode/utf8"
 
 	"github.com/fleetmend/fleetmend/internal/prose"
+	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
+	"github.com/fleetmend/fleetmend/remediate/route"
 )
 
 // Each of these fails when the line is taken out that keeps the promise it names.
@@ -20,26 +22,63 @@ func TestTheGateCounts(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		counts map[journal.Outcome]int
-		stops  bool
+		class  route.Class
+		stops  string
 	}{
-		{"a machine that was lost while the fix ran is a failed one", map[journal.Outcome]int{journal.Fixed: 8, journal.Unknown: 2}, true},
-		{"held machines have not finished", map[journal.Outcome]int{journal.Fixed: 4, journal.Failed: 1, journal.Held: 95}, true},
-		{"skipped machines have not finished", map[journal.Outcome]int{journal.Fixed: 4, journal.Failed: 1, journal.Skipped: 95}, true},
-		{"a limit that is just reached is not passed", map[journal.Outcome]int{journal.Fixed: 9, journal.Failed: 1}, false},
+		{"a machine that was lost while the fix ran is a failed one", map[journal.Outcome]int{journal.Fixed: 36, journal.Unknown: 4}, "", ""},
+		{"one more is too many", map[journal.Outcome]int{journal.Fixed: 35, journal.Unknown: 5}, "", "wave 1 (100%): 5 of 40 treated machines failed or were lost (5) (12.5 %), more than the allowed 10 %"},
+		{"clean machines do not thin it", map[journal.Outcome]int{journal.Clean: 165, journal.Failed: 4}, "", "wave 1 (100%): 4 of 4 treated machines failed (100 %), more than the allowed 10 %"},
+		{"nor do silent ones", map[journal.Outcome]int{journal.Unreachable: 165, journal.Failed: 4}, "", "wave 1 (100%): 4 of 4 "},
+		{"nor those that refuse us", map[journal.Outcome]int{journal.Unreachable: 165, journal.Failed: 4}, route.Denied, "wave 1 (100%): 4 of 4 "},
+		{"nor held ones", map[journal.Outcome]int{journal.Fixed: 28, journal.Failed: 4, journal.Held: 95}, "", "wave 1 (100%): 4 of 32 "},
+		{"nor skipped ones", map[journal.Outcome]int{journal.Fixed: 28, journal.Failed: 4, journal.Skipped: 95}, "", "wave 1 (100%): 4 of 32 "},
+		{"a limit that is just reached is not passed", map[journal.Outcome]int{journal.Fixed: 36, journal.Failed: 4}, "", ""},
+		{"a few prove nothing", map[journal.Outcome]int{journal.Fixed: 8, journal.Failed: 3}, "", ""},
 	} {
-		g := newGate(&plan.Options{MaxFail: ten}, 1, "100%")
-		g.counts = c.counts
-		if reason := g.judge(true); (reason != "") != c.stops {
+		g := newGate(&plan.Options{MaxFail: ten}, agent.Fix)
+		g.begin(1, "100%")
+		for outcome, n := range c.counts {
+			g.count(outcome, c.class, n)
+		}
+		if reason := g.judge(0, 0, true); (reason != "") != (c.stops != "") || !strings.HasPrefix(reason, c.stops) {
 			t.Errorf("%s: %q", c.name, reason)
 		}
 	}
-	g := newGate(&plan.Options{MaxFail: ten, MinSample: 5}, 1, "100%")
-	g.counts = map[journal.Outcome]int{journal.Failed: 1, journal.Fixed: 3}
-	if reason := g.judge(false); reason != "" {
-		t.Errorf("inside a wave a percentage of four machines was judged though five are needed: %s", reason)
+}
+
+// Failures come first: what was begun and is not over may still go well.
+func TestTheGateComparesWithWhatWasBegun(t *testing.T) {
+	g := newGate(&plan.Options{MaxFail: plan.Limit{Percent: 10, Set: true}}, agent.Fix)
+	g.begin(1, "100%")
+	g.count(journal.Fixed, "", 2)
+	g.count(journal.Failed, "", 5)
+	if reason := g.judge(8, 0, false); reason == "" {
+		t.Error("5 of 7 are not too many")
 	}
-	if g.judge(true) == "" {
-		t.Error("at the end of a wave the sample does not matter")
+	if reason := g.judge(8, 8, false); reason != "" {
+		t.Errorf("5 of 15 begun are too many: %s", reason)
+	}
+}
+
+// Clean machines are many and nothing happens to them; more are asked at once than could be lost, but not without bound.
+func TestTheRoomGrowsWithWhatWentWell(t *testing.T) {
+	g := newGate(&plan.Options{MaxFail: plan.Limit{Percent: 10, Set: true}}, agent.Fix)
+	g.begin(1, "100%")
+	for _, step := range []struct {
+		outcome journal.Outcome
+		n, want int
+	}{{"", 0, 3}, {journal.Unreachable, 500, 3}, {journal.Clean, 1, 6}, {journal.Clean, 8, 30}, {journal.Clean, 991, 30}, {journal.Failed, 1, 20}, {journal.Fixed, 10, 60}, {journal.Fixed, 1000, 302}} {
+		if step.n > 0 {
+			g.count(step.outcome, "", step.n)
+		}
+		if got := g.room(); got != step.want {
+			t.Errorf("after %d %s: %d may be at risk, not %d", step.n, step.outcome, got, step.want)
+		}
+	}
+	for _, free := range []*gate{newGate(&plan.Options{MaxFail: plan.Limit{Percent: 10, Set: true}}, agent.Detect), newGate(&plan.Options{}, agent.Fix)} {
+		if free.room() != unbounded {
+			t.Errorf("%s without a limit, or without a fix, is bounded: %d", free.mode, free.room())
+		}
 	}
 }
 

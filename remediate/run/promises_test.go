@@ -30,17 +30,23 @@ func TestWaitingForATurnIsNotTheMachinesTime(t *testing.T) {
 	})
 }
 
-// A pilot is one machine. That it relapses is the whole of the sample, and nobody else is touched.
+// A pilot is one machine, and its relapse is as good as a failure: three more are tried, each with its own soak, and nobody else.
 func TestAPilotThatRelapsesStopsTheRun(t *testing.T) {
 	bubble(t, 20, func(t *testing.T, s *setup) {
 		s.waves("1,100%")
 		s.input.Options.Soak = 30 * time.Minute
-		s.input.Options.MaxFail, s.input.Options.MinSample = plan.Limit{Percent: 10, Set: true}, 5
-		s.fleet.machine(0).relapse = true
+		s.input.Options.MaxFail = plan.Limit{Percent: 10, Set: true}
+		for i := range 20 {
+			s.fleet.machine(i).relapse = true
+		}
+		began := time.Now()
 		r := s.start(t.Context())
-		s.wantCounts(r, journal.RunGated, journal.Failed, 1, journal.Held, 19)
-		for _, m := range s.machines(r.ID)[1:] {
-			if !strings.HasPrefix(m.Reason, "not started: wave 1 (1): 1 of 1 finished machines failed") {
+		s.wantCounts(r, journal.RunGated, journal.Failed, 4, journal.Held, 16)
+		if took := time.Since(began); took < 2*time.Hour {
+			t.Errorf("four machines one after the other, with half an hour of soak each, took %s", took)
+		}
+		for _, m := range s.machines(r.ID)[4:] {
+			if !strings.HasPrefix(m.Reason, "not started: wave 1 (1): 4 of 4 treated machines failed") {
 				t.Fatalf("%s is held and does not say why: %q", m.Target.Name, m.Reason)
 			}
 		}

@@ -2,16 +2,14 @@ package run
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
-	"strings"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
+	"github.com/fleetmend/fleetmend/remediate/route"
 )
 
 // task is what is to be done with one machine. It belongs to the owner goroutine while it is queued and to one worker
@@ -30,6 +28,9 @@ type task struct {
 	running    bool          // recorded as running
 	silent     bool          // the last attempt found nobody
 	maybe      bool          // a request may have started: only the machine can say
+	risked     bool          // holds a place among those at risk
+	scouts     bool          // is only looked for: there is no such place free
+	there      bool          // was found, and waits for one
 	last       string        // why the last attempt did not do
 	fixed      *agent.Result // the answer that announced a restart
 	fixedAt    time.Time     // when it came
@@ -40,6 +41,7 @@ type verdict struct {
 	task    *task
 	what    what
 	outcome journal.Outcome // with finished
+	class   route.Class     // with finished, of the error that decided
 	after   time.Duration   // with again
 	err     error           // with broken
 }
@@ -49,6 +51,7 @@ type what int
 const (
 	finished   what = iota // recorded with its outcome
 	again                  // to be tried after a pause
+	found                  // looked for, and there
 	notStarted             // the run stopped before anything was sent
 	left                   // stays as the journal has it
 	broken                 // the journal refused; the run ends
@@ -59,32 +62,41 @@ type wave struct {
 	number int
 	spec   *plan.Wave
 	queue  *queue
-	gate   *gate
+	counts map[journal.Outcome]int
 	done   chan verdict
 	out    int     // workers
 	fixed  []*task // for the second verify
+
+	risked   int     // tasks that hold a place among those at risk
+	scouting int     // tasks out that are only looked for
+	parked   []*task // found, and waiting for such a place
+	canaries int     // machines of later waves that were tried for it
 }
 
 // wave executes one wave from where it was left to its end: machines, gate, soak, second verify, approval.
 func (x *execution) wave(ctx context.Context, number int, machines []journal.Machine) error {
 	spec := &x.plan.Waves[number-1]
 	x.current = number
-	w := &wave{number: number, spec: spec, queue: newQueue(x.rules), gate: newGate(x.rules, number, spec.Name), done: make(chan verdict, x.rules.Forks)}
+	w := &wave{number: number, spec: spec, queue: newQueue(x.rules), counts: map[journal.Outcome]int{}, done: make(chan verdict, x.rules.Forks)}
+	x.gate.begin(number, spec.Name)
 	if err := x.journal.Note(journal.WaveStarted, number, fmt.Sprintf("wave %d (%s): %s", number, spec.Name, prose.Counted(len(spec.Entries), "machine", "machines"))); err != nil {
 		return err
 	}
-	w.fill(machines)
-	if err := x.drive(ctx, w); err != nil {
-		return err
-	}
-	if err := x.pass(w, true); err != nil || x.halt != nil {
-		return err
-	}
-	if err := x.unproved(w); err != nil {
-		return err
-	}
-	if err := x.soak(ctx, w); err != nil || x.halt != nil {
-		return err
+	x.fill(w, machines)
+	for more := true; more; {
+		if err := x.drive(ctx, w); err != nil {
+			return err
+		}
+		if err := x.pass(w, true); err != nil || x.halt != nil {
+			return err
+		}
+		if err := x.soak(ctx, w); err != nil || x.halt != nil {
+			return err
+		}
+		var err error
+		if more, err = x.anotherCanary(w); err != nil {
+			return err
+		}
 	}
 	if err := x.approve(ctx, w); err != nil || x.halt != nil {
 		return err
@@ -94,28 +106,36 @@ func (x *execution) wave(ctx context.Context, number int, machines []journal.Mac
 
 // fill queues the machines as the journal has them. Those that were in flight when the run died come first: they are
 // the ones somebody worries about.
-func (w *wave) fill(machines []journal.Machine) {
+func (x *execution) fill(w *wave, machines []journal.Machine) {
 	for i := range w.spec.Entries {
-		m := &machines[i]
-		t := &task{entry: &w.spec.Entries[i], order: i, attempts: m.Attempts}
-		switch m.State {
-		case journal.Leased:
-			t.leased = true
-		case journal.Running:
-			t.leased, t.running, t.maybe = true, true, true
-			t.order -= len(machines)
-		case journal.Rebooting:
-			t.leased, t.fixed, t.fixedAt = true, m.Result, m.FixedAt
-			t.order -= len(machines)
-		case journal.Done:
-			w.gate.counts[m.Outcome]++
-			if m.Outcome == journal.Fixed {
-				w.fixed = append(w.fixed, t)
-			}
-			continue
+		if m := &machines[i]; !x.drawn[m.Target.ID] {
+			x.put(w, &w.spec.Entries[i], m, i)
 		}
-		w.queue.add(t)
 	}
+	x.refill(w)
+}
+
+// put queues a machine as the journal has it, or counts it where it is done.
+func (x *execution) put(w *wave, entry *plan.Entry, m *journal.Machine, order int) {
+	t := &task{entry: entry, order: order, attempts: m.Attempts}
+	switch m.State {
+	case journal.Leased:
+		t.leased = true
+	case journal.Running:
+		t.leased, t.running, t.maybe = true, true, true
+		w.risk(t)
+	case journal.Rebooting:
+		t.leased, t.fixed, t.fixedAt = true, m.Result, m.FixedAt
+		w.risk(t)
+	case journal.Done:
+		x.gate.wave.add(x.plan.Mode, m.Outcome, m.Class, 1) // those of all waves are booked in the run
+		w.counts[m.Outcome]++
+		if m.Outcome == journal.Fixed {
+			w.fixed = append(w.fixed, t)
+		}
+		return
+	}
+	w.queue.add(t)
 }
 
 // drive keeps workers busy until nothing is left to do or the run stops and those in flight have ended. It returns with
@@ -148,14 +168,14 @@ func (x *execution) turn(ctx, working context.Context, w *wave) error {
 		}
 		wait, delayed := w.queue.wake(time.Now())
 		for (!x.paused || x.halt != nil) && w.out < x.rules.Forks {
-			t := w.queue.next()
+			t := x.nextTask(w)
 			if t == nil {
 				break
 			}
 			w.out++
 			go func() { w.done <- x.work(working, t) }()
 		}
-		if w.out == 0 && w.queue.empty() {
+		if w.out == 0 && w.queue.empty() && len(w.parked) == 0 {
 			return nil
 		}
 		var wake <-chan time.Time
@@ -165,7 +185,7 @@ func (x *execution) turn(ctx, working context.Context, w *wave) error {
 		}
 		v, err := x.outside(ctx, w.done, wake)
 		if err == nil && v != nil {
-			err = w.take(v)
+			err = x.take(w, v)
 		}
 		if err != nil {
 			return err
@@ -174,15 +194,19 @@ func (x *execution) turn(ctx, working context.Context, w *wave) error {
 }
 
 // take books the verdict of a worker.
-func (w *wave) take(v *verdict) error {
+func (x *execution) take(w *wave, v *verdict) error {
 	w.out--
 	w.queue.giveBack(v.task)
+	w.settle(v)
 	switch v.what {
+	case found:
+		v.task.there, v.task.deadline = true, time.Time{} // its time begins with its turn
+		w.parked = append(w.parked, v.task)
 	case finished:
 		if v.task.second {
-			w.gate.counts[journal.Fixed]--
+			x.book(w, journal.Fixed, "", -1)
 		}
-		w.gate.counts[v.outcome]++
+		x.book(w, v.outcome, v.class, 1)
 		if v.outcome == journal.Fixed && !v.task.second {
 			w.fixed = append(w.fixed, v.task)
 		}
@@ -197,6 +221,12 @@ func (w *wave) take(v *verdict) error {
 	return nil
 }
 
+// book counts n machines that came to an outcome.
+func (x *execution) book(w *wave, outcome journal.Outcome, class route.Class, n int) {
+	x.gate.count(outcome, class, n)
+	w.counts[outcome] += n
+}
+
 // pass lets the gate judge, and stops the run when it says so.
 func (x *execution) pass(w *wave, atEnd bool) error {
 	if x.halt != nil {
@@ -207,7 +237,7 @@ func (x *execution) pass(w *wave, atEnd bool) error {
 		return x.stopRejected()
 	default:
 	}
-	reason := w.gate.judge(atEnd)
+	reason := x.gate.judge(w.out, w.risked, atEnd)
 	if reason == "" {
 		return nil
 	}
@@ -215,19 +245,18 @@ func (x *execution) pass(w *wave, atEnd bool) error {
 	return x.journal.Note(journal.WaveGated, w.number, reason)
 }
 
-// unproved says that a wave tells nothing about those to come: a silent canary is no canary.
-func (x *execution) unproved(w *wave) error {
-	if text := w.gate.unproved(); text != "" && w.number < len(x.plan.Waves) {
-		return x.journal.Note(journal.WaveUnproved, w.number, text)
-	}
-	return nil
-}
-
 // shed empties the queue of a run that stops. What was not started is held, or stays for a resumed run. A machine that
 // may have been changed is asked on, except when the run can be resumed (then it is asked again) or the credentials
 // were rejected (then it cannot be).
 func (x *execution) shed(w *wave) error {
-	if x.halt == nil || w.queue.empty() {
+	if x.halt == nil {
+		return nil
+	}
+	for _, t := range w.parked {
+		w.queue.add(t)
+	}
+	w.parked = nil
+	if w.queue.empty() {
 		return nil
 	}
 	resumable, rejected := !x.halt.status.Final(), x.halt.status == journal.RunAuth
@@ -242,7 +271,8 @@ func (x *execution) shed(w *wave) error {
 				if err := x.journal.Finish(t.entry.ID, journal.End{Outcome: journal.Unknown, Reason: "could not be asked what became of it: " + x.halt.reason}); err != nil {
 					return err
 				}
-				w.gate.counts[journal.Unknown]++
+				x.book(w, journal.Unknown, "", 1)
+				w.risked--
 			}
 		case !resumable:
 			hold = append(hold, t.entry.ID)
@@ -277,88 +307,9 @@ func (x *execution) soak(ctx context.Context, w *wave) error {
 	for _, t := range w.fixed {
 		w.queue.add(&task{entry: t.entry, order: t.order, second: true})
 	}
+	w.fixed = nil
 	if err := x.drive(ctx, w); err != nil {
 		return err
 	}
 	return x.pass(w, true)
-}
-
-// approve waits for approval of the next wave.
-func (x *execution) approve(ctx context.Context, w *wave) error {
-	if !x.rules.Approval || w.number == len(x.plan.Waves) {
-		return nil
-	}
-	next := &x.plan.Waves[w.number]
-	question := Wave{Run: x.journal.ID(), Number: w.number, Name: w.spec.Name, Counts: maps.Clone(w.gate.counts), Next: next.Name, Machines: len(next.Entries)}
-	over := "is over"
-	if unproved := w.gate.unproved(); unproved != "" {
-		over = "is over and proved nothing (" + strings.TrimSuffix(strings.TrimPrefix(unproved, w.gate.wave+": "), ": this wave proved nothing") + ")"
-	}
-	text := fmt.Sprintf("wave %d (%s) %s; approval of wave %d (%s, %s) is awaited", w.number, w.spec.Name, over, w.number+1, next.Name, prose.Counted(len(next.Entries), "machine", "machines"))
-	x.base, x.awaits = journal.RunWaiting, w.number+1
-	defer func() { x.base, x.awaits = journal.RunRunning, 0 }()
-	if err := x.journal.SetStatus(journal.RunWaiting, journal.Approval, w.number, text); err != nil {
-		return err
-	}
-	answer, end := x.askApprover(ctx, question)
-	defer end()
-	for x.halt == nil {
-		if who, ok := x.approved[w.number+1]; ok {
-			return x.goOn(w, "approved by "+who)
-		}
-		select {
-		case a := <-answer:
-			if errors.Is(a.err, context.Canceled) && ctx.Err() == nil { // the question was ended, not the run: others may answer
-				answer = nil
-				continue
-			}
-			if a.err != nil {
-				return fmt.Errorf("ask for approval: %w", a.err)
-			}
-			if a.yes {
-				return x.goOn(w, "approved")
-			}
-			x.stopFor(journal.RunCancelled, fmt.Sprintf("wave %d (%s) was not approved", w.number+1, next.Name))
-			return x.journal.Note(journal.Stopping, w.number, x.halt.reason)
-		case <-x.stop:
-			x.stopFor(journal.RunInterrupted, "stopped by the operator")
-		case <-x.deadline:
-			x.stopFor(journal.RunTimeout, fmt.Sprintf("the time of the run, %s, is over", x.rules.RunTimeout))
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-x.ticks:
-			if err := x.wishes(ctx); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// goOn records an approval. It also ends a pause: who lets the next wave start wants it to start.
-func (x *execution) goOn(w *wave, text string) error {
-	x.paused = false
-	return x.journal.SetStatus(journal.RunRunning, journal.Approved, w.number, text)
-}
-
-type answer struct {
-	yes bool
-	err error
-}
-
-// askApprover asks the callback, if there is one; end waits for it.
-func (x *execution) askApprover(ctx context.Context, question Wave) (<-chan answer, func()) {
-	if x.options.Approve == nil {
-		return nil, func() {}
-	}
-	asking, cancel := context.WithCancel(ctx)
-	given, over := make(chan answer, 1), make(chan struct{})
-	go func() {
-		defer close(over)
-		yes, err := x.options.Approve(asking, question)
-		if asking.Err() == nil {
-			given <- answer{yes, err}
-		}
-	}()
-	return given, func() { cancel(); <-over }
 }

@@ -17,35 +17,54 @@ import (
 func TestWhatAGateSays(t *testing.T) {
 	percent := func(p float64) plan.Limit { return plan.Limit{Percent: p, Set: true} }
 	for _, c := range []struct {
+		mode   agent.Mode
 		rules  plan.Options
 		counts map[journal.Outcome]int
 		want   string
 	}{
-		{plan.Options{MaxFail: percent(10)}, map[journal.Outcome]int{journal.Failed: 2, journal.Fixed: 8}, "wave 2 (10%): 2 of 10 finished machines failed (20 %), more than the allowed 10 %"},
-		{plan.Options{MaxFail: percent(2.5)}, map[journal.Outcome]int{journal.Failed: 1, journal.Fixed: 2}, "wave 2 (10%): 1 of 3 finished machines failed (33.3 %), more than the allowed 2.5 %"},
-		{plan.Options{MaxFail: percent(1)}, map[journal.Outcome]int{journal.Failed: 1, journal.Fixed: 79}, "wave 2 (10%): 1 of 80 finished machines failed (1.25 %), more than the allowed 1 %"},
-		{plan.Options{MaxFail: plan.Limit{Count: 1, Set: true}}, map[journal.Outcome]int{journal.Failed: 1, journal.Unknown: 1}, "wave 2 (10%): 2 of 2 finished machines failed or were lost (1), more than the allowed 1"},
-		{plan.Options{MaxUnreach: percent(50)}, map[journal.Outcome]int{journal.Unreachable: 3, journal.Clean: 1, journal.Held: 9}, "wave 2 (10%): 3 of 4 finished machines were unreachable (75 %), more than the allowed 50 %"},
-		{plan.Options{MaxFail: percent(50)}, map[journal.Outcome]int{journal.Failed: 1, journal.Fixed: 1}, ""},
+		{agent.Fix, plan.Options{MaxFail: percent(10)}, map[journal.Outcome]int{journal.Failed: 8, journal.Fixed: 32}, "wave 2 (10%): 8 of 40 treated machines failed (20 %), more than the allowed 10 %"},
+		{agent.Fix, plan.Options{MaxFail: percent(2.5)}, map[journal.Outcome]int{journal.Failed: 11, journal.Fixed: 22}, "wave 2 (10%): 11 of 33 treated machines failed (33.3 %), more than the allowed 2.5 %"},
+		{agent.Fix, plan.Options{MaxFail: percent(1)}, map[journal.Outcome]int{journal.Failed: 1, journal.Fixed: 79}, "wave 2 (10%): 1 of 80 treated machines failed (1.25 %), more than the allowed 1 %"},
+		{agent.Fix, plan.Options{MaxFail: plan.Limit{Count: 1, Set: true}}, map[journal.Outcome]int{journal.Failed: 1, journal.Unknown: 1}, "wave 2 (10%): 2 of 2 treated machines failed or were lost (1), more than the allowed 1"},
+		{agent.Fix, plan.Options{MaxFail: percent(50)}, map[journal.Outcome]int{journal.Failed: 3, journal.Unknown: 1}, "wave 2 (10%): 4 treated machines failed or were lost (1), and not one went well"},
+		{agent.Detect, plan.Options{MaxFail: percent(10)}, map[journal.Outcome]int{journal.Failed: 4, journal.Clean: 15, journal.Affected: 12}, "wave 2 (10%): 4 of 31 answering machines failed (12.9 %), more than the allowed 10 %"},
+		{agent.Fix, plan.Options{MaxUnreach: percent(50)}, map[journal.Outcome]int{journal.Unreachable: 30, journal.Clean: 10, journal.Held: 9}, "wave 2 (10%): 30 of 40 finished machines were unreachable (75 %), more than the allowed 50 %"},
+		{agent.Fix, plan.Options{MaxFail: percent(50)}, map[journal.Outcome]int{journal.Failed: 1, journal.Fixed: 1}, ""},
 	} {
-		g := newGate(&c.rules, 2, "10%")
-		g.counts = c.counts
-		if got := g.judge(true); got != c.want {
+		g := newGate(&c.rules, c.mode)
+		g.begin(2, "10%")
+		for outcome, n := range c.counts {
+			g.count(outcome, "", n)
+		}
+		if got := g.judge(0, 0, true); got != c.want {
 			t.Errorf("%q, want %q", got, c.want)
 		}
 	}
+	denied := newGate(&plan.Options{MaxDenied: plan.Limit{Count: 1, Set: true}}, agent.Fix)
+	denied.begin(2, "10%")
+	denied.count(journal.Unreachable, route.Denied, 1)
+	denied.count(journal.Unreachable, route.Auth, 1)
+	if got := denied.judge(0, 0, true); got != "wave 2 (10%): 2 of 2 finished machines refused us, more than the allowed 1" {
+		t.Errorf("%q", got)
+	}
 	for want, counts := range map[string]map[journal.Outcome]int{
-		"wave 2 (10%): 0 of 3 machines reached: this wave proved nothing": {journal.Unreachable: 1, journal.Held: 1, journal.Skipped: 1},
-		"wave 2 (10%): 0 of 1 machine reached: this wave proved nothing":  {journal.Unreachable: 1, journal.Fixed: 0},
-		"": {journal.Unreachable: 5, journal.Clean: 1},
+		"0 of 3 machines reached":                        {journal.Unreachable: 1, journal.Held: 1, journal.Skipped: 1},
+		"0 of 1 machine reached":                         {journal.Unreachable: 1, journal.Fixed: 0},
+		"0 of 6 machines needed it":                      {journal.Unreachable: 5, journal.Clean: 1},
+		"2 of 2 treated machines failed":                 {journal.Failed: 2, journal.Clean: 1},
+		"1 of 1 treated machine failed or were lost (1)": {journal.Unknown: 1},
+		"": {journal.Failed: 5, journal.Fixed: 1},
 	} {
-		g := newGate(&plan.Options{}, 2, "10%")
-		g.counts = counts
+		g := newGate(&plan.Options{}, agent.Fix)
+		g.begin(2, "10%")
+		for outcome, n := range counts {
+			g.count(outcome, "", n)
+		}
 		if got := g.unproved(); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	if got := newGate(&plan.Options{}, 1, "1").unproved(); got != "" {
+	if got := newGate(&plan.Options{}, agent.Fix).unproved(); got != "" {
 		t.Errorf("a wave without machines: %q", got)
 	}
 }
@@ -77,12 +96,6 @@ func TestTheWordsOfAReason(t *testing.T) {
 		if got := changes(result); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
-	}
-	if got := oneLine(strings.Repeat("x", 600)); got != strings.Repeat("x", 600) {
-		t.Errorf("600 letters became %d", len(got))
-	}
-	if got := counted(1, "wave") + counted(0, " machine") + counted(2, " machine"); got != "1 wave0  machines2  machines" {
-		t.Error(got)
 	}
 }
 

@@ -46,10 +46,14 @@ func (x *execution) work(ctx context.Context, t *task) verdict {
 		}
 		t.leased = true
 	}
-	if x.rules.Chase || t.silent {
+	if x.rules.Chase || t.silent || t.scouts {
 		if v, there := x.knock(ctx, t); !there {
 			return v
 		}
+	}
+	if t.scouts {
+		t.silent = false
+		return verdict{task: t, what: found}
 	}
 	r := x.ask(ctx, t, x.plan.Mode, func() error {
 		t.attempts++
@@ -240,7 +244,7 @@ func (x *execution) finish(t *task, end journal.End) verdict {
 	if err := x.journal.Finish(t.entry.ID, end); err != nil {
 		return verdict{task: t, what: broken, err: err}
 	}
-	return verdict{task: t, what: finished, outcome: end.Outcome}
+	return verdict{task: t, what: finished, outcome: end.Outcome, class: end.Class}
 }
 
 // answered books the machine's own answer.
@@ -293,7 +297,7 @@ func (x *execution) restarting(ctx context.Context, t *task, result agent.Result
 	if err := x.journal.Reboot(t.entry.ID, result); err != nil {
 		return verdict{task: t, what: broken, err: err}
 	}
-	t.fixed, t.fixedAt = &result, time.Now()
+	t.fixed, t.fixedAt, t.running = &result, time.Now(), false
 	return x.awaitRestart(ctx, t)
 }
 
