@@ -69,6 +69,7 @@ type Run struct {
 	PerSubnet      *int           `yaml:"per-subnet"`
 	MaxFail        string         `yaml:"max-fail"`
 	MaxUnreachable string         `yaml:"max-unreachable"`
+	MaxDenied      string         `yaml:"max-denied"`
 	Soak           *time.Duration `yaml:"soak"`
 	Retries        *int           `yaml:"retries"`
 	Timeout        *time.Duration `yaml:"timeout"`

@@ -68,7 +68,7 @@ func (l Limit) Passed(bad, begun int) bool {
 	case !l.Set || bad <= 0:
 		return false
 	case l.Percent > 0:
-		return float64(bad)*100 > l.Percent*float64(begun) && tail(bad, begun, l.Percent/100) <= perLook
+		return float64(bad)*100 > l.Percent*float64(begun) && rare(bad, begun, l.Percent/100)
 	}
 	return bad > l.Count
 }
@@ -109,23 +109,24 @@ func (l Limit) Bearable(bad, judged int) int {
 }
 
 // Judges reports whether the limit can be judged at all on so many machines: else even all of them failing would not be
-// more than chance allows. That the first ones fail one and all is always seen ([Limit.Hopeless]).
+// more than chance allows. That the first ones fail one and all is always seen ([Limit.Hopeless]); where there are no more
+// than those, nothing could be held anyway.
 func (l Limit) Judges(machines int) bool {
-	return !l.Set || l.Percent == 0 || l.Percent >= 100 || l.PassedAtEnd(machines, machines)
+	return !l.Set || l.Percent == 0 || l.Percent >= 100 || machines <= alone || l.PassedAtEnd(machines, machines)
 }
 
-// tail is the probability of at least bad failures among n machines that fail with probability p each: exact up to
-// rounding, for bad above the expected number.
-func tail(bad, n int, p float64) float64 {
+// rare reports whether at least bad failures among n machines that fail with probability p each are as improbable as perLook
+// says: exact up to rounding, for bad above the expected number.
+func rare(bad, n int, p float64) bool {
 	if p >= 1 {
-		return 1
+		return false
 	}
 	logGamma := func(x int) float64 { v, _ := math.Lgamma(float64(x)); return v }
 	term := math.Exp(logGamma(n+1) - logGamma(bad+1) - logGamma(n-bad+1) + float64(bad)*math.Log(p) + float64(n-bad)*math.Log1p(-p))
 	sum, odds := 0.0, p/(1-p)
-	for k := bad; k <= n && term > sum*1e-12; k++ {
+	for k := bad; k <= n && term > sum*1e-12 && sum <= perLook; k++ {
 		sum += term
 		term *= float64(n-k) / float64(k+1) * odds
 	}
-	return sum
+	return sum <= perLook
 }

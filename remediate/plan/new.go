@@ -108,6 +108,17 @@ func Restage(p *Plan, sizes []Size) (*Plan, error) {
 	return &staged, nil
 }
 
+// Sizes are the sizes of the waves of p, as they were asked for; the last is the whole fleet.
+func (p *Plan) Sizes() []Size {
+	var sizes []Size
+	for _, w := range p.Waves {
+		if size, err := parseSize(w.Name); err == nil && size.Percent < 100 {
+			sizes = append(sizes, size)
+		}
+	}
+	return append(sizes, Size{Text: "100%", Percent: 100})
+}
+
 // Machines is the number of machines in all waves, without the skipped ones.
 func (p *Plan) Machines() int {
 	n := 0

@@ -56,10 +56,10 @@ type halt struct {
 // controlEvery is how often the engine looks for wishes of other processes: soon enough for a person who waits.
 const controlEvery = time.Second
 
-func newExecution(e *Engine, s *journal.Session) *execution {
+func newExecution(e *Engine, s *journal.Session, rules *plan.Options) *execution {
 	x := &execution{
-		Engine: e, journal: s, plan: s.Plan(), rules: &s.Plan().Options, pilots: map[string]*pilot{},
-		gate:   newGate(&s.Plan().Options, s.Plan().Mode),
+		Engine: e, journal: s, plan: s.Plan(), rules: rules, pilots: map[string]*pilot{},
+		gate:   newGate(rules, s.Plan().Mode),
 		halted: make(chan struct{}), rejected: make(chan struct{}), base: journal.RunRunning, control: s.ControlSeq(), approved: map[int]string{}, drawn: map[string]bool{},
 	}
 	for name := range e.options.Routes {

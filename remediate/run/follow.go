@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,36 +19,70 @@ import (
 type Follow struct {
 	Operator string
 	Now      time.Time
-	TTL      time.Duration       // 0: plan.DefaultTTL
-	Outcomes []journal.Outcome   // RetryPlan only; nil: failed, unreachable, unknown, held, and skipped for another run
-	Options  func(*plan.Options) // changes the rules of the run; may be nil
-	Added    []plan.Entry        // RetryPlan only: machines that the plan of the run had left out, for its last wave
-	Skipped  []plan.Skip         // RetryPlan only: those of them that are left out again
+	TTL      time.Duration                            // 0: plan.DefaultTTL
+	Outcomes []journal.Outcome                        // RetryPlan only; nil: failed, unreachable, unknown, held, and skipped for another run
+	Options  func(plan.Options) (plan.Options, error) // the rules in place of those of the run; nil: those
+	Added    []plan.Entry                             // RetryPlan only: machines that the plan of the run had left out, for its last wave
+	Skipped  []plan.Skip                              // RetryPlan only: those of them that are left out again
 }
 
-// RetryPlan makes a plan that does again what a run left undone, in the waves of that run. A machine that is unknown there
+// RetryPlan makes a plan that does again what a run left undone, in waves of the sizes of that run: first the machines that never had
+// their turn, last those that failed, which would only fail again before the others were tried. A machine that is unknown there
 // gets the new run's ID: every action is idempotent, and what the old run did stays in the old run's record, for its undo.
 func RetryPlan(ctx context.Context, j *journal.Journal, runID string, f Follow) (*plan.Plan, error) {
 	wanted := f.Outcomes
 	if wanted == nil {
 		wanted = []journal.Outcome{journal.Failed, journal.Unreachable, journal.Unknown, journal.Held, journal.Skipped}
 	}
+	if err := mustBeOver(ctx, j, runID, "retry"); err != nil {
+		return nil, err
+	}
+	ranks := map[string]int{}
 	p, err := follow(ctx, j, runID, f, func(m *journal.Machine) bool {
-		return m.State == journal.Done && slices.Contains(wanted, m.Outcome)
+		if m.State != journal.Done || !slices.Contains(wanted, m.Outcome) {
+			return false
+		}
+		ranks[m.Target.ID] = slices.Index(turns, m.Outcome)
+		return true
 	})
 	if err != nil {
 		return nil, fmt.Errorf("retry run %s: %w", runID, err)
 	}
 	p.RetryOf = runID
 	p.Skipped = f.Skipped
-	if len(f.Added) > 0 {
-		if len(p.Waves) == 0 {
-			p.Waves = []plan.Wave{{Name: "100%"}}
-		}
-		last := &p.Waves[len(p.Waves)-1]
-		last.Entries = append(last.Entries, f.Added...)
+	var entries []plan.Entry
+	for _, w := range p.Waves {
+		entries = append(entries, w.Entries...)
+	}
+	slices.SortStableFunc(entries, func(a, b plan.Entry) int { return cmp.Compare(ranks[a.ID], ranks[b.ID]) })
+	if entries = append(entries, f.Added...); len(entries) > 0 {
+		sizes := p.Sizes()
+		p.Waves = []plan.Wave{{Entries: entries}}
+		p, err = plan.Restage(p, sizes)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("retry run %s: %w", runID, err)
 	}
 	return seal(p, "retry", runID, "every machine of that run is done")
+}
+
+// turns are the outcomes that a retry takes up, in the order in which their machines have their turn.
+var turns = []journal.Outcome{journal.Held, journal.Skipped, journal.Unreachable, journal.Unknown, journal.Failed}
+
+// mustBeOver refuses to plan after a run that is not: what it left undone is not known yet.
+func mustBeOver(ctx context.Context, j *journal.Journal, runID, verb string) error {
+	r, err := j.Run(ctx, runID)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s run %s: %w", verb, runID, err)
+	case r.Owner != nil:
+		return hint.Wrapf(fmt.Errorf("%s run %s: %w", verb, runID, &journal.LockedError{Owner: *r.Owner}),
+			"it is under way: follow it with `fleetmend runs watch %s`, or stop it with `fleetmend runs stop %s`", runID, runID)
+	case verb == "retry" && !r.Status.Final():
+		return hint.Wrapf(fmt.Errorf("retry run %s: it is not over, and what it left undone is not known", runID),
+			"first let it go on with `fleetmend runs resume %s`, or end it with `fleetmend runs cancel %s`", runID, runID)
+	}
+	return nil
 }
 
 // UndoPlan makes a plan that takes back what a run changed: on every machine that was changed or may have been.
@@ -58,6 +93,9 @@ func UndoPlan(ctx context.Context, j *journal.Journal, runID string, f Follow) (
 	}
 	if old.Mode != agent.Fix {
 		return nil, hint.Wrap(fmt.Errorf("undo run %s: it was a run of mode %s and fixed nothing", runID, old.Mode), "see the runs that fixed something with `fleetmend runs list`")
+	}
+	if err := mustBeOver(ctx, j, runID, "undo"); err != nil {
+		return nil, err
 	}
 	p, err := follow(ctx, j, runID, f, mayBeChanged)
 	if err != nil {
@@ -139,9 +177,9 @@ func follow(ctx context.Context, j *journal.Journal, runID string, f Follow, wan
 	p.Expires = p.Created.Add(ttl)
 	p.Operator = f.Operator
 	if f.Options != nil {
-		f.Options(&p.Options)
+		p.Options, err = f.Options(p.Options)
 	}
-	return p, nil
+	return p, err
 }
 
 func seal(p *plan.Plan, verb, runID, nothing string) (*plan.Plan, error) {

@@ -48,6 +48,9 @@ type Options struct {
 	// (journal.Approve), whichever is first. It must return when ctx ends. Nil: only the journal is asked.
 	Approve func(ctx context.Context, wave Wave) (bool, error)
 
+	// Rules gives the rules of this life of the run in place of those of the plan; nil: those of the plan.
+	Rules func(plan.Options) (plan.Options, error)
+
 	Logger *slog.Logger   // nil: nothing is logged
 	Rand   func() float64 // jitter, uniform in [0,1), safe for concurrent use; nil: math/rand/v2
 }
@@ -112,6 +115,13 @@ func (e *Engine) execute(ctx context.Context, p *plan.Plan, open func(func(journ
 	if err := e.routesFor(p); err != nil {
 		return nil, err
 	}
+	rules := p.Options
+	if e.options.Rules != nil {
+		var err error
+		if rules, err = e.options.Rules(rules); err != nil {
+			return nil, err
+		}
+	}
 	var observe func(journal.Event)
 	if e.options.Observer != nil {
 		observe = e.options.Observer.Observe
@@ -120,7 +130,7 @@ func (e *Engine) execute(ctx context.Context, p *plan.Plan, open func(func(journ
 	if err != nil {
 		return nil, fmt.Errorf("start run: %w", err)
 	}
-	x := newExecution(e, s)
+	x := newExecution(e, s, &rules)
 	// Only a hint, which saves bytes: without it the agent is sent.
 	if kept, err := e.options.Journal.Kept(ctx, agent.Digest()); err == nil {
 		x.kept = kept

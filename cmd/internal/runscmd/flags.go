@@ -65,12 +65,14 @@ func (r *RuleFlags) Add(cmd *cobra.Command) {
 	f, d, to := cmd.Flags(), runs.Default(), &r.Rules
 	f.BoolVar(&r.DryRun, "dry-run", false, "only detect, change nothing (what PowerShell calls -WhatIf)")
 	words(f, &to.Waves, "waves", d.Waves, "sizes of the waves: counts, or percentages of all reached by then; a dry run is one wave")
-	count(f, &to.Forks, "forks", d.Forks, "machines at once")
+	count(f, &to.Forks, "forks", d.Forks, "machines at once, once the gate bears so many")
 	count(f, &to.PerSite, "per-site", d.PerSite, "machines at once in one site (0: no limit)")
 	count(f, &to.PerSubnet, "per-subnet", d.PerSubnet, "machines at once in one subnet (0: no limit)")
-	words(f, &to.MaxFail, "max-fail", d.MaxFail, "gate: failed machines of a wave, a count or a percentage of the finished; none: no gate")
-	words(f, &to.MaxUnreachable, "max-unreachable", d.MaxUnreachable, "gate: unreachable machines of a wave")
-	count(f, &to.MinSample, "min-sample", d.MinSample, "machines of a wave that must have finished before a percentage counts (0: none)")
+	words(f, &to.MaxFail, "max-fail", d.MaxFail, "gate: failed machines, a count or a percentage of those that were treated; none: no gate")
+	words(f, &to.MaxUnreachable, "max-unreachable", d.MaxUnreachable, "gate: unreachable machines, a count or a percentage of the finished")
+	words(f, &to.MaxDenied, "max-denied", d.MaxDenied, "gate: machines that refuse us, a count or a percentage of the finished")
+	f.Int("min-sample", 0, "")
+	_ = f.MarkDeprecated("min-sample", "it does nothing: a percentage is judged when enough machines stand behind it") //nolint:errcheck // it is there
 	lasting(f, &to.Soak, "soak", d.Soak, "after each wave wait so long and verify again (0: no)")
 	f.BoolVar(&to.Approval, "approve", false, "ask for approval between waves")
 	f.BoolVar(&to.Chase, "chase", false, "keep knocking on machines that come up for seconds only")
@@ -78,6 +80,14 @@ func (r *RuleFlags) Add(cmd *cobra.Command) {
 	lasting(f, &to.Backoff, "backoff", d.Backoff, "pause before the first further attempt, doubled each time (0: none)")
 	lasting(f, &to.MachineTimeout, "machine-timeout", d.MachineTimeout, "time for one machine, all attempts together")
 	lasting(f, &to.RunTimeout, "run-timeout", d.RunTimeout, "time for the whole run (0: none)")
+}
+
+// gateFlags are those that change the gate of a run that was planned before.
+func gateFlags(cmd *cobra.Command, to *runs.Rules, unsaid string) {
+	f := cmd.Flags()
+	f.StringVar(&to.MaxFail, "max-fail", "", "gate: failed machines, a count or a percentage of those that were treated, or none (default: "+unsaid+")")
+	f.StringVar(&to.MaxUnreachable, "max-unreachable", "", "gate: unreachable machines (default: "+unsaid+")")
+	f.StringVar(&to.MaxDenied, "max-denied", "", "gate: machines that refuse us (default: "+unsaid+")")
 }
 
 // planFlags are the flags that say what a plan holds; plan and run share them.

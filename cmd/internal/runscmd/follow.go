@@ -82,6 +82,7 @@ func (c *Commands) follow(ctx context.Context, d *desk.Desk, p *plan.Plan, id st
 
 func newResume(c *Commands) *cobra.Command {
 	var f CarryFlags
+	var rules runs.Rules
 	cmd := named(c, &cobra.Command{
 		Use: "resume RUN", Short: "Go on with a run that was paused, interrupted or killed",
 		Long: `Go on where a run stopped. Machines that had been asked are asked again under the same run ID: they answer from their
@@ -99,8 +100,12 @@ own record and do nothing twice. A paused run goes on where it is being carried 
 		if err != nil {
 			return err
 		}
-		return c.carry(ctx, d, frozen, f, func(ctx context.Context, o runs.Options) (*journal.Run, error) { return runs.Resume(ctx, d, r.ID, o) })
+		return c.carry(ctx, d, frozen, f, func(ctx context.Context, o runs.Options) (*journal.Run, error) {
+			o.Rules = rules
+			return runs.Resume(ctx, d, r.ID, o)
+		})
 	})
+	gateFlags(cmd, &rules, "as in the run")
 	f.Add(cmd)
 	return cmd
 }

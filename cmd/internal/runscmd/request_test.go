@@ -67,7 +67,7 @@ func TestARequestIsItsCommandLine(t *testing.T) {
 	}
 	for range 2000 {
 		r := runs.Request{On: text(), Exclude: text(), Reboot: text(), DryRun: maybe(), Force: maybe(), Rules: runs.Rules{
-			Waves: text(), MaxFail: text(), MaxUnreachable: text(), Forks: count(), PerSite: count(), PerSubnet: count(), MinSample: count(), Retries: count(),
+			Waves: text(), MaxFail: text(), MaxUnreachable: text(), MaxDenied: text(), Forks: count(), PerSite: count(), PerSubnet: count(), Retries: count(),
 			Soak: lasts(), Backoff: lasts(), MachineTimeout: lasts(), RebootWait: lasts(), RunTimeout: lasts(), Approval: maybe(), Chase: maybe(),
 		}}
 		switch rng.IntN(3) {

@@ -55,6 +55,7 @@ fleetmend run crowdstrike-channel-file-291 --on 'site == "LON"' --waves 1,10,100
 fleetmend run disable-service --set service=BadAgent --on @machines.txt --yes
 fleetmend run --script fix.ps1 --on 'WS0*' --waves 1,100%`,
 		RunE: c.At(func(ctx context.Context, d *desk.Desk, args []string) error {
+			p.Rules.Attended = !f.Yes && c.CanAsk()
 			frozen, err := c.freeze(ctx, d, p.asked(args))
 			if err != nil {
 				return err

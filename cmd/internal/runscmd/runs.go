@@ -172,6 +172,7 @@ func newFollowUp(c *Commands, make func(context.Context, *desk.Desk, string, run
 	var f CarryFlags
 	var rules runs.Rules
 	cmd = named(c, cmd, func(ctx context.Context, d *desk.Desk, r *journal.Run) error {
+		rules.Attended = !f.Yes && c.CanAsk()
 		next, err := make(ctx, d, r.ID, rules)
 		if command.Is[*plan.EmptyError](err) {
 			return command.Coded(command.ExitNothing, err)
@@ -182,6 +183,7 @@ func newFollowUp(c *Commands, make func(context.Context, *desk.Desk, string, run
 		return c.carryOut(ctx, d, next, f)
 	})
 	cmd.Flags().StringVar(&rules.Waves, "waves", "", "sizes of the waves (default: as in the run)")
+	gateFlags(cmd, &rules, "as in the run; none with undo")
 	f.Add(cmd)
 	return cmd
 }

@@ -33,8 +33,9 @@ func saidOf(p *plan.Plan, s settings.Run) (r Rules) {
 	o := p.Options
 	r.Waves = wavesOf(p, unsaid.Waves)
 	r.MaxFail, r.MaxUnreachable = limit(o.MaxFail, usual.MaxFail), limit(o.MaxUnreach, usual.MaxUnreach)
+	r.MaxDenied = limit(o.MaxDenied, usual.MaxDenied)
 	r.Forks, r.PerSite, r.PerSubnet = other(o.Forks, usual.Forks), other(o.PerSite, usual.PerSite), other(o.PerSubnet, usual.PerSubnet)
-	r.MinSample, r.Retries = other(o.MinSample, usual.MinSample), other(o.Retries, usual.Retries)
+	r.Retries = other(o.Retries, usual.Retries)
 	r.Soak, r.Backoff, r.MachineTimeout = other(o.Soak, usual.Soak), other(o.Backoff, usual.Backoff), other(o.Timeout, usual.Timeout)
 	r.RebootWait, r.RunTimeout = other(o.RebootWait, usual.RebootWait), other(o.RunTimeout, usual.RunTimeout)
 	r.Approval, r.Chase = o.Approval, o.Chase

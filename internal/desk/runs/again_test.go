@@ -51,7 +51,7 @@ func TestWhatIsProposedAgainGoesByTheSameRules(t *testing.T) {
 		}
 		asked := runs.Request{Playbook: source.Playbook.Name, Reboot: pick("", "never", "always"), DryRun: rng.IntN(2) == 0, Exclude: pick("", "WS1*"), On: `site == "LON"`,
 			Rules: runs.Rules{Waves: pick("", "1,100%", "5,10%,100%", "100%"), MaxFail: pick("", "0", "7", "2.5%", "none"), MaxUnreachable: pick("", "20%", "none"),
-				Forks: count(), PerSite: count(), PerSubnet: count(), MinSample: count(), Retries: count(), Soak: lasts(), Backoff: lasts(),
+				Forks: count(), PerSite: count(), PerSubnet: count(), Retries: count(), Soak: lasts(), Backoff: lasts(),
 				MachineTimeout: lasts(), RebootWait: lasts(), RunTimeout: lasts(), Approval: rng.IntN(2) == 0, Chase: rng.IntN(2) == 0}}
 		freeze := func(r runs.Request) *plan.Plan {
 			t.Helper()

@@ -25,6 +25,7 @@ type Options struct {
 	// Begun is told the run once it is recorded, the number of the first event of this life, and what stops it (no further
 	// machine starts, those in flight end). It and stop must not wait for anything. May be nil.
 	Begun func(id string, first int64, stop func())
+	Rules Rules // Resume only: those that change for this life of the run
 }
 
 // Start carries a plan out and returns when the run is over, with the run as the journal has it. There is a run and an error
@@ -81,7 +82,7 @@ func engine(ctx context.Context, d *desk.Desk, c *connect.Connector, p *plan.Pla
 		return nil, err
 	}
 	begun := &first{begun: o.Begun}
-	made, err := run.New(run.Options{Journal: j, Routes: routes, Observer: begun, Logger: d.Logger})
+	made, err := run.New(run.Options{Journal: j, Routes: routes, Observer: begun, Rules: o.Rules.over, Logger: d.Logger})
 	if err == nil {
 		begun.stop = made.Stop
 	}
@@ -171,7 +172,8 @@ func CountsText(counts map[journal.Outcome]int) string {
 type FollowUp func(ctx context.Context, j *journal.Journal, id string, f run.Follow) (*plan.Plan, error)
 
 // Retry plans again what a run left undone, with the machines that its plan had left out and that could be part of it now. Undo plans
-// what takes back what a run changed. A run that leaves nothing is a *plan.EmptyError.
+// what takes back what a run changed. Rules change those of the run where they say so. A run that leaves nothing is a *plan.EmptyError, one
+// that is not over a *journal.LockedError or a mistake.
 func Retry(ctx context.Context, d *desk.Desk, name string, rules Rules) (*plan.Plan, error) {
 	return followUp(ctx, d, name, rules, func(ctx context.Context, j *journal.Journal, id string, f run.Follow) (*plan.Plan, error) {
 		var err error
@@ -182,8 +184,10 @@ func Retry(ctx context.Context, d *desk.Desk, name string, rules Rules) (*plan.P
 	})
 }
 
-// Undo is [Retry] for taking back.
+// Undo is [Retry] for taking back. It has no gate where rules give it none: what does not come back must keep nothing else from it.
 func Undo(ctx context.Context, d *desk.Desk, name string, rules Rules) (*plan.Plan, error) {
+	const none = "none"
+	rules = rules.or(Rules{MaxFail: none, MaxUnreachable: none, MaxDenied: none})
 	return followUp(ctx, d, name, rules, run.UndoPlan)
 }
 
@@ -196,7 +200,10 @@ func followUp(ctx context.Context, d *desk.Desk, name string, rules Rules, next 
 	if err != nil {
 		return nil, err
 	}
-	p, err := next(ctx, j, r.ID, run.Follow{Operator: d.Operator(), Now: d.Now()})
+	p, err := next(ctx, j, r.ID, run.Follow{Operator: d.Operator(), Now: d.Now(), Options: func(o plan.Options) (plan.Options, error) {
+		o.Attended = false // whether somebody is there now is in rules
+		return rules.over(o)
+	}})
 	if err != nil || rules.Waves == "" {
 		return p, err
 	}

@@ -19,6 +19,7 @@ type order struct {
 	V            int              `json:"v"` // 1
 	Plan         json.RawMessage  `json:"plan,omitempty"`
 	Resume       string           `json:"resume,omitempty"` // run to go on with, instead of a plan
+	Rules        Rules            `json:"rules,omitzero"`   // with Resume
 	PasswordFile string           `json:"password_file,omitempty"`
 	Log          string           `json:"log"`     // where its standard error goes
 	Answers      map[string]given `json:"answers"` // by ID of the question

@@ -1,6 +1,7 @@
 package runs
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -37,10 +38,10 @@ type Rules struct {
 	Waves          string // "1,10,10%,100%"
 	MaxFail        string // "10%", "5" or "none"
 	MaxUnreachable string
+	MaxDenied      string
 	Forks          *int
 	PerSite        *int
 	PerSubnet      *int
-	MinSample      *int
 	Retries        *int
 	Soak           *time.Duration
 	Backoff        *time.Duration
@@ -49,6 +50,8 @@ type Rules struct {
 	RunTimeout     *time.Duration
 	Approval       bool
 	Chase          bool
+
+	Attended bool // somebody is there to be asked, which no flag says
 }
 
 // Default are the rules where neither the request nor the settings say one.
@@ -56,7 +59,7 @@ func Default() Rules {
 	of := func(n int) *int { return &n }
 	lasts := func(d time.Duration) *time.Duration { return &d }
 	return Rules{
-		Waves: "1,10,10%,100%", MaxFail: "10%", MaxUnreachable: "none", Forks: of(200), PerSite: of(0), PerSubnet: of(0), MinSample: of(5),
+		Waves: "1,10,10%,100%", MaxFail: "10%", MaxUnreachable: "none", MaxDenied: "none", Forks: of(200), PerSite: of(0), PerSubnet: of(0),
 		Retries: of(3), Soak: lasts(0), Backoff: lasts(2 * time.Second), MachineTimeout: lasts(10 * time.Minute), RebootWait: lasts(15 * time.Minute),
 		RunTimeout: lasts(0),
 	}
@@ -64,39 +67,36 @@ func Default() Rules {
 
 // with fills what r does not say from the settings and from the defaults.
 func (r Rules) with(s settings.Run) Rules {
-	d := Default()
-	text := func(values ...string) string {
-		for _, v := range values {
-			if v != "" {
-				return v
-			}
-		}
-		return ""
-	}
-	r.Waves = text(r.Waves, s.Waves, d.Waves)
-	r.MaxFail = text(r.MaxFail, s.MaxFail, d.MaxFail)
-	r.MaxUnreachable = text(r.MaxUnreachable, s.MaxUnreachable, d.MaxUnreachable)
-	r.Forks = said(r.Forks, s.Forks, d.Forks)
-	r.PerSite = said(r.PerSite, s.PerSite, d.PerSite)
-	r.PerSubnet = said(r.PerSubnet, s.PerSubnet, d.PerSubnet)
-	r.MinSample = said(r.MinSample, d.MinSample)
-	r.Retries = said(r.Retries, s.Retries, d.Retries)
-	r.Soak = said(r.Soak, s.Soak, d.Soak)
-	r.Backoff = said(r.Backoff, d.Backoff)
-	r.MachineTimeout = said(r.MachineTimeout, s.Timeout, d.MachineTimeout)
-	r.RebootWait = said(r.RebootWait, d.RebootWait)
-	r.RunTimeout = said(r.RunTimeout, d.RunTimeout)
-	return r
+	return r.or(Rules{Waves: s.Waves, MaxFail: s.MaxFail, MaxUnreachable: s.MaxUnreachable, MaxDenied: s.MaxDenied, Forks: s.Forks,
+		PerSite: s.PerSite, PerSubnet: s.PerSubnet, Retries: s.Retries, Soak: s.Soak, MachineTimeout: s.Timeout}).or(Default())
 }
 
-// said is the first value that somebody said.
-func said[T any](values ...*T) *T {
-	for _, v := range values {
-		if v != nil {
-			return v
-		}
-	}
-	return nil
+// over changes the rules of a plan where r says so.
+func (r Rules) over(o plan.Options) (plan.Options, error) {
+	r.Approval, r.Chase, r.Attended = r.Approval || o.Approval, r.Chase || o.Chase, r.Attended || o.Attended
+	return r.or(Rules{
+		MaxFail: o.MaxFail.String(), MaxUnreachable: o.MaxUnreach.String(), MaxDenied: o.MaxDenied.String(), Forks: &o.Forks, PerSite: &o.PerSite,
+		PerSubnet: &o.PerSubnet, Retries: &o.Retries, Soak: &o.Soak, Backoff: &o.Backoff, MachineTimeout: &o.Timeout, RebootWait: &o.RebootWait,
+		RunTimeout: &o.RunTimeout,
+	}).options()
+}
+
+// or fills what r does not say from d.
+func (r Rules) or(d Rules) Rules {
+	r.Waves = cmp.Or(r.Waves, d.Waves)
+	r.MaxFail = cmp.Or(r.MaxFail, d.MaxFail)
+	r.MaxUnreachable = cmp.Or(r.MaxUnreachable, d.MaxUnreachable)
+	r.MaxDenied = cmp.Or(r.MaxDenied, d.MaxDenied)
+	r.Forks = cmp.Or(r.Forks, d.Forks)
+	r.PerSite = cmp.Or(r.PerSite, d.PerSite)
+	r.PerSubnet = cmp.Or(r.PerSubnet, d.PerSubnet)
+	r.Retries = cmp.Or(r.Retries, d.Retries)
+	r.Soak = cmp.Or(r.Soak, d.Soak)
+	r.Backoff = cmp.Or(r.Backoff, d.Backoff)
+	r.MachineTimeout = cmp.Or(r.MachineTimeout, d.MachineTimeout)
+	r.RebootWait = cmp.Or(r.RebootWait, d.RebootWait)
+	r.RunTimeout = cmp.Or(r.RunTimeout, d.RunTimeout)
+	return r
 }
 
 // Check says what cannot be in rules that are said, before anything is looked at.
@@ -109,14 +109,14 @@ func (r Rules) Check() error {
 func (r Rules) options() (plan.Options, error) {
 	o := plan.Options{
 		Forks: *r.Forks, PerSite: *r.PerSite, PerSubnet: *r.PerSubnet, Timeout: *r.MachineTimeout, RebootWait: *r.RebootWait,
-		Retries: *r.Retries, Backoff: *r.Backoff, Soak: *r.Soak, Approval: r.Approval, Chase: r.Chase, MinSample: *r.MinSample,
-		RunTimeout: *r.RunTimeout,
+		Retries: *r.Retries, Backoff: *r.Backoff, Soak: *r.Soak, Approval: r.Approval, Chase: r.Chase,
+		RunTimeout: *r.RunTimeout, Attended: r.Attended,
 	}
 	for _, count := range []struct {
 		flag  string
 		value int
 		least int
-	}{{"forks", o.Forks, 1}, {"per-site", o.PerSite, 0}, {"per-subnet", o.PerSubnet, 0}, {"min-sample", o.MinSample, 0}, {"retries", o.Retries, 0}} {
+	}{{"forks", o.Forks, 1}, {"per-site", o.PerSite, 0}, {"per-subnet", o.PerSubnet, 0}, {"retries", o.Retries, 0}} {
 		if count.value < count.least {
 			return o, hint.Mistake(fmt.Errorf("--%s is %d, and must be at least %d", count.flag, count.value, count.least), "leave it out for what is usual")
 		}
@@ -133,7 +133,7 @@ func (r Rules) options() (plan.Options, error) {
 	for _, limit := range []struct {
 		flag, text string
 		target     *plan.Limit
-	}{{"max-fail", r.MaxFail, &o.MaxFail}, {"max-unreachable", r.MaxUnreachable, &o.MaxUnreach}} {
+	}{{"max-fail", r.MaxFail, &o.MaxFail}, {"max-unreachable", r.MaxUnreachable, &o.MaxUnreach}, {"max-denied", r.MaxDenied, &o.MaxDenied}} {
 		if limit.text == "none" {
 			continue
 		}
@@ -190,7 +190,7 @@ func (r Request) Args() []string {
 // Args are the flags of the rules that are said.
 func (r Rules) Args() []string {
 	var words []string
-	for _, text := range []struct{ flag, value string }{{"waves", r.Waves}, {"max-fail", r.MaxFail}, {"max-unreachable", r.MaxUnreachable}} {
+	for _, text := range []struct{ flag, value string }{{"waves", r.Waves}, {"max-fail", r.MaxFail}, {"max-unreachable", r.MaxUnreachable}, {"max-denied", r.MaxDenied}} {
 		if text.value != "" {
 			words = append(words, "--"+text.flag, text.value)
 		}
@@ -198,7 +198,7 @@ func (r Rules) Args() []string {
 	for _, count := range []struct {
 		flag  string
 		value *int
-	}{{"forks", r.Forks}, {"per-site", r.PerSite}, {"per-subnet", r.PerSubnet}, {"min-sample", r.MinSample}, {"retries", r.Retries}} {
+	}{{"forks", r.Forks}, {"per-site", r.PerSite}, {"per-subnet", r.PerSubnet}, {"retries", r.Retries}} {
 		if count.value != nil {
 			words = append(words, "--"+count.flag, strconv.Itoa(*count.value))
 		}

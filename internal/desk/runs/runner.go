@@ -36,7 +36,7 @@ func launch(ctx context.Context, d *desk.Desk, p *plan.Plan, resume string, o Op
 	if err != nil {
 		return nil, err
 	}
-	out := order{V: 1, Resume: resume, PasswordFile: o.PasswordFile, Answers: seen.answers, Files: seen.files}
+	out := order{V: 1, Resume: resume, Rules: o.Rules, PasswordFile: o.PasswordFile, Answers: seen.answers, Files: seen.files}
 	if resume == "" {
 		if out.Plan, err = json.Marshal(p); err != nil {
 			return nil, fmt.Errorf("start the runner: %w", err)

@@ -43,6 +43,9 @@ func PlanText(p *plan.Plan, width int) string {
 	if p.Options.Approval && len(p.Waves) > 1 {
 		b.WriteString("approval: each wave after the first waits until somebody agrees, at this keyboard or from another terminal\n")
 	}
+	if remark := gateRemark(p); remark != "" {
+		fmt.Fprintln(&b, prose.Wrapped("remark: "+remark, width))
+	}
 	return b.String()
 }
 
@@ -61,17 +64,32 @@ func WaveTexts(p *plan.Plan) []string {
 
 // GateText is the gate of a plan in words.
 func GateText(o plan.Options) string {
-	if !o.MaxFail.Set && !o.MaxUnreach.Set {
+	var parts []string
+	for _, gate := range []struct {
+		limit plan.Limit
+		may   string
+	}{{o.MaxFail, "of the treated machines may fail"}, {o.MaxUnreach, "may be unreachable"}, {o.MaxDenied, "may refuse us"}} {
+		if gate.limit.Set {
+			parts = append(parts, "at most "+gate.limit.String()+" "+gate.may)
+		}
+	}
+	if parts == nil {
 		return "none"
 	}
-	var parts []string
-	if o.MaxFail.Set {
-		parts = append(parts, "at most "+o.MaxFail.String()+" may fail")
+	return strings.Join(parts, ", ")
+}
+
+// gateRemark says what a gate means that may surprise; empty where it does not.
+func gateRemark(p *plan.Plan) string {
+	limit, all := p.Options.MaxFail, prose.Machines(p.Machines())
+	switch {
+	case p.Mode != agent.Fix || !limit.Set:
+	case limit.String() == "0":
+		return "the first failure stops the run, and no more machines are at work at once than as many successes bear"
+	case !limit.Judges(p.Machines()):
+		return fmt.Sprintf("%s cannot be judged on %s, where all might fail by chance: the run stops only when the first ones fail one and all", limit, all)
 	}
-	if o.MaxUnreach.Set {
-		parts = append(parts, "at most "+o.MaxUnreach.String()+" may be unreachable")
-	}
-	return "in each wave " + strings.Join(parts, ", ")
+	return ""
 }
 
 // EventText is the line of an event; empty for those that are steps on the way.
