@@ -86,7 +86,15 @@ func take(ctx context.Context, d *desk.Desk, incident string, selector inventory
 	if err != nil {
 		return nil, err
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(200)) // much is read, and nearly all of it is needed to the end
+	store, err := d.Inventory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n, err := store.About(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer spare(n)()
 	b, facts, err := gather(ctx, d, &i, selector)
 	if err != nil {
 		return nil, err
@@ -116,6 +124,17 @@ func take(ctx context.Context, d *desk.Desk, incident string, selector inventory
 		s.Next[n].Commands = commands(d, i, selector, s.Next[n].Verb, t.resume, cures)
 	}
 	return s, nil
+}
+
+// spare lets less be collected while the cases of n machines are read, of which nearly all is needed to the end, up to a bound that 50,000
+// do not pass, nor the first reading of them, which packs what it reads. What it returns takes that back.
+func spare(n int) func() {
+	bound := debug.SetMemoryLimit(-1)
+	percent, limit := debug.SetGCPercent(200), debug.SetMemoryLimit(min(bound, max(90<<20, int64(n)*2_000)))
+	return func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
+	}
 }
 
 // tally counts judged machines.
