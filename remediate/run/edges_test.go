@@ -42,7 +42,7 @@ func TestWhatAnAnswerCountsAs(t *testing.T) {
 		{agent.Detect, agent.Result{Outcome: agent.Undone}, journal.Failed, `the agent gave an answer that makes no sense: "undone" to detect`},
 		{agent.Fix, agent.Result{Outcome: agent.Affected}, journal.Failed, `the agent gave an answer that makes no sense: "affected" to fix`},
 		{agent.Fix, agent.Result{Outcome: agent.Undone}, journal.Failed, `the agent gave an answer that makes no sense: "undone" to fix`},
-		{agent.Fix, agent.Result{Outcome: "x\x1b[2J"}, journal.Failed, `the agent gave an answer that makes no sense: "x [2J" to fix`},
+		{agent.Fix, agent.Result{Outcome: "x\x1b[2J"}, journal.Failed, `the agent gave an answer that makes no sense: "x[2J" to fix`},
 		{agent.Fix, agent.Result{Outcome: agent.Clean}, journal.Clean, ""},
 		{agent.Fix, agent.Result{Outcome: agent.Failed, Message: "denied"}, journal.Failed, "denied"},
 		{agent.Fix, agent.Result{Outcome: agent.Failed}, journal.Failed, "the agent failed and did not say why"},
@@ -281,7 +281,7 @@ func TestWhatARetryIsMadeOf(t *testing.T) {
 		added := plan.Entry{Target: route.Target{ID: "late", Name: "LATE"}, Route: "fake"}
 		skipped := []plan.Skip{{ID: "out", Name: "OUT", Reason: "no route"}}
 		all := run.Follow{Operator: "eve", Now: now, TTL: time.Minute, Outcomes: []journal.Outcome{journal.Failed, journal.Fixed, journal.Held}, Added: []plan.Entry{added}, Skipped: skipped,
-			Options: func(o *plan.Options) { o.Forks = 7 }}
+			Options: func(o plan.Options) (plan.Options, error) { o.Forks = 7; return o, nil }}
 		p, err := run.RetryPlan(t.Context(), s.journal, r.ID, all)
 		if err != nil {
 			t.Fatal(err)
@@ -290,10 +290,10 @@ func TestWhatARetryIsMadeOf(t *testing.T) {
 		for _, e := range p.Waves[0].Entries {
 			names = append(names, e.Name+" by "+e.Route)
 		}
-		if got := strings.Join(names, ", "); got != "PC00000 by fake, PC00001 by fake, PC00002 by fake, PC00003 by winrm, LATE by fake" {
+		if got := strings.Join(names, ", "); got != "PC00001 by fake, PC00002 by fake, PC00003 by winrm, LATE by fake, PC00000 by fake" {
 			t.Error(got)
 		}
-		if e := p.Waves[0].Entries[3]; e.Reason != "was to be started from a boot medium; WinRM is tried" {
+		if e := p.Waves[0].Entries[2]; e.Reason != "was to be started from a boot medium; WinRM is tried" {
 			t.Errorf("%+v", e)
 		}
 		if p.RetryOf != r.ID || p.Operator != "eve" || p.Options.Forks != 7 || !p.Created.Equal(now.UTC().Truncate(time.Millisecond)) || p.Expires.Sub(p.Created) != time.Minute ||

@@ -54,8 +54,11 @@ func RetryPlan(ctx context.Context, j *journal.Journal, runID string, f Follow) 
 	for _, w := range p.Waves {
 		entries = append(entries, w.Entries...)
 	}
+	for _, e := range f.Added {
+		entries, ranks[e.ID] = append(entries, e), slices.Index(turns, journal.Skipped)
+	}
 	slices.SortStableFunc(entries, func(a, b plan.Entry) int { return cmp.Compare(ranks[a.ID], ranks[b.ID]) })
-	if entries = append(entries, f.Added...); len(entries) > 0 {
+	if len(entries) > 0 {
 		sizes := p.Sizes()
 		p.Waves = []plan.Wave{{Entries: entries}}
 		p, err = plan.Restage(p, sizes)
