@@ -73,7 +73,7 @@ func (r *run) bootEntry() (bootEntry, error) {
 	return bootEntry{}, unread{current, exit, lines}
 }
 
-var entryName = regexp.MustCompile(`\S\s+\{[^{}]+\}\s*$`)
+var entryName = lazyregexp.New(`\S\s+\{[^{}]+\}\s*$`)
 
 // namesEntry: a listing names its entry, {a GUID}, before anything else. One that does not is no answer, whatever its exit
 // code, and says of no element that it is not set.
