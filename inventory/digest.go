@@ -12,7 +12,7 @@ import (
 )
 
 // The digest of the inventory holds every machine as it was merged. What changes one notes its ID in digest_log, by triggers of the
-// file itself (migration 7), so that no writer can forget it: those machines are read from their records.
+// file itself (migration 8), so that no writer can forget it: those machines are read from their records.
 
 // stale is how many machines may have changed before the digest is made anew.
 const stale = 1000

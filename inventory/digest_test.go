@@ -79,7 +79,7 @@ func TestTheDigestFollowsEveryChange(t *testing.T) {
 			m := all[r.IntN(len(all))]
 			var err error
 			what := "nothing"
-			switch r.IntN(7) {
+			switch r.IntN(8) {
 			case 0:
 				what, err = "a probe", s.SetProbe(ctx, m.ID, ProbeResult{At: t0.Add(time.Duration(r.IntN(1000)) * time.Minute), Open: r.IntN(2) == 0, WinRM: true})
 			case 1:
@@ -93,6 +93,9 @@ func TestTheDigestFollowsEveryChange(t *testing.T) {
 				what = "one that joins two"
 				o := all[r.IntN(len(all))]
 				_, err = s.Import(ctx, "ad:x", []Record{record("ad:x", fmt.Sprint(r.IntN(50)), "name", m.Name, "fqdn", o.FQDN, "serial", o.Serial, "model", "M")})
+			case 7:
+				what = "a reading that says everything again"
+				_, err = s.Take(ctx, []string{"ad:x", "csv:1", "csv:2"}[r.IntN(3)], Reading{Called: 1})
 			case 6:
 				what = "a listing"
 				_, err = s.Sync(ctx, "csv:2", []Record{record("csv:2", fmt.Sprint(r.IntN(40)), "name", fmt.Sprintf("WS%d", r.IntN(40)))})
@@ -121,11 +124,13 @@ func TestEveryChangeIsNoted(t *testing.T) {
 		"digest_field_in": "INSERT INTO operator_fields VALUES ('B', 'site', 'X', 1)", "digest_field": "UPDATE operator_fields SET machine_id = 'B'", "digest_field_out": "DELETE FROM operator_fields",
 		"digest_tag_in": "INSERT INTO operator_tags VALUES ('B', 'new', 1)", "digest_tag": "UPDATE operator_tags SET machine_id = 'B'", "digest_tag_out": "DELETE FROM operator_tags",
 		"digest_probe_in": `INSERT INTO probes VALUES ('B', '{"open":true}')`, "digest_probe": "UPDATE probes SET machine_id = 'B'", "digest_probe_out": "DELETE FROM probes",
+		"digest_confirmed": "UPDATE sources SET confirmed_at = 3",
 	}
 	made := func() *Store {
 		s := open(t)
 		for _, statement := range []string{"INSERT INTO machines (id) VALUES ('A'), ('B'), ('BARE')",
-			`INSERT INTO records (source, source_key, machine_id, seen_at, fields) VALUES ('old', '1', 'A', 1, '{"name":"A"}'), ('old', '2', 'B', 1, '{"name":"B"}')`,
+			`INSERT INTO records (source, source_key, machine_id, seen_at, fields) VALUES ('old', '1', 'A', 1, '{"name":"A","site":"OLD"}'), ('old', '2', 'B', 1, '{"name":"B"}'),
+				('later', '1', 'A', 2, '{"site":"LATER"}')`, "INSERT INTO sources (source, read_at) VALUES ('old', 1)",
 			"INSERT INTO operator_fields VALUES ('A', 'model', 'X', 1)", "INSERT INTO operator_tags VALUES ('A', 'old', 1)", `INSERT INTO probes VALUES ('A', '{"winrm":true}')`} {
 			if _, err := s.db.ExecContext(ctx, statement); err != nil {
 				t.Fatal(err)

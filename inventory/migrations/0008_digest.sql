@@ -44,3 +44,6 @@ CREATE TRIGGER digest_probe AFTER UPDATE ON probes WHEN EXISTS (SELECT 1 FROM di
   BEGIN INSERT INTO digest_log (id) SELECT new.machine_id UNION SELECT old.machine_id; END;
 CREATE TRIGGER digest_probe_out AFTER DELETE ON probes WHEN EXISTS (SELECT 1 FROM digest)
   BEGIN INSERT INTO digest_log (id) VALUES (old.machine_id); END;
+-- A source that said its records again (see 0007) may come before others now, at every machine that both know.
+CREATE TRIGGER digest_confirmed AFTER UPDATE OF confirmed_at ON sources WHEN new.confirmed_at != old.confirmed_at AND EXISTS (SELECT 1 FROM digest)
+  BEGIN DELETE FROM digest; DELETE FROM digest_log; END;
