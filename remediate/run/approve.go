@@ -14,7 +14,7 @@ import (
 // one that proved nothing, as long as nothing else did. Nobody there: the next wave begins as one with few machines at risk.
 func (x *execution) approve(ctx context.Context, w *wave) error {
 	unproved := x.gate.unproved()
-	if w.number == len(x.plan.Waves) || !x.rules.Approval && !(x.rules.Attended && x.doubtful()) {
+	if w.number == len(x.plan.Waves) || !x.rules.Approval && (!x.rules.Attended || !x.doubtful()) {
 		return nil
 	}
 	next := &x.plan.Waves[w.number]

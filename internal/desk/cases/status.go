@@ -94,7 +94,8 @@ func take(ctx context.Context, d *desk.Desk, incident string, selector inventory
 	if err != nil {
 		return nil, err
 	}
-	defer spare(n)()
+	collected := spare(n)
+	defer collected()
 	b, facts, err := gather(ctx, d, &i, selector)
 	if err != nil {
 		return nil, err
