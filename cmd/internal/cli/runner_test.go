@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -187,7 +188,7 @@ func TestAReaderStopsReading(t *testing.T) {
 		t.Run("run"+where, func(t *testing.T) {
 			s := openShop(t, "--machines", "400", "--seed", "5")
 			args := append([]string{"--json"}, slowRun...)
-			args = append(args, "--forks", "40")
+			args[slices.Index(args, "--forks")+1] = "40"
 			if where != "" {
 				args = append(args, where)
 			}

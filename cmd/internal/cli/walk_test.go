@@ -198,7 +198,7 @@ func TestCountsThatCannotBe(t *testing.T) {
 	leaves(t, func(t *testing.T, cmd *cobra.Command, words []string) {
 		line := append(slices.Clone(words), typical[strings.Join(words, " ")]...)
 		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
-			if !slices.Contains([]string{"int", "duration", "uint", "int64"}, f.Value.Type()) || cmd.InheritedFlags().Lookup(f.Name) != nil {
+			if !slices.Contains([]string{"int", "duration", "uint", "int64"}, f.Value.Type()) || cmd.InheritedFlags().Lookup(f.Name) != nil || f.Deprecated != "" {
 				return
 			}
 			unit := map[string]string{"duration": "s"}[f.Value.Type()]

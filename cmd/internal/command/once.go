@@ -1,13 +1,13 @@
 package command
 
 import (
-	"encoding/csv"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/fleetmend/fleetmend/internal/commandline"
 )
 
 // Once makes every command from root down refuse what a script says by mistake and what would change, in silence, which machines it
@@ -44,58 +44,16 @@ func emptyArgument(cmd *cobra.Command) error {
 func saidOnce(f *Flag) {
 	_, several := f.Value.(pflag.SliceValue)
 	switch f.Value.(type) {
-	case *once, *pairs:
+	case *commandline.Once, *commandline.Pairs:
 		return
 	}
 	switch {
 	case f.Value.Type() == "stringToString":
-		f.Value, f.DefValue = &pairs{f.Value, map[string]string{}}, ""
+		f.Value, f.DefValue = &commandline.Pairs{Value: f.Value}, ""
 	case !several:
-		f.Value = &once{Value: f.Value}
+		f.Value = &commandline.Once{Value: f.Value}
 		if f.DefValue == "0s" {
 			f.DefValue = "0" // pflag knows 0s as nothing of its own types alone
 		}
 	}
-}
-
-// once is the value of a flag that takes one.
-type once struct {
-	pflag.Value
-	said *string
-}
-
-var errEmpty = errors.New("it is empty; leave the flag out where nothing is meant")
-
-// Set implements pflag.Value.
-func (o *once) Set(text string) error {
-	if o.said != nil && *o.said != text {
-		return fmt.Errorf("it takes one value, and was given %q before", *o.said)
-	}
-	o.said = &text
-	if err := o.Value.Set(text); err != nil || strings.TrimSpace(text) != "" {
-		return err
-	}
-	return errEmpty
-}
-
-// pairs is the value of a flag that takes name=value, each name once.
-type pairs struct {
-	pflag.Value
-	said map[string]string
-}
-
-// Set implements pflag.Value.
-func (p *pairs) Set(text string) error {
-	given := []string{text}
-	if strings.Count(text, "=") > 1 { // several pairs are a line of CSV, as pflag reads them
-		given, _ = csv.NewReader(strings.NewReader(text)).Read()
-	}
-	for _, pair := range given {
-		name, value, _ := strings.Cut(pair, "=")
-		if before, is := p.said[name]; is && before != value {
-			return fmt.Errorf("%s takes one value, and was given %q before", name, before)
-		}
-		p.said[name] = value
-	}
-	return p.Value.Set(text)
 }
