@@ -13,9 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fleetmend/fleetmend/bitlocker/audit"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/desk/keys"
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/table"
 	"github.com/fleetmend/fleetmend/internal/terminal"
@@ -51,8 +51,8 @@ func (f *auditFlags) flags(cmd *cobra.Command) {
 	command.Complete(cmd, "action", "reveal", "sheet", "media", "fetch", "export", "import", "rotate", "refused", "lock-set", "verify")
 }
 
-func (f *auditFlags) filter(now time.Time) (audit.Filter, error) {
-	out := audit.Filter{Machine: f.machine, KeyID: f.key, OSUser: f.user, Action: audit.Action(f.action), Limit: f.limit}
+func (f *auditFlags) filter(now time.Time) (keys.Filter, error) {
+	out := keys.Filter{Machine: f.machine, KeyID: f.key, OSUser: f.user, Action: keys.Action(f.action), Limit: f.limit}
 	if f.limit < 0 {
 		return out, command.Usage(fmt.Errorf("--limit %d is less than nothing", f.limit), "0 means all")
 	}
@@ -65,7 +65,7 @@ func (f *auditFlags) filter(now time.Time) (audit.Filter, error) {
 }
 
 // reading is a command that does something with the entries that the flags pick.
-func (f *auditFlags) reading(c *command.Context, do func(context.Context, *audit.Log, audit.Filter) error) command.Do {
+func (f *auditFlags) reading(c *command.Context, do func(context.Context, *keys.Log, keys.Filter) error) command.Do {
 	return c.At(func(ctx context.Context, d *desk.Desk, _ []string) error {
 		filter, err := f.filter(d.Now())
 		if err != nil {
@@ -79,19 +79,19 @@ func (f *auditFlags) reading(c *command.Context, do func(context.Context, *audit
 	})
 }
 
-var columns = []terminal.Column[audit.Entry]{
-	terminal.Col("no", func(e audit.Entry) string { return fmt.Sprint(e.Seq) }),
-	terminal.Col("time", func(e audit.Entry) string { return e.Time.UTC().Format("2006-01-02 15:04:05Z") }),
-	terminal.Col("user", func(e audit.Entry) string { return e.OSUser }),
-	terminal.Col("action", func(e audit.Entry) string { return string(e.Action) }),
-	terminal.Col("machine", func(e audit.Entry) string { return e.Machine }),
-	terminal.Col("key id", func(e audit.Entry) string { return e.KeyID }),
-	terminal.Col("reason", func(e audit.Entry) string { return e.Reason }),
-	terminal.WideCol("identity", func(e audit.Entry) string { return e.Identity }),
-	terminal.WideCol("host", func(e audit.Entry) string { return e.Host }),
-	terminal.WideCol("source", func(e audit.Entry) string { return e.Source }),
-	terminal.WideCol("detail", func(e audit.Entry) string { return e.Detail }),
-	terminal.WideCol("hash", func(e audit.Entry) string { return e.Hash }),
+var columns = []terminal.Column[keys.Entry]{
+	terminal.Col("no", func(e keys.Entry) string { return fmt.Sprint(e.Seq) }),
+	terminal.Col("time", func(e keys.Entry) string { return e.Time.UTC().Format("2006-01-02 15:04:05Z") }),
+	terminal.Col("user", func(e keys.Entry) string { return e.OSUser }),
+	terminal.Col("action", func(e keys.Entry) string { return string(e.Action) }),
+	terminal.Col("machine", func(e keys.Entry) string { return e.Machine }),
+	terminal.Col("key id", func(e keys.Entry) string { return e.KeyID }),
+	terminal.Col("reason", func(e keys.Entry) string { return e.Reason }),
+	terminal.WideCol("identity", func(e keys.Entry) string { return e.Identity }),
+	terminal.WideCol("host", func(e keys.Entry) string { return e.Host }),
+	terminal.WideCol("source", func(e keys.Entry) string { return e.Source }),
+	terminal.WideCol("detail", func(e keys.Entry) string { return e.Detail }),
+	terminal.WideCol("hash", func(e keys.Entry) string { return e.Hash }),
 }
 
 func newList(c *command.Context) *cobra.Command {
@@ -99,7 +99,7 @@ func newList(c *command.Context) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "List entries, the oldest first", Args: command.NoArgs,
 		Example: "fleetmend audit list --since 24h\nfleetmend audit list --machine WS00042 -o wide",
-		RunE: f.reading(c, func(ctx context.Context, log *audit.Log, filter audit.Filter) error {
+		RunE: f.reading(c, func(ctx context.Context, log *keys.Log, filter keys.Filter) error {
 			entries, err := log.List(ctx, filter)
 			if err != nil {
 				return err
@@ -123,9 +123,9 @@ A record that was found broken is never continued: it stays, and a new one begin
 ends with 1.`,
 		Example: "fleetmend audit verify\nfleetmend audit verify --head 17:3fa1...",
 		RunE: c.At(func(ctx context.Context, d *desk.Desk, _ []string) error {
-			var noted []audit.Head
+			var noted []keys.Head
 			for _, text := range heads {
-				head, err := audit.ParseHead(text)
+				head, err := keys.ParseHead(text)
 				if err != nil {
 					return command.Usage(fmt.Errorf("--head: %w", err), "give what an earlier audit verify printed")
 				}
@@ -153,7 +153,7 @@ func newExport(c *command.Context) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "export", Short: "Write entries as JSON lines, which can be checked elsewhere, or as CSV", Args: command.NoArgs,
 		Example: "fleetmend audit export --out audit.jsonl\nfleetmend audit export --since 2024-07-19 --out audit.csv",
-		RunE: f.reading(c, func(ctx context.Context, log *audit.Log, filter audit.Filter) error {
+		RunE: f.reading(c, func(ctx context.Context, log *keys.Log, filter keys.Filter) error {
 			write := func(w io.Writer) error { return log.ExportJSONL(ctx, w, filter) }
 			inFile := write
 			if c.Output.Format == terminal.CSV || strings.HasSuffix(strings.ToLower(out), ".csv") {

@@ -13,8 +13,6 @@ import (
 	"github.com/fleetmend/fleetmend/internal/directory"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/question"
-	"github.com/fleetmend/fleetmend/inventory"
-	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/route"
 )
 
@@ -87,7 +85,7 @@ func ExitCode(err error) int {
 	switch {
 	case Is[*question.NeededError](err), hint.IsMistake(err):
 		return ExitUsage
-	case Is[*machines.NoMachineError](err), Is[*media.NothingError](err), Is[*inventory.UnknownMachinesError](err), errors.Is(err, runs.ErrNone):
+	case Is[*machines.NoMachineError](err), Is[*media.NothingError](err), Is[*machines.UnknownError](err), errors.Is(err, runs.ErrNone):
 		return ExitNothing
 	case errors.Is(err, question.ErrDeclined):
 		return ExitInterrupted
@@ -110,11 +108,11 @@ func Silent(err error) bool { return Is[*silentError](err) }
 // serviceCode knows the exit codes of typed errors of the services.
 func serviceCode(err error) (int, bool) {
 	switch {
-	case Is[*journal.LockedError](err):
+	case Is[*runs.LockedError](err):
 		return ExitLocked, true
-	case Is[*journal.NotFoundError](err), Is[*journal.AmbiguousError](err):
+	case Is[*runs.NotFoundError](err), Is[*runs.AmbiguousError](err):
 		return ExitUsage, true
-	case Is[*journal.EndedError](err), Is[*journal.IdleError](err), Is[*journal.NotAwaitedError](err):
+	case Is[*runs.EndedError](err), Is[*runs.IdleError](err), Is[*runs.NotAwaitedError](err):
 		return ExitNothing, true
 	case route.ClassOf(err) == route.Auth:
 		return ExitAuth, true

@@ -9,7 +9,6 @@ import (
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/keys"
 	"github.com/fleetmend/fleetmend/internal/desk/machines"
-	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
 )
 
@@ -46,7 +45,7 @@ func (c *Context) SelectorWords(ctx context.Context, prefix string) ([]string, e
 		}
 		return names, err
 	}
-	for _, field := range inventory.Fields() {
+	for _, field := range machines.Fields() {
 		names = append(names, field.Name)
 	}
 	return append(names, "all", "@", "tag:", "group:"), err

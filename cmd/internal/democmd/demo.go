@@ -19,7 +19,6 @@ import (
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/simfleet"
 	"github.com/fleetmend/fleetmend/internal/terminal"
-	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/report"
 )
@@ -76,8 +75,8 @@ func (f face) Tell(text string) {
 }
 
 // Carry implements [demo.Face].
-func (f face) Carry(ctx context.Context, d *desk.Desk, p *plan.Plan) (*journal.Run, error) {
-	return f.Drive(ctx, d, p, runscmd.CarryFlags{Foreground: true}, func(ctx context.Context, o runs.Options) (*journal.Run, error) { return runs.Start(ctx, d, p, o) })
+func (f face) Carry(ctx context.Context, d *desk.Desk, p *plan.Plan) (*runs.Run, error) {
+	return f.Drive(ctx, d, p, runscmd.CarryFlags{Foreground: true}, func(ctx context.Context, o runs.Options) (*runs.Run, error) { return runs.Start(ctx, d, p, o) })
 }
 
 // Result implements [demo.Face].
@@ -89,7 +88,7 @@ func (f face) Result(r *report.Report) error {
 }
 
 // code is 0 for a demonstration that came to its end: that some of its machines cannot be fixed is part of the story.
-func code(r *journal.Run) int {
+func code(r *runs.Run) int {
 	if code := runscmd.Code(r, false); code != command.ExitSomeFailed {
 		return code
 	}

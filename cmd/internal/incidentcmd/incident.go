@@ -16,7 +16,6 @@ import (
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/casefile"
-	"github.com/fleetmend/fleetmend/remediate/journal"
 )
 
 // New makes the command.
@@ -40,23 +39,23 @@ func incidents(c *command.Context, cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-var incidentColumns = []terminal.Column[journal.Incident]{
-	terminal.Col("incident", func(i journal.Incident) string { return i.ID }),
-	terminal.Col("playbook", func(i journal.Incident) string { return i.Playbook }),
-	terminal.Col("began", func(i journal.Incident) string { return prose.Minute(i.Start) }),
-	terminal.WideCol("ended", func(i journal.Incident) string { return prose.Minute(i.End) }),
-	terminal.Col("opened", func(i journal.Incident) string { return prose.Ago(i.Opened, time.Now()) }),
-	terminal.Col("by", func(i journal.Incident) string { return i.Operator }),
-	terminal.Col("closed", func(i journal.Incident) string { return prose.Ago(i.Closed, time.Now()) }),
-	terminal.WideCol("closed by", func(i journal.Incident) string { return i.ClosedBy }),
-	terminal.WideCol("replaces", func(i journal.Incident) string { return i.Replaces }),
+var incidentColumns = []terminal.Column[cases.Incident]{
+	terminal.Col("incident", func(i cases.Incident) string { return i.ID }),
+	terminal.Col("playbook", func(i cases.Incident) string { return i.Playbook }),
+	terminal.Col("began", func(i cases.Incident) string { return prose.Minute(i.Start) }),
+	terminal.WideCol("ended", func(i cases.Incident) string { return prose.Minute(i.End) }),
+	terminal.Col("opened", func(i cases.Incident) string { return prose.Ago(i.Opened, time.Now()) }),
+	terminal.Col("by", func(i cases.Incident) string { return i.Operator }),
+	terminal.Col("closed", func(i cases.Incident) string { return prose.Ago(i.Closed, time.Now()) }),
+	terminal.WideCol("closed by", func(i cases.Incident) string { return i.ClosedBy }),
+	terminal.WideCol("replaces", func(i cases.Incident) string { return i.Replaces }),
 }
 
 func newList(c *command.Context) *cobra.Command {
 	return command.Formats(&cobra.Command{
 		Use: "list", Short: "List the incidents, open ones first", Args: command.NoArgs,
 		Example: "fleetmend incident list\nfleetmend incident list -o json",
-		RunE: command.Listed(c, incidentColumns, func(ctx context.Context, d *desk.Desk, _ []string) ([]journal.Incident, error) {
+		RunE: command.Listed(c, incidentColumns, func(ctx context.Context, d *desk.Desk, _ []string) ([]cases.Incident, error) {
 			return cases.Incidents(ctx, d)
 		}),
 	}, terminal.ListFormats...)

@@ -15,7 +15,6 @@ import (
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/terminal"
-	"github.com/fleetmend/fleetmend/remediate/journal"
 )
 
 var caseColumns = []terminal.Column[cases.Row]{
@@ -56,14 +55,14 @@ fleetmend incident machines 'site == "LON" && health == "affected"' -o csv`,
 	return command.Formats(c.InIncident(cmd, &incident), terminal.ListFormats...)
 }
 
-var actColumns = []terminal.Column[journal.Act]{
-	terminal.Col("act", func(a journal.Act) string { return fmt.Sprint(a.Number) }),
-	terminal.Col("machines", func(a journal.Act) string { return strconv.Itoa(a.Machines) }),
-	terminal.Col("as", func(a journal.Act) string { return string(a.Word) }),
-	terminal.Col("reason", func(a journal.Act) string { return a.Reason }),
-	terminal.Col("by", func(a journal.Act) string { return a.Who }),
-	terminal.Col("when", func(a journal.Act) string { return prose.Ago(a.Time, time.Now()) }),
-	terminal.Col("taken back by", func(a journal.Act) string { return a.UndoneBy }),
+var actColumns = []terminal.Column[cases.Act]{
+	terminal.Col("act", func(a cases.Act) string { return fmt.Sprint(a.Number) }),
+	terminal.Col("machines", func(a cases.Act) string { return strconv.Itoa(a.Machines) }),
+	terminal.Col("as", func(a cases.Act) string { return string(a.Word) }),
+	terminal.Col("reason", func(a cases.Act) string { return a.Reason }),
+	terminal.Col("by", func(a cases.Act) string { return a.Who }),
+	terminal.Col("when", func(a cases.Act) string { return prose.Ago(a.Time, time.Now()) }),
+	terminal.Col("taken back by", func(a cases.Act) string { return a.UndoneBy }),
 }
 
 func newMark(c *command.Context) *cobra.Command {
@@ -85,7 +84,7 @@ fleetmend incident mark --undo`,
 			case list && undo, (list || undo) && (as != "" || reason != "" || len(args) > 0):
 				return command.Usage(fmt.Errorf("%s marks, takes back (--undo) or lists (--list): one at a time", cmd.CommandPath()), "see %s --help", cmd.CommandPath())
 			case list:
-				return command.Listed(c, actColumns, func(ctx context.Context, d *desk.Desk, _ []string) ([]journal.Act, error) {
+				return command.Listed(c, actColumns, func(ctx context.Context, d *desk.Desk, _ []string) ([]cases.Act, error) {
 					return cases.Acts(ctx, d, incident)
 				})(cmd, args)
 			case cmd.Flags().Changed("act") && act < 1:

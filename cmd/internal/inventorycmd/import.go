@@ -11,7 +11,6 @@ import (
 	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/terminal"
-	"github.com/fleetmend/fleetmend/inventory/csv"
 )
 
 func newImport(c *command.Context) *cobra.Command {
@@ -28,7 +27,7 @@ Importing a file again changes nothing that has not changed in it.`,
 		Example: "fleetmend inventory import machines.csv\nfleetmend inventory import export.csv --map \"Asset Tag\"=name --map Standort=site\nfleetmend inventory import hosts.csv --encoding 850 --date-order dmy",
 		Args:    command.Exactly(1, "a file"),
 		RunE: c.At(func(ctx context.Context, d *desk.Desk, args []string) (err error) {
-			o := csv.Options{Source: source, Map: f.Map, Encoding: f.Encoding}
+			o := machines.TableOptions{Source: source, Map: f.Map, Encoding: f.Encoding}
 			if o.Delimiter, o.DateOrder, err = f.Parse(); err != nil {
 				return err
 			}

@@ -21,9 +21,6 @@ import (
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/table"
 	"github.com/fleetmend/fleetmend/internal/terminal"
-	"github.com/fleetmend/fleetmend/inventory"
-	"github.com/fleetmend/fleetmend/inventory/csv"
-	"github.com/fleetmend/fleetmend/remediate/journal"
 )
 
 // New makes the command inventory.
@@ -44,7 +41,7 @@ A SELECTOR picks machines:
 }
 
 // selected are the machines of the selector that is the first argument, in the order of their names; none at all is exit code 6.
-func selected(ctx context.Context, c *command.Context, d *desk.Desk, args []string, o cases.Options) ([]inventory.Machine, error) {
+func selected(ctx context.Context, c *command.Context, d *desk.Desk, args []string, o cases.Options) ([]machines.Machine, error) {
 	return machines.SelectIn(ctx, d, command.Argument(args), o, c.In)
 }
 
@@ -55,38 +52,38 @@ func selecting(c *command.Context, cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-var machineColumns = []terminal.Column[inventory.Machine]{
+var machineColumns = []terminal.Column[machines.Machine]{
 	terminal.Col("name", shownName),
-	terminal.WideCol("fqdn", func(m inventory.Machine) string { return m.FQDN }),
-	terminal.WideCol("address", func(m inventory.Machine) string { return m.Address }),
-	terminal.Col("site", func(m inventory.Machine) string { return m.Site }),
-	terminal.WideCol("subnet", func(m inventory.Machine) string { return m.Subnet }),
-	terminal.WideCol("ou", func(m inventory.Machine) string { return m.OU }),
-	terminal.Col("class", func(m inventory.Machine) string { return string(m.Class) }),
-	terminal.Col("os", func(m inventory.Machine) string { return m.OS.Name }),
-	terminal.Col("build", func(m inventory.Machine) string { return prose.Number(m.OS.Build) }),
-	terminal.WideCol("serial", func(m inventory.Machine) string { return m.Serial }),
-	terminal.WideCol("priority", func(m inventory.Machine) string { return strconv.Itoa(m.Priority) }),
-	terminal.Col("tags", func(m inventory.Machine) string { return strings.Join(m.Tags, ",") }),
-	terminal.WideCol("groups", func(m inventory.Machine) string { return strings.Join(m.Groups, ",") }),
-	terminal.Col("health", func(m inventory.Machine) string { return string(m.Health) }),
-	terminal.Col("winrm", func(m inventory.Machine) string { return m.Probe.Word() }),
-	terminal.Col("last seen", func(m inventory.Machine) string { return prose.Ago(m.LastSeen, time.Now()) }),
-	terminal.WideCol("sources", func(m inventory.Machine) string { return strings.Join(m.Sources, ", ") }),
-	terminal.WideCol("conflicts", func(m inventory.Machine) string { return prose.Number(len(m.Conflicts)) }),
+	terminal.WideCol("fqdn", func(m machines.Machine) string { return m.FQDN }),
+	terminal.WideCol("address", func(m machines.Machine) string { return m.Address }),
+	terminal.Col("site", func(m machines.Machine) string { return m.Site }),
+	terminal.WideCol("subnet", func(m machines.Machine) string { return m.Subnet }),
+	terminal.WideCol("ou", func(m machines.Machine) string { return m.OU }),
+	terminal.Col("class", func(m machines.Machine) string { return string(m.Class) }),
+	terminal.Col("os", func(m machines.Machine) string { return m.OS.Name }),
+	terminal.Col("build", func(m machines.Machine) string { return prose.Number(m.OS.Build) }),
+	terminal.WideCol("serial", func(m machines.Machine) string { return m.Serial }),
+	terminal.WideCol("priority", func(m machines.Machine) string { return strconv.Itoa(m.Priority) }),
+	terminal.Col("tags", func(m machines.Machine) string { return strings.Join(m.Tags, ",") }),
+	terminal.WideCol("groups", func(m machines.Machine) string { return strings.Join(m.Groups, ",") }),
+	terminal.Col("health", func(m machines.Machine) string { return string(m.Health) }),
+	terminal.Col("winrm", func(m machines.Machine) string { return m.Probe.Word() }),
+	terminal.Col("last seen", func(m machines.Machine) string { return prose.Ago(m.LastSeen, time.Now()) }),
+	terminal.WideCol("sources", func(m machines.Machine) string { return strings.Join(m.Sources, ", ") }),
+	terminal.WideCol("conflicts", func(m machines.Machine) string { return prose.Number(len(m.Conflicts)) }),
 }
 
 // caseColumns stand behind the others while an incident is open.
-var caseColumns = []terminal.Column[inventory.Machine]{
-	terminal.WideCol("verdict", func(m inventory.Machine) string { return m.Case.Verdict }),
-	terminal.Col("route", func(m inventory.Machine) string { return m.Case.Route }),
-	terminal.Col("keys", func(m inventory.Machine) string { return m.Case.Keys }),
-	terminal.Col("next", func(m inventory.Machine) string { return m.Case.Next }),
-	terminal.WideCol("because", func(m inventory.Machine) string { return m.Case.Because }),
+var caseColumns = []terminal.Column[machines.Machine]{
+	terminal.WideCol("verdict", func(m machines.Machine) string { return m.Case.Verdict }),
+	terminal.Col("route", func(m machines.Machine) string { return m.Case.Route }),
+	terminal.Col("keys", func(m machines.Machine) string { return m.Case.Keys }),
+	terminal.Col("next", func(m machines.Machine) string { return m.Case.Next }),
+	terminal.WideCol("because", func(m machines.Machine) string { return m.Case.Because }),
 }
 
 // shownName is what a machine can be called by: those that only asked for a boot file have no name yet.
-func shownName(m inventory.Machine) string {
+func shownName(m machines.Machine) string {
 	switch {
 	case m.Name != "":
 		return m.Name
@@ -114,7 +111,7 @@ func newList(c *command.Context) *cobra.Command {
 		}),
 	})
 	var fields strings.Builder
-	for _, f := range inventory.Fields() {
+	for _, f := range machines.Fields() {
 		fmt.Fprintf(&fields, "  %s%s\n", prose.Pad(f.Name, 16), f.Doc)
 	}
 	cmd.Long = "List the machines a selector picks, all without one.\n\nFields of an expression:\n" + strings.TrimRight(fields.String(), "\n")
@@ -133,8 +130,8 @@ func newShow(c *command.Context) *cobra.Command {
 				return err
 			}
 			return c.Page(struct {
-				inventory.Machine
-				Visits []journal.Visit `json:"visits"`
+				machines.Machine
+				Visits []machines.Visit `json:"visits"`
 			}{file.Machine, file.Visits}, file.Text(time.Now()))
 		}),
 	}
@@ -177,10 +174,10 @@ func newExport(c *command.Context) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			write := func(w io.Writer) error { return csv.Write(w, found, nil) }
+			write := func(w io.Writer) error { return machines.Write(w, found, nil) }
 			inFile := table.Marked(write)
 			if c.Output.Format == terminal.JSON {
-				write = func(w io.Writer) error { return csv.WriteJSON(w, found) }
+				write = func(w io.Writer) error { return machines.WriteJSON(w, found) }
 				inFile = write
 			}
 			if file == "" {

@@ -14,7 +14,6 @@ import (
 	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/terminal"
-	"github.com/fleetmend/fleetmend/inventory"
 )
 
 func newProbe(c *command.Context) *cobra.Command {
@@ -34,7 +33,7 @@ changed.`,
 				return err
 			}
 			answered, done := 0, 0
-			p.Each = func(_ inventory.Machine, r inventory.ProbeResult) {
+			p.Each = func(_ machines.Machine, r machines.ProbeResult) {
 				done++
 				if r.WinRM {
 					answered++
@@ -59,8 +58,8 @@ changed.`,
 }
 
 // probed is a cell of an answer, empty where there is none.
-func probed(cell func(*inventory.ProbeResult) string) func(inventory.Machine) string {
-	return func(m inventory.Machine) string {
+func probed(cell func(*machines.ProbeResult) string) func(machines.Machine) string {
+	return func(m machines.Machine) string {
 		if m.Probe == nil {
 			return ""
 		}
@@ -68,18 +67,18 @@ func probed(cell func(*inventory.ProbeResult) string) func(inventory.Machine) st
 	}
 }
 
-var probeColumns = []terminal.Column[inventory.Machine]{
-	terminal.Col("name", func(m inventory.Machine) string { return m.Name }),
-	terminal.WideCol("address", func(m inventory.Machine) string { return m.Address }),
-	terminal.WideCol("site", func(m inventory.Machine) string { return m.Site }),
-	terminal.Col("winrm", func(m inventory.Machine) string { return m.Probe.Word() }),
-	terminal.Col("latency", probed(func(p *inventory.ProbeResult) string {
+var probeColumns = []terminal.Column[machines.Machine]{
+	terminal.Col("name", func(m machines.Machine) string { return m.Name }),
+	terminal.WideCol("address", func(m machines.Machine) string { return m.Address }),
+	terminal.WideCol("site", func(m machines.Machine) string { return m.Site }),
+	terminal.Col("winrm", func(m machines.Machine) string { return m.Probe.Word() }),
+	terminal.Col("latency", probed(func(p *machines.ProbeResult) string {
 		if !p.Open {
 			return ""
 		}
 		return p.Latency.Round(100 * time.Microsecond).String()
 	})),
-	terminal.Col("signs in by", probed(func(p *inventory.ProbeResult) string { return strings.Join(p.Auth, ", ") })),
-	terminal.WideCol("product", probed(func(p *inventory.ProbeResult) string { return p.Product })),
-	terminal.Col("reason", probed(func(p *inventory.ProbeResult) string { return p.Error })),
+	terminal.Col("signs in by", probed(func(p *machines.ProbeResult) string { return strings.Join(p.Auth, ", ") })),
+	terminal.WideCol("product", probed(func(p *machines.ProbeResult) string { return p.Product })),
+	terminal.Col("reason", probed(func(p *machines.ProbeResult) string { return p.Error })),
 }

@@ -10,9 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fleetmend/fleetmend/bitlocker"
-	"github.com/fleetmend/fleetmend/bitlocker/entra"
-	"github.com/fleetmend/fleetmend/bitlocker/mssql"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/keys"
@@ -78,9 +75,9 @@ func coded(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case command.Is[*keys.NothingHeldError](err), command.Is[*keys.LeftOutError](err), errors.Is(err, bitlocker.ErrNotStored) && !errors.Is(err, bitlocker.ErrNotHeld):
+	case command.Is[*keys.NothingHeldError](err), command.Is[*keys.LeftOutError](err), errors.Is(err, keys.ErrNotStored) && !errors.Is(err, keys.ErrNotHeld):
 		return command.Coded(command.ExitNothing, err)
-	case errors.Is(err, entra.ErrSignIn), errors.Is(err, mssql.ErrSignIn):
+	case keys.Rejected(err):
 		return command.Coded(command.ExitAuth, err)
 	}
 	return err

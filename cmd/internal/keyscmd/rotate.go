@@ -15,7 +15,6 @@ import (
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/terminal"
-	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 )
 
@@ -102,7 +101,7 @@ func (f *rotateFlags) rotate(ctx context.Context, c *command.Context, d *desk.De
 		}
 	}
 	code := command.ExitOK
-	err = r.CarryOut(ctx, d, f.reason, func(ctx context.Context, p *plan.Plan) (*journal.Run, bool, error) {
+	err = r.CarryOut(ctx, d, f.reason, func(ctx context.Context, p *plan.Plan) (*runs.Run, bool, error) {
 		done, ended, err := f.run(ctx, c, d, p)
 		code = max(code, ended)
 		return done, ended == command.ExitOK || ended == command.ExitSomeFailed || ended == command.ExitChanges, err
@@ -123,9 +122,9 @@ func (f *rotateFlags) rotate(ctx context.Context, c *command.Context, d *desk.De
 }
 
 // run carries one plan out, says how it ended, and returns the exit code for that.
-func (f *rotateFlags) run(ctx context.Context, c *command.Context, d *desk.Desk, p *plan.Plan) (*journal.Run, int, error) {
+func (f *rotateFlags) run(ctx context.Context, c *command.Context, d *desk.Desk, p *plan.Plan) (*runs.Run, int, error) {
 	cmds := &runscmd.Commands{Context: c, Ended: Ended}
-	done, err := cmds.Drive(ctx, d, p, f.CarryFlags, func(ctx context.Context, o runs.Options) (*journal.Run, error) { return runs.Start(ctx, d, p, o) })
+	done, err := cmds.Drive(ctx, d, p, f.CarryFlags, func(ctx context.Context, o runs.Options) (*runs.Run, error) { return runs.Start(ctx, d, p, o) })
 	if done == nil || err != nil && !errors.Is(err, context.Canceled) {
 		return done, command.ExitError, err
 	}

@@ -7,8 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fleetmend/fleetmend/bitlocker"
-	"github.com/fleetmend/fleetmend/bitlocker/sheet"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/keys"
@@ -60,7 +58,7 @@ shows each. A barcode scanner types the codes at the recovery prompt; with --ent
 
 // shownKey is the one form in which a password is printed as data, after its reveal.
 type shownKey struct {
-	bitlocker.KeyRef
+	keys.KeyRef
 	Password string   `json:"recovery_password"`
 	Groups   []string `json:"groups"`
 	Phonetic []string `json:"phonetic"`
@@ -70,10 +68,10 @@ type shownKey struct {
 
 func (f showFlags) print(c *command.Context, key keys.Revealed) error {
 	groups := key.Password.Groups()
-	shown := shownKey{KeyRef: key.KeyRef, Password: key.Password.Reveal(), Groups: groups[:], Phonetic: sheet.Phonetic(key.Password), Agree: key.Agree, Unasked: key.Unasked}
+	shown := shownKey{KeyRef: key.KeyRef, Password: key.Password.Reveal(), Groups: groups[:], Phonetic: keys.Phonetic(key.Password), Agree: key.Agree, Unasked: key.Unasked}
 	err := c.One(shown, func(w io.Writer) error {
 		fmt.Fprint(w, key.Head())
-		return sheet.Terminal(w, key.Password, sheet.Screen{Width: c.Width, ASCII: f.ascii, Color: c.Color(), Light: f.light, Enter: f.enter})
+		return keys.Terminal(w, key.Password, keys.Screen{Width: c.Width, ASCII: f.ascii, Color: c.Color(), Light: f.light, Enter: f.enter})
 	})
 	if err == nil && !key.Rotated {
 		what := key.ID.Short()

@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/keys"
@@ -101,7 +100,7 @@ func newExport(c *command.Context) *cobra.Command {
 It opens with a passphrase of its own, or with the identity of --recipient. The vault must be unlocked.`,
 		Example: "fleetmend keys export --out keys.age --reason \"monthly snapshot for the safe\"",
 		RunE: c.At(func(ctx context.Context, d *desk.Desk, _ []string) error {
-			report, err := withReason(ctx, c, reason, func(reason string) (bitlocker.SnapshotReport, error) {
+			report, err := withReason(ctx, c, reason, func(reason string) (keys.SnapshotReport, error) {
 				return keys.Export(ctx, d, r, reason, access.Access)
 			})
 			if err != nil {

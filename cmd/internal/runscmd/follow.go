@@ -13,7 +13,6 @@ import (
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/table"
-	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 )
 
@@ -25,7 +24,7 @@ func newWatch(c *Commands) *cobra.Command {
 }
 
 // watch prints the run's events as they are committed. It ends with the run, or when nobody works on the run any more.
-func (c *Commands) watch(ctx context.Context, d *desk.Desk, r *journal.Run) error {
+func (c *Commands) watch(ctx context.Context, d *desk.Desk, r *runs.Run) error {
 	j, err := d.Journal(ctx)
 	if err != nil {
 		return err
@@ -34,7 +33,7 @@ func (c *Commands) watch(ctx context.Context, d *desk.Desk, r *journal.Run) erro
 	if c.JSONLines {
 		f = &jsonFace{w: c.Out}
 	}
-	last, err := j.Follow(ctx, r.ID, 0, func(events []journal.Event) error {
+	last, err := j.Follow(ctx, r.ID, 0, func(events []runs.Event) error {
 		for _, e := range events {
 			f.event(e)
 		}
@@ -67,7 +66,7 @@ func (c *Commands) follow(ctx context.Context, d *desk.Desk, p *plan.Plan, id st
 	asking := runs.Approvals{Desk: d}
 	var printing sync.WaitGroup
 	printing.Go(shown.show)
-	_, err = j.Follow(ctx, id, after, func(events []journal.Event) error {
+	_, err = j.Follow(ctx, id, after, func(events []runs.Event) error {
 		for _, e := range events {
 			asking.Take(ctx, e)
 			shown.take(e)
@@ -88,9 +87,9 @@ func newResume(c *Commands) *cobra.Command {
 		Long: `Go on where a run stopped. Machines that had been asked are asked again under the same run ID: they answer from their
 own record and do nothing twice. A paused run goes on where it is being carried out.`,
 		Example: "fleetmend runs resume last",
-	}, func(ctx context.Context, d *desk.Desk, r *journal.Run) error {
-		if r.Status == journal.RunPaused && r.Owner != nil {
-			if err := runs.Control(ctx, d, r.ID, journal.Resume); err != nil {
+	}, func(ctx context.Context, d *desk.Desk, r *runs.Run) error {
+		if r.Status == runs.Paused && r.Owner != nil {
+			if err := runs.Control(ctx, d, r.ID, runs.ToResume); err != nil {
 				return err
 			}
 			c.Say("run %s goes on; `fleetmend runs watch %s` follows it", r.ID, r.ID)
@@ -100,7 +99,7 @@ own record and do nothing twice. A paused run goes on where it is being carried 
 		if err != nil {
 			return err
 		}
-		return c.carry(ctx, d, frozen, f, func(ctx context.Context, o runs.Options) (*journal.Run, error) {
+		return c.carry(ctx, d, frozen, f, func(ctx context.Context, o runs.Options) (*runs.Run, error) {
 			o.Rules = rules
 			return runs.Resume(ctx, d, r.ID, o)
 		})
@@ -115,7 +114,7 @@ func newReport(c *Commands) *cobra.Command {
 	cmd := named(c, &cobra.Command{
 		Use: "report RUN", Short: "Write the report of a run: terminal, HTML, CSV, JSON, JUnit",
 		Example: "fleetmend runs report last\nfleetmend runs report last --html report.html --csv report.csv",
-	}, func(ctx context.Context, d *desk.Desk, r *journal.Run) error {
+	}, func(ctx context.Context, d *desk.Desk, r *runs.Run) error {
 		_, rep, err := runs.Report(ctx, d, r.ID)
 		if err != nil {
 			return err
@@ -141,15 +140,15 @@ func newReport(c *Commands) *cobra.Command {
 	return command.Formats(cmd, Formats...)
 }
 
-func newControl(c *Commands, control journal.ControlKind, verb, short, said string) *cobra.Command {
+func newControl(c *Commands, control runs.ControlKind, verb, short, said string) *cobra.Command {
 	return named(c, &cobra.Command{
 		Use: verb + " RUN", Short: short,
 		Example: "fleetmend runs " + verb + " last",
-	}, func(ctx context.Context, d *desk.Desk, r *journal.Run) error {
+	}, func(ctx context.Context, d *desk.Desk, r *runs.Run) error {
 		if err := runs.Control(ctx, d, r.ID, control); err != nil {
 			return err
 		}
-		if r.Idle() && control == journal.Cancel {
+		if r.Idle() && control == runs.ToCancel {
 			c.Say("run %s is cancelled; nobody worked on it: what was in flight is unknown, and `fleetmend runs retry %s` asks it", r.ID, r.ID)
 			return nil
 		}
@@ -165,7 +164,7 @@ func newApprove(c *Commands) *cobra.Command {
 		Long: `Let the next wave of a run begin. With --wave the approval is for that wave alone: where another one waits it does nothing and
 says so.`,
 		Example: "fleetmend runs approve last\nfleetmend runs approve last --wave 3",
-	}, func(ctx context.Context, d *desk.Desk, r *journal.Run) error {
+	}, func(ctx context.Context, d *desk.Desk, r *runs.Run) error {
 		if wave < 0 {
 			return command.Usage(fmt.Errorf("--wave %d is no wave", wave), "waves are counted from 1; without --wave it is the one that waits")
 		}
@@ -187,10 +186,10 @@ func newStop(c *Commands) *cobra.Command {
 		Long: `Start no further machine, let those in flight end, and leave the run to be resumed: what Ctrl-C does in the terminal of the
 run. With --now everything ends at once, and what became of the machines in flight is asked when the run is resumed.`,
 		Example: "fleetmend runs stop last\nfleetmend runs stop last --now",
-	}, func(ctx context.Context, d *desk.Desk, r *journal.Run) error {
-		kind := journal.Stop
+	}, func(ctx context.Context, d *desk.Desk, r *runs.Run) error {
+		kind := runs.ToStop
 		if now {
-			kind = journal.StopNow
+			kind = runs.ToStopNow
 		}
 		if err := runs.Control(ctx, d, r.ID, kind); err != nil {
 			return err

@@ -8,30 +8,28 @@ import (
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/terminal"
-	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
-	"github.com/fleetmend/fleetmend/remediate/run"
 )
 
 // progress shows a run while it goes on: one line redrawn on a terminal, plain lines elsewhere, JSON lines with --json. It follows
 // the journal: a terminal that does not take what is printed holds nothing but the follower, and misses nothing.
 type progress struct {
-	fold     *run.Progress
+	fold     *runs.Progress
 	face     face
 	interval time.Duration
-	events   chan journal.Event
-	unasked  func(journal.Event) // says how a wave is approved, where nobody can be asked here; nil: he is asked
+	events   chan runs.Event
+	unasked  func(runs.Event) // says how a wave is approved, where nobody can be asked here; nil: he is asked
 }
 
 // face is one way of showing progress.
 type face interface {
-	event(journal.Event)
-	tick(run.Snapshot)
-	end(run.Snapshot)
+	event(runs.Event)
+	tick(runs.Snapshot)
+	end(runs.Snapshot)
 }
 
 func newProgress(c *command.Context, frozen *plan.Plan) *progress {
-	p := &progress{fold: run.NewProgress(frozen), events: make(chan journal.Event), interval: 10 * time.Second}
+	p := &progress{fold: runs.NewProgress(frozen), events: make(chan runs.Event), interval: 10 * time.Second}
 	switch {
 	case c.JSONLines:
 		p.face = &jsonFace{w: c.Out}
@@ -43,7 +41,7 @@ func newProgress(c *command.Context, frozen *plan.Plan) *progress {
 		p.face = &plainFace{w: c.Err}
 	}
 	if !c.JSONLines && !c.CanAsk() {
-		p.unasked = func(e journal.Event) {
+		p.unasked = func(e runs.Event) {
 			if c.Quiet {
 				c.Say("%s", runs.EventText(e))
 			}
@@ -54,7 +52,7 @@ func newProgress(c *command.Context, frozen *plan.Plan) *progress {
 }
 
 // take hands an event to the printer and waits until it takes it.
-func (p *progress) take(e journal.Event) {
+func (p *progress) take(e runs.Event) {
 	p.fold.Observe(e)
 	p.events <- e
 }
@@ -71,7 +69,7 @@ func (p *progress) show() {
 				return
 			}
 			p.face.event(e)
-			if e.Kind == journal.Approval && p.unasked != nil {
+			if e.Kind == runs.Awaited && p.unasked != nil {
 				p.unasked(e)
 			}
 		case <-ticker.C:
@@ -82,9 +80,9 @@ func (p *progress) show() {
 
 type silentFace struct{}
 
-func (silentFace) event(journal.Event) {}
-func (silentFace) tick(run.Snapshot)   {}
-func (silentFace) end(run.Snapshot)    {}
+func (silentFace) event(runs.Event)   {}
+func (silentFace) tick(runs.Snapshot) {}
+func (silentFace) end(runs.Snapshot)  {}
 
 // jsonFace writes one JSON object a line, versioned.
 type jsonFace struct {
@@ -92,11 +90,11 @@ type jsonFace struct {
 	w io.Writer
 }
 
-func (f *jsonFace) event(e journal.Event) {
+func (f *jsonFace) event(e runs.Event) {
 	_ = terminal.WriteJSONLine(f.w, struct {
 		V    int    `json:"v"`
 		Type string `json:"type"`
-		journal.Event
+		runs.Event
 	}{1, "event", e})
 }
 
@@ -106,21 +104,21 @@ type plainFace struct {
 	w io.Writer
 }
 
-func (f *plainFace) event(e journal.Event) {
+func (f *plainFace) event(e runs.Event) {
 	if line := runs.EventText(e); line != "" {
 		fmt.Fprintln(f.w, line)
 	}
 }
-func (f *plainFace) tick(g run.Snapshot) { fmt.Fprintln(f.w, runs.FiguresText(g)) }
+func (f *plainFace) tick(g runs.Snapshot) { fmt.Fprintln(f.w, runs.FiguresText(g)) }
 
 // lineFace redraws one status line below the lines that stay.
 type lineFace struct{ *terminal.Terminal }
 
-func (f *lineFace) event(e journal.Event) {
+func (f *lineFace) event(e runs.Event) {
 	if line := runs.EventText(e); line != "" && !runs.Calm(e) {
 		f.Say("%s", line)
 	}
 }
 
-func (f *lineFace) tick(g run.Snapshot) { f.Status(runs.FiguresText(g)) }
-func (f *lineFace) end(run.Snapshot)    { f.Status("") }
+func (f *lineFace) tick(g runs.Snapshot) { f.Status(runs.FiguresText(g)) }
+func (f *lineFace) end(runs.Snapshot)    { f.Status("") }

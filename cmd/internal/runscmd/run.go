@@ -19,7 +19,6 @@ import (
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/agent"
-	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/report"
 )
@@ -120,11 +119,11 @@ func (c *Commands) carryOut(ctx context.Context, d *desk.Desk, p *plan.Plan, f C
 			return err
 		}
 	}
-	return c.carry(ctx, d, p, f, func(ctx context.Context, o runs.Options) (*journal.Run, error) { return runs.Start(ctx, d, p, o) })
+	return c.carry(ctx, d, p, f, func(ctx context.Context, o runs.Options) (*runs.Run, error) { return runs.Start(ctx, d, p, o) })
 }
 
 // carry lets start run an engine, and reports.
-func (c *Commands) carry(ctx context.Context, d *desk.Desk, p *plan.Plan, f CarryFlags, start func(context.Context, runs.Options) (*journal.Run, error)) error {
+func (c *Commands) carry(ctx context.Context, d *desk.Desk, p *plan.Plan, f CarryFlags, start func(context.Context, runs.Options) (*runs.Run, error)) error {
 	r, err := c.Drive(ctx, d, p, f, start)
 	if r == nil {
 		return err
@@ -137,7 +136,7 @@ func (c *Commands) carry(ctx context.Context, d *desk.Desk, p *plan.Plan, f Carr
 }
 
 // Drive lets start carry a run out, and shows how it goes. Without a run there is an error; with one there may be.
-func (c *Commands) Drive(ctx context.Context, d *desk.Desk, p *plan.Plan, f CarryFlags, start func(context.Context, runs.Options) (*journal.Run, error)) (*journal.Run, error) {
+func (c *Commands) Drive(ctx context.Context, d *desk.Desk, p *plan.Plan, f CarryFlags, start func(context.Context, runs.Options) (*runs.Run, error)) (*runs.Run, error) {
 	release := func() {}
 	options := runs.Options{PasswordFile: f.PasswordFile, Runner: c.RunnerLine()}
 	if f.Foreground {
@@ -217,19 +216,19 @@ func (c *Commands) writeReport(rep *report.Report) error {
 }
 
 // Code is the exit code of a run that has ended.
-func Code(r *journal.Run, detailed bool) int {
+func Code(r *runs.Run, detailed bool) int {
 	switch r.Status {
-	case journal.RunAuth:
+	case runs.Rejected:
 		return command.ExitAuth
-	case journal.RunGated:
+	case runs.Gated:
 		return command.ExitGate
-	case journal.RunInterrupted, journal.RunCancelled, journal.RunRunning, journal.RunPaused, journal.RunWaiting:
+	case runs.Interrupted, runs.Cancelled, runs.Running, runs.Paused, runs.Waiting:
 		return command.ExitInterrupted
 	}
 	switch {
-	case r.Counts[journal.Failed]+r.Counts[journal.Unreachable]+r.Counts[journal.Unknown]+r.Counts[journal.Held] > 0:
+	case r.Counts[runs.Failed]+r.Counts[runs.Unreachable]+r.Counts[runs.Unknown]+r.Counts[runs.Held] > 0:
 		return command.ExitSomeFailed
-	case detailed && r.Counts[journal.Affected] > 0:
+	case detailed && r.Counts[runs.Affected] > 0:
 		return command.ExitChanges
 	}
 	return command.ExitOK

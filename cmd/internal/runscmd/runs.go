@@ -12,7 +12,6 @@ import (
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/terminal"
-	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 )
 
@@ -23,15 +22,15 @@ func newRuns(c *Commands) *cobra.Command {
 	}
 	cmd.AddCommand(
 		newList(c), newShow(c), newWatch(c), newResume(c), newRetry(c), newUndo(c), newReport(c),
-		newControl(c, journal.Pause, "pause", "Start no further machine until it is continued", "run RUN is pausing; `fleetmend runs resume RUN` goes on"),
+		newControl(c, runs.ToPause, "pause", "Start no further machine until it is continued", "run RUN is pausing; `fleetmend runs resume RUN` goes on"),
 		newApprove(c), newStop(c),
-		newControl(c, journal.Cancel, "cancel", "End a run for good: those in flight end, the rest is held", "run RUN is stopping"),
+		newControl(c, runs.ToCancel, "cancel", "End a run for good: those in flight end, the rest is held", "run RUN is stopping"),
 	)
 	return cmd
 }
 
 // named makes a command of its words that works on one run.
-func named(c *Commands, cmd *cobra.Command, do func(ctx context.Context, d *desk.Desk, r *journal.Run) error) *cobra.Command {
+func named(c *Commands, cmd *cobra.Command, do func(ctx context.Context, d *desk.Desk, r *runs.Run) error) *cobra.Command {
 	cmd.Args, cmd.ValidArgsFunction = command.Exactly(1, "a run"), command.First(c.Offering(runs.IDs))
 	cmd.RunE = c.At(func(ctx context.Context, d *desk.Desk, args []string) error {
 		r, err := runs.Find(ctx, d, args[0])
@@ -47,7 +46,7 @@ func newList(c *Commands) *cobra.Command {
 	return command.Formats(&cobra.Command{
 		Use: "list", Short: "List the runs, newest first", Args: command.NoArgs,
 		Example: "fleetmend runs list\nfleetmend runs list -o json",
-		RunE: command.Listed(c.Context, runColumns, func(ctx context.Context, d *desk.Desk, _ []string) ([]journal.Run, error) {
+		RunE: command.Listed(c.Context, runColumns, func(ctx context.Context, d *desk.Desk, _ []string) ([]runs.Run, error) {
 			all, err := runs.All(ctx, d)
 			for i := range all {
 				if runs.Stopped(&all[i]) {
@@ -60,8 +59,8 @@ func newList(c *Commands) *cobra.Command {
 }
 
 // outcomes counts machines of a run.
-func outcomes(words ...journal.Outcome) func(journal.Run) string {
-	return func(r journal.Run) string {
+func outcomes(words ...runs.Outcome) func(runs.Run) string {
+	return func(r runs.Run) string {
 		n := 0
 		for _, o := range words {
 			n += r.Counts[o]
@@ -70,27 +69,27 @@ func outcomes(words ...journal.Outcome) func(journal.Run) string {
 	}
 }
 
-var runColumns = []terminal.Column[journal.Run]{
-	terminal.Col("run", func(r journal.Run) string { return r.ID }),
-	terminal.Col("playbook", func(r journal.Run) string { return r.Playbook }),
-	terminal.Col("mode", func(r journal.Run) string { return string(r.Mode) }),
+var runColumns = []terminal.Column[runs.Run]{
+	terminal.Col("run", func(r runs.Run) string { return r.ID }),
+	terminal.Col("playbook", func(r runs.Run) string { return r.Playbook }),
+	terminal.Col("mode", func(r runs.Run) string { return string(r.Mode) }),
 	terminal.Col("status", runs.StatusText),
-	terminal.Col("machines", func(r journal.Run) string { return strconv.Itoa(r.Machines) }),
-	terminal.Col("fixed", outcomes(journal.Fixed, journal.Undone)),
-	terminal.Col("clean", outcomes(journal.Clean)),
-	terminal.WideCol("affected", outcomes(journal.Affected)),
-	terminal.Col("failed", outcomes(journal.Failed)),
-	terminal.Col("not reached", outcomes(journal.Unreachable, journal.Unknown)),
-	terminal.Col("held", outcomes(journal.Held)),
-	terminal.Col("started", func(r journal.Run) string { return prose.Ago(r.Started, time.Now()) }),
-	terminal.WideCol("worked on by", func(r journal.Run) string {
+	terminal.Col("machines", func(r runs.Run) string { return strconv.Itoa(r.Machines) }),
+	terminal.Col("fixed", outcomes(runs.Fixed, runs.Undone)),
+	terminal.Col("clean", outcomes(runs.Clean)),
+	terminal.WideCol("affected", outcomes(runs.Affected)),
+	terminal.Col("failed", outcomes(runs.Failed)),
+	terminal.Col("not reached", outcomes(runs.Unreachable, runs.Unknown)),
+	terminal.Col("held", outcomes(runs.Held)),
+	terminal.Col("started", func(r runs.Run) string { return prose.Ago(r.Started, time.Now()) }),
+	terminal.WideCol("worked on by", func(r runs.Run) string {
 		if r.Owner == nil {
 			return ""
 		}
 		return r.Owner.String()
 	}),
-	terminal.WideCol("operator", func(r journal.Run) string { return r.Operator }),
-	terminal.WideCol("reason", func(r journal.Run) string { return r.Reason }),
+	terminal.WideCol("operator", func(r runs.Run) string { return r.Operator }),
+	terminal.WideCol("reason", func(r runs.Run) string { return r.Reason }),
 }
 
 func newShow(c *Commands) *cobra.Command {
@@ -99,7 +98,7 @@ func newShow(c *Commands) *cobra.Command {
 	cmd := named(c, &cobra.Command{
 		Use: "show RUN", Short: "Show the machines of a run, or its history",
 		Example: "fleetmend runs show last\nfleetmend runs show last --outcome failed,unreachable -o csv\nfleetmend runs show last --events",
-	}, func(ctx context.Context, d *desk.Desk, r *journal.Run) error {
+	}, func(ctx context.Context, d *desk.Desk, r *runs.Run) error {
 		machines, err := runs.Machines(ctx, d, r.ID, words)
 		switch {
 		case err != nil:
@@ -121,30 +120,30 @@ func newShow(c *Commands) *cobra.Command {
 	return command.Formats(cmd, terminal.ListFormats...)
 }
 
-var eventColumns = []terminal.Column[journal.Event]{
-	terminal.Col("time", func(e journal.Event) string { return prose.Second(e.Time) }),
-	terminal.Col("kind", func(e journal.Event) string { return string(e.Kind) }),
-	terminal.Col("wave", func(e journal.Event) string { return prose.Number(e.Wave) }),
-	terminal.Col("machine", func(e journal.Event) string { return e.Machine }),
-	terminal.Col("state", func(e journal.Event) string { return string(e.State) }),
-	terminal.Col("outcome", func(e journal.Event) string { return string(e.Outcome) }),
-	terminal.Col("text", func(e journal.Event) string { return e.Text }),
+var eventColumns = []terminal.Column[runs.Event]{
+	terminal.Col("time", func(e runs.Event) string { return prose.Second(e.Time) }),
+	terminal.Col("kind", func(e runs.Event) string { return string(e.Kind) }),
+	terminal.Col("wave", func(e runs.Event) string { return prose.Number(e.Wave) }),
+	terminal.Col("machine", func(e runs.Event) string { return e.Machine }),
+	terminal.Col("state", func(e runs.Event) string { return string(e.State) }),
+	terminal.Col("outcome", func(e runs.Event) string { return string(e.Outcome) }),
+	terminal.Col("text", func(e runs.Event) string { return e.Text }),
 }
 
-var machineColumns = []terminal.Column[journal.Machine]{
-	terminal.Col("machine", func(m journal.Machine) string { return m.Target.Name }),
-	terminal.Col("wave", func(m journal.Machine) string { return prose.Number(m.Wave) }),
+var machineColumns = []terminal.Column[runs.Machine]{
+	terminal.Col("machine", func(m runs.Machine) string { return m.Target.Name }),
+	terminal.Col("wave", func(m runs.Machine) string { return prose.Number(m.Wave) }),
 	terminal.Col("state", runs.StateText),
-	terminal.Col("changed", func(m journal.Machine) string { return prose.Number(m.Changed) }),
-	terminal.WideCol("attempts", func(m journal.Machine) string { return prose.Number(m.Attempts) }),
-	terminal.WideCol("restarted", func(m journal.Machine) string { return prose.Yes(m.Rebooted) }),
-	terminal.WideCol("site", func(m journal.Machine) string { return m.Target.Site }),
-	terminal.WideCol("route", func(m journal.Machine) string { return m.Route }),
+	terminal.Col("changed", func(m runs.Machine) string { return prose.Number(m.Changed) }),
+	terminal.WideCol("attempts", func(m runs.Machine) string { return prose.Number(m.Attempts) }),
+	terminal.WideCol("restarted", func(m runs.Machine) string { return prose.Yes(m.Rebooted) }),
+	terminal.WideCol("site", func(m runs.Machine) string { return m.Target.Site }),
+	terminal.WideCol("route", func(m runs.Machine) string { return m.Route }),
 	terminal.Col("time", took),
-	terminal.Col("reason", func(m journal.Machine) string { return m.Reason }),
+	terminal.Col("reason", func(m runs.Machine) string { return m.Reason }),
 }
 
-func took(m journal.Machine) string {
+func took(m runs.Machine) string {
 	if m.Started.IsZero() || m.Ended.IsZero() {
 		return ""
 	}
@@ -171,7 +170,7 @@ refuses where something else has changed the thing since, and says so.`,
 func newFollowUp(c *Commands, make func(context.Context, *desk.Desk, string, runs.Rules) (*plan.Plan, error), cmd *cobra.Command) *cobra.Command {
 	var f CarryFlags
 	var rules runs.Rules
-	cmd = named(c, cmd, func(ctx context.Context, d *desk.Desk, r *journal.Run) error {
+	cmd = named(c, cmd, func(ctx context.Context, d *desk.Desk, r *runs.Run) error {
 		rules.Attended = !f.Yes && c.CanAsk()
 		next, err := make(ctx, d, r.ID, rules)
 		if command.Is[*plan.EmptyError](err) {
