@@ -1,6 +1,7 @@
 package media
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -27,17 +28,18 @@ func Collect(ctx context.Context, d *desk.Desk, names []string, run string) ([]c
 		}
 		run = r.ID
 	}
-	find, err := byHardware(ctx, d)
+	options, err := byHardware(ctx, d)
 	if err != nil {
 		return nil, err
 	}
+	options.Run = run
 	var all []collect.Line
 	for _, name := range names {
 		m, err := Open(ctx, d, name)
 		if err != nil {
 			return all, err
 		}
-		lines, err := collect.Into(ctx, j, m.FS, collect.Options{Run: run, Find: find})
+		lines, err := collect.Into(ctx, j, m.FS, options)
 		all = append(all, lines...)
 		if err = errors.Join(err, m.Close()); err != nil && !errors.Is(err, collect.ErrNoResults) {
 			return all, err
@@ -49,16 +51,21 @@ func Collect(ctx context.Context, d *desk.Desk, names []string, run string) ([]c
 	return all, nil
 }
 
-// byHardware finds a machine of the inventory by UUID or serial number.
-func byHardware(ctx context.Context, d *desk.Desk) (func(aboard.Machine) string, error) {
+// byHardware finds a machine of the inventory by UUID or serial number, under whatever ID.
+func byHardware(ctx context.Context, d *desk.Desk) (o collect.Options, err error) {
 	store, err := d.Inventory(ctx)
 	if err != nil {
-		return nil, err
+		return o, err
 	}
 	machines, err := store.Select(ctx, inventory.Selector{})
 	if err != nil {
-		return nil, err
+		return o, err
 	}
+	aliases, err := store.Canonical(ctx)
+	if err != nil {
+		return o, err
+	}
+	o.Joined = func(id string) string { return cmp.Or(aliases[id], id) }
 	byKey := map[string]string{} // "" where two machines share it
 	add := func(key, id string) {
 		if key == "" {
@@ -74,12 +81,10 @@ func byHardware(ctx context.Context, d *desk.Desk) (func(aboard.Machine) string,
 		add(hardwareKey("uuid", m.Claims.SMBIOS), m.ID)
 		add(hardwareKey("serial", m.Serial), m.ID)
 	}
-	return func(m aboard.Machine) string {
-		if id := byKey[hardwareKey("uuid", m.UUID)]; id != "" {
-			return id
-		}
-		return byKey[hardwareKey("serial", m.Serial)]
-	}, nil
+	o.Find = func(m aboard.Machine) string {
+		return cmp.Or(byKey[hardwareKey("uuid", m.UUID)], byKey[hardwareKey("serial", m.Serial)])
+	}
+	return o, nil
 }
 
 func hardwareKey(kind, value string) string {

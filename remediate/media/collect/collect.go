@@ -27,8 +27,11 @@ type Journal interface {
 // Options change how results find their machine.
 type Options struct {
 	Run string // instead of the run that the medium was built for
-	// Find gives the machine ID for a machine that is not known by its name, by serial number or UUID; "" if none.
+	// Find gives the ID of the machine that has this UUID or serial number; "" if none has, or several. It goes before the name, which
+	// machines of two domains share. Nil: nobody knows.
 	Find func(aboard.Machine) string
+	// Joined gives the ID that a machine has now for one that it had before. Nil: they are the same.
+	Joined func(id string) string
 }
 
 // Line is what became of one result file.
@@ -86,8 +89,7 @@ func Into(ctx context.Context, j Journal, root fs.FS, o Options) ([]Line, error)
 			l.Problem = "run " + l.Run + " is not in this journal"
 			continue
 		}
-		if !l.find(machines, f.Result.Machine, o.Find) {
-			l.Problem = "no machine of run " + l.Run + " has this name, serial number or UUID"
+		if l.Problem = l.find(machines, f.Result.Machine, o); l.Problem != "" {
 			continue
 		}
 		sum := sha256.Sum256(f.Raw)
@@ -110,24 +112,39 @@ func Into(ctx context.Context, j Journal, root fs.FS, o Options) ([]Line, error)
 	return lines, ctx.Err()
 }
 
-func (l *Line) find(machines []journal.Machine, m aboard.Machine, other func(aboard.Machine) string) bool {
+// find looks which machine of the run the result is of, and says why it cannot be told. What the machine itself is known by, UUID and
+// serial number, decides; a name does only where nobody knows them, and where it is the name of one.
+func (l *Line) find(machines []journal.Machine, m aboard.Machine, o Options) (problem string) {
 	id := ""
-	if other != nil {
-		id = other(m)
+	if o.Find != nil {
+		id = o.Find(m)
 	}
+	joined := func(id string) string {
+		if o.Joined != nil {
+			return o.Joined(id)
+		}
+		return id
+	}
+	var same []journal.Machine
 	for _, row := range machines {
-		if m.Name != "" && strings.EqualFold(row.Target.Name, m.Name) {
+		switch {
+		case id != "" && joined(row.Target.ID) == joined(id):
 			l.ID, l.Machine = row.Target.ID, row.Target.Name
-			return true
+			return ""
+		case m.Name != "" && strings.EqualFold(row.Target.Name, m.Name):
+			same = append(same, row)
 		}
 	}
-	for _, row := range machines {
-		if id != "" && row.Target.ID == id {
-			l.ID, l.Machine = id, row.Target.Name
-			return true
-		}
+	switch {
+	case id != "" && len(same) > 0:
+		return fmt.Sprintf("by its serial number or UUID it is not the %s of run %s, but a machine that this run does not have", same[0].Target.Name, l.Run)
+	case len(same) > 1:
+		return fmt.Sprintf("%d machines of run %s are called %s, and neither serial number nor UUID tells which of them it is", len(same), l.Run, same[0].Target.Name)
+	case len(same) == 1:
+		l.ID, l.Machine = same[0].Target.ID, same[0].Target.Name
+		return ""
 	}
-	return false
+	return "no machine of run " + l.Run + " has this name, serial number or UUID"
 }
 
 // together makes one answer out of those of several playbooks and volumes.

@@ -22,10 +22,19 @@ import (
 // newRun is a journal with one run that is over: the first machine was fixed, the others could not be reached.
 func newRun(t *testing.T, machines int) (*journal.Journal, string) {
 	t.Helper()
+	var names []string
+	for i := range machines {
+		names = append(names, fmt.Sprintf("PC%d", i))
+	}
+	return newRunOf(t, names...)
+}
+
+func newRunOf(t *testing.T, names ...string) (*journal.Journal, string) {
+	t.Helper()
 	in := plan.Input{Options: plan.DefaultOptions(), Now: time.Now(), Operator: "ada"}
 	in.Source.Playbook.Name = "book"
-	for i := range machines {
-		in.Entries = append(in.Entries, plan.Entry{Target: route.Target{ID: fmt.Sprintf("m%d", i), Name: fmt.Sprintf("PC%d", i)}, Route: "fake"})
+	for i, name := range names {
+		in.Entries = append(in.Entries, plan.Entry{Target: route.Target{ID: fmt.Sprintf("m%d", i), Name: name}, Route: "fake"})
 	}
 	p, err := plan.New(in)
 	if err != nil {
@@ -44,7 +53,7 @@ func newRun(t *testing.T, machines int) (*journal.Journal, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range machines {
+	for i := range names {
 		id, end := fmt.Sprintf("m%d", i), journal.End{Outcome: journal.Unreachable, Class: route.Unreachable, Reason: "off"}
 		if err := s.Lease(id); err != nil {
 			t.Fatal(err)
@@ -154,6 +163,35 @@ func TestEachFileCountsOncePerMachine(t *testing.T) {
 	}
 	if l := lines["f.json"]; l.Run != run || !l.New || l.Counted { // another file about the same machine, which is fixed by now
 		t.Errorf("%+v", l)
+	}
+}
+
+// Machines of two domains share their short name: what the machine itself is known by decides, and a name never against it.
+func TestAResultIsNotBookedToANamesake(t *testing.T) {
+	serials := map[string]string{"SERA": "m1", "SERB": "m2", "ELSEWHERE": "m9", "OLD": "was"}
+	o := collect.Options{
+		Find:   func(m aboard.Machine) string { return serials[m.Serial] },
+		Joined: func(id string) string { return map[string]string{"was": "m3"}[id] + map[bool]string{true: id}[id != "was"] },
+	}
+	for _, c := range []struct{ serial, name, id, problem string }{
+		{"SERA", "WS-X", "m1", ""},
+		{"SERB", "ws-x", "m2", ""},
+		{"SERB", "MININT-1", "m2", ""},
+		{"", "WS-X", "", "2 machines of run RUN are called WS-X, and neither serial number nor UUID tells which of them it is"},
+		{"UNHEARD", "WS-X", "", "2 machines of run RUN are called WS-X"},
+		{"ELSEWHERE", "WS-X", "", "by its serial number or UUID it is not the WS-X of run RUN, but a machine that this run does not have"},
+		{"ELSEWHERE", "PC3", "", "by its serial number or UUID it is not the PC3 of run RUN"},
+		{"OLD", "MININT-2", "m3", ""}, // two that were joined meanwhile
+		{"UNHEARD", "PC3", "m3", ""},
+		{"", "", "", "no machine of run RUN has this name, serial number or UUID"},
+	} {
+		j, run := newRunOf(t, "PC0", "WS-X", "WS-X", "PC3")
+		r := done(run, c.name, agent.Fixed)
+		r.Machine.Serial = c.serial
+		l := into(t, j, stick(t, map[string]aboard.Result{"a.json": r}), o)["a.json"]
+		if want := strings.ReplaceAll(c.problem, "RUN", run); l.ID != c.id || !strings.HasPrefix(l.Problem, want) || (want == "") != (l.Problem == "") || l.New != (c.id != "") {
+			t.Errorf("serial %q, name %q: %+v", c.serial, c.name, l)
+		}
 	}
 }
 
