@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"runtime/debug"
 )
@@ -35,46 +36,94 @@ func (d *Digest) Add(row []byte) {
 }
 
 // ReadDigest calls begin with the number of the digest of a scope and how many rows it has, and each with every row of it, which may be kept. It is not found
-// where another program wrote it: what that took for the truth may mean something else here.
+// where another program wrote it (what that took for the truth may mean something else here), and where it is not whole: all of it is
+// looked at before anything of it is told.
 func ReadDigest(ctx context.Context, tx *sql.Tx, scope string, begin func(number int64, rows int) error, each func(row string) error) (found bool, err error) {
-	rows, err := tx.QueryContext(ctx, "SELECT n, rows, CAST(packed AS TEXT) FROM digest WHERE scope = ? AND maker = ? ORDER BY part", scope, maker)
-	if err != nil {
+	d, err := whole(ctx, tx, scope)
+	if err != nil || d == nil {
 		return false, err
 	}
+	if err := begin(d.number, d.rows); err != nil {
+		return true, err
+	}
+	for _, packed := range d.parts {
+		if _, err := unpacked(packed, each); err != nil {
+			return true, err
+		}
+	}
+	return true, nil
+}
+
+// stored is a digest as it lies in the file.
+type stored struct {
+	number int64
+	rows   int
+	parts  []string
+}
+
+// sumSize is how many bytes of a part are the sum of the others.
+const sumSize = 4
+
+// whole reads the digest of a scope; nil: there is none of this program that is as it was written. A disk, or somebody with an editor,
+// may have changed it, and it is not worth a machine: the rows are there.
+func whole(ctx context.Context, tx *sql.Tx, scope string) (*stored, error) {
+	rows, err := tx.QueryContext(ctx, "SELECT n, rows, CAST(packed AS TEXT) FROM digest WHERE scope = ? AND maker = ? ORDER BY part", scope, maker)
+	if err != nil {
+		return nil, err
+	}
 	defer rows.Close()
+	var d *stored
+	var held []byte // a part, for its sum
+	sound, counted := true, 0
 	for rows.Next() {
 		var number int64
 		var all int
 		var packed string // a text takes one copy less than a blob on its way through the driver
 		if err := rows.Scan(&number, &all, &packed); err != nil {
-			return found, err
+			return nil, err
 		}
-		if !found {
-			if err := begin(number, all); err != nil {
-				return found, err
-			}
+		if d == nil {
+			d = &stored{number: number, rows: all}
 		}
-		found = true
-		if err := unpacked(packed, each); err != nil {
-			return found, err
+		if len(packed) < sumSize {
+			return nil, nil //nolint:nilnil // as said
 		}
+		held = append(held[:0], packed[sumSize:]...)
+		if packed[:sumSize] != string(sum(number, all, held)) || number != d.number || all != d.rows {
+			return nil, nil //nolint:nilnil // as said
+		}
+		n, err := unpacked(packed[sumSize:], func(string) error { return nil })
+		sound = sound && err == nil
+		counted += n
+		d.parts = append(d.parts, packed[sumSize:])
 	}
-	return found, rows.Err()
+	if err := rows.Err(); err != nil || d == nil || !sound || counted != d.rows {
+		return nil, err
+	}
+	return d, nil
 }
 
-func unpacked(part string, each func(row string) error) error {
-	for part != "" {
+// sum is the sum of a part, and of what stands beside it.
+func sum(number int64, rows int, packed []byte) []byte {
+	beside := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(number)), uint64(rows)) //nolint:gosec // bits
+	return binary.BigEndian.AppendUint32(nil, crc32.Update(crc32.Checksum(beside, castagnoli), castagnoli, packed))
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func unpacked(part string, each func(row string) error) (rows int, err error) {
+	for ; part != ""; rows++ {
 		size, width := Uvarint(part)
 		if width <= 0 || size > uint64(len(part)-width) {
-			return errPacked
+			return rows, errPacked
 		}
 		end := width + int(size)
 		if err := each(part[width:end]); err != nil {
-			return err
+			return rows, err
 		}
 		part = part[end:]
 	}
-	return nil
+	return rows, nil
 }
 
 // Uvarint is [binary.Uvarint] for a text.
@@ -129,7 +178,7 @@ func (db *DB) keepDigest(ctx context.Context, scope string, d *Digest, how Keepi
 		return err
 	}
 	for part, packed := range d.parts {
-		if _, err := tx.ExecContext(ctx, "INSERT INTO digest (scope, part, n, rows, maker, packed) VALUES (?, ?, ?, ?, ?, ?)", scope, part, d.Number, d.rows, maker, packed); err != nil {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO digest (scope, part, n, rows, maker, packed) VALUES (?, ?, ?, ?, ?, ?)", scope, part, d.Number, d.rows, maker, append(sum(d.Number, d.rows, packed), packed...)); err != nil {
 			return err
 		}
 	}
@@ -144,10 +193,12 @@ func (db *DB) keepDigest(ctx context.Context, scope string, d *Digest, how Keepi
 // follows reports whether all that changed since the digest was read has a higher number than it. Changes are numbered only while
 // there is a digest, so that one was there all the time where one with a lower number still is.
 func (d *Digest) follows(ctx context.Context, tx *sql.Tx, scope string, how Keeping) (bool, error) {
-	var older, known bool
-	err := tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM digest WHERE scope = ?1 AND n < ?2), EXISTS (SELECT 1 FROM digest WHERE scope = ?1 AND n >= ?2 AND maker = ?3)",
-		scope, d.Number, maker).Scan(&older, &known)
-	if err != nil || known {
+	kept, err := whole(ctx, tx, scope)
+	if err != nil || kept != nil && kept.number >= d.Number {
+		return false, err
+	}
+	var older bool
+	if err := tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM digest WHERE scope = ?1 AND n < ?2)", scope, d.Number).Scan(&older); err != nil {
 		return false, err
 	}
 	if older || how.Unchanged == nil {
