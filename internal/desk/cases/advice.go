@@ -101,7 +101,7 @@ func ages(ctx context.Context, d *desk.Desk, t *tally) ([]Age, error) {
 		out = append(out, Age{"machines of " + s.Source, s.ReadAt})
 	}
 	out = append(out, Age{"newest probe", t.probed}, Age{"newest answer", t.answered})
-	if !d.HasVault() {
+	if !d.HasVault() || t.s.Machines > 0 && t.s.Keys[casefile.NoKey] == t.s.Machines {
 		return out, nil
 	}
 	vault, err := d.Vault(ctx)

@@ -116,7 +116,8 @@ func take(ctx context.Context, d *desk.Desk, incident string, selector inventory
 	if s.Ages, err = ages(ctx, d, t); err != nil {
 		return nil, err
 	}
-	s.Missing = t.missing(d)
+	s.Missing = append([]string{}, t.missing(d)...) // a list, also where it is empty
+	s.Fixed, s.Next = append([]Hour{}, s.Fixed...), append([]Group{}, s.Next...)
 	cures, err := cure(ctx, d, &i)
 	if err != nil {
 		return nil, err

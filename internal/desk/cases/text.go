@@ -28,7 +28,7 @@ func (s *Status) Text(width int) string {
 		since = "since " + prose.Minute(i.Start)
 	}
 	fmt.Fprintf(&b, "%s: %s, %s, %s\n", i.ID, prose.OneLine(i.Playbook), since, state)
-	fmt.Fprintf(&b, "%s: %s; %d left to do\n", prose.Machines(s.Machines), prose.Counts(s.Verdicts, casefile.Verdicts()...), s.Left)
+	fmt.Fprintf(&b, "%s: %s; %d left to fix\n", prose.Machines(s.Machines), prose.Counts(s.Verdicts, casefile.Verdicts()...), s.Left)
 	if len(s.Out) > 0 {
 		fmt.Fprintf(&b, "not counted: %s\n", prose.Counts(s.Out, "replaced", "excluded", "disabled", "gone"))
 	}

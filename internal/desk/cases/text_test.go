@@ -25,7 +25,7 @@ func TestStatusInText(t *testing.T) {
 		Ages: []cases.Age{{What: "directory", At: noon.Add(-2 * time.Hour)}, {What: "probe"}}, Missing: []string{"no password is set up"},
 	}
 	want := `20240719-x: x, since 2024-07-19 04:00Z, open
-5 machines: 2 affected, 3 fixed; 2 left to do
+5 machines: 2 affected, 3 fixed; 2 left to fix
 not counted: 1 gone
 fixed by: 2 run, 1 hand; 3 in the last hour, at which rate the last one is done in 40 minutes
 

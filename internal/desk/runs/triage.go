@@ -71,6 +71,8 @@ func (t triage) leftOut(m *inventory.Machine, c *casefile.Case) string {
 		return t.claimed[m.ID].String()
 	case t.book.Only() == t.incident && c.Mark != nil && c.Out == c.Mark.Word:
 		return fmt.Sprintf("marked as %s by %s: %s", c.Mark.Word, c.Mark.By, c.Mark.Reason)
+	case c.Route.Name == casefile.Medium && !t.knock && (c.Verdict == casefile.Fixed || c.Verdict == casefile.Clean):
+		return fmt.Sprintf("%s, and only a boot medium reaches it: %s; --chase knocks all the same", c.Verdict, c.Route.Why)
 	case c.Route.Name == casefile.Medium && !t.knock:
 		return "needs a boot medium: " + c.Route.Why + "; --chase knocks all the same"
 	}
