@@ -67,7 +67,7 @@ func (f hanging) Do(ctx context.Context, t route.Target, r agent.Request) (agent
 // A journal that cannot be written stops the run now, not when the machines in flight have answered.
 func TestALostJournalEndsAtOnce(t *testing.T) {
 	bubble(t, 300, func(t *testing.T, s *setup) {
-		s.input.Options.Forks, s.input.Options.Timeout = 300, 3*time.Hour
+		s.input.Options.Forks, s.input.Options.Timeout, s.input.Options.MaxFail = 300, 3*time.Hour, plan.Limit{} // no gate: all are in flight
 		s.options.Routes["fake"] = hanging{s.fleet}
 		began := time.Now()
 		_, err := s.newEngine().Start(t.Context(), s.plan())

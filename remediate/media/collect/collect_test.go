@@ -170,8 +170,10 @@ func TestEachFileCountsOncePerMachine(t *testing.T) {
 func TestAResultIsNotBookedToANamesake(t *testing.T) {
 	serials := map[string]string{"SERA": "m1", "SERB": "m2", "ELSEWHERE": "m9", "OLD": "was"}
 	o := collect.Options{
-		Find:   func(m aboard.Machine) string { return serials[m.Serial] },
-		Joined: func(id string) string { return map[string]string{"was": "m3"}[id] + map[bool]string{true: id}[id != "was"] },
+		Find: func(m aboard.Machine) string { return serials[m.Serial] },
+		Joined: func(id string) string {
+			return map[string]string{"was": "m3"}[id] + map[bool]string{true: id}[id != "was"]
+		},
 	}
 	for _, c := range []struct{ serial, name, id, problem string }{
 		{"SERA", "WS-X", "m1", ""},
