@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/prose"
 )
 
 // Query says which keys to find: those that fit any of its fields. Text in any case.
@@ -264,11 +265,7 @@ func (e *UnknownError) Error() string {
 		if !s.Synced.IsZero() {
 			when = "read " + s.Synced.Format("2006-01-02 15:04Z")
 		}
-		keys := "keys"
-		if s.Refs == 1 {
-			keys = "key"
-		}
-		places = append(places, fmt.Sprintf("%s (%d %s, %s)", s.Source, s.Refs, keys, when))
+		places = append(places, fmt.Sprintf("%s (%s, %s)", s.Source, prose.Counted(s.Refs, "key", "keys"), when))
 	}
 	return fmt.Sprintf("no key is known for %s; looked in %s", e.What, strings.Join(places, ", "))
 }

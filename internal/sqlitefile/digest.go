@@ -74,7 +74,7 @@ func whole(ctx context.Context, tx *sql.Tx, scope string) (*stored, error) {
 	defer rows.Close()
 	var d *stored
 	var held []byte // a part, for its sum
-	sound, counted := true, 0
+	counted := 0
 	for rows.Next() {
 		var number int64
 		var all int
@@ -93,11 +93,13 @@ func whole(ctx context.Context, tx *sql.Tx, scope string) (*stored, error) {
 			return nil, nil //nolint:nilnil // as said
 		}
 		n, err := unpacked(packed[sumSize:], func(string) error { return nil })
-		sound = sound && err == nil
+		if err != nil {
+			return nil, nil //nolint:nilerr,nilnil // as said
+		}
 		counted += n
 		d.parts = append(d.parts, packed[sumSize:])
 	}
-	if err := rows.Err(); err != nil || d == nil || !sound || counted != d.rows {
+	if err := rows.Err(); err != nil || d == nil || counted != d.rows {
 		return nil, err
 	}
 	return d, nil

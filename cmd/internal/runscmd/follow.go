@@ -25,15 +25,11 @@ func newWatch(c *Commands) *cobra.Command {
 
 // watch prints the run's events as they are committed. It ends with the run, or when nobody works on the run any more.
 func (c *Commands) watch(ctx context.Context, d *desk.Desk, r *runs.Run) error {
-	j, err := d.Journal(ctx)
-	if err != nil {
-		return err
-	}
 	var f face = &plainFace{w: c.Out}
 	if c.JSONLines {
 		f = &jsonFace{w: c.Out}
 	}
-	last, err := j.Follow(ctx, r.ID, 0, func(events []runs.Event) error {
+	last, err := runs.Follow(ctx, d, r.ID, 0, func(events []runs.Event) error {
 		for _, e := range events {
 			f.event(e)
 		}
@@ -51,22 +47,16 @@ func (c *Commands) watch(ctx context.Context, d *desk.Desk, r *runs.Run) error {
 
 // follow shows a run of a plan from an event on, until it goes on no more, and asks for approvals where a person can be asked.
 func (c *Commands) follow(ctx context.Context, d *desk.Desk, p *plan.Plan, id string, after int64) error {
-	j, err := d.Journal(ctx)
-	if err != nil {
-		return err
-	}
 	shown := newProgress(c.Context, p)
 	if after > 0 { // what was before is counted, not told
-		at, err := j.Standing(ctx, id)
-		if err != nil {
+		if err := runs.CatchUp(ctx, d, id, shown.fold); err != nil {
 			return err
 		}
-		shown.fold.Stand(at)
 	}
 	asking := runs.Approvals{Desk: d}
 	var printing sync.WaitGroup
 	printing.Go(shown.show)
-	_, err = j.Follow(ctx, id, after, func(events []runs.Event) error {
+	_, err := runs.Follow(ctx, d, id, after, func(events []runs.Event) error {
 		for _, e := range events {
 			asking.Take(ctx, e)
 			shown.take(e)

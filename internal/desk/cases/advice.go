@@ -101,7 +101,7 @@ func ages(ctx context.Context, d *desk.Desk, t *tally) ([]Age, error) {
 		out = append(out, Age{"machines of " + s.Source, s.ReadAt})
 	}
 	out = append(out, Age{"newest probe", t.probed}, Age{"newest answer", t.answered})
-	if !d.HasVault() || t.s.Machines > 0 && t.s.Keys[casefile.NoKey] == t.s.Machines {
+	if !d.HasVault() {
 		return out, nil
 	}
 	vault, err := d.Vault(ctx)
@@ -141,7 +141,7 @@ func (t *tally) missing(d *desk.Desk) []string {
 	if !t.probed.IsZero() && t.now.Sub(t.probed) > stale {
 		out = append(out, "the newest probe is older than a day")
 	}
-	if !d.HasVault() {
+	if !d.HasVault() || t.s.Machines > 0 && t.s.Keys[casefile.NoKey] == t.s.Machines {
 		out = append(out, "no recovery key was read so far ("+commandline.Program{Same: d.Same}.In("`fleetmend keys sync`")+")")
 		return append(out, t.start(d)...)
 	}
