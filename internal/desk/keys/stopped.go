@@ -2,6 +2,7 @@ package keys
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -9,15 +10,16 @@ import (
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/cases"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
+	"github.com/fleetmend/fleetmend/internal/statefolder"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/casefile"
 )
 
 // Hear is [Fold] for a use case that goes on without it: what could not be read is remarked, and read the next time. The error is the
-// end of ctx.
+// end of ctx, or [statefolder.ErrNewer]: without the folder nothing goes on.
 func Hear(ctx context.Context, d *desk.Desk) error {
 	if err := Fold(ctx, d); err != nil {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || errors.Is(err, statefolder.ErrNewer) {
 			return err
 		}
 		d.Tell("remark: what rotations did could not be read from the journal, and is read the next time: " + err.Error())
