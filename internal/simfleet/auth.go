@@ -18,6 +18,7 @@ type verdict struct {
 	ok        bool
 	challenge string // the WWW-Authenticate value of a 401 in the middle of a handshake
 	final     string // the WWW-Authenticate value that goes with the reply
+	cut       bool   // the line is cut in place of an answer
 }
 
 const mutualTLS = "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual"
@@ -53,15 +54,18 @@ func (h *host) basic(l *link, value string) verdict {
 	if err != nil || !ok {
 		return verdict{}
 	}
-	a := h.fleet.account
-	good := a.basic(user, password)
+	domain := ""
+	if d, name, ok := strings.Cut(user, `\`); ok {
+		user, domain = name, d
+	}
+	a := h.meant(user, domain)
+	good := a != nil && a.right(password)
 	// Basic logs on with every request; one connection counts once, as it does in an administrator's eyes.
 	if !good || l.logon.user == "" {
-		h.record(good)
-	}
-	if !good {
-		l.logon = logon{}
-		return verdict{}
+		if v, ends := h.judged(a, good); ends {
+			l.logon = logon{}
+			return v
+		}
 	}
 	l.logon.user = a.full()
 	return verdict{ok: true}
@@ -70,11 +74,14 @@ func (h *host) basic(l *link, value string) verdict {
 func (h *host) certificate(l *link) verdict {
 	state := l.secure.ConnectionState()
 	good := len(state.PeerCertificates) > 0 && h.fleet.authority.isClient(state.PeerCertificates[0])
-	if l.logon.user == "" {
-		h.record(good)
+	if l.logon.user == "" && good {
+		h.count(&h.logons)
+		h.account.record(true)
+	} else if !good {
+		h.count(&h.failedLogons)
 	}
 	if good {
-		l.logon.user = h.fleet.account.full()
+		l.logon.user = h.account.full()
 	}
 	return verdict{ok: good}
 }
@@ -143,7 +150,6 @@ func (h *host) ntlmLogon(l *link, message, mic []byte) verdict {
 	if acceptor == nil {
 		return verdict{}
 	}
-	account := h.fleet.account
 	session, user, domain, err := acceptor.Authenticate(message, h.lookup, h.binding(l))
 	mechanisms, wrapped := l.logon.mechanisms, l.logon.spnego
 	l.logon = logon{}
@@ -151,20 +157,17 @@ func (h *host) ntlmLogon(l *link, message, mic []byte) verdict {
 	if err == nil && wrapped {
 		final, err = finish(session, mechanisms, mic)
 	}
-	if err != nil {
-		// Only a wrong password of the account itself counts against it; a missing binding or a bad form does not.
-		h.count(&h.failedLogons)
-		if errors.Is(err, ntlm.ErrLogon) && account.named(user, domain) {
-			account.record(false)
-		}
-		return verdict{}
+	account := h.meant(user, domain)
+	if err != nil && !errors.Is(err, ntlm.ErrLogon) {
+		account = nil // only a wrong password counts against the account; a missing binding or a bad form does not
+	}
+	if v, ends := h.judged(account, err == nil); ends {
+		return v
 	}
 	l.logon.session = session
-	if account.named(user, domain) {
-		h.record(true)
+	if account != nil {
 		l.logon.user = account.full()
 	} else {
-		h.count(&h.logons)
 		l.logon.user = h.info.Name + `\` + localAdministrator
 	}
 	v := verdict{ok: true}
@@ -180,7 +183,10 @@ func (h *host) lookup(user, domain string) ([16]byte, bool) {
 	if local && strings.EqualFold(user, localAdministrator) && !h.identity.local.IsZero() {
 		return ntlm.Hash(h.identity.local.Reveal()), true
 	}
-	return h.fleet.account.lookup(user, domain)
+	if account := h.meant(user, domain); account != nil {
+		return account.lookup()
+	}
+	return [16]byte{}, false
 }
 
 // finish ends SPNEGO: the client's mechListMIC is verified and answered with ours, after which both key streams restart.
@@ -207,17 +213,30 @@ func (h *host) binding(l *link) ntlm.Binding {
 }
 
 func (h *host) names() ntlm.Names {
-	return ntlm.Names{Computer: h.info.Name, Domain: h.fleet.account.domain, DNSComputer: h.info.FQDN, DNSDomain: h.fleet.account.dnsDomain}
+	return ntlm.Names{Computer: h.info.Name, Domain: h.account.domain, DNSComputer: h.info.FQDN, DNSDomain: h.account.dnsDomain}
 }
 
-// record counts a logon on this machine and at the account.
-func (h *host) record(ok bool) {
-	h.fleet.account.record(ok)
-	if ok {
+// judged counts a sign-in on this machine and at the account, nil for a local one, and says how it ends where it does not
+// go on: refused, or the line cut. A machine that has lost its domain's trust asks no controller, so nothing counts there.
+func (h *host) judged(a *account, good bool) (v verdict, ends bool) {
+	switch {
+	case a == nil:
+	case h.info.Kind == Rejecting:
+		a.turnedAway()
+		good = false
+	default:
+		a.record(good)
+		if h.info.Kind == CutLogon {
+			a.leftUnanswered(!good)
+			v.cut = true
+		}
+	}
+	if good {
 		h.count(&h.logons)
 	} else {
 		h.count(&h.failedLogons)
 	}
+	return v, !good || v.cut
 }
 
 // offers sets what a 401 offers to a client that has not begun.

@@ -52,6 +52,7 @@ type client struct {
 	dead      bool // a lost connection is expected: answer status 0
 	last      *http.Response
 	timeout   string
+	page      string // code page of its shells; "" asks for none
 }
 
 func dial(t testing.TB, f *simfleet.Fleet, name, scheme string) *client {
@@ -206,7 +207,11 @@ func faultOf(reply string) string {
 
 func (c *client) create() string {
 	c.t.Helper()
-	status, reply := c.call(transfer+"Create", "", "", `<rsp:Shell><rsp:InputStreams>stdin</rsp:InputStreams><rsp:OutputStreams>stdout stderr</rsp:OutputStreams></rsp:Shell>`)
+	options := ""
+	if c.page != "" {
+		options = `<w:OptionSet><w:Option Name="WINRS_CODEPAGE">` + c.page + `</w:Option></w:OptionSet>`
+	}
+	status, reply := c.call(transfer+"Create", "", options, `<rsp:Shell><rsp:InputStreams>stdin</rsp:InputStreams><rsp:OutputStreams>stdout stderr</rsp:OutputStreams></rsp:Shell>`)
 	if status != 200 || !strings.Contains(reply, "<a:RelatesTo>uuid:11111111-2222-3333-4444-555555555555</a:RelatesTo>") {
 		c.t.Fatalf("create: %d %s", status, reply)
 	}

@@ -61,7 +61,7 @@ func (b *contentsBuilder) structure() {
 	}
 	units := []string{"OU=Groups," + top, "OU=Retired," + top}
 	subnets := map[string]string{}
-	for _, h := range b.fleet.hosts {
+	for _, h := range b.fleet.members {
 		for _, u := range unitsOf(h.info.OU) {
 			if !slices.Contains(units, u) {
 				units = append(units, u)
@@ -142,7 +142,7 @@ func (b *contentsBuilder) user(a directory.Account, top string) {
 
 func (b *contentsBuilder) machines() {
 	members := map[string][]string{}
-	for _, h := range b.fleet.hosts {
+	for _, h := range b.fleet.members {
 		group := siteGroup(h.info.Site)
 		members[h.info.Site] = append(members[h.info.Site], h.dn())
 		if b.err == nil {
@@ -220,7 +220,7 @@ func (b *contentsBuilder) ghost(name, parent, system string, control int, idle t
 // reinstalled are machines that were set up anew: their former object was deleted, and its keys with it. Only somebody
 // who asks for deleted objects finds those.
 func (b *contentsBuilder) reinstalled() {
-	for i, h := range b.fleet.hosts {
+	for i, h := range b.fleet.members {
 		if i%100 != 57 || h.info.Class != "workstation" {
 			continue
 		}

@@ -26,7 +26,7 @@ func (f *Fleet) makeAccounts() {
 	f.accounts = []directory.Account{{
 		User: f.account.user, Rights: directory.AllRights,
 		Check: func(password string) bool {
-			good := f.account.basic(f.account.user, password)
+			good := f.account.right(password)
 			f.account.record(good)
 			return good
 		},
@@ -50,7 +50,7 @@ func newPassword() secret.String {
 // or the fleet's own.
 func (f *Fleet) DirectoryPassword(user string) (secret.String, error) {
 	if user == f.account.user {
-		return f.account.password, nil
+		return f.account.current(), nil
 	}
 	for _, a := range f.accounts {
 		if a.User == user {
@@ -62,7 +62,7 @@ func (f *Fleet) DirectoryPassword(user string) (secret.String, error) {
 
 // controllerPlace is the FQDN and the site of the domain controller that serves the directory.
 func (f *Fleet) controllerPlace() (name, site string) {
-	for _, h := range f.hosts {
+	for _, h := range f.members {
 		if h.info.Class == "dc" {
 			return h.info.FQDN, h.info.Site
 		}

@@ -32,7 +32,8 @@ const loopback = "127.0.0.1"
 // Fleet is a simulated fleet. It is safe for concurrent use.
 type Fleet struct {
 	options   Options
-	account   *account
+	account   *account   // of the first domain, the one whose directory is served
+	logins    []*account // one in each domain
 	authority *authority
 	hosts     []*host
 	byName    map[string]*host
@@ -80,6 +81,7 @@ func New(options Options) (*Fleet, error) {
 		options: options, byName: map[string]*host{}, ports: newPorts(machineAddress()), done: make(chan struct{}),
 		account: newAccount(accountName, netbiosDomain, dnsDomain, options.Password, options.Lockout),
 	}
+	f.logins = f.domains()
 	f.address = f.ports.address
 	f.funnel = &funnel{links: make(chan *link), done: f.done}
 	var err error
@@ -90,7 +92,7 @@ func New(options Options) (*Fleet, error) {
 	f.hosts = cast(&f.options)
 	now := time.Now()
 	for i, h := range f.hosts {
-		h.fleet = f
+		h.fleet, h.account = f, f.logins[h.info.domain]
 		h.identity = h.identify(i, &f.options)
 		h.started = now.Add(-time.Duration(3600+h.seed%(40*86400)) * time.Second)
 		if h.info.Kind == CrashLoop {
@@ -232,7 +234,7 @@ func (f *Fleet) Expected() map[string]string {
 
 // Account returns the account that every machine accepts.
 func (f *Fleet) Account() (user, domain string, password secret.String) {
-	return f.account.user, f.account.domain, f.account.password
+	return f.account.user, f.account.domain, f.account.current()
 }
 
 // CA returns the authority that signed the machines' certificates.

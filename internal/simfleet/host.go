@@ -21,6 +21,7 @@ type host struct {
 	drawn float64 // of the boot time between its bounds
 
 	identity identity // in the directory
+	account  *account // of the machine's domain
 
 	mu       sync.Mutex
 	started  time.Time

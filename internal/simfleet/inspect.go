@@ -69,6 +69,7 @@ type Stats struct {
 	FailedLogons    int64        `json:"failed_logons"`
 	AccountFailures int          `json:"account_failures"` // failed logons of the account in a row
 	AccountLocked   bool         `json:"account_locked"`
+	Accounts        []Account    `json:"accounts"` // the two numbers before are of the first of them
 	Answers         int64        `json:"answers"`
 	Changes         int64        `json:"changes"`
 	Boots           int          `json:"boots"`
@@ -78,7 +79,8 @@ type Stats struct {
 // Stats adds up the fleet.
 func (f *Fleet) Stats() Stats {
 	s := Stats{Machines: len(f.hosts), Kinds: map[Kind]int{}, ConnectionsEver: f.opened.Load(), Requests: f.requests.Load()}
-	s.AccountFailures, s.AccountLocked = f.account.state()
+	first := f.account.state()
+	s.AccountFailures, s.AccountLocked, s.Accounts = first.InARow, first.Locked, f.Accounts()
 	for _, h := range f.hosts {
 		one := h.brief()
 		s.Kinds[one.Kind]++

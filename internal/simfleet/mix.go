@@ -26,6 +26,9 @@ const (
 	Busy       Kind = "busy"        // affected; the first Create is refused for a quota; fixed
 	Broken     Kind = "broken"      // affected; the file is held open and cannot be moved; failed
 	Denied     Kind = "denied"      // logs the account on and then denies it the shell; unreachable
+	Rejecting  Kind = "rejecting"   // affected; has lost its domain's trust and answers 401 to every good account of it; unreachable
+	CutLogon   Kind = "cut-logon"   // affected; cuts the line after the third message of NTLM, for ever; unreachable
+	Endless    Kind = "endless"     // affected; writes without end and never answers; unknown
 	Refused    Kind = "refused"     // switched off: nothing listens; unreachable
 	BlackHole  Kind = "black-hole"  // accepts connections and never answers; unreachable
 )
@@ -37,13 +40,20 @@ func (k Kind) Outcome() string {
 		return "clean"
 	case Broken:
 		return "failed"
-	case Denied, Refused, BlackHole:
+	case Denied, Rejecting, CutLogon, Refused, BlackHole:
 		return "unreachable"
+	case Endless:
+		return "unknown"
 	}
 	return "fixed"
 }
 
-func (k Kind) affected() bool { return k.Outcome() == "fixed" || k == Broken || k == Denied }
+func (k Kind) affected() bool { return k != Clean && k != Refused && k != BlackHole }
+
+// Kinds are the names of all kinds.
+func Kinds() []Kind {
+	return []Kind{Affected, Clean, Slow, DropBefore, DropAfter, CrashLoop, Busy, Broken, Denied, Rejecting, CutLogon, Endless, Refused, BlackHole}
+}
 
 // Mix is the share of each kind among the machines, 0 to 1; what is left over is clean.
 type Mix struct {
@@ -81,11 +91,36 @@ func (m Mix) check() error {
 	return nil
 }
 
-// kinds deals the kinds out to n machines: the counts are exact (rounded to the nearest), the order is shuffled.
-func (m Mix) kinds(n int, r *rand.Rand) []Kind {
+// checkKinds checks the exact numbers.
+func (o *Options) checkKinds() error {
+	sum := 0
+	for kind, n := range o.Exactly {
+		if !slices.Contains(Kinds(), kind) {
+			return fmt.Errorf("no kind of machine is called %q", kind)
+		}
+		if n < 0 {
+			return fmt.Errorf("%d machines of kind %s: less than none", n, kind)
+		}
+		sum += n
+	}
+	if sum > o.Machines {
+		return fmt.Errorf("the exact numbers of machines add up to %d, and the fleet has %d", sum, o.Machines)
+	}
+	return nil
+}
+
+// kinds deals the kinds out: those of exact numbers, then the shares of the others (rounded to the nearest); the order is shuffled.
+func (o *Options) kinds(r *rand.Rand) []Kind {
+	n := o.Machines
 	out := make([]Kind, 0, n)
-	for _, s := range m.shares() {
-		for range int(math.Round(s.fraction * float64(n))) {
+	for _, kind := range Kinds() {
+		for range o.Exactly[kind] {
+			out = append(out, kind)
+		}
+	}
+	others := n - len(out)
+	for _, s := range o.Mix.shares() {
+		for range int(math.Round(s.fraction * float64(others))) {
 			if len(out) < n {
 				out = append(out, s.kind)
 			}
@@ -113,6 +148,9 @@ type Info struct {
 	Priority int    `json:"priority"`
 	Kind     Kind   `json:"kind"`
 	Expected string `json:"expected"` // outcome of a run of crowdstrike-channel-file-291
+	Domain   string `json:"domain"`   // NetBIOS name, as the challenge of NTLM gives it
+
+	domain int // its number
 }
 
 var sites = []string{"LON", "NYC", "FRA", "SIN", "SYD", "SAO"}
@@ -133,13 +171,15 @@ var serverProducts = []struct {
 // cast draws the machines of a fleet. It depends on seed, n and mix alone.
 func cast(o *Options) []*host {
 	r := rand.New(rand.NewPCG(o.Seed, 0x291))
-	kinds := o.Mix.kinds(o.Machines, r)
+	kinds := o.kinds(r)
 	hosts := make([]*host, o.Machines)
 	perSite := map[string]int{}
 	for i := range hosts {
 		site := sites[r.IntN(len(sites))]
 		perSite[site]++
-		hosts[i] = &host{info: describe(r, site, perSite[site], kinds[i], o), seed: r.Uint64(), drawn: r.Float64()}
+		info := describe(r, site, perSite[site], kinds[i], o)
+		info.join(i % o.Domains)
+		hosts[i] = &host{info: info, seed: r.Uint64(), drawn: r.Float64()}
 	}
 	return hosts
 }
@@ -168,10 +208,9 @@ func describe(r *rand.Rand, site string, number int, kind Kind, o *Options) Info
 		p = serverProducts[r.IntN(len(serverProducts))]
 	}
 	info.OS, info.Build = p.name, p.build
-	info.FQDN = strings.ToLower(info.Name) + "." + dnsDomain
-	info.OU = "OU=" + unit + ",OU=" + site + ",DC=fleet,DC=test"
+	info.OU = "OU=" + unit + ",OU=" + site
 	if unit == "Domain Controllers" {
-		info.OU = "OU=Domain Controllers,DC=fleet,DC=test"
+		info.OU = "OU=Domain Controllers"
 	}
 	info.Subnet = fmt.Sprintf("10.%d.%d.0/24", slices.Index(sites, site)+20, (number-1)/200)
 	const letters = "0123456789ABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -191,13 +230,21 @@ func (h *host) specLocked() machine.Spec {
 	o := &h.fleet.options
 	number := 10 + h.seed%240
 	return machine.Spec{
-		Name: h.info.Name, FQDN: h.info.FQDN, Domain: netbiosDomain, Product: h.info.OS, Build: h.info.Build, Serial: h.info.Serial,
+		Name: h.info.Name, FQDN: h.info.FQDN, Domain: h.info.Domain, Product: h.info.OS, Build: h.info.Build, Serial: h.info.Serial,
 		Address: strings.TrimSuffix(h.info.Subnet, "0/24") + fmt.Sprint(number), Seed: h.seed,
-		Affected: h.info.Kind.affected(), Stuck: h.info.Kind == Broken, Flood: h.fault.Flood,
+		Affected: h.info.Kind.affected(), Stuck: h.info.Kind == Broken, Flood: h.flood(),
 		Boot: h.started, Lab: h.fleet.lab,
 		Volumes: h.volumes(), Escrow: h.escrow, Language: language(h.info.Site),
 		Restart: func(delay time.Duration) { h.restartIn(max(time.Duration(float64(delay)*o.TimeScale), shutdownTime)) },
 	}
+}
+
+// flood is how much the machine has to say before the agent's answer.
+func (h *host) flood() int64 {
+	if h.info.Kind == Endless {
+		return math.MaxInt64
+	}
+	return h.fault.Flood
 }
 
 // language is what the programs of a machine speak.

@@ -1,6 +1,7 @@
 package simfleet
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/fleetmend/fleetmend/internal/simfleet/ntlm"
 )
 
+// The first domain of a fleet, and its account; domains.go has the others.
 const (
 	netbiosDomain = "FLEET"
 	dnsDomain     = "fleet.test"
@@ -19,6 +21,7 @@ type Options struct {
 	Machines int           // 100; at most 20,000
 	Seed     uint64        // with Machines and Mix it fixes every machine; 0 is a seed like any other
 	Mix      *Mix          // DefaultMix
+	Exactly  map[Kind]int  // so many of these kinds; Mix is of the other machines
 	Password secret.String // a random one
 	Latency  time.Duration // of every answer; none
 
@@ -28,7 +31,9 @@ type Options struct {
 	AllowBasic       bool           // offer Basic (over HTTPS, and over HTTP with AllowUnencrypted)
 	AllowUnencrypted bool           // accept requests in the clear over HTTP
 	CBT              ntlm.Hardening // Relaxed
-	Lockout          int            // failed logons in a row that lock the account; 10, negative for never
+	Lockout          int            // failed logons in a row that lock an account; 10, negative for never
+	Domains          int            // how many domains the machines belong to, by turns; 1, at most 4. The directory is that of the first
+	Distrust         bool           // the last domain trusts no other: its account of the same name has another password
 
 	// TimeScale is of the delay of shutdown /r /t: 0.05 (10 seconds take half a one) for up to 500 machines, and more with
 	// more, up to 1, because a client of thousands of machines is as busy as in life.
@@ -100,6 +105,18 @@ func (o *Options) setDefaults() error {
 	}
 	if err := o.Mix.check(); err != nil {
 		return err
+	}
+	if err := o.checkKinds(); err != nil {
+		return err
+	}
+	if o.Domains == 0 {
+		o.Domains = 1
+	}
+	if o.Domains < 1 || o.Domains > len(domains) {
+		return fmt.Errorf("%d domains: must be between 1 and %d", o.Domains, len(domains))
+	}
+	if o.Distrust && o.Domains == 1 {
+		return errors.New("a domain that trusts no other needs another one: two domains at least")
 	}
 	if o.Password.IsZero() {
 		o.Password = newPassword()

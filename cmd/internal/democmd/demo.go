@@ -114,7 +114,8 @@ func NewSim(c *command.Context) *cobra.Command {
 boot configuration, restarts. Any WinRM client can talk to them.
 
 The folder gets fleetmend.yaml, machines.csv, ca.pem, password and ansible.ini. One JSON line on stdout says when the
-fleet is ready. What the machines hold can be read at the control address in that line.
+fleet is ready. What the machines hold can be read at the control address in that line, and there the password is changed in the
+middle of a run. Kinds of machines, accounts and addresses: docs/sim.md.
 
 With --powershell /path/to/pwsh (PowerShell 7 on Linux or macOS) the script that came over the wire is run by that PowerShell on each machine,
 in the place of a simulation of it: a second of computing for every request. The machines lie in a temporary folder meanwhile, and none
@@ -124,11 +125,14 @@ fleetmend --config drill/fleetmend.yaml inventory import drill/machines.csv
 fleetmend --config drill/fleetmend.yaml run crowdstrike-channel-file-291 --waves 1,10,100% --yes
 ansible -i drill/ansible.ini all -m raw -a hostname`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if len(r.Kinds) > 0 && !cmd.Flags().Changed("machines") {
+				r.Machines = 0
+			}
 			err := demo.Serve(cmd.Context(), r, func(fleet *simfleet.Fleet) error {
 				if err := terminal.WriteJSONLine(c.Out, fleet.Ready(r.Dir)); err != nil {
 					return err
 				}
-				c.Say("%s are up; settings and machines are in %s. Ctrl-C ends it.", prose.Machines(r.Machines), r.Dir)
+				c.Say("%s are up; settings and machines are in %s. Ctrl-C ends it.", prose.Machines(len(fleet.Machines())), r.Dir)
 				return nil
 			})
 			if err == nil {
@@ -139,6 +143,14 @@ ansible -i drill/ansible.ini all -m raw -a hostname`,
 	}
 	fleetFlags(cmd, &r.Fleet)
 	cmd.Flags().StringVar(&r.Dir, "dir", "", "folder to write settings and machines into")
+	cmd.Flags().StringToIntVar(&r.Kinds, "mix", nil, "exact numbers of machines by kind, as affected=165,broken=14; with --machines the others are clean")
+	cmd.Flags().IntVar(&r.Reject, "reject", 0, "how many machines answer 401 to the good account, as one whose trust is broken does")
+	cmd.Flags().IntVar(&r.Cut, "cut", 0, "how many machines cut the line when somebody signs in")
+	cmd.Flags().IntVar(&r.Domains, "domains", 1, "to how many domains the machines belong, by turns (1 to 4)")
+	cmd.Flags().BoolVar(&r.Distrust, "distrust", false, "the last domain rejects the account: it has one of that name with another password")
+	cmd.Flags().IntVar(&r.Lockout, "lockout", 10, "wrong passwords in a row that lock the account of a domain (negative: none do)")
+	cmd.Flags().DurationVar(&r.CrashUp, "crash-up", 0, "how long a machine that crashes again and again is up (0: 2s to 5s)")
+	cmd.Flags().DurationVar(&r.CrashDown, "crash-down", 0, "how long it is down in between (0: 2s to 5s)")
 	cmd.Flags().StringVar(&r.PowerShell, "powershell", "", "a PowerShell that runs the real agent on the machines; it must not be a Windows one")
 	cmd.Flags().IntVar(&r.Chunk, "chunk", 0, "bytes of output in one answer (0: 32 KiB)")
 	cmd.Flags().BoolVar(&r.Plain, "plain", false, "every machine answers and can be fixed: no silent, broken or moody ones")

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
@@ -80,6 +82,85 @@ type Rehearsal struct {
 	Unencrypted bool   // accept requests in the clear over HTTP
 	Strict      bool   // refuse NTLM over HTTPS without a channel binding token
 	Chunk       int    // bytes of output in one answer; 0: 32 KiB
+
+	Kinds    map[string]int // so many machines of these kinds, the others are clean; they make the fleet where Machines is 0
+	Reject   int            // so many machines answer 401 to the good account
+	Cut      int            // so many cut the line after the third message of NTLM
+	Domains  int            // to how many domains the machines belong
+	Distrust bool           // the last domain rejects the account
+	Lockout  int            // wrong passwords in a row that lock an account; less than 1: none do
+
+	CrashUp, CrashDown time.Duration // how long a machine that crashes again and again is up, and down; 0: as it comes
+}
+
+// options are those of the fleet that is served.
+func (r Rehearsal) options() (simfleet.Options, error) {
+	exactly, err := r.exactly()
+	if err != nil {
+		return simfleet.Options{}, err
+	}
+	if r.Machines == 0 && len(r.Kinds) > 0 {
+		for _, n := range exactly {
+			r.Machines += n
+		}
+	}
+	o, err := r.Fleet.Options()
+	if err != nil {
+		return o, err
+	}
+	switch {
+	case r.Domains < 1:
+		return o, hint.Mistake(fmt.Errorf("--domains %d: every machine belongs to one", r.Domains), "leave it out for what is usual")
+	case r.CrashUp < 0 || r.CrashDown < 0:
+		return o, hint.Mistake(errors.New("--crash-up and --crash-down are spans of time, not less than nothing"), "leave them out for what is usual")
+	case len(r.Kinds) > 0:
+		o.Mix = &simfleet.Mix{}
+	case r.Plain:
+		o.Mix = &simfleet.Mix{Affected: 0.6}
+	}
+	o.Exactly, o.Domains, o.Distrust, o.Lockout = exactly, r.Domains, r.Distrust, max(r.Lockout, 0)
+	if o.Lockout == 0 {
+		o.Lockout = -1
+	}
+	if o.PowerShell = r.PowerShell; r.PowerShell != "" { // how fast this computer is must not decide who is fixed
+		o.Mix.Affected, o.Mix.CrashLoop = o.Mix.Affected+o.Mix.CrashLoop, 0
+	}
+	o.AllowUnencrypted, o.CBT, o.Chunk = r.Unencrypted, ntlm.Relaxed, r.Chunk
+	if r.Strict {
+		o.CBT = ntlm.Strict
+	}
+	o.CrashUpMin, o.CrashUpMax, o.CrashDownMin, o.CrashDownMax = r.CrashUp, r.CrashUp, r.CrashDown, r.CrashDown
+	return o, nil
+}
+
+// exactly are the kinds of which an exact number was asked for.
+func (r Rehearsal) exactly() (map[simfleet.Kind]int, error) {
+	out := map[simfleet.Kind]int{}
+	for name, n := range r.Kinds {
+		if !slices.Contains(simfleet.Kinds(), simfleet.Kind(name)) {
+			return nil, hint.Mistake(fmt.Errorf("--mix: no kind of machine is called %q", name), "there are %s", kinds())
+		}
+		out[simfleet.Kind(name)] = n
+	}
+	if len(r.Kinds) > 0 && (r.Plain || r.Broken >= 0 || r.Silent >= 0) {
+		return nil, hint.Mistake(errors.New("--mix says which machines there are, and so do --plain, --broken and --unreachable"), "leave one of them out")
+	}
+	out[simfleet.Rejecting] += r.Reject
+	out[simfleet.CutLogon] += r.Cut
+	for kind, n := range out {
+		if n < 0 {
+			return nil, hint.Mistake(fmt.Errorf("%d %s machines are less than none", n, kind), "give a number from 0 on")
+		}
+	}
+	return out, nil
+}
+
+func kinds() string {
+	var names []string
+	for _, k := range simfleet.Kinds() {
+		names = append(names, string(k))
+	}
+	return strings.Join(names, ", ")
 }
 
 // Serve serves a fleet until ctx ends; up is called when it is there.
@@ -87,19 +168,9 @@ func Serve(ctx context.Context, r Rehearsal, up func(*simfleet.Fleet) error) err
 	if r.Dir == "" {
 		return hint.Mistake(errors.New("no folder to write settings and machines into"), "give one with --dir")
 	}
-	options, err := r.Options()
+	options, err := r.options()
 	if err != nil {
 		return err
-	}
-	if r.Plain {
-		options.Mix = &simfleet.Mix{Affected: 0.6}
-	}
-	if options.PowerShell = r.PowerShell; r.PowerShell != "" { // how fast this computer is must not decide who is fixed
-		options.Mix.Affected, options.Mix.CrashLoop = options.Mix.Affected+options.Mix.CrashLoop, 0
-	}
-	options.AllowUnencrypted, options.CBT, options.Chunk = r.Unencrypted, ntlm.Relaxed, r.Chunk
-	if r.Strict {
-		options.CBT = ntlm.Strict
 	}
 	debug.SetGCPercent(50) // ten thousand machines are mostly memory
 	fleet, err := start(ctx, options, r.Dir)

@@ -23,7 +23,8 @@ type process struct {
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
-	ended  bool // by exit
+	page   *page // the console's code page
+	ended  bool  // by exit
 
 	psError  io.Writer // where PowerShell reports errors
 	lastExit uint32    // LASTEXITCODE
@@ -31,7 +32,8 @@ type process struct {
 
 func (m *Machine) process(ctx context.Context, c wsman.Command) *process {
 	p := &process{Machine: m, ctx: ctx, user: c.User, dir: `C:\Users\` + c.User[strings.IndexByte(c.User, '\\')+1:],
-		env: map[string]string{}, names: map[string]string{}, stdin: c.Stdin, stdout: c.Stdout, stderr: c.Stderr}
+		env: map[string]string{}, names: map[string]string{}, stdin: c.Stdin, page: newPage(c.CodePage)}
+	p.stdout, p.stderr = console{c.Stdout, p.page}, console{c.Stderr, p.page}
 	if c.Directory != "" {
 		p.dir = c.Directory
 	}

@@ -86,14 +86,6 @@ func (p *process) chdir(rest string) uint32 {
 	return p.fail(1, "The system cannot find the path specified.\r\n")
 }
 
-func (p *process) chcp(rest string) uint32 {
-	if strings.TrimSpace(rest) == "" {
-		rest = "65001"
-	}
-	p.out("Active code page: %s\r\n", strings.TrimSpace(rest))
-	return 0
-}
-
 // nested is cmd /c LINE.
 func (p *process) nested(rest string) uint32 {
 	rest = strings.TrimSpace(rest)
@@ -170,7 +162,7 @@ func (p *process) typeFile(rest string) uint32 {
 		if err != nil {
 			return p.fail(1, "The system cannot find the file specified.\r\n")
 		}
-		_, err = io.Copy(p.stdout, f)
+		_, err = io.Copy(bytesOf(p.stdout), f)
 		_ = f.Close()
 		if err != nil {
 			return 1
@@ -181,7 +173,7 @@ func (p *process) typeFile(rest string) uint32 {
 
 // more copies its standard input; from a pipe it ends with it.
 func (p *process) more(string) uint32 {
-	if _, err := io.Copy(p.stdout, p.stdin); err != nil {
+	if _, err := io.Copy(bytesOf(p.stdout), p.stdin); err != nil {
 		return 1
 	}
 	return 0

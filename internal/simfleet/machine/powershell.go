@@ -156,8 +156,8 @@ var forms = []struct {
 	run     func(p *process, part []string) bool
 }{
 	{form(`Set-StrictMode .*|\$(?:ErrorActionPreference|ProgressPreference|VerbosePreference)\s*=\s*(?:'\w+'|"\w+")`), func(*process, []string) bool { return true }},
-	{form(`try \{ \[Console\]::OutputEncoding = New-Object System\.Text\.UTF8Encoding \} catch \{\}`), func(*process, []string) bool { return true }},
-	{form(`\[Console\]::OutputEncoding\s*=.*UTF8.*`), func(*process, []string) bool { return true }},
+	{form(`try \{ \[Console\]::OutputEncoding = New-Object System\.Text\.UTF8Encoding \} catch \{\}`), psUTF8},
+	{form(`\[Console\]::OutputEncoding\s*=.*UTF8.*`), psUTF8},
 	{form(`exit(?:\s+(\d+|\$LASTEXITCODE))?`), psExit},
 	{form(`\[Console\]::(Error|Out)\.Write(Line)?\((.*)\)`), psConsole},
 	{form(`(?:Write-Output|Write-Host|echo)\s+(?:-InputObject\s+)?(.+)`), psWrite},

@@ -189,11 +189,11 @@ func (c *command) abort() {
 	c.change()
 }
 
-// interrupt is Ctrl+C: a program on a console ends, one on a pipe does not notice.
+// interrupt is Ctrl+C: the program ends, whether it reads a console or a pipe, because it has a console in any case.
 func (c *command) interrupt() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.console || c.done {
+	if c.done {
 		return
 	}
 	c.interrupted = true

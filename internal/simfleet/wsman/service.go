@@ -22,6 +22,7 @@ type Command struct {
 	Line        string // the command and its arguments, joined as cmd.exe would see them
 	SkipShell   bool   // WINRS_SKIP_CMD_SHELL
 	Console     bool   // stdin is a console; else a pipe that ends with the client's End
+	CodePage    int    // WINRS_CODEPAGE of the shell; 0 where the client asked for none
 	Directory   string
 	Environment map[string]string
 	Stdin       io.Reader
@@ -274,6 +275,7 @@ func (s *Service) create(user string, e *envelope) (string, *Fault) {
 		id = newID()
 	}
 	sh := newShell(id, user, idle, asked)
+	sh.codePage, _ = strconv.Atoi(e.Header.option("WINRS_CODEPAGE")) // 0, the machine's own, for what is no number
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -338,7 +340,7 @@ func (s *Service) command(sh *shell, e *envelope) (string, *Fault) {
 	fault := sh.start(id, isTrue(console), func(c *command) {
 		stdout, stderr := &stream{c, "stdout", nil}, &stream{c, "stderr", nil}
 		exit := s.runner.Run(c.ctx, Command{
-			User: sh.user, Line: line, SkipShell: skip, Console: c.console, Directory: sh.directory, Environment: sh.environment,
+			User: sh.user, Line: line, SkipShell: skip, Console: c.console, CodePage: sh.codePage, Directory: sh.directory, Environment: sh.environment,
 			Stdin: c, Stdout: stdout, Stderr: stderr,
 		})
 		_ = stdout.Flush() // fails only when nobody will ever read it

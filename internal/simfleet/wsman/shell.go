@@ -12,6 +12,7 @@ import (
 // shell is one remote shell of one user.
 type shell struct {
 	id, user    string
+	codePage    int
 	directory   string
 	environment map[string]string
 	input       string
