@@ -13,6 +13,7 @@ import (
 	"github.com/fleetmend/fleetmend/internal/directory"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/question"
+	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/route"
 )
 
@@ -85,7 +86,7 @@ func ExitCode(err error) int {
 	switch {
 	case Is[*question.NeededError](err), hint.IsMistake(err):
 		return ExitUsage
-	case Is[*machines.NoMachineError](err), Is[*media.NothingError](err), Is[*machines.UnknownError](err), errors.Is(err, runs.ErrNone):
+	case Is[*machines.NoMachineError](err), Is[*media.NothingError](err), Is[*machines.UnknownError](err), Is[*plan.EmptyError](err), errors.Is(err, runs.ErrNone):
 		return ExitNothing
 	case errors.Is(err, question.ErrDeclined):
 		return ExitInterrupted

@@ -82,6 +82,9 @@ var caseColumns = []terminal.Column[machines.Machine]{
 	terminal.WideCol("because", func(m machines.Machine) string { return m.Case.Because }),
 }
 
+// absence is why nobody counts on a machine: gone or disabled.
+func absence(m machines.Machine) string { return string(m.Absence()) }
+
 // shownName is what a machine can be called by: those that only asked for a boot file have no name yet.
 func shownName(m machines.Machine) string {
 	switch {
@@ -104,6 +107,11 @@ func newList(c *command.Context) *cobra.Command {
 				return err
 			}
 			columns := machineColumns
+			if slices.ContainsFunc(found, func(m machines.Machine) bool { return m.Absence() != "" }) {
+				columns = slices.Insert(slices.Clone(columns), 1, terminal.Col("absent", absence))
+			} else {
+				columns = append(slices.Clone(columns), terminal.WideCol("absent", absence))
+			}
 			if found[0].Case != nil {
 				columns = slices.Concat(columns, caseColumns)
 			}

@@ -173,9 +173,6 @@ func newFollowUp(c *Commands, make func(context.Context, *desk.Desk, string, run
 	cmd = named(c, cmd, func(ctx context.Context, d *desk.Desk, r *runs.Run) error {
 		rules.Attended = !f.Yes && c.CanAsk()
 		next, err := make(ctx, d, r.ID, rules)
-		if command.Is[*plan.EmptyError](err) {
-			return command.Coded(command.ExitNothing, err)
-		}
 		if err != nil {
 			return err
 		}

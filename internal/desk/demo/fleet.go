@@ -51,8 +51,13 @@ func (f Fleet) mix() (simfleet.Mix, error) {
 		mix.Refused, mix.BlackHole, mix.Denied = f.Silent/2, f.Silent/2, 0
 	}
 	others := []*float64{&mix.Affected, &mix.Slow, &mix.DropBefore, &mix.DropAfter, &mix.CrashLoop, &mix.Busy}
+	sum := 0.0
 	for _, share := range others {
-		*share *= max(rest, 0)
+		sum += *share
+	}
+	left := 1 - mix.Broken - mix.Refused - mix.BlackHole - mix.Denied
+	for _, share := range others {
+		*share *= min(max(rest, 0), max(left, 0)/sum)
 	}
 	return mix, nil
 }

@@ -34,6 +34,18 @@ func TestRehearsalOfExactNumbers(t *testing.T) {
 	}
 }
 
+func TestEveryMachineBroken(t *testing.T) {
+	r := usual()
+	r.Broken, r.Silent = 1, 0
+	o, err := r.options()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := simfleet.New(o); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRehearsalsThatCannotBe(t *testing.T) {
 	for want, change := range map[string]func(*Rehearsal){
 		`no kind of machine is called "odd"`: func(r *Rehearsal) { r.Kinds = map[string]int{"odd": 1} },

@@ -113,7 +113,7 @@ func (e *examination) reach(ctx context.Context) {
 		e.fail("machines", e.unchosen)
 		return
 	}
-	found := e.chosen
+	found := slices.DeleteFunc(slices.Clone(e.chosen), func(m inventory.Machine) bool { return m.Absence() != "" })
 	identifier, port, err := e.desk.Connect.Identifier()
 	if err != nil {
 		e.fail("machines", err)

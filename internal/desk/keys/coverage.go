@@ -34,12 +34,7 @@ func Coverage(ctx context.Context, d *desk.Desk, machines []inventory.Machine, b
 func covered(m inventory.Machine, bySite bool) coverage.Machine {
 	out := cases.Covered(&m)
 	out.Group = m.OU
-	switch {
-	case m.Gone:
-		out.LeftOut = "gone"
-	case !m.Enabled:
-		out.LeftOut = "disabled"
-	}
+	out.LeftOut = string(m.Absence())
 	if bySite {
 		out.Group = m.Site
 	}

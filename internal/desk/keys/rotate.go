@@ -60,6 +60,7 @@ type Row struct {
 	New     bitlocker.KeyID   `json:"new_key_id,omitempty"`
 	Removed []bitlocker.KeyID `json:"removed,omitempty"`
 
+	named   bool               // one by one
 	machine inventory.Machine  // without an ID where the inventory does not know it
 	refs    []bitlocker.KeyRef // where keys of it are or were, those that were rotated too
 }
@@ -142,7 +143,7 @@ func (r *RotateRequest) rows(ctx context.Context, d *desk.Desk, vault *bitlocker
 			return nil, err
 		}
 		for _, m := range selected {
-			t.add(m, "")
+			t.add(m, "").named = machines.Named(r.On)
 		}
 	}
 	all, err := optional(machines.Select(ctx, d, "all", nil))
@@ -200,15 +201,16 @@ type rowSet struct {
 }
 
 // add takes a machine in. Two keys of one machine mean all of its keys.
-func (t *rowSet) add(m inventory.Machine, key bitlocker.KeyID) {
+func (t *rowSet) add(m inventory.Machine, key bitlocker.KeyID) *Row {
 	if row := t.byID[m.ID]; row != nil {
 		if row.KeyID != key {
 			row.KeyID = ""
 		}
-		return
+		return row
 	}
 	row := &Row{Name: m.Name, KeyID: key, machine: m}
 	t.byID[m.ID], t.list = row, append(t.list, row)
+	return row
 }
 
 // name takes in the machine of a key, or of a host name, serial number or user.
@@ -231,7 +233,7 @@ func (t *rowSet) name(ctx context.Context, d *desk.Desk, vault *bitlocker.Vault,
 			return err
 		}
 		for _, m := range known {
-			t.add(m, "")
+			t.add(m, "").named = true
 		}
 		if len(known) > 0 {
 			return nil
@@ -244,7 +246,7 @@ func (t *rowSet) name(ctx context.Context, d *desk.Desk, vault *bitlocker.Vault,
 	}
 	for _, m := range matches {
 		if known, ok := t.index.find(m.Machine); ok {
-			t.add(known, key)
+			t.add(known, key).named = true
 			continue
 		}
 		id := "key of " + m.Machine.Label() // no ID of the inventory
@@ -311,8 +313,8 @@ func (r *Row) chooseEscrow(f *RotateRequest, ad, entra []string) {
 	switch {
 	case r.machine.ID == "":
 		r.Way, r.Why = "", "the inventory does not know it: bring it in with `fleetmend inventory sync` or import"
-	case !r.machine.Enabled:
-		r.Way, r.Why = "", "disabled in its directory"
+	case r.machine.Absence() != "" && !(r.named && r.machine.Enabled):
+		r.Way, r.Why = "", r.machine.Absence().Words()
 	case f.Escrow != "auto":
 		r.Escrow = f.Escrow
 	case len(ad) > 0 && len(entra) > 0:

@@ -50,6 +50,8 @@ type Built struct {
 	File    string `json:"file"`
 	Run     string `json:"run,omitempty"` // with Next: what its results come home into
 	Awaited int    `json:"awaited,omitempty"`
+
+	LeftOut []string `json:"left_out,omitempty"` // machines of the run that are not there any more: no key of theirs goes along
 	media.Report
 }
 
@@ -65,7 +67,7 @@ func Build(ctx context.Context, d *desk.Desk, r BuildRequest) (Built, error) {
 	if err != nil {
 		return Built{}, err
 	}
-	wanted, err := r.machines(ctx, d, &s)
+	wanted, absent, err := r.machines(ctx, d, &s)
 	if err != nil {
 		return Built{}, err
 	}
@@ -91,10 +93,10 @@ func Build(ctx context.Context, d *desk.Desk, r BuildRequest) (Built, error) {
 	s.FindAgent = func(ctx context.Context, arch string) (string, error) { return Program(ctx, d, arch, folder) }
 	report, err := media.Build(ctx, s, r.Out)
 	if err != nil || next == nil {
-		return Built{File: r.Out, Report: report}, err
+		return Built{File: r.Out, LeftOut: absent, Report: report}, err
 	}
 	err = cases.Await(ctx, d, s.Settings.Run, next.Incident, s.Playbooks[0], next.Machines)
-	return Built{r.Out, s.Settings.Run, len(next.Machines), report}, err
+	return Built{r.Out, s.Settings.Run, len(next.Machines), absent, report}, err
 }
 
 // wanted is a machine that a medium is for. One that was only named may be unknown to the inventory.
@@ -125,45 +127,67 @@ func (r BuildRequest) next(ctx context.Context, d *desk.Desk, s *media.Spec) (*c
 	return next, nil
 }
 
-// machines are those named, or those of the run that a medium may still help; the playbook of the run is taken where none is named.
-func (r BuildRequest) machines(ctx context.Context, d *desk.Desk, s *media.Spec) (list []wanted, err error) {
+// machines are those named, or those of the run that a medium may still help, without the absent ones, which are told; the
+// playbook of the run is taken where none is named.
+func (r BuildRequest) machines(ctx context.Context, d *desk.Desk, s *media.Spec) (list []wanted, absent []string, err error) {
 	for _, name := range r.Keys.Machines {
 		list = append(list, wanted{name: name})
 	}
 	if r.Run == "" {
-		return list, nil
+		return list, nil, nil
 	}
 	found, err := runs.Find(ctx, d, r.Run)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s.Settings.Run = found.ID
 	j, err := d.Journal(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(r.Playbooks) == 0 {
 		p, err := j.Plan(ctx, found.ID)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		s.Playbooks = append(s.Playbooks, p.Playbook)
 	}
 	machines, err := j.Machines(ctx, found.ID)
 	if err != nil || len(list) > 0 {
-		return list, err
+		return list, nil, err
 	}
 	for _, m := range machines {
 		switch m.Outcome {
 		case journal.Fixed, journal.Clean, journal.Undone:
+			continue
+		}
+		why, err := absence(ctx, d, m.Target.ID)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case why != "":
+			absent = append(absent, m.Target.Name+": "+why.Words())
 		default:
 			list = append(list, wanted{m.Target.ID, m.Target.Name})
 		}
 	}
 	if len(list) == 0 {
-		return nil, hint.Wrap(&NothingError{fmt.Sprintf("run %s has no machine that still needs a medium", found.ID)}, "see `fleetmend runs show "+found.ID+"`")
+		return nil, nil, hint.Wrap(&NothingError{fmt.Sprintf("run %s has no machine that still needs a medium", found.ID)}, "see `fleetmend runs show "+found.ID+"`")
 	}
-	return list, nil
+	return list, absent, nil
+}
+
+// absence is that of a machine of the inventory; one that it does not know is as present as whoever named it says.
+func absence(ctx context.Context, d *desk.Desk, id string) (inventory.Absence, error) {
+	store, err := d.Inventory(ctx)
+	if err != nil {
+		return "", err
+	}
+	m, err := store.Machine(ctx, id)
+	if unknown := (*inventory.UnknownMachinesError)(nil); errors.As(err, &unknown) {
+		return "", nil
+	}
+	return m.Absence(), err
 }
 
 // playbooks finds those that are named.

@@ -28,6 +28,7 @@ func (r Built) Text() string {
 	if k := r.Medium.Keys; k != nil {
 		fmt.Fprintf(&b, "  keys: %d, of %s, sealed, until %s\n", k.Count, prose.Machines(k.Machines), k.Expires.Format("2006-01-02 15:04 UTC"))
 	}
+	prose.Lines(&b, "left out", r.LeftOut)
 	for _, text := range r.Warnings {
 		fmt.Fprintf(&b, "  WARNING: %s\n", prose.OneLine(text))
 	}

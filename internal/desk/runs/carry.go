@@ -180,7 +180,11 @@ func Retry(ctx context.Context, d *desk.Desk, name string, rules Rules) (*plan.P
 		if f.Added, f.Skipped, err = leftOutBefore(ctx, d, j, id); err != nil {
 			return nil, err
 		}
-		return run.RetryPlan(ctx, j, id, f)
+		p, err := run.RetryPlan(ctx, j, id, f)
+		if err != nil {
+			return nil, err
+		}
+		return stillThere(ctx, d, p)
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/textfile"
+	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
@@ -82,7 +83,8 @@ func Freeze(ctx context.Context, d *desk.Desk, r Request, stdin io.Reader) (Froz
 	if err != nil {
 		return Frozen{}, err
 	}
-	entries, skipped := triage{book, r.Incident, excluded, claimed, r.Chase || machines.Named(r.On)}.sort(selected)
+	named := machines.Named(r.On)
+	entries, skipped := triage{book, r.Incident, excluded, claimed, r.Chase || named, named, inventory.Doubles(selected)}.sort(selected)
 	made, err := Plan(d, r, entries, skipped, plan.Source{Playbook: bound, File: playbookFile(r.Playbook), Digest: source.Digest, Parameters: r.Set})
 	return Frozen{made, findings}, err
 }

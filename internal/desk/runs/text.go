@@ -1,6 +1,7 @@
 package runs
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -32,12 +33,8 @@ func PlanText(p *plan.Plan, width int) string {
 	for _, line := range WaveTexts(p) {
 		fmt.Fprintln(&b, prose.Hanging(line, width))
 	}
-	for i, s := range p.Skipped {
-		if i == 10 {
-			fmt.Fprintf(&b, "left out: and %d more; -o json lists all\n", len(p.Skipped)-i)
-			break
-		}
-		fmt.Fprintf(&b, "left out: %s, %s\n", prose.OneLine(s.Name), prose.OneLine(s.Reason))
+	for _, line := range leftOutTexts(p.Skipped) {
+		fmt.Fprintln(&b, prose.Hanging(line, width))
 	}
 	fmt.Fprintf(&b, "gate: %s; %d at once\n", GateText(p.Options), p.Options.Forks)
 	if p.Options.Approval && len(p.Waves) > 1 {
@@ -58,6 +55,35 @@ func WaveTexts(p *plan.Plan) []string {
 			names[n] = e.Name
 		}
 		lines[i] = fmt.Sprintf("wave %d (%s): %s: %s", i+1, wave.Name, prose.Machines(len(names)), prose.OneLine(prose.Some(names)))
+	}
+	return lines
+}
+
+// leftOutTexts say who is left out and why: each one, or by their reasons where they are many.
+func leftOutTexts(skipped []plan.Skip) (lines []string) {
+	const few, kinds = 10, 10
+	if len(skipped) <= few {
+		for _, s := range skipped {
+			lines = append(lines, fmt.Sprintf("left out: %s, %s", prose.OneLine(s.Name), prose.OneLine(s.Reason)))
+		}
+		return lines
+	}
+	var reasons []string
+	names := map[string][]string{}
+	for _, s := range skipped {
+		if names[s.Reason] == nil {
+			reasons = append(reasons, s.Reason)
+		}
+		names[s.Reason] = append(names[s.Reason], s.Name)
+	}
+	slices.SortStableFunc(reasons, func(a, b string) int { return cmp.Compare(len(names[b]), len(names[a])) })
+	told := 0
+	for i, reason := range reasons {
+		if i == kinds {
+			return append(lines, fmt.Sprintf("left out: and %d more, for other reasons; -o json lists all", len(skipped)-told))
+		}
+		told += len(names[reason])
+		lines = append(lines, fmt.Sprintf("left out: %s, %s: %s", prose.Machines(len(names[reason])), prose.OneLine(reason), prose.OneLine(prose.Some(names[reason]))))
 	}
 	return lines
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/desk"
@@ -41,6 +43,8 @@ type triage struct {
 	excluded map[string]bool
 	claimed  map[string]journal.Claim
 	knock    bool
+	named    bool              // one by one: then one that no source lists any more is meant all the same
+	doubles  map[string]string // entries that another one of the same name stands for, with the reason
 }
 
 func (t triage) sort(all []inventory.Machine) (entries []plan.Entry, skipped []plan.Skip) {
@@ -63,8 +67,10 @@ func (t triage) leftOut(m *inventory.Machine, c *casefile.Case) string {
 	switch {
 	case t.excluded[m.ID]:
 		return excludedReason
-	case !m.Enabled:
-		return "disabled in its directory"
+	case m.Absence() == inventory.AbsentDisabled, m.Absence() == inventory.AbsentGone && !t.named:
+		return m.Absence().Words()
+	case t.doubles[m.ID] != "":
+		return t.doubles[m.ID]
 	case inventory.OtherSystem(m.OS.Name) != "": // from a directory; tables leave them out
 		return "runs " + inventory.OtherSystem(m.OS.Name) + ", and no playbook does"
 	case t.claimed[m.ID].Run != "":
@@ -142,6 +148,64 @@ func leftOutBefore(ctx context.Context, d *desk.Desk, j *journal.Journal, id str
 	if err != nil {
 		return nil, nil, err
 	}
-	entries, left := triage{book, p.Incident, nil, claimed, p.Options.Chase || machines.Named(p.Selector)}.sort(again)
+	doubles, err := doublesAmong(ctx, store, again, planned)
+	if err != nil {
+		return nil, nil, err
+	}
+	named := machines.Named(p.Selector)
+	entries, left := triage{book, p.Incident, nil, claimed, p.Options.Chase || named, named, doubles}.sort(again)
 	return entries, append(skipped, left...), nil
+}
+
+// doublesAmong are the doubles among the machines, and those whose other entry is planned.
+func doublesAmong(ctx context.Context, store *inventory.Store, again []inventory.Machine, planned map[string]bool) (map[string]string, error) {
+	names := map[string]bool{}
+	for i := range again {
+		names[again[i].FQDN] = true
+	}
+	var same []inventory.Machine
+	err := store.Each(ctx, inventory.Selector{}, nil, func(m *inventory.Machine) error {
+		if m.FQDN != "" && names[m.FQDN] && planned[m.ID] {
+			same = append(same, inventory.Machine{ID: strings.Clone(m.ID), FQDN: strings.Clone(m.FQDN), Enabled: m.Enabled, Gone: m.Gone, LastSeen: m.LastSeen})
+		}
+		return nil
+	})
+	return inventory.Doubles(same), err
+}
+
+// stillThere takes out of a plan that follows on a run what is not there any more: the run met it, but since then its source has
+// dropped or disabled it.
+func stillThere(ctx context.Context, d *desk.Desk, p *plan.Plan) (*plan.Plan, error) {
+	if machines.Named(p.Selector) {
+		return p, nil
+	}
+	store, err := d.Inventory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	absent := map[string]string{}
+	err = store.Each(ctx, inventory.Selector{}, nil, func(m *inventory.Machine) error {
+		if why := m.Absence(); why != "" {
+			absent[strings.Clone(m.ID)] = why.Words()
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	dropped := false
+	for i := range p.Waves {
+		w := &p.Waves[i]
+		w.Entries = slices.DeleteFunc(w.Entries, func(e plan.Entry) bool {
+			why, is := absent[e.ID]
+			if is {
+				p.Skipped, dropped = append(p.Skipped, plan.Skip{ID: e.ID, Name: e.Name, Reason: why}), true
+			}
+			return is
+		})
+	}
+	if !dropped {
+		return p, nil
+	}
+	return plan.Restage(p, p.Sizes())
 }
