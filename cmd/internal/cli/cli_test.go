@@ -3,11 +3,13 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,6 +29,10 @@ import (
 func TestMain(m *testing.M) {
 	if os.Getenv("FLEETMEND_TEST_AS_COMMAND") != "" {
 		os.Exit(Main(os.Args[1:]))
+	}
+	// A script waits for simulated machines more than it computes: more of them go at once than there are processors.
+	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+		panic(err)
 	}
 	testscript.Main(m, map[string]func(){
 		"fleetmend": func() { os.Exit(Main(os.Args[1:])) },
