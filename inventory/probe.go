@@ -13,9 +13,9 @@ import (
 )
 
 // Identifier asks what is behind an address (host:port) in WS-Management's words (DMTF DSP0226, Identify). It is
-// called by many goroutines. Latency is that of its TCP connect, zero where it does not know.
+// called by many goroutines. Latency is that of its TCP connect, zero where it does not know. Any of names proves it to be the machine.
 type Identifier interface {
-	Identify(ctx context.Context, address string) (Identity, error)
+	Identify(ctx context.Context, address string, names []string) (Identity, error)
 }
 
 // Identity is the answer to Identify.
@@ -35,6 +35,8 @@ type ProbeOptions struct {
 	OnResult func(Machine, ProbeResult)
 	// Dial replaces the TCP connect.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	aliases map[string][]string // of [Store.Aliases]
 }
 
 func (o ProbeOptions) withDefaults() ProbeOptions {
@@ -89,6 +91,12 @@ func (s *Store) Probe(ctx context.Context, machines []Machine, o ProbeOptions) e
 	var stored error
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if o.Identifier != nil {
+		var err error
+		if o.aliases, err = s.Aliases(ctx); err != nil {
+			return err
+		}
+	}
 	told := o.OnResult
 	o.OnResult = func(m Machine, r ProbeResult) {
 		if told != nil {
@@ -171,7 +179,7 @@ func (o *ProbeOptions) one(ctx context.Context, m *Machine) ProbeResult {
 	if o.Identifier == nil {
 		return r
 	}
-	who, err := o.Identifier.Identify(ctx, address)
+	who, err := o.Identifier.Identify(ctx, address, append([]string{m.FQDN, m.Name}, o.aliases[m.ID]...))
 	if err != nil {
 		r.Error = reason(err)
 		return r

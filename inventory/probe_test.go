@@ -17,7 +17,7 @@ import (
 
 type identify func(ctx context.Context, address string) (Identity, error)
 
-func (f identify) Identify(ctx context.Context, address string) (Identity, error) {
+func (f identify) Identify(ctx context.Context, address string, _ []string) (Identity, error) {
 	return f(ctx, address)
 }
 

@@ -80,7 +80,9 @@ func (c *Connector) Identifier() (inventory.Identifier, int, error) {
 // identifier lets the inventory ask a machine who it is.
 type identifier struct{ config winrm.IdentifyConfig }
 
-func (i identifier) Identify(ctx context.Context, address string) (inventory.Identity, error) {
-	id, err := winrm.Identify(ctx, i.config, address)
+func (i identifier) Identify(ctx context.Context, address string, names []string) (inventory.Identity, error) {
+	config := i.config
+	config.Names = names
+	id, err := winrm.Identify(ctx, config, address)
 	return inventory.Identity{Auth: id.Auth, Product: strings.TrimSpace(id.Vendor + " " + id.Product), Latency: id.Latency}, err
 }

@@ -18,10 +18,13 @@ type Target struct {
 	ID       string `json:"id"`      // the inventory's machine ID
 	Name     string `json:"name"`    // for messages and the journal
 	Address  string `json:"address"` // host or host:port
+	FQDN     string `json:"fqdn,omitempty"`
 	Site     string `json:"site,omitempty"`
 	Subnet   string `json:"subnet,omitempty"`
 	Class    string `json:"class,omitempty"` // workstation, server, dc
 	Priority int    `json:"priority"`
+
+	Aliases []string `json:"aliases,omitempty"` // other host names by which the machine is known
 }
 
 // Route delivers requests to machines. Implementations are safe for concurrent use, honour ctx down to the socket, and

@@ -125,7 +125,7 @@ func Rotate(ctx context.Context, d *desk.Desk, r RotateRequest) (*Rotation, erro
 		return nil, err
 	}
 	out := &Rotation{RotateRequest: r, Rows: rows}
-	if out.Plans, err = out.plans(d); err != nil {
+	if out.Plans, err = out.plans(ctx, d); err != nil {
 		return nil, err
 	}
 	if out.Included() == 0 {
@@ -327,7 +327,7 @@ func (r *Row) chooseEscrow(f *RotateRequest, ad, entra []string) {
 }
 
 // plans freezes one plan for each place of escrow.
-func (r *Rotation) plans(d *desk.Desk) ([]*plan.Plan, error) {
+func (r *Rotation) plans(ctx context.Context, d *desk.Desk) ([]*plan.Plan, error) {
 	source, err := playbook.Builtin(runs.RotatePlaybook)
 	if err != nil {
 		return nil, err
@@ -345,6 +345,9 @@ func (r *Rotation) plans(d *desk.Desk) ([]*plan.Plan, error) {
 		}
 		if len(entries) == 0 {
 			continue
+		}
+		if err := runs.KnownAs(ctx, d, entries); err != nil {
+			return nil, err
 		}
 		request.Set = map[string]string{"volume": r.Volume, "escrow": escrow, "protector": "all"}
 		if key := r.OnlyKey(); key != "" {

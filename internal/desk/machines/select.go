@@ -100,5 +100,5 @@ func Target(m inventory.Machine) route.Target {
 			priority -= 1000
 		}
 	}
-	return route.Target{ID: m.ID, Name: m.Name, Address: address, Site: m.Site, Subnet: m.Subnet, Class: string(m.Class), Priority: priority}
+	return route.Target{ID: m.ID, Name: m.Name, Address: address, FQDN: m.FQDN, Site: m.Site, Subnet: m.Subnet, Class: string(m.Class), Priority: priority}
 }

@@ -85,8 +85,27 @@ func Freeze(ctx context.Context, d *desk.Desk, r Request, stdin io.Reader) (Froz
 	}
 	named := machines.Named(r.On)
 	entries, skipped := triage{book, r.Incident, excluded, claimed, r.Chase || named, named, inventory.Doubles(selected)}.sort(selected)
+	if err := KnownAs(ctx, d, entries); err != nil {
+		return Frozen{}, err
+	}
 	made, err := Plan(d, r, entries, skipped, plan.Source{Playbook: bound, File: playbookFile(r.Playbook), Digest: source.Digest, Parameters: r.Set})
 	return Frozen{made, findings}, err
+}
+
+// KnownAs gives the entries the names by which the inventory knows their machines besides, where a certificate may have one of them.
+func KnownAs(ctx context.Context, d *desk.Desk, entries []plan.Entry) error {
+	if d.Settings.WinRM.Scheme != "https" {
+		return nil
+	}
+	store, err := d.Inventory(ctx)
+	if err != nil {
+		return err
+	}
+	aliases, err := store.Aliases(ctx)
+	for i := range entries {
+		entries[i].Aliases = aliases[entries[i].ID]
+	}
+	return err
 }
 
 // Plan freezes entries that are chosen already, by the rules of r.

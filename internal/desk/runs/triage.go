@@ -154,7 +154,7 @@ func leftOutBefore(ctx context.Context, d *desk.Desk, j *journal.Journal, id str
 	}
 	named := machines.Named(p.Selector)
 	entries, left := triage{book, p.Incident, nil, claimed, p.Options.Chase || named, named, doubles}.sort(again)
-	return entries, append(skipped, left...), nil
+	return entries, append(skipped, left...), KnownAs(ctx, d, entries)
 }
 
 // doublesAmong are the doubles among the machines, and those whose other entry is planned.

@@ -192,7 +192,7 @@ func TestWhyACertificateIsNotTrusted(t *testing.T) {
 	}{
 		"good":                       {[]*x509.Certificate{leaf, between}, []string{"ws1"}, pool(ca), "", ""},
 		"by its second name":         {[]*x509.Certificate{leaf, between}, []string{"10.1.2.3", "ws1.corp.example"}, pool(ca), "", ""},
-		"another name":               {[]*x509.Certificate{leaf, between}, []string{"ws9", "10.1.2.3"}, pool(ca), "it is for ws1, ws1.corp.example, not for ws9 or 10.1.2.3", "set the server name"},
+		"another name":               {[]*x509.Certificate{leaf, between}, []string{"ws9", "10.1.2.3"}, pool(ca), "it is for ws1, ws1.corp.example, not for ws9 or 10.1.2.3", "bring the name that it has into the inventory"},
 		"the one between is missing": {[]*x509.Certificate{leaf}, []string{"ws1"}, pool(ca), `its issuer "CN=Corp Issuing" is not among the trusted CAs`, "certificate of that CA"},
 		"the CA is not trusted":      {[]*x509.Certificate{leaf, between}, []string{"ws1"}, pool(), `its issuer "CN=Corp CA" is not among the trusted CAs`, "certificate of that CA"},
 		"a CA of itself, shown":      {[]*x509.Certificate{leaf, between, ca}, []string{"ws1"}, pool(), `its issuer "CN=Corp CA" is not among the trusted CAs`, "certificate of that CA"},

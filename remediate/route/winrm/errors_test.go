@@ -178,6 +178,35 @@ func TestAnswersThatAreNotOurs(t *testing.T) {
 	})
 }
 
+// A certificate is judged by every name that the inventory has of the machine, however it is dialled, and the refusal names them.
+func TestTrustByAnyName(t *testing.T) {
+	h := newHost(t).startTLS() // its certificate is for example.com and loopback addresses
+	_, port, _ := net.SplitHostPort(h.address())
+	r := basicRoute(t, h, func(c *winrm.Config) { c.RootCAs = h.roots() })
+	address := "localhost:" + port
+	for name, known := range map[string]route.Target{
+		"FQDN": {Name: "WS1", FQDN: "example.com"}, "name": {Name: "EXAMPLE.COM"}, "alias": {Name: "WS1", FQDN: "ws1.corp.example", Aliases: []string{"example.com"}},
+	} {
+		known.Address = address
+		if err := r.Alive(t.Context(), known); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	err := r.Alive(t.Context(), route.Target{Name: "WS1", FQDN: "ws1.corp.example", Address: address, Aliases: []string{"old1"}})
+	check(t, "no name fits", err, route.Untrusted, "connect")
+	if !strings.Contains(err.Error(), "it is for example.com, *.example.com, 127.0.0.1, ::1, not for localhost or ws1.corp.example or WS1 or old1") {
+		t.Error(err)
+	}
+	config := winrm.IdentifyConfig{Scheme: "https", RootCAs: h.roots()}
+	if _, err := winrm.Identify(t.Context(), config, address); err == nil {
+		t.Error("a probe takes a certificate for another name")
+	}
+	config.Names = []string{"", "example.com"}
+	if _, err := winrm.Identify(t.Context(), config, address); err != nil {
+		t.Errorf("a probe by a name of the inventory: %v", err)
+	}
+}
+
 func TestTrust(t *testing.T) {
 	h := newHost(t).startTLS()
 	port := h.address()[strings.LastIndex(h.address(), ":"):]

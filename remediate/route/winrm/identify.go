@@ -29,6 +29,7 @@ type IdentifyConfig struct {
 	Path           string
 	RootCAs        *x509.CertPool
 	ServerName     string
+	Names          []string // other names that the certificate may have
 	ConnectTimeout time.Duration
 	ReceiveTimeout time.Duration
 	Dial           func(ctx context.Context, network, address string) (net.Conn, error)
@@ -53,7 +54,7 @@ func Identify(ctx context.Context, config IdentifyConfig, address string) (Ident
 		return Identity{}, &route.Error{Class: route.Refused, Op: opIdentify, Target: address, Err: err}
 	}
 	c.applyDefaults()
-	return c.identify(ctx, route.Target{Name: address, Address: address}, true)
+	return c.identify(ctx, route.Target{Name: address, Address: address, Aliases: config.Names}, true)
 }
 
 // Alive reports nil when the machine's WinRM answers, whatever it thinks of strangers. No credential is sent.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,7 +22,7 @@ import (
 // endpoint says where a machine is to be found.
 type endpoint struct {
 	hostPort string
-	names    []string // what its certificate may be for
+	names    []string // what its certificate may be for: one of them, however it is dialled
 }
 
 // endpoint takes host, host:port, an IPv6 address with or without brackets, or nothing (then the machine's name).
@@ -31,13 +32,14 @@ func (c *Config) endpoint(t route.Target) endpoint {
 		host = t.Name
 	}
 	e := endpoint{hostPort: net.JoinHostPort(host, port)}
-	switch {
-	case c.ServerName != nil && c.ServerName(t) != "":
+	if c.ServerName != nil && c.ServerName(t) != "" {
 		e.names = []string{c.ServerName(t)}
-	case net.ParseIP(host) != nil && t.Name != "" && t.Name != host:
-		e.names = []string{host, t.Name}
-	default:
-		e.names = []string{host}
+		return e
+	}
+	for _, name := range append([]string{host, t.FQDN, t.Name}, t.Aliases...) {
+		if name != "" && !slices.ContainsFunc(e.names, func(n string) bool { return strings.EqualFold(n, name) }) {
+			e.names = append(e.names, name)
+		}
 	}
 	return e
 }

@@ -16,7 +16,7 @@ import (
 var errUntrusted = errors.New("the machine's certificate is not trusted")
 
 // tlsConfig is the configuration for one machine that must prove to be one of names. The usual verification is replaced
-// by verify, which does the same and also accepts the machine's name where the address is a bare IP.
+// by verify, which does the same with any of the machine's names, not only the one that was dialled.
 func (c *Config) tlsConfig(names []string) *tls.Config {
 	t := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
@@ -63,7 +63,7 @@ func verify(chain []*x509.Certificate, names []string, roots *x509.CertPool) err
 		}
 	}
 	return hint.Wrap(fmt.Errorf("%w: it is for %s, not for %s", errUntrusted, certificateNames(leaf), strings.Join(names, " or ")),
-		"use the name that the certificate holds as the machine's address, or set the server name for it")
+		"give the machine a certificate for one of these names, or bring the name that it has into the inventory (column fqdn or name)")
 }
 
 // untrusted says which certificate is missing and where to put it.

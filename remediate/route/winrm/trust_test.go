@@ -32,9 +32,10 @@ func TestEndpoint(t *testing.T) {
 		names    []string
 	}{
 		"":                 {"WS1:5986", []string{"WS1"}},
-		"ws1.corp.example": {"ws1.corp.example:5986", []string{"ws1.corp.example"}},
+		"ws1.corp.example": {"ws1.corp.example:5986", []string{"ws1.corp.example", "WS1"}},
 		"ws1:443":          {"ws1:443", []string{"ws1"}},
 		"10.1.2.3":         {"10.1.2.3:5986", []string{"10.1.2.3", "WS1"}},
+		"WS1":              {"WS1:5986", []string{"WS1"}},
 		"fe80::1":          {"[fe80::1]:5986", []string{"fe80::1", "WS1"}},
 		"[fe80::1]":        {"[fe80::1]:5986", []string{"fe80::1", "WS1"}},
 		"[fe80::1]:443":    {"[fe80::1]:443", []string{"fe80::1", "WS1"}},
@@ -43,6 +44,10 @@ func TestEndpoint(t *testing.T) {
 		if got.hostPort != want.hostPort || !slices.Equal(got.names, want.names) {
 			t.Errorf("%q: %+v", address, got)
 		}
+	}
+	known := route.Target{Name: "WS1", Address: "10.1.2.3:5986", FQDN: "ws1.corp.example", Aliases: []string{"ws1", "old1.corp.example"}}
+	if got, want := c.endpoint(known).names, []string{"10.1.2.3", "ws1.corp.example", "WS1", "old1.corp.example"}; !slices.Equal(got, want) {
+		t.Errorf("names %v, want %v", got, want)
 	}
 	if got := sniName([]string{"10.1.2.3", "WS1"}); got != "WS1" {
 		t.Errorf("SNI %q", got)

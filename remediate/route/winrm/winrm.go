@@ -48,7 +48,7 @@ type Config struct {
 	Certificate *tls.Certificate // for AuthCertificate
 
 	RootCAs    *x509.CertPool            // the CAs to trust; nil: those of the system
-	ServerName func(route.Target) string // the name the certificate must have; default: host of the address, or if that is an IP also the machine's name
+	ServerName func(route.Target) string // the name the certificate must have; default: any name of the target
 
 	ConnectTimeout time.Duration // name, TCP and TLS; default 10 s
 	ReceiveTimeout time.Duration // for each HTTP answer; default 30 s. The machine is asked to answer 10 s earlier
