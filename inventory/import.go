@@ -72,10 +72,11 @@ func (s *Store) change(ctx context.Context, source string, records []Record, how
 	if err := validSource(source); err != nil {
 		return report, err
 	}
-	incoming, err := s.prepare(source, records, &report)
+	incoming, err := s.prepare(source, records)
 	if err != nil {
 		return report, fmt.Errorf("import from %s: %w", source, err)
 	}
+	defer incoming.wait()
 	err = s.write(ctx, func(tx *sql.Tx) error {
 		if err := settle(ctx, tx, source); err != nil {
 			return err
@@ -96,6 +97,7 @@ func (s *Store) change(ctx context.Context, source string, records []Record, how
 			ON CONFLICT (source) DO UPDATE SET read_at = excluded.read_at, full_at = max(full_at, excluded.full_at)`, source, now, full)
 		return err
 	})
+	report.Problems = incoming.problems()
 	if err != nil {
 		return report, fmt.Errorf("import from %s: %w", source, err)
 	}
@@ -109,74 +111,6 @@ func validSource(source string) error {
 	return nil
 }
 
-// prepare checks the records and keeps the newest of each key.
-func (s *Store) prepare(source string, records []Record, report *ImportReport) (map[string]*rec, error) {
-	now := s.now().UTC()
-	read, unknown := make([]rec, len(records)), make([][]string, len(records))
-	for i := range records {
-		r := &read[i]
-		r.Record = records[i]
-		if r.Source == "" {
-			r.Source = source
-		}
-		if r.Source != source {
-			return nil, fmt.Errorf("record %d is from %s", i+1, r.Source)
-		}
-		if r.SourceKey == "" {
-			return nil, fmt.Errorf("record %d has no key", i+1)
-		}
-		if r.SeenAt.IsZero() || r.SeenAt.After(now) {
-			r.SeenAt = now
-		}
-		r.SeenAt = r.SeenAt.UTC()
-	}
-	together(len(records), func(i int) { unknown[i] = read[i].read() })
-	out := make(map[string]*rec, len(records))
-	for i := range read {
-		r := &read[i]
-		for _, name := range unknown[i] {
-			report.Problems = append(report.Problems, fmt.Sprintf("%s: %v", clip(r.SourceKey), unknownField(name, RecordFields())))
-		}
-		for _, bad := range r.facts.bad {
-			report.Problems = append(report.Problems, clip(r.SourceKey)+": "+bad)
-		}
-		if other := out[r.SourceKey]; other != nil {
-			report.Problems = append(report.Problems, fmt.Sprintf("%s: listed more than once, the newest was taken", clip(r.SourceKey)))
-			if c := other.SeenAt.Compare(r.SeenAt); c > 0 || c == 0 && other.raw >= r.raw {
-				continue
-			}
-		}
-		out[r.SourceKey] = r
-	}
-	return out, nil
-}
-
-// read brings what the record says into normal form and into the forms it is stored in. It gives names that are no fields.
-func (r *rec) read() (unknown []string) {
-	var said values
-	var named [len(recordFields)]string
-	names := named[:0]
-	for _, i := range recordFieldsSorted {
-		if v, ok := r.Fields[recordFields[i].name]; ok {
-			said[i] = v
-			names = append(names, recordFields[i].name)
-		}
-	}
-	if len(names) < len(r.Fields) {
-		for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
-			if recordFieldByName(name) == nil {
-				unknown = append(unknown, name)
-			}
-		}
-		names = append(names, unknown...)
-		slices.Sort(names)
-	}
-	said.facts(&r.facts)
-	r.by = said.columns()
-	r.raw = encode(names, r.Fields)
-	return unknown
-}
-
 // recordFieldsSorted are the places of the fields in the order of their names.
 var recordFieldsSorted = func() (order [len(recordFields)]int) {
 	for i := range order {
@@ -188,17 +122,16 @@ var recordFieldsSorted = func() (order [len(recordFields)]int) {
 
 // together does something for each of n numbers, on all processors.
 func together(n int, do func(i int)) {
-	const some = 256
 	var next atomic.Int64
 	var running sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), (n+some-1)/some) {
+	for range min(runtime.GOMAXPROCS(0), (n+batch-1)/batch) {
 		running.Go(func() {
 			for {
-				from := int(next.Add(some)) - some
+				from := int(next.Add(batch)) - batch
 				if from >= n {
 					return
 				}
-				for i := from; i < min(n, from+some); i++ {
+				for i := from; i < min(n, from+batch); i++ {
 					do(i)
 				}
 			}
@@ -258,9 +191,12 @@ type importer struct {
 	partial   bool // machines that have nothing to do with what changes stay as they are
 }
 
-func (w *importer) run(source string, incoming map[string]*rec, how change) error {
+func (w *importer) run(source string, incoming *arrivals, how change) error {
+	if len(w.c.recs) == 0 {
+		return w.fill(incoming)
+	}
 	w.dirty, w.reach = map[*rec]write{}, map[tie]bool{}
-	w.take(source, incoming, how)
+	w.take(source, incoming.byKey(), how)
 	w.report.MachinesBefore = len(w.c.machines)
 	recs, others := w.c.recs, 0
 	if w.partial {
@@ -360,9 +296,11 @@ func (w *importer) assign(groups [][]*rec) []string {
 	}
 	for i := range ids {
 		if ids[i] == "" {
-			ids[i] = ulid.MustNew(ulid.Timestamp(w.at), w.entropy).String()
+			ids[i] = w.newID()
 			w.report.NewMachines++
 		}
 	}
 	return ids
 }
+
+func (w *importer) newID() string { return ulid.MustNew(ulid.Timestamp(w.at), w.entropy).String() }

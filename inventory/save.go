@@ -24,18 +24,10 @@ const (
 // from there, in the middle of it.
 const bulkCache = 64 << 10
 
-// save writes what changed. Into an empty store it writes without the indexes that it gives entries, and makes them at the end,
-// which takes half the time.
+// save writes what changed.
 func (w *importer) save(groups [][]*rec, ids []string, conflicts [][]string) error {
 	if err := w.cache(bulkCache); err != nil {
 		return err
-	}
-	var indexes []string
-	if w.report.MachinesBefore == 0 && len(w.dirty) > 1 {
-		var err error
-		if indexes, err = w.unindex(); err != nil {
-			return err
-		}
 	}
 	if err := w.saveMachines(ids, conflicts); err != nil {
 		return err
@@ -43,49 +35,10 @@ func (w *importer) save(groups [][]*rec, ids []string, conflicts [][]string) err
 	if err := w.saveRecords(groups); err != nil {
 		return err
 	}
-	for _, statement := range indexes {
-		if _, err := w.tx.ExecContext(w.ctx, statement); err != nil {
-			return err
-		}
-	}
 	if err := w.retire(ids); err != nil {
 		return err
 	}
 	return w.cache(defaultCache)
-}
-
-// unindex takes the indexes away that the new records have entries for, and gives the statements that make them.
-func (w *importer) unindex() (statements []string, err error) {
-	var used columns
-	for r := range w.dirty {
-		by, err := r.columns()
-		if err != nil {
-			return nil, err
-		}
-		for i, v := range by {
-			if v != nil {
-				used[i] = v
-			}
-		}
-	}
-	var drop []string
-	err = each(w.ctx, w.tx, "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'records' AND sql IS NOT NULL ORDER BY name", func(scan func(...any) error) error {
-		var name, text string
-		err := scan(&name, &text)
-		for i, f := range lookupFields {
-			if used[i] == nil && strings.HasSuffix(text, f.column+" IS NOT NULL") {
-				return err
-			}
-		}
-		drop, statements = append(drop, "DROP INDEX "+name), append(statements, text)
-		return err
-	})
-	for _, statement := range drop {
-		if err == nil {
-			_, err = w.tx.ExecContext(w.ctx, statement)
-		}
-	}
-	return statements, err
 }
 
 // defaultCache is SQLite's own.
@@ -156,25 +109,69 @@ func (i *insertion) flush() error {
 	return err
 }
 
+// newMachines gathers machines without conflicts.
+func newMachines(put *statements) insertion {
+	return insertion{put: put, into: "machines (id)", row: "(?)"}
+}
+
+// newRecords gathers new records. Columns for looking up that none of them has a value for are left out: what is bound to a
+// statement costs the driver as much as storing it.
+type newRecords struct {
+	insertion
+	wide uint // columns that are not left out
+}
+
+func (n *newRecords) add(r *rec) error {
+	by, err := r.columns()
+	if err != nil {
+		return err
+	}
+	has := uint(0)
+	for i, v := range by {
+		if v != nil {
+			has |= 1 << i
+		}
+	}
+	if n.into == "" || has&^n.wide != 0 {
+		if err := n.flush(); err != nil {
+			return err
+		}
+		n.widen(has)
+	}
+	n.args = append(n.args, r.Source, r.SourceKey, r.machine, nanos(r.SeenAt), r.Gone, r.raw, r.Stamp)
+	for i, v := range by {
+		if n.wide&(1<<i) != 0 {
+			n.args = append(n.args, v)
+		}
+	}
+	return n.insertion.add()
+}
+
+func (n *newRecords) widen(has uint) {
+	n.wide |= has
+	n.into, n.row = "records (source, source_key, machine_id, seen_at, gone, fields, stamp", "(?, ?, ?, ?, ?, ?, ?"
+	for i, f := range lookupFields {
+		if n.wide&(1<<i) != 0 {
+			n.into, n.row = n.into+", "+f.column, n.row+", ?"
+		}
+	}
+	n.into, n.row = n.into+")", n.row+")"
+}
+
 func (w *importer) saveMachines(ids []string, conflicts [][]string) (err error) {
 	put := statements{w.ctx, w.tx, map[string]*sql.Stmt{}}
 	defer func() { err = put.close(err) }()
-	added := insertion{put: &put, into: "machines (conflicts, id)", row: "(?, ?)"}
+	added := newMachines(&put)
 	for i, id := range ids {
 		old, known := w.c.machines[id]
-		if known && slices.Equal(old, conflicts[i]) {
+		switch {
+		case known && slices.Equal(old, conflicts[i]):
 			continue
+		case !known:
+			err = added.add(id)
 		}
-		text := []byte("[]")
-		if len(conflicts[i]) > 0 {
-			if text, err = json.Marshal(conflicts[i]); err != nil {
-				return err
-			}
-		}
-		if known {
-			err = put.exec("UPDATE machines SET conflicts = ? WHERE id = ?", string(text), id)
-		} else {
-			err = added.add(string(text), id)
+		if err == nil && (known || len(conflicts[i]) > 0) {
+			err = errors.Join(added.flush(), put.conflicts(id, conflicts[i]))
 		}
 		if err != nil {
 			return err
@@ -183,19 +180,27 @@ func (w *importer) saveMachines(ids []string, conflicts [][]string) (err error) 
 	return added.flush()
 }
 
-const (
-	recordColumns = "records (machine_id, seen_at, gone, fields, stamp, by_name, by_fqdn, by_serial, by_owner, by_account, by_guid, by_device, source, source_key)"
-	recordRow     = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-	rewriteRecord = `UPDATE records SET machine_id = ?, seen_at = ?, gone = ?, fields = ?, stamp = ?, by_name = ?, by_fqdn = ?, by_serial = ?, by_owner = ?, by_account = ?,
-		by_guid = ?, by_device = ? WHERE source = ? AND source_key = ?`
-)
+// conflicts writes those of a machine.
+func (s *statements) conflicts(id string, are []string) error {
+	text := []byte("[]")
+	if len(are) > 0 {
+		var err error
+		if text, err = json.Marshal(are); err != nil {
+			return err
+		}
+	}
+	return s.exec("UPDATE machines SET conflicts = ? WHERE id = ?", string(text), id)
+}
+
+const rewriteRecord = `UPDATE records SET machine_id = ?, seen_at = ?, gone = ?, fields = ?, stamp = ?, by_name = ?, by_fqdn = ?, by_serial = ?, by_owner = ?, by_account = ?,
+	by_guid = ?, by_device = ? WHERE source = ? AND source_key = ?`
 
 // saveRecords takes a statement for each case instead of one that inserts or updates: that one makes SQLite keep a copy
 // of every page, in case it fails in the middle.
 func (w *importer) saveRecords(groups [][]*rec) (err error) {
 	put := statements{w.ctx, w.tx, map[string]*sql.Stmt{}}
 	defer func() { err = put.close(err) }()
-	fresh := insertion{put: &put, into: recordColumns, row: recordRow}
+	fresh := newRecords{insertion: insertion{put: &put}}
 	for _, g := range groups {
 		for _, r := range g {
 			var err error
@@ -204,16 +209,14 @@ func (w *importer) saveRecords(groups [][]*rec) (err error) {
 				continue
 			case do&(added|rewritten) == 0:
 				err = put.exec(`UPDATE records SET seen_at = ?, stamp = ? WHERE source = ? AND source_key = ?`, nanos(r.SeenAt), r.Stamp, r.Source, r.SourceKey)
+			case do&added != 0:
+				err = fresh.add(r)
 			default:
 				by, failed := r.columns()
 				if err = failed; err != nil {
 					break
 				}
-				store := func(args ...any) error { return put.exec(rewriteRecord, args...) }
-				if do&added != 0 {
-					store = fresh.add
-				}
-				err = store(r.machine, nanos(r.SeenAt), r.Gone, r.raw, r.Stamp, by[0], by[1], by[2], by[3], by[4], by[5], by[6], r.Source, r.SourceKey)
+				err = put.exec(rewriteRecord, r.machine, nanos(r.SeenAt), r.Gone, r.raw, r.Stamp, by[0], by[1], by[2], by[3], by[4], by[5], by[6], r.Source, r.SourceKey)
 			}
 			if err != nil {
 				return fmt.Errorf("record %s: %w", clip(r.SourceKey), err)

@@ -106,14 +106,16 @@ func (s *Store) Take(ctx context.Context, source string, r Reading) (ImportRepor
 	if r.At.IsZero() || r.At.After(now) {
 		r.At = now
 	}
-	incoming, err := s.prepare(source, r.Records, &report)
+	incoming, err := s.prepare(source, r.Records)
 	if err != nil {
 		return report, fmt.Errorf("import from %s: %w", source, err)
 	}
+	defer incoming.wait()
 	err = s.write(ctx, func(tx *sql.Tx) error {
 		t := taking{ctx, tx, source, r, &report}
 		return t.run(now, incoming)
 	})
+	report.Problems = incoming.problems()
 	if err != nil {
 		return report, fmt.Errorf("import from %s: %w", source, err)
 	}
@@ -129,7 +131,7 @@ type taking struct {
 	report *ImportReport
 }
 
-func (t *taking) run(now time.Time, incoming map[string]*rec) error {
+func (t *taking) run(now time.Time, incoming *arrivals) error {
 	var newest int64
 	var known int
 	err := t.tx.QueryRowContext(t.ctx, "SELECT coalesce((SELECT read_at FROM sources WHERE source = ?1), 0), (SELECT count(*) FROM records WHERE source = ?1 AND gone = 0)",
@@ -147,7 +149,7 @@ func (t *taking) run(now time.Time, incoming map[string]*rec) error {
 	} else {
 		t.report.Withheld, t.Gone = n, nil
 	}
-	if len(incoming)+len(t.Gone) > 0 {
+	if len(incoming.recs)+len(t.Gone) > 0 {
 		err = t.merge(now, incoming)
 	} else if err = t.tx.QueryRowContext(t.ctx, "SELECT count(*) FROM machines").Scan(&t.report.MachinesBefore); err == nil {
 		t.report.MachinesAfter = t.report.MachinesBefore
@@ -170,7 +172,7 @@ func (t *taking) run(now time.Time, incoming map[string]*rec) error {
 	return t.confirm(now, slices.Concat(unmarked, t.Unread))
 }
 
-func (t *taking) merge(now time.Time, incoming map[string]*rec) error {
+func (t *taking) merge(now time.Time, incoming *arrivals) error {
 	c, err := t.contents()
 	if err != nil {
 		return err

@@ -29,7 +29,7 @@ var ErrNewer = errors.New("the file was written by a newer fleetmend")
 const busyTimeout = 30 * time.Second
 
 // Kind describes a file: its application ID for SQLite, and the scripts that bring it from one version to the next, each in a
-// transaction of its own.
+// transaction of its own unless there is nothing in the file.
 type Kind struct {
 	What          string // "key vault"
 	ApplicationID int32
@@ -212,10 +212,15 @@ func migrateOne(ctx context.Context, db *sql.DB, kind Kind) (done bool, err erro
 	if version, err = schema(ctx, tx, kind); err != nil || version == len(kind.Migrations) {
 		return true, err
 	}
-	if _, err := tx.ExecContext(ctx, kind.Migrations[version]); err != nil {
-		return false, fmt.Errorf("bring schema to version %d: %w", version+1, err)
+	for empty := version == 0; ; { // an empty file gets all of them at once
+		if _, err := tx.ExecContext(ctx, kind.Migrations[version]); err != nil {
+			return false, fmt.Errorf("bring schema to version %d: %w", version+1, err)
+		}
+		if version++; !empty || version == len(kind.Migrations) {
+			break
+		}
 	}
-	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d; PRAGMA application_id = %d", version+1, kind.ApplicationID)); err != nil {
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d; PRAGMA application_id = %d", version, kind.ApplicationID)); err != nil {
 		return false, err
 	}
 	return false, tx.Commit()

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/directory"
@@ -229,8 +231,8 @@ func (r *reading) conclude() error {
 	}
 	r.Machines = len(read)
 	slices.Sort(read)
-	for _, key := range read {
-		if err := r.emit(r.objects[key].record()); err != nil {
+	for _, record := range r.records(read) {
+		if err := r.emit(record); err != nil {
 			return err
 		}
 	}
@@ -258,6 +260,25 @@ func (r *reading) conclude() error {
 	}
 	r.Result.groups = nil // those of the missing domains are not known
 	return nil
+}
+
+// records makes the records of some computers, on all processors. Their groups are known by now.
+func (r *reading) records(keys []string) []inventory.Record {
+	for _, key := range keys {
+		r.objects[key].membership()
+	}
+	out := make([]inventory.Record, len(keys))
+	var running sync.WaitGroup
+	each := max(1, (len(keys)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
+	for from := 0; from < len(keys); from += each {
+		running.Go(func() {
+			for i := from; i < min(from+each, len(keys)); i++ {
+				out[i] = r.objects[keys[i]].record()
+			}
+		})
+	}
+	running.Wait()
+	return out
 }
 
 func (r *reading) leave(key string, l inventory.LeftOut) {
