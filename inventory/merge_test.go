@@ -86,12 +86,14 @@ func TestMergeRules(t *testing.T) {
 func chaos(rng *rand.Rand, n int) []Record {
 	var out []Record
 	few := func(format string) string { return fmt.Sprintf(format, rng.IntN(n/3+1)) }
+	formats := map[string]string{"name": "WS%d", "fqdn": "ws%d.fleet.test", "claims.sid": "S-1-5-21-%d",
+		"claims.object_guid": "2a6b1f0c-52e7-4b8d-9b7e-%012d", "claims.entra_device_id": "2a6b1f0c-52e7-4b8d-9b7e-%012d",
+		"claims.smbios": "4c4c4544-0051-3610-8052-%012d", "claims.falcon_aid": "a%d", "serial": "5CG1%d", "model": "X%d"}
+	fields := slices.Sorted(maps.Keys(formats)) // a seed draws the same each time
 	for i := range n {
 		r := record([]string{"ad", "entra", "falcon", "csv"}[rng.IntN(4)], fmt.Sprint(i))
-		for field, format := range map[string]string{"name": "WS%d", "fqdn": "ws%d.fleet.test", "claims.sid": "S-1-5-21-%d",
-			"claims.object_guid": "2a6b1f0c-52e7-4b8d-9b7e-%012d", "claims.entra_device_id": "2a6b1f0c-52e7-4b8d-9b7e-%012d",
-			"claims.smbios": "4c4c4544-0051-3610-8052-%012d", "claims.falcon_aid": "a%d", "serial": "5CG1%d", "model": "X%d"} {
-			if v := few(format); rng.IntN(3) == 0 {
+		for _, field := range fields {
+			if v := few(formats[field]); rng.IntN(3) == 0 {
 				r.Fields[field] = v
 			}
 		}
