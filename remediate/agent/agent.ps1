@@ -1733,7 +1733,9 @@ function Save-Agent {
         if (-not (Test-Owner $folder) -and (Test-Empty (Get-There $folder))) { Set-Rights $folder @('/setowner', '*S-1-5-32-544') }
         Assert-Own $folder
         $place = $folder + '\' + $FleetmendAgent + '.ps1'
-        if ((Test-There $place) -and -not (Test-Agent $place)) { Remove-Item -LiteralPath $place -Force }
+        if ((Test-There $place) -and -not (Test-Agent $place)) {
+            try { Remove-Item -LiteralPath $place -Force } catch { if (Test-There $place) { throw "$place stands in its place and cannot be removed" } }
+        }
         if (-not (Test-There $place)) { Write-Agent $folder $place }
         Remove-OldAgent $folder
     }

@@ -115,7 +115,7 @@ func (i *Interpreter) keep(root string) (kept bool, err error) {
 	}
 	if kind != Nothing && i.proveFile(path) != nil {
 		if err := files.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return false, err
+			return false, fmt.Errorf("%s stands in its place and cannot be removed", path)
 		}
 		kind = Nothing
 	}
