@@ -110,7 +110,7 @@ func TestSummary(t *testing.T) {
 		{"mixed", journal.Run{Mode: agent.Fix, Status: journal.RunDone}, done(journal.Fixed, journal.Fixed, journal.Clean, journal.Unreachable),
 			"2 of 4 machines are fixed. 1 was not affected. 1 could not be reached."},
 		{"nothing fixed", journal.Run{Mode: agent.Fix, Status: journal.RunDone}, done(journal.Unknown, journal.Failed, journal.Skipped),
-			"0 of 3 machines are fixed. 1 failed. 1 is in doubt: the connection was lost after the work may have begun. 1 was skipped."},
+			"0 of 3 machines are fixed. 1 failed. 1 is in doubt: the work may have begun there, and no answer came back. 1 was skipped."},
 		{"detect", journal.Run{Mode: agent.Detect, Status: journal.RunDone}, done(journal.Affected, journal.Clean, journal.Clean),
 			"1 of 3 machines are affected. 2 were not affected."},
 		{"undo", journal.Run{Mode: agent.Undo, Status: journal.RunDone}, done(journal.Undone, journal.Clean),

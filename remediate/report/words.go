@@ -62,7 +62,7 @@ func sentence(c Count, mode agent.Mode) string {
 	case Status(journal.Unreachable):
 		return n + " could not be reached."
 	case Status(journal.Unknown):
-		return n + " " + verb + " in doubt: the connection was lost after the work may have begun."
+		return n + " " + verb + " in doubt: the work may have begun there, and no answer came back."
 	case Status(journal.Held):
 		return n + " " + was + " held back and not touched."
 	case Status(journal.Skipped):

@@ -52,7 +52,7 @@ const (
 	Refused     Class = "refused"     // something answered that is not what we speak, or our request is refused for good
 	Stopped     Class = "stopped"     // our own ctx or breaker ended it before anything ran
 
-	// Unknown: the connection was lost after the request may have started. Only the machine's record can tell, so the
+	// Unknown: the request may have started, and no answer came: the connection was lost, or PowerShell crashed. Only the machine's record can tell, so the
 	// same run ID is asked again.
 	Unknown Class = "unknown"
 )

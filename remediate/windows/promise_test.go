@@ -264,6 +264,15 @@ func TestFolderOwn(t *testing.T) {
 	if info, err := os.Stat(root + "/open"); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("left by a power cut: %v, %v", info, err)
 	}
+	if os.Geteuid() == 0 { // only who may give folders away can try what one of somebody else gets
+		const theirs = 12345
+		if err := errors.Join(os.Chmod(root+"/open", 0o777), os.Chown(root+"/open", theirs, theirs)); err != nil { //nolint:gosec // that is what is tried
+			t.Fatal(err)
+		}
+		if err := f.Own(`C:\open`); err == nil || !strings.Contains(err.Error(), "can be written by others") {
+			t.Errorf("an empty folder of somebody else: %v", err)
+		}
+	}
 	if err := errors.Join(os.WriteFile(root+"/open/x", nil, 0o600), os.Chmod(root+"/open", 0o777)); err != nil { //nolint:gosec // that is what is tried
 		t.Fatal(err)
 	}

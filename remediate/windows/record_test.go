@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -207,5 +208,43 @@ func TestABootEntryThatCannotBeRead(t *testing.T) {
 	got := New(parts).Do(t.Context(), request(agent.Detect, "n-1", p))
 	if got.Outcome != agent.Failed || !strings.Contains(got.Message, "{no such entry}") {
 		t.Errorf("%+v", got)
+	}
+}
+
+// A record without the field that every record of its sort has is damaged, whatever else it holds.
+func TestARecordWithoutItsFieldIsDamaged(t *testing.T) {
+	for text, want := range map[string]bool{`{"outcome":"fixed"}`: true, `{}`: false, `{"run":"r-1"}`: false, `{"outcome":null}`: false, `{"outcome":7}`: false, `[]`: false, ``: false} {
+		m := NewMemory(NewBase(0))
+		r := &run{Parts: m.Parts(), folder: `C:\r`}
+		m.WriteFile(`C:\r\fix.json`, []byte(text), written)
+		found, err := r.read("fix.json", "outcome", &outcome{})
+		if found != want || !want && !errors.As(err, new(damage)) {
+			t.Errorf("%q: %v, %v", text, found, err)
+		}
+	}
+}
+
+// endless is a machine whose files have no end.
+type endless struct {
+	*Memory
+	read int
+}
+
+func (e *endless) Open(string) (io.ReadCloser, error) { return io.NopCloser(e), nil }
+
+func (e *endless) Read(p []byte) (int, error) {
+	e.read += len(p)
+	return len(p), nil
+}
+
+// A record that somebody made endless, or as large as the disk, is damaged in bounded memory.
+func TestAnEndlessRecordIsDamaged(t *testing.T) {
+	m := NewMemory(NewBase(0))
+	m.WriteFile(`C:\r\fix.json`, nil, written)
+	e := &endless{Memory: m}
+	r := &run{Parts: m.Parts(), folder: `C:\r`}
+	r.Files = e
+	if _, err := r.read("fix.json", "outcome", &outcome{}); !errors.As(err, new(damage)) || e.read > 16<<20 {
+		t.Errorf("%v after %d bytes", err, e.read)
 	}
 }
