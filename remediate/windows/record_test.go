@@ -125,6 +125,9 @@ func TestALockOfOnesOwnProcess(t *testing.T) {
 		if kind, _ := m.Look(propertyRun + "lock.json"); kind != File {
 			t.Fatal("the cut request left no lock: this tries nothing")
 		}
+		if l := record(t, m, lockName); l["v"] != 1.0 || l["by"] != "go" || l["host"] != "h" || l["pid"] != 7.0 || l["started"] != 1.0 || l["nonce"] != "n-1" {
+			t.Errorf("lock.json says %v", l) // agent.ps1 reads it, too
+		}
 		later := m.Parts()
 		later.Process = me
 		later.Process.PID = c.pid

@@ -232,7 +232,7 @@ func (c *coverage) write() error {
 	return os.WriteFile(coverageFile, raw, 0o600)
 }
 
-// reaching are the cases that come by a mutant, the cheapest first: those that reach the innermost statement around it.
+// reaching are the cases that come by a mutant: those that reach the innermost statement around it.
 func (c *coverage) reaching(m mutant) []oneCase {
 	best := -1
 	for i, one := range c.marks {
@@ -269,8 +269,52 @@ func (c *coverage) meeting(marks ...mark) []oneCase {
 			all = append(all, oneCase{file, 20_000 + 10*one.Cost})
 		}
 	}
-	slices.SortFunc(all, func(a, b oneCase) int {
-		return cmp.Or(cmp.Compare(c.Cases[a.File].Cost, c.Cases[b.File].Cost), cmp.Compare(a.File, b.File))
-	})
+	slices.SortFunc(all, func(a, b oneCase) int { return cmp.Compare(a.File, b.File) })
+	return c.spread(all)
+}
+
+// spread puts first what reaches most that none before it has reached, for what it costs: cases that go the same way tell the same of a
+// mutant, and one that hardly any of them notices is noticed sooner by one that goes another way.
+func (c *coverage) spread(all []oneCase) []oneCase {
+	type place struct {
+		function string
+		number   int
+	}
+	numbers := map[place]int{}
+	reached := map[string][]int{}
+	for _, one := range all {
+		for function, r := range c.Cases[one.File].Reached {
+			for _, n := range r.Met {
+				p := place{function, n}
+				if _, known := numbers[p]; !known {
+					numbers[p] = len(numbers)
+				}
+				reached[one.File] = append(reached[one.File], numbers[p])
+			}
+		}
+	}
+	seen := make([]bool, len(numbers))
+	for i := range all {
+		best, most, anything := i, 0.0, false
+		for j := i; j < len(all); j++ {
+			fresh := 0
+			for _, n := range reached[all[j].File] {
+				if !seen[n] {
+					fresh++
+				}
+			}
+			anything = anything || fresh > 0
+			if worth := (float64(fresh) + 0.1) / float64(c.Cases[all[j].File].Cost+50); worth > most {
+				best, most = j, worth
+			}
+		}
+		all[i], all[best] = all[best], all[i]
+		if !anything { // round again with the rest
+			clear(seen)
+		}
+		for _, n := range reached[all[i].File] {
+			seen[n] = true
+		}
+	}
 	return all
 }

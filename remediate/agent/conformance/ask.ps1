@@ -5,7 +5,7 @@ $script:keptFile = Join-Path (Split-Path $PSScriptRoot -Parent) 'kept.ps1'
 $script:marks = $null
 $script:waiting = { param($Asked) $Asked.AsyncWaitHandle.WaitOne() }
 $script:shell = (Get-Process -Id $PID).Path
-$script:sessionState = [Management.Automation.Runspaces.InitialSessionState]::CreateDefault2()
+$script:sessionState = [Management.Automation.Runspaces.InitialSessionState]::CreateDefault()
 function Get-Envelope([string]$Scratch, $Test, $Step, [bool]$Named) {
     $request = @{ run = (Get-Field $Step 'run' 'r-1'); nonce = 'n-1'; mode = $Step.mode; root = (Get-Field $Test 'root' ''); playbook = $Test.playbook; record = (Get-Field $Step 'record' ''); room = (Get-Field $Step 'room' 0) }
     $json = ConvertTo-Json -InputObject $request -Depth 20 -Compress
