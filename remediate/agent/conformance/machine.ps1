@@ -44,7 +44,7 @@ function Set-Tool([string]$Scratch, [string]$Name, [string]$Text) {
     [IO.File]::WriteAllText($file, $Text.Replace("`r`n", "`n").Replace('@SCRATCH@', $Scratch))
     [IO.File]::AppendAllText("$Scratch.own", "$file`n")
     [IO.File]::Delete("$Scratch.functions/$Name")
-    & chmod 755 $file
+    try { [IO.File]::SetUnixFileMode($file, 493) } catch { & chmod 755 $file } # .NET before 7 has no such method
 }
 function Set-ToolFunction([string]$Scratch, [string]$Name, [string]$Text) {
     [IO.File]::WriteAllText("$Scratch.functions/$Name", $Text)
