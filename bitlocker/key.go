@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"time"
+
+	"github.com/fleetmend/fleetmend/internal/prose"
 )
 
 // KeyRef says that a recovery password exists and where. It holds no secret. Deleted and Stale warn; neither makes a key
@@ -46,12 +48,7 @@ func (m Machine) Label() string {
 // normal gives the fields their one form, without control characters, and the name that an FQDN or DN implies.
 func (m Machine) normal() Machine {
 	for _, s := range []*string{&m.Name, &m.FQDN, &m.Serial, &m.DeviceID, &m.DN, &m.GUID} {
-		*s = strings.Map(func(r rune) rune {
-			if r < ' ' || r >= 0x7f && r < 0xa0 {
-				return -1
-			}
-			return r
-		}, strings.ToValidUTF8(*s, "\ufffd"))
+		*s = prose.OneLine(strings.ToValidUTF8(*s, "\ufffd"))
 	}
 	m.FQDN = strings.ToLower(strings.TrimSuffix(strings.TrimSpace(m.FQDN), "."))
 	m.Name = strings.ToUpper(strings.TrimSuffix(strings.TrimSpace(m.Name), "$"))

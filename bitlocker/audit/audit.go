@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/sqlitefile"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 )
@@ -241,12 +242,7 @@ func (l *Log) append(ctx context.Context, entries []Entry, once bool) ([]Entry, 
 // clean keeps what is recorded on one line and valid UTF-8, and of bounded length.
 func (e *Entry) clean() {
 	for _, s := range []*string{&e.OSUser, &e.Identity, &e.Host, &e.Machine, &e.KeyID, &e.Source, &e.Reason, &e.Detail, &e.Run} {
-		*s = strings.Map(func(r rune) rune {
-			if r < ' ' || r == 0x7f {
-				return ' '
-			}
-			return r
-		}, strings.ToValidUTF8(strings.TrimSpace(*s), "\ufffd"))
+		*s = prose.OneLine(strings.ToValidUTF8(strings.TrimSpace(*s), "\ufffd"))
 		if r := []rune(*s); len(r) > 2000 {
 			*s = string(r[:2000])
 		}

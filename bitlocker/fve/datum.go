@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf16"
+
+	"github.com/fleetmend/fleetmend/internal/prose"
 )
 
 // Roles and types of datums, the entries of the metadata.
@@ -68,12 +70,7 @@ func text(b []byte) string {
 		}
 		units = append(units, u)
 	}
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
-			return ' '
-		}
-		return r
-	}, string(utf16.Decode(units))))
+	return strings.TrimSpace(prose.OneLine(string(utf16.Decode(units))))
 }
 
 // fileTime reads a FILETIME (MS-DTYP 2.3.3): 100 ns since 1601, in UTC. What no clock shows is the zero time.

@@ -216,7 +216,7 @@ func TestModel(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", layout, err)
 		}
-		if v.Layout != layout || v.State != s.want || v.Method != "XTS-AES 128" || v.Description != "PC-1 C:  1/2/2024" || v.ID != strings.Repeat("AB", 4)+"-ABAB-ABAB-ABAB-"+strings.Repeat("AB", 6) {
+		if v.Layout != layout || v.State != s.want || v.Method != "XTS-AES 128" || v.Description != "PC-1 C: 1/2/2024" || v.ID != strings.Repeat("AB", 4)+"-ABAB-ABAB-ABAB-"+strings.Repeat("AB", 6) {
 			t.Errorf("%s: %+v", layout, v)
 		}
 		var kinds []Kind

@@ -164,19 +164,6 @@ func Pad(text string, width int) string {
 	return text + " "
 }
 
-// OneLine makes text safe for one line of a terminal: no control characters, no escape sequences.
-func OneLine(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n', r == '\r', r == '\t':
-			return ' '
-		case r < ' ', r >= 0x7f && r < 0xa0, r >= 0x200b && r <= 0x200f, r >= 0x2028 && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r == 0xfeff:
-			return -1 // controls, what nobody sees, and what turns the direction of a line
-		}
-		return r
-	}, text)
-}
-
 // Short is [OneLine] without runs of blanks, cut after so many characters; 0 cuts nothing.
 func Short(text string, longest int) string {
 	text = strings.Join(strings.Fields(OneLine(text)), " ")

@@ -3,6 +3,8 @@ package table
 import (
 	"encoding/csv"
 	"io"
+
+	"github.com/fleetmend/fleetmend/internal/prose"
 )
 
 // Mark is the byte order mark by which Excel takes a file for UTF-8 and shows its umlauts. It belongs at the beginning of
@@ -19,7 +21,7 @@ func Marked(write func(io.Writer) error) func(io.Writer) error {
 	}
 }
 
-// Writer writes rows as CSV with commas, in UTF-8. Every cell is escaped, see [Escape].
+// Writer writes rows as CSV with commas, in UTF-8. Every cell is cleaned and escaped, see [Escape].
 type Writer struct {
 	out *csv.Writer
 	err error
@@ -33,7 +35,7 @@ func NewWriter(w io.Writer) *Writer { return &Writer{out: csv.NewWriter(w)} }
 func (w *Writer) Write(cells ...string) {
 	w.row = w.row[:0]
 	for _, c := range cells {
-		w.row = append(w.row, Escape(c))
+		w.row = append(w.row, Escape(prose.Clean(c)))
 	}
 	if w.err == nil {
 		w.err = w.out.Write(w.row)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/question"
 	"github.com/fleetmend/fleetmend/internal/secret"
 )
@@ -100,7 +101,7 @@ func (t *Terminal) readLine(ctx context.Context, text string, fresh bool) (strin
 	if fresh {
 		t.forget()
 	}
-	fmt.Fprint(t.Err, text)
+	fmt.Fprint(t.Err, prose.Clean(text))
 	if !t.reading {
 		t.reading = true
 		if t.buffer == nil {

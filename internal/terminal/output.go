@@ -62,7 +62,7 @@ func List[T any](o Output, w io.Writer, items []T, columns []Column[T]) error {
 		return WriteYAML(w, items)
 	case Name:
 		for _, item := range items {
-			if _, err := fmt.Fprintln(w, columns[0].Cell(item)); err != nil {
+			if _, err := fmt.Fprintln(w, prose.OneLine(columns[0].Cell(item))); err != nil {
 				return err
 			}
 		}
@@ -109,7 +109,7 @@ func listCSV[T any](w io.Writer, items []T, columns []Column[T]) error {
 
 // WriteJSON writes value as indented JSON.
 func WriteJSON(w io.Writer, value any) error {
-	e := json.NewEncoder(w)
+	e := json.NewEncoder(prose.JSONWriter(w))
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
 	return e.Encode(value)
@@ -117,7 +117,7 @@ func WriteJSON(w io.Writer, value any) error {
 
 // WriteJSONLine writes value as one line of JSON, without the escapes that only HTML needs.
 func WriteJSONLine(w io.Writer, value any) error {
-	e := json.NewEncoder(w)
+	e := json.NewEncoder(prose.JSONWriter(w))
 	e.SetEscapeHTML(false)
 	return e.Encode(value)
 }
@@ -136,7 +136,7 @@ func WriteYAML(w io.Writer, value any) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(text)
+	_, err = prose.Cleaner(w).Write(text)
 	return err
 }
 

@@ -43,7 +43,7 @@ func (t *Terminal) Color() bool { return t.OutTTY && !t.NoColor }
 func (t *Terminal) Say(format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	line := fmt.Sprintf(format, args...)
+	line := prose.Clean(fmt.Sprintf(format, args...))
 	if t.held {
 		if len(t.after) < 10_000 {
 			t.after = append(t.after, line)

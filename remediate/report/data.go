@@ -14,7 +14,7 @@ import (
 // WriteJSON writes the whole report as one indented JSON object; its "v" is [Version]. Times are RFC 3339 in UTC,
 // durations are whole nanoseconds (fields ending in _ns).
 func (r *Report) WriteJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
+	e := json.NewEncoder(prose.JSONWriter(w))
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
 	return e.Encode(r)

@@ -26,6 +26,7 @@ import (
 	"github.com/fleetmend/fleetmend/cmd/internal/playbookcmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/runscmd"
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/secret"
 	"github.com/fleetmend/fleetmend/internal/terminal"
 )
@@ -84,14 +85,14 @@ func (a *app) report(err error) int {
 		fmt.Fprintf(a.Err, "%s\n", line)
 		return code
 	}
-	for i, line := range strings.Split(strings.TrimRight(plain(err), "\n"), "\n") {
+	for i, line := range strings.Split(strings.TrimRight(prose.Clean(plain(err)), "\n"), "\n") {
 		if i == 0 {
 			line = "fleetmend: " + line
 		}
 		fmt.Fprintln(a.Err, line)
 	}
 	for _, h := range hints {
-		fmt.Fprintln(a.Err, "hint: "+h)
+		fmt.Fprintln(a.Err, "hint: "+prose.OneLine(h))
 	}
 	return code
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/keys"
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 )
@@ -57,7 +58,7 @@ func List[T any](c *Context, items []T, columns []terminal.Column[T]) error {
 
 // One prints a single thing: JSON, YAML or the given text.
 func (c *Context) One(value any, text func(io.Writer) error) error {
-	return terminal.One(c.Output, c.Out, value, text)
+	return terminal.One(c.Output, c.Out, value, func(w io.Writer) error { return text(prose.Cleaner(w)) })
 }
 
 // Page prints a single thing: JSON, YAML or its text.

@@ -69,8 +69,8 @@ type shownKey struct {
 func (f showFlags) print(c *command.Context, key keys.Revealed) error {
 	groups := key.Password.Groups()
 	shown := shownKey{KeyRef: key.KeyRef, Password: key.Password.Reveal(), Groups: groups[:], Phonetic: keys.Phonetic(key.Password), Agree: key.Agree, Unasked: key.Unasked}
-	err := c.One(shown, func(w io.Writer) error {
-		fmt.Fprint(w, key.Head())
+	err := terminal.One(c.Output, c.Out, shown, func(w io.Writer) error { // the QR code has colours of its own
+		fmt.Fprint(w, prose.Clean(key.Head()))
 		return keys.Terminal(w, key.Password, keys.Screen{Width: c.Width, ASCII: f.ascii, Color: c.Color(), Light: f.light, Enter: f.enter})
 	})
 	if err == nil && !key.Rotated {

@@ -9,6 +9,7 @@ import (
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	deskmedia "github.com/fleetmend/fleetmend/internal/desk/media"
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/terminal"
 	"github.com/fleetmend/fleetmend/remediate/media/pxe"
 )
@@ -91,5 +92,5 @@ func showEvent(c *command.Context, e pxe.Event) {
 		_ = terminal.WriteJSONLine(c.Out, e)
 		return
 	}
-	fmt.Fprintln(c.Out, e.Text())
+	fmt.Fprintln(c.Out, prose.OneLine(e.Text()))
 }

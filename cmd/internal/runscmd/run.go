@@ -107,7 +107,7 @@ func newApply(c *Commands) *cobra.Command {
 // carryOut shows the plan, asks, runs it and says how it ended.
 func (c *Commands) carryOut(ctx context.Context, d *desk.Desk, p *plan.Plan, f CarryFlags) error {
 	if !c.Quiet && !c.JSONLines {
-		fmt.Fprint(c.Err, runs.PlanText(p, c.Width))
+		fmt.Fprint(c.Err, prose.Clean(runs.PlanText(p, c.Width)))
 	}
 	if runs.Fixing(p) {
 		affected := ""

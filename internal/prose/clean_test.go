@@ -1,0 +1,40 @@
+package prose
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+// poison is one of each kind that has no place in text, between two letters.
+const poison = "a\x1b[31m\u009b31m\x00\x7f\u202e\u2066\u200b\u061c\ufeff\u00ad\U000e0041b"
+
+func TestClean(t *testing.T) {
+	if got := OneLine("x\r\n\ty" + poison); got != "x   ya[31m31mb" {
+		t.Errorf("%q", got)
+	}
+	if got := Clean("x\n\ty\r\n" + poison + "Zürich 東京-PC 🖥"); got != "x\n\ty\na[31m31mbZürich 東京-PC 🖥" {
+		t.Errorf("%q", got)
+	}
+	long := Clean(strings.Repeat("x", 100_000) + "\nshort")
+	if lines := strings.Split(long, "\n"); len([]rune(lines[0])) != longestLine+1 || !strings.HasSuffix(lines[0], "…") || lines[1] != "short" {
+		t.Errorf("%d, %q", len(lines[0]), lines[1])
+	}
+}
+
+// To a program JSON is the same as ever; what stands in it is no character that a terminal obeys.
+func TestJSONWriter(t *testing.T) {
+	var b bytes.Buffer
+	want := map[string]string{"x": poison, "y": "Zürich 🖥"}
+	if err := json.NewEncoder(JSONWriter(&b)).Encode(want); err != nil {
+		t.Fatal(err)
+	}
+	if shown := strings.TrimSuffix(b.String(), "\n"); OneLine(shown) != shown || !strings.Contains(shown, "Zürich 🖥") {
+		t.Errorf("%q", shown)
+	}
+	var got map[string]string
+	if err := json.Unmarshal(b.Bytes(), &got); err != nil || got["x"] != want["x"] || got["y"] != want["y"] {
+		t.Errorf("%q, %v", got, err)
+	}
+}
