@@ -1047,16 +1047,25 @@ function Restore-Marks($Entry, [string]$Place) {
     $marks = [int](Get-Field $Entry 'marks' -1)
     if ($marks -ge 0 -and [string]$env:OS -ceq 'Windows_NT' -and ([int](Get-There $Place).Attributes -band 7) -ne $marks) { Set-ItemProperty -LiteralPath $Place -Name Attributes -Value ($marks -bor 32) }
 }
+# Marks the newest record as one of nothing, and does not count it.
+function Set-Void($Entry) {
+    $script:Counted.Remove("$($script:Step)|" + ([string]$Entry['target']).ToUpperInvariant())
+    Write-Record ('undone-{0:d4}.json' -f ($script:Records - 1)) @{ changed = $false; void = $true }
+}
 # Moves a file away. A link that came into its way since it was looked at is refused. What is not what the record says, because somebody
 # wrote to it in that moment, is moved back at once, and the record is marked as void.
 function Move-Kept($Entry, [string]$Place) {
     Assert-NoLink $Place
     $kept = Get-RecordPlace ([string]$Entry['kept'])
-    Move-Item -LiteralPath $Place -Destination $kept
+    try { Move-Item -LiteralPath $Place -Destination $kept }
+    catch {
+        # The file is where it was, and nothing of it in our folder: that is no change.
+        if ((Test-There $Place) -and -not (Test-There $kept)) { Set-Void $Entry }
+        throw
+    }
     if ((Get-HashThere $kept).Equals([string]$Entry['sha256'])) { return }
     Move-Item -LiteralPath $kept -Destination $Place
-    $script:Counted.Remove("$($script:Step)|" + ([string]$Entry['target']).ToUpperInvariant())
-    Write-Record ('undone-{0:d4}.json' -f ($script:Records - 1)) @{ changed = $false; void = $true }
+    Set-Void $Entry
     throw "$($Entry['path']) was changed while it was moved away: it is back in its place"
 }
 function Invoke-Quarantine($Step, $Done) {

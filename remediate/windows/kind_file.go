@@ -87,7 +87,7 @@ func (r *run) keep(u undoRecord, place string) error {
 	}
 	kept := join(r.folder, u.Kept)
 	if err := r.Files.Move(place, kept); err != nil {
-		return fmt.Errorf("move %s away: %w", u.Path, err)
+		return errors.Join(fmt.Errorf("move %s away: %w", u.Path, err), r.unmoved(u, place, kept))
 	}
 	if now, err := r.there(kept); err != nil || now == u.SHA256 {
 		return err
@@ -95,11 +95,27 @@ func (r *run) keep(u undoRecord, place string) error {
 	if err := r.Files.Move(kept, place); err != nil {
 		return fmt.Errorf("%s was changed while it was moved away, and could not be moved back: %w", u.Path, err)
 	}
-	delete(r.counted, countKey(r.step, u.Target))
-	if err := r.write(undoneName(r.records-1), undoneMark{Void: true}); err != nil {
+	if err := r.void(u); err != nil {
 		return err
 	}
 	return fmt.Errorf("%s was changed while it was moved away: it is back in its place", u.Path)
+}
+
+// unmoved takes note of a move that did nothing: the file is where it was, and nothing of it in our folder. That is no change.
+func (r *run) unmoved(u undoRecord, place, kept string) error {
+	if still, err := r.exists(place); err != nil || !still {
+		return nil //nolint:nilerr // not known to be there: the record stays, and undo looks for itself
+	}
+	if moved, err := r.exists(kept); err != nil || moved {
+		return nil //nolint:nilerr // as before
+	}
+	return r.void(u)
+}
+
+// void marks the newest record as one of nothing, and does not count it.
+func (r *run) void(u undoRecord) error {
+	delete(r.counted, countKey(r.step, u.Target))
+	return r.write(undoneName(r.records-1), undoneMark{Void: true})
 }
 
 // unquarantine moves a kept file back. Back means in its place by its hash: what somebody put there since is not overwritten.
