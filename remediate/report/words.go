@@ -109,11 +109,15 @@ func reasonsOf(all []Machine, run journal.Run) []Reason {
 		text   string
 	}
 	groups := map[key][]string{}
+	held := heldFor(all)
 	for _, m := range all {
 		if !needsAttention(m.Status) || m.Status == Waiting || m.Status == Running || m.Status == Status(journal.Affected) {
 			continue
 		}
 		k := key{m.Status, m.Error, general(m)}
+		if m.Status == Status(journal.Held) {
+			k = key{m.Status, "", held}
+		}
 		groups[k] = append(groups[k], m.Name)
 	}
 	reasons := make([]Reason, 0, len(groups))
@@ -134,6 +138,24 @@ func reasonsOf(all []Machine, run journal.Run) []Reason {
 		return strings.Compare(a.Text, b.Text)
 	})
 	return reasons
+}
+
+// heldFor is the reason why machines were held: the one that most of them have. What was not begun was stopped by one thing, and
+// one advice is for all of it.
+func heldFor(all []Machine) string {
+	counts := map[string]int{}
+	for _, m := range all {
+		if m.Status == Status(journal.Held) {
+			counts[general(m)]++
+		}
+	}
+	most := ""
+	for text, n := range counts {
+		if n > counts[most] || n == counts[most] && text < most {
+			most = text
+		}
+	}
+	return most
 }
 
 // group sorts what somebody must look into before what merely was not done.
