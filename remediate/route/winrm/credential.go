@@ -1,14 +1,12 @@
 package winrm
 
 import (
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/fleetmend/fleetmend/internal/secret"
+	"github.com/fleetmend/fleetmend/remediate/route"
 )
 
 // Credential is an account that may manage machines. It is immutable and prints no password.
@@ -16,6 +14,7 @@ type Credential struct {
 	User     string // account, or a user principal name (name@realm) with an empty Domain
 	Domain   string // NetBIOS or DNS name of the domain; "" for an account of the machine itself and for a principal name
 	Password secret.String
+	Own      bool // the password is that of this one machine
 }
 
 // ParseUser splits what an administrator types: DOMAIN\user, .\user (an account of each machine), user@domain or user.
@@ -51,17 +50,21 @@ func (c Credential) account() string {
 	return c.Domain + `\` + c.User
 }
 
-// breakerSalt makes the keys of this process useless to anyone who finds one in a dump.
-var breakerSalt = sync.OnceValue(func() []byte {
-	salt := make([]byte, 32)
-	_, _ = rand.Read(salt) // never fails: crypto/rand aborts the process instead
-	return salt
-})
+// basic is the header for Basic.
+func (c Credential) basic() string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.account()+":"+c.Password.Reveal()))
+}
 
-// BreakerKey identifies the account together with this very password, so that a changed password is a new start. It
-// holds no password and is valid within this process only.
-func (c Credential) BreakerKey() string {
-	mac := hmac.New(sha256.New, breakerSalt())
-	mac.Write([]byte(strings.ToUpper(c.Domain) + "\x00" + strings.ToUpper(c.User) + "\x00" + c.Password.Reveal()))
-	return string(mac.Sum(nil))
+// signsIn says for the ledger what is sent to a machine that names its domain.
+func (c Credential) signsIn(t route.Target, in domainNames) route.Account {
+	user, suffix, principal := strings.Cut(c.User, "@")
+	switch {
+	case c.Own:
+		return route.Account{Name: t.Name + `\` + user, Domain: t.Name, Home: true, Own: true}
+	case c.Domain == "" && !principal: // one password at every machine
+		return route.Account{Name: c.User, Home: true}
+	case principal && c.Domain == "":
+		return route.Account{Name: c.User, Domain: in.name(), Home: in == domainNames{} || in.is(suffix)}
+	}
+	return route.Account{Name: c.account(), Domain: in.name(), Home: in == domainNames{} || in.is(c.Domain)}
 }

@@ -122,8 +122,8 @@ func TestStatuses(t *testing.T) {
 				t.Errorf("status %d, want %d", e.Status, row.status)
 			}
 			_, err = r.Do(t.Context(), target, routetest.Request("run", agent.Fix))
-			if got := errors.Is(err, winrm.ErrRejected); got != (row.status == 401) {
-				t.Errorf("%d at %s: the breaker says %v", row.status, op, err)
+			if barred := (*route.BarredError)(nil); errors.As(err, &barred) != (row.status == 401) {
+				t.Errorf("%d at %s: the ledger says %v", row.status, op, err)
 			}
 		}
 	}

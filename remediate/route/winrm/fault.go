@@ -118,7 +118,7 @@ func faultClass(op string, code uint32, class route.Class) route.Class {
 
 // statusError classifies an HTTP answer without SOAP. Such an answer is not sealed, so after a request that may have
 // reached the machine its word is not taken for granted.
-func statusError(target, op string, a *answer, offered []string) *route.Error {
+func statusError(target, op string, a *answer) *route.Error {
 	status := a.status
 	e := &route.Error{Op: op, Target: target, Status: status, Class: route.Refused}
 	text, advice := fmt.Sprintf("the machine answered with HTTP status %d", status), ""
@@ -127,7 +127,7 @@ func statusError(target, op string, a *answer, offered []string) *route.Error {
 		e.Class = route.Auth
 		text = "the machine rejected the credentials"
 		advice = "check user, domain and password (DOMAIN\\user or user@domain); nothing more is sent with these credentials in this run, so that no account is locked"
-		if len(offered) > 0 {
+		if offered := schemes(a.challenges); len(offered) > 0 && op != opAuthenticate {
 			advice += "; the machine offers " + strings.Join(offered, ", ")
 		}
 	case status == http.StatusForbidden:

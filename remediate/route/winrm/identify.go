@@ -96,7 +96,7 @@ func identityOf(t route.Target, a *answer) (Identity, error) {
 		return Identity{Auth: schemes(a.challenges)}, nil
 	case http.StatusOK:
 	default:
-		return Identity{}, statusError(t.Name, opIdentify, a, nil)
+		return Identity{}, statusError(t.Name, opIdentify, a)
 	}
 	r, err := parseReply(a.body, nil)
 	if err == nil && r.identity == (identified{}) {

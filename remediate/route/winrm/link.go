@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/fleetmend/fleetmend/remediate/route"
 )
 
 const (
@@ -60,8 +62,8 @@ type link struct {
 	authorization string      // sent with every request: Basic and client certificate
 	ntlm          *ntlmClient // NTLM; nil otherwise
 	sealed        bool        // every SOAP message is sealed
-	pass          *Pass
-	settled       bool // the machine has taken the credential
+	trial         route.Trial // of the secret that was sent; nil: none, or it was not judged
+	settled       bool        // the machine has said what it thinks of it
 
 	requests int
 	pending  bool // a request was written and its answer not read to the end
@@ -108,8 +110,8 @@ func (l *link) watch(ctx context.Context) {
 
 func (l *link) close() {
 	l.stop()
-	if l.pass != nil {
-		l.pass.Release()
+	if l.trial != nil && !l.settled {
+		l.trial.Unanswered()
 	}
 	_ = l.conn.Close()
 }

@@ -2,7 +2,6 @@ package winrm
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
@@ -132,73 +131,97 @@ func (c *Config) tlsError(ctx context.Context, t route.Target, err error) error 
 }
 
 // authenticate proves who we are. With NTLM this is the handshake; Basic and client certificate travel with the first
-// request, whose answer is the verdict (see link.settle).
+// request, whose answer is the verdict (see session.judge).
 func (r *Route) authenticate(ctx context.Context, t route.Target, l *link) error {
-	fail := func(class route.Class, err error) error {
+	if r.config.Auth == AuthCertificate { // nothing that can be locked
+		l.authorization = mutualProfile
+		return nil
+	}
+	credential, err := r.credential(ctx, t)
+	if err != nil {
+		return err
+	}
+	if r.config.Auth == AuthNTLM {
+		return r.handshake(ctx, t, l, credential, func(in domainNames) (route.Trial, error) {
+			return r.config.Ledger.Try(ctx, credential.signsIn(t, in), t, r.ask(credential.Own))
+		})
+	}
+	if l.trial, err = r.config.Ledger.Try(ctx, credential.signsIn(t, domainNames{}), t, r.ask(credential.Own)); err != nil {
+		return barred(ctx, t, err)
+	}
+	l.authorization = credential.basic()
+	return nil
+}
+
+func (r *Route) credential(ctx context.Context, t route.Target) (Credential, error) {
+	fail := func(err error) error {
+		class := route.Refused
 		if ctx.Err() != nil {
 			class, err = route.Stopped, context.Cause(ctx)
 		}
 		return &route.Error{Class: class, Op: opAuthenticate, Target: t.Name, Err: err}
 	}
-	var credential Credential
-	var key string
-	if r.config.Auth == AuthCertificate {
-		sum := sha256.Sum256(r.config.Certificate.Certificate[0])
-		key = "certificate:" + string(sum[:])
-	} else {
-		var err error
-		if credential, err = r.config.Credential(ctx, t); err != nil {
-			if e, ok := errors.AsType[*route.Error](err); ok {
-				return e
-			}
-			return fail(route.Refused, fmt.Errorf("get the credential: %w", err))
-		}
-		if credential.User == "" || credential.Password.IsZero() {
-			return fail(route.Refused, hint.Wrap(errors.New("there is no user or no password for this machine"), "set the WinRM account and its password"))
-		}
-		key = credential.BreakerKey()
+	credential, err := r.config.Credential(ctx, t)
+	if e, ok := errors.AsType[*route.Error](err); ok {
+		return Credential{}, e
 	}
-	if r.config.Auth == AuthNTLM {
-		return r.handshake(ctx, t, l, credential, key)
+	if err != nil {
+		return Credential{}, fail(fmt.Errorf("get the credential: %w", err))
 	}
-	if err := r.enter(ctx, t, l, key); err != nil {
-		return err
+	if credential.User == "" || credential.Password.IsZero() {
+		return Credential{}, fail(hint.Wrap(errors.New("there is no user or no password for this machine"), "set the WinRM account and its password"))
 	}
-	switch r.config.Auth {
-	case AuthCertificate:
-		l.authorization = mutualProfile
-	case AuthBasic:
-		l.authorization = "Basic " + base64.StdEncoding.EncodeToString([]byte(credential.account()+":"+credential.Password.Reveal()))
-	}
-	return nil
+	return credential, nil
 }
 
-// enter waits until the credential may be sent.
-func (r *Route) enter(ctx context.Context, t route.Target, l *link, key string) error {
-	pass, err := r.config.Breaker.Enter(ctx, key)
-	if err == nil {
-		l.pass = pass
-		return nil
-	}
-	if ctx.Err() != nil {
+// barred is a sign-in that was not made. Nothing was sent.
+func barred(ctx context.Context, t route.Target, err error) error {
+	if no := (*route.BarredError)(nil); errors.As(err, &no) {
+		err = no.Advise()
+	} else if ctx.Err() != nil {
 		err = context.Cause(ctx)
-	} else {
-		err = hint.Wrap(err, "correct the password and start again; nothing more is sent with it, so that no account is locked")
 	}
 	return &route.Error{Class: route.Stopped, Op: opAuthenticate, Target: t.Name, Err: err}
+}
+
+// ask signs in at a machine that took the account before, for the ledger, and does nothing there.
+func (r *Route) ask(own bool) route.Ask {
+	if own {
+		return func(context.Context, route.Target, func() (route.Trial, error)) error { return route.ErrNoProof }
+	}
+	return func(ctx context.Context, t route.Target, begin func() (route.Trial, error)) error {
+		l, err := r.config.open(ctx, t)
+		if err != nil {
+			return err
+		}
+		defer l.close()
+		credential, err := r.credential(ctx, t)
+		if err != nil {
+			return err
+		}
+		if r.config.Auth == AuthNTLM {
+			return r.handshake(ctx, t, l, credential, func(domainNames) (route.Trial, error) { return begin() })
+		}
+		if l.trial, err = begin(); err != nil {
+			return err
+		}
+		a, err := l.post(ctx, contentSOAP, credential.basic(), []byte(identifyRequest))
+		if err != nil {
+			return err
+		}
+		defer a.release()
+		return r.judge(ctx, t, l, opAuthenticate, a)
+	}
 }
 
 // handshake runs NTLM over two empty requests. Over HTTP everything after it is sealed; over HTTPS it is bound to the
 // machine's certificate and TLS does the rest.
 //
-// The breaker is asked between the two: the first message holds nothing secret, and a machine that accepts connections
-// but never answers must not keep all others waiting for its verdict.
-func (r *Route) handshake(ctx context.Context, t route.Target, l *link, credential Credential, key string) error {
+// The ledger is asked between the two: the first message holds nothing secret, its answer names the domain, and a machine that
+// accepts connections but never answers must not keep all others waiting for its verdict.
+func (r *Route) handshake(ctx context.Context, t route.Target, l *link, credential Credential, begin func(domainNames) (route.Trial, error)) error {
 	fail := func(class route.Class, status int, err error) error {
 		return &route.Error{Class: class, Op: opAuthenticate, Target: t.Name, Status: status, Err: err}
-	}
-	if _, rejected := r.config.Breaker.Rejected(key); rejected {
-		return r.enter(ctx, t, l, key)
 	}
 	client, err := newNTLM(credential)
 	if err != nil {
@@ -225,17 +248,19 @@ func (r *Route) handshake(ctx context.Context, t route.Target, l *link, credenti
 	if err != nil {
 		return fail(route.Untrusted, a.status, hint.Wrap(err, "nothing is sent to a machine that cannot seal; check its NTLM policy or use https"))
 	}
-	if err := r.enter(ctx, t, l, key); err != nil {
-		return err
+	if l.trial, err = begin(domainOf(challenge)); err != nil {
+		return barred(ctx, t, err)
 	}
 	verdict, err := l.post(ctx, contentSOAP, negotiateHeader(message), nil)
 	if err != nil {
 		return ioFailure(ctx, t.Name, opAuthenticate, err)
 	}
 	defer verdict.release()
-	l.settle(t.Name, verdict)
+	if err := r.judge(ctx, t, l, opAuthenticate, verdict); err != nil {
+		return err
+	}
 	if verdict.status != http.StatusOK {
-		return statusError(t.Name, opAuthenticate, verdict, nil)
+		return statusError(t.Name, opAuthenticate, verdict)
 	}
 	l.ntlm, l.sealed = client, l.peer == nil
 	return nil
@@ -247,35 +272,94 @@ func (r *Route) noChallenge(t route.Target, a *answer) error {
 			return &route.Error{Class: route.Refused, Op: opAuthenticate, Target: t.Name, Status: a.status,
 				Err: errors.New("the machine asks for no credentials; that is not WinRM")}
 		}
-		return statusError(t.Name, opAuthenticate, a, nil)
+		return statusError(t.Name, opAuthenticate, a)
 	}
-	return &route.Error{Class: route.Refused, Op: opAuthenticate, Target: t.Name, Status: a.status,
-		Err: hint.Wrap(fmt.Errorf("the machine does not take NTLM; it offers %s", offeredText(a.challenges)),
-			"choose another authentication for this machine, or allow Negotiate in its WinRM service settings")}
+	return notOffered(t, opAuthenticate, a, "NTLM")
 }
 
-func offeredText(challenges []string) string {
-	if names := schemes(challenges); len(names) > 0 {
-		return strings.Join(names, ", ")
+// notOffered is a 401 of a machine that did not look at what it was sent, because it does not take that way of signing in.
+func notOffered(t route.Target, op string, a *answer, scheme string) error {
+	text, offered := "the machine does not take "+scheme+"; it offers nothing", schemes(a.challenges)
+	switch {
+	case scheme == "NTLM" && (hasFold(offered, "Negotiate") || hasFold(offered, "NTLM")):
+		text = "the machine offers " + strings.Join(offered, ", ") + ", but does not go on with NTLM: a policy there may restrict it to Kerberos"
+	case len(offered) > 0:
+		text = "the machine does not take " + scheme + "; it offers " + strings.Join(offered, ", ")
 	}
-	return "nothing"
+	return &route.Error{Class: route.Refused, Op: op, Target: t.Name, Status: a.status,
+		Err: hint.Wrap(errors.New(text), "choose another authentication for this machine, or allow "+scheme+" in its WinRM service settings and NTLM policy")}
 }
 
 func negotiateHeader(message []byte) string {
 	return "Negotiate " + base64.StdEncoding.EncodeToString(message)
 }
 
-// settle tells the breaker what an answer says about the credential: 401 ends it, a SOAP answer or success proves it, and
-// anything else (a service that is starting, a gateway) says nothing.
-func (l *link) settle(machine string, a *answer) {
+// judge reads what an answer says about the account: 401 refuses it, where the machine takes our way of signing in at all; a SOAP
+// answer or success proves it; anything else (a service that is starting, a gateway) says nothing. It returns an error for 401 alone.
+func (r *Route) judge(ctx context.Context, t route.Target, l *link, op string, a *answer) error {
+	trial := l.trial
 	switch {
 	case a.status == http.StatusUnauthorized:
-		l.pass.Rejected(machine)
-	case l.settled:
+		return r.refused(ctx, t, l, op, a)
+	case trial == nil || l.settled:
 	case a.status == http.StatusOK, a.status == http.StatusInternalServerError && len(a.body) > 0:
 		l.settled = true
-		l.pass.Accepted()
+		trial.Accepted()
+	default:
+		l.trial = nil
+		trial.Unjudged()
 	}
+	return nil
+}
+
+func (r *Route) refused(ctx context.Context, t route.Target, l *link, op string, a *answer) error {
+	offered := schemes(a.challenges)
+	switch auth := r.config.Auth; {
+	case auth == AuthCertificate:
+		return &route.Error{Class: route.Denied, Op: op, Target: t.Name, Status: a.status,
+			Err: hint.Wrap(errors.New("the machine does not accept the client certificate"),
+				"map the certificate to a local account on the machine (winrm create winrm/config/service/certmapping) and allow certificate authentication")}
+	case auth == AuthNTLM && (l.ntlm != nil || l.trial == nil): // it had let us in on this connection
+		return forgotten(t, op, a)
+	case len(offered) > 0 && auth == AuthBasic && !hasFold(offered, "Basic"):
+		l.trial.Unjudged()
+		return notOffered(t, op, a, "Basic")
+	case len(offered) > 0 && auth == AuthNTLM && !hasFold(offered, "Negotiate") && !hasFold(offered, "NTLM"):
+		l.trial.Unjudged()
+		return notOffered(t, op, a, "NTLM")
+	}
+	err := l.trial.Refused(ctx)
+	l.settled = true
+	no := (*route.BarredError)(nil)
+	switch {
+	case err == nil:
+		return &route.Error{Class: route.Denied, Op: op, Target: t.Name, Status: a.status,
+			Err: hint.Wrap(errors.New("the machine rejected the account, which other machines take: it may have lost its trust with the domain, its clock may be wrong, or the account may not sign in there over the network"),
+				"on the machine: Test-ComputerSecureChannel -Repair, w32tm /resync, and the right \"Access this computer from the network\"")}
+	case errors.As(err, &no):
+		e := statusError(t.Name, op, a)
+		e.Err = &rejection{e.Err, no}
+		return e
+	}
+	return barred(ctx, t, err)
+}
+
+// rejection is a 401 that bars the account.
+type rejection struct {
+	error
+	barred *route.BarredError
+}
+
+func (r *rejection) Unwrap() []error { return []error{r.error, r.barred} }
+
+// forgotten is a 401 in the middle of a conversation that was let in: nothing was judged.
+func forgotten(t route.Target, op string, a *answer) error {
+	e := &route.Error{Class: route.Unreachable, Op: op, Target: t.Name, Status: a.status,
+		Err: hint.Wrap(errors.New("the machine wants us to sign in anew in the middle of the conversation (HTTP 401)"), "the run tries again")}
+	if op == opSend || op == opReceive {
+		e.Class = route.Unknown
+	}
+	return e
 }
 
 // ioFailure classifies a failure below HTTP. From the moment a command may have reached the machine only its record can

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/remediate/route"
+	"github.com/fleetmend/fleetmend/remediate/signin"
 )
 
 // Each of these fails when the line is taken out that keeps the promise it names.
@@ -94,26 +94,35 @@ func TestFailuresBelowHTTP(t *testing.T) {
 	}
 }
 
-// A machine has taken the credential when it answered as WinRM does, and not when something else answered.
-func TestWhoTookTheCredential(t *testing.T) {
+// A machine has taken the account when it answered as WinRM does, and not when something else answered. It has refused it when it
+// takes our way of signing in at all.
+func TestWhoTookTheAccount(t *testing.T) {
 	for _, c := range []struct {
-		status   int
-		body     string
-		accepted bool
-	}{{200, "", true}, {500, "<fault/>", true}, {500, "", false}, {503, "<html/>", false}, {404, "<html/>", false}, {302, "", false}, {401, "", false}} {
-		b := NewBreaker()
-		pass, err := b.Enter(t.Context(), "k")
+		status  int
+		body    string
+		auth    string
+		offered []string
+		want    signin.State
+		class   route.Class
+	}{
+		{200, "", AuthNTLM, nil, signin.Accepted, ""}, {500, "<fault/>", AuthNTLM, nil, signin.Accepted, ""}, {500, "", AuthNTLM, nil, signin.Unjudged, ""},
+		{503, "<html/>", AuthNTLM, nil, signin.Unjudged, ""}, {404, "<html/>", AuthNTLM, nil, signin.Unjudged, ""}, {302, "", AuthNTLM, nil, signin.Unjudged, ""},
+		{401, "", AuthNTLM, nil, signin.Refused, route.Auth}, {401, "", AuthNTLM, []string{"Negotiate"}, signin.Refused, route.Auth},
+		{401, "", AuthNTLM, []string{"Kerberos"}, signin.Unjudged, route.Refused},
+		{401, "", AuthBasic, []string{"Basic realm=x"}, signin.Refused, route.Auth}, {401, "", AuthBasic, []string{"Negotiate"}, signin.Unjudged, route.Refused},
+		{401, "", AuthBasic, nil, signin.Refused, route.Auth}, // nothing says that it was not judged
+	} {
+		book := &signin.Memory{}
+		r := &Route{config: Config{Auth: c.auth, Ledger: signin.New(book, 0)}}
+		trial, err := r.config.Ledger.Try(t.Context(), route.Account{Name: "k", Home: true}, route.Target{ID: "1", Name: "WS1"}, r.ask(true))
 		if err != nil {
 			t.Fatal(err)
 		}
 		l := linkOn(failing{}, nil)
-		l.pass = pass
-		l.settle("WS1", &answer{status: c.status, body: []byte(c.body)})
-		if isClosed(b.trial("k").proven) != c.accepted || l.settled != c.accepted {
-			t.Errorf("%d %q: accepted %v", c.status, c.body, l.settled)
-		}
-		if _, rejected := b.Rejected("k"); rejected != (c.status == http.StatusUnauthorized) {
-			t.Errorf("%d: rejected %v", c.status, rejected)
+		l.trial = trial
+		err = r.judge(t.Context(), route.Target{Name: "WS1"}, l, opAuthenticate, &answer{status: c.status, body: []byte(c.body), challenges: c.offered})
+		if got := book.States(); len(got) != 1 || got[0] != c.want || route.ClassOf(err) != c.class {
+			t.Errorf("%d %q %s %q: %v, %v", c.status, c.body, c.auth, c.offered, got, err)
 		}
 	}
 }
@@ -172,9 +181,9 @@ func TestDefaults(t *testing.T) {
 		plain.ConnectTimeout != 10*time.Second || plain.ReceiveTimeout != 30*time.Second || plain.CleanupTimeout != 5*time.Second || plain.MaxOutput != 4194304 {
 		t.Errorf("%+v", plain)
 	}
-	own := Config{Scheme: "https", Port: 1, Path: "/x", Auth: AuthBasic, ConnectTimeout: 1, ReceiveTimeout: 1, CleanupTimeout: 1, MaxOutput: 1, Breaker: plain.Breaker}
+	own := Config{Scheme: "https", Port: 1, Path: "/x", Auth: AuthBasic, ConnectTimeout: 1, ReceiveTimeout: 1, CleanupTimeout: 1, MaxOutput: 1, Ledger: plain.Ledger}
 	own.applyDefaults()
-	if own.Scheme != "https" || own.Port != 1 || own.Path != "/x" || own.Auth != AuthBasic || own.ConnectTimeout != 1 || own.ReceiveTimeout != 1 || own.CleanupTimeout != 1 || own.MaxOutput != 1 || own.Breaker != plain.Breaker {
+	if own.Scheme != "https" || own.Port != 1 || own.Path != "/x" || own.Auth != AuthBasic || own.ConnectTimeout != 1 || own.ReceiveTimeout != 1 || own.CleanupTimeout != 1 || own.MaxOutput != 1 || own.Ledger != plain.Ledger {
 		t.Errorf("%+v", own)
 	}
 }

@@ -30,9 +30,8 @@ func (s *session) exchange(ctx context.Context, op string, envelope *template, a
 		return nil, err
 	}
 	defer a.release()
-	s.link.settle(s.target.Name, a)
-	if a.status == http.StatusUnauthorized {
-		return nil, s.rejected(op, a)
+	if err := s.route.judge(ctx, s.target, s.link, op, a); err != nil {
+		return nil, err
 	}
 	message, err := s.message(op, a)
 	if err != nil {
@@ -92,26 +91,12 @@ func (s *session) write(ctx context.Context, op string, envelope *template) erro
 	return nil
 }
 
-// rejected is a 401 to a SOAP request. A machine that does not offer our scheme has not judged the credential, but it
-// has been sent all the same, so the breaker (see settle) is not asked to forget it.
-func (s *session) rejected(op string, a *answer) error {
-	e := statusError(s.target.Name, op, a, schemes(a.challenges))
-	if s.route.config.Auth == AuthBasic && !hasFold(schemes(a.challenges), "Basic") && len(a.challenges) > 0 {
-		e.Err = hint.Wrap(e.Err, "the machine does not take Basic; choose ntlm, or allow Basic in its WinRM service settings")
-	}
-	if s.route.config.Auth == AuthCertificate {
-		e.Err = hint.Wrap(errors.New("the machine does not accept the client certificate"),
-			"map the certificate to a local account on the machine (winrm create winrm/config/service/certmapping) and allow certificate authentication")
-	}
-	return e
-}
-
 // message returns the SOAP text of an answer, unsealed where we sealed.
 func (s *session) message(op string, a *answer) ([]byte, error) {
 	soap := strings.HasPrefix(a.contentType, "application/soap+xml")
 	sealed := strings.HasPrefix(a.contentType, "multipart/encrypted")
 	if a.status != http.StatusOK && (len(a.body) == 0 || !soap && !sealed) {
-		return nil, statusError(s.target.Name, op, a, nil)
+		return nil, statusError(s.target.Name, op, a)
 	}
 	if !s.link.sealed {
 		if !soap {

@@ -6,7 +6,7 @@
 //
 // The package never sends anything in the clear: NTLM over HTTP is sealed, Basic and client certificates go over HTTPS
 // only, certificates are always verified, there is no fallback from one way to another, no redirection is followed and
-// no proxy is taken from the environment. A credential that one machine rejects is sent to no other ([Breaker]).
+// no proxy is taken from the environment. A ledger is asked before a password is sent ([route.Ledger]), so that no account is locked.
 package winrm
 
 import (
@@ -23,6 +23,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/remediate/route"
+	"github.com/fleetmend/fleetmend/remediate/signin"
 )
 
 // Name is the route's word in plans and reports.
@@ -55,9 +56,9 @@ type Config struct {
 	CleanupTimeout time.Duration // how long a cancelled Do may take to delete its shell; default 5 s
 	MaxOutput      int64         // bytes of stdout and stderr together; default 4 MiB
 
-	Breaker *Breaker // share one where several routes use the same accounts; default: one of its own
-	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
-	Logger  *slog.Logger // debug messages only; default: none
+	Ledger route.Ledger // of sign-ins; share one where several routes use the same accounts; default: one of its own
+	Dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	Logger *slog.Logger // debug messages only; default: none
 }
 
 // Route implements route.Route. It is safe for concurrent use.
@@ -134,8 +135,8 @@ func (c *Config) applyDefaults() {
 	if c.MaxOutput <= 0 {
 		c.MaxOutput = 4 << 20
 	}
-	if c.Breaker == nil {
-		c.Breaker = NewBreaker()
+	if c.Ledger == nil {
+		c.Ledger = signin.New(&signin.Memory{}, signin.Limit)
 	}
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext

@@ -84,13 +84,13 @@ func TestWhatAStatusSays(t *testing.T) {
 		{399, "", nil, route.Refused, "the machine answered with HTTP status 399", "redirections are never followed"},
 		{500, "", nil, route.Refused, "the machine answered with HTTP status 500", ""}, {299, "", nil, route.Refused, "the machine answered with HTTP status 299", ""},
 	} {
-		e := statusError("WS1", opCreate, &answer{status: c.status, body: []byte(c.body)}, c.offered)
+		e := statusError("WS1", opCreate, &answer{status: c.status, body: []byte(c.body), challenges: c.offered})
 		if said := strings.Join(hint.Of(e), ""); e.Class != c.class || e.Err.Error() != c.want || !strings.HasSuffix(said, c.hint) || c.hint == "" && said != "" || e.Status != c.status || e.Op != opCreate {
 			t.Errorf("%d: %s %v %q", c.status, e.Class, e, said)
 		}
 	}
 	for status, want := range map[int]route.Class{399: route.Unknown, 400: route.Refused, 499: route.Refused, 500: route.Unknown, 502: route.Unknown, 503: route.Busy} {
-		if e := statusError("WS1", opCommand, &answer{status: status}, nil); e.Class != want {
+		if e := statusError("WS1", opCommand, &answer{status: status}); e.Class != want {
 			t.Errorf("%d to a command: %s", status, e.Class)
 		}
 	}

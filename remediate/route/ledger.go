@@ -1,0 +1,76 @@
+package route
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
+)
+
+// Account is what a secret is sent for, and who judges it.
+type Account struct {
+	Name   string // CORP\admin, admin@corp.example; one of the machine itself: MACHINE\Administrator
+	Domain string // of the machine that is signed in to, as its challenge names it; "" where nothing names one
+	Home   bool   // that domain is the account's own: its word is the last
+	Own    bool   // an account of this one machine, with a password of its own
+}
+
+// Ledger counts how often a secret was sent and what came of it, so that no account is locked. A route asks it before each sending
+// of a secret that can be wrong; tickets and certificates need none. Implementations are safe for concurrent use.
+type Ledger interface {
+	// Try returns when the account may be sent to t, once; that is booked then. Ask is how the route signs in elsewhere where a
+	// doubt has to be settled first. Errors are a *BarredError, the end of ctx, and a ledger that cannot be written.
+	Try(ctx context.Context, account Account, t Target, ask Ask) (Trial, error)
+}
+
+// Ask signs in at a machine that took the account before, and does nothing else there. It calls begin right before the secret
+// leaves, and tells the trial that it gets what came of it; a machine that is not there is asked without a trial.
+type Ask func(ctx context.Context, witness Target, begin func() (Trial, error)) error
+
+// Trial is one sending of a secret. One of its methods is called, once. None of them means that the machine did not answer.
+type Trial interface {
+	Accepted()
+	// Refused returns nil where the account is good elsewhere, so that the refusal is the machine's own trouble, and else the
+	// *BarredError that is true from now on, or the end of ctx. It may ask elsewhere.
+	Refused(ctx context.Context) error
+	// Unanswered is a sending of which nobody knows what became of it. It counts as a refusal until the account is accepted.
+	Unanswered()
+	// Unjudged is a sending that the machine did not look at.
+	Unjudged()
+}
+
+// Prover is a route that can tell of an account whether it is good, without any machine that is to be mended.
+type Prover interface {
+	// Prove returns nil for an account that was accepted, ErrNoProof where only a machine can tell, and else a *BarredError.
+	Prove(ctx context.Context, account Account) error
+}
+
+// ErrNoProof says that only a machine can tell whether an account is good.
+var ErrNoProof = errors.New("only a machine can tell whether the account is good")
+
+// BarredError says that an account is not sent any more. Nothing was sent.
+type BarredError struct {
+	Account Account
+	All     bool      // nowhere; else not in this domain
+	Why     string    // "PC1 rejected CORP\admin"
+	Until   time.Time // when it may be tried again; zero: when somebody has looked at it
+	Limit   int       // how many sign-ins that were not accepted are borne
+}
+
+func (e *BarredError) Error() string {
+	if e.All || e.Account.Domain == "" {
+		return e.Why
+	}
+	return fmt.Sprintf("%s (domain %s)", e.Why, e.Account.Domain)
+}
+
+// Advise adds what to do next.
+func (e *BarredError) Advise() error {
+	const sure = "; nothing more is sent with it, so that it is not locked"
+	if !e.Until.IsZero() {
+		return hint.Wrapf(e, "see that the password is right, then go on after %s, or at once with --sign-ins %d"+sure, e.Until.Local().Format("15:04"), e.Limit+1)
+	}
+	return hint.Wrap(e, "check user, domain and password (DOMAIN\\user or user@domain), then start again"+sure)
+}

@@ -1,0 +1,257 @@
+// Package signin keeps accounts from being locked. Its [Ledger] is asked before each sending of a secret, by all routes of a run,
+// and counts in a [Book] that all runs of a state folder share.
+//
+// The rule. What was refused, and what had no answer, counts against an account until it is accepted by a sign-in that began
+// later, or until its window is over. That, and what is under way, is never more than the limit. Where no machine of a domain
+// has taken the account yet, one is tried, before all others one that took it in an earlier run. Once it was taken a refusal
+// is a doubt: nobody tries until a machine that had taken it was asked again. If that takes it, the refusal was the other
+// machine's own trouble; if not, nothing is sent any more. The place of that question is always kept free, which a sign-in
+// at a machine that had taken the account may use meanwhile: its refusal is the answer.
+//
+// The package opens no connection and knows no secret.
+package signin
+
+import (
+	"container/list"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fleetmend/fleetmend/remediate/route"
+)
+
+// Limit is how many sign-ins of an account that were not accepted are borne where nobody says another number: no domain locks
+// an account after so few.
+const Limit = 2
+
+// Window is how long a sign-in counts that was not accepted: as long as Windows counts them unless told otherwise.
+const Window = 30 * time.Minute
+
+// State is what became of a sign-in.
+type State string
+
+// The states. A sign-in that is found sent, by a process that has ended, had no answer.
+const (
+	Sent       State = "sent"
+	Accepted   State = "accepted"
+	Refused    State = "refused"
+	Unanswered State = "unanswered"
+	Unjudged   State = "unjudged"
+	Cleared    State = "cleared" // refused or unanswered, and accepted later
+)
+
+// Counts reports whether it counts against the account.
+func (s State) Counts() bool { return s == Sent || s == Refused || s == Unanswered }
+
+// Entry is one sign-in in the book.
+type Entry struct {
+	N       int64
+	Account string
+	Domain  string
+	Target  route.Target
+	Time    time.Time
+	State   State
+}
+
+// Book is where sign-ins are written down, for all processes that share it.
+type Book interface {
+	// Lock keeps other processes from signing in with an account. Mark is what the last one left who had it.
+	Lock(ctx context.Context, account string) (Lock, error)
+	// Add writes an entry and returns its number when it is on disk.
+	Add(ctx context.Context, e Entry) (int64, error)
+	// Settle changes the state of entries.
+	Settle(ctx context.Context, state State, numbers ...int64) error
+	// Against returns the entries of an account that count against it, since a time.
+	Against(ctx context.Context, account string, since time.Time) ([]Entry, error)
+	// Took returns machines of a domain that took the account, the last first, each once.
+	Took(ctx context.Context, account, domain string, most int) ([]route.Target, error)
+}
+
+// Lock is the right of one process to sign in with an account.
+type Lock interface {
+	Mark() int64
+	Note(mark int64) error // leaves a mark for the next
+	Release() error
+}
+
+// Ledger implements [route.Ledger].
+type Ledger struct {
+	book  Book
+	limit int
+
+	mu       sync.Mutex
+	accounts map[string]*account
+}
+
+var _ route.Ledger = (*Ledger)(nil)
+
+// New makes a ledger over a book; a limit below [Limit] is that.
+func New(book Book, limit int) *Ledger {
+	return &Ledger{book: book, limit: max(limit, Limit), accounts: map[string]*account{}}
+}
+
+// account is what this process knows of one account. The ledger's mutex guards it.
+type account struct {
+	name    string
+	domains map[string]*domain
+	out     map[*trial]bool // under way
+	bad     []*offence      // counts against it
+	closed  *route.BarredError
+	alone   bool  // the doubt is about silence, and nobody is there to be asked: whoever comes next may try
+	judging bool  // somebody asks a machine that had taken it
+	writing int   // changes of the book that have to be on disk before anybody tries
+	clock   int64 // orders beginnings and ends of sign-ins
+
+	waiting map[kind]*list.List // of chan struct{}
+	changed chan struct{}       // closed with each change; nil: nobody looks
+
+	lock    Lock
+	locking bool
+	since   time.Time // of the lock
+	pause   time.Time // until when others may take it
+	mark    int64
+}
+
+// domain is what is known of an account in one domain.
+type domain struct {
+	name      string
+	proven    bool
+	proving   bool
+	recalled  bool // who took it in earlier runs was asked
+	closed    *route.BarredError
+	silent    []string        // who did not answer while it was not proven
+	took      map[string]bool // machines, by ID
+	witnesses []route.Target  // some of them, the last first
+	noted     int
+	notedAt   time.Time
+}
+
+// kind is who waits for the same.
+type kind struct {
+	domain string
+	known  bool
+}
+
+// offence is a sign-in that counts against the account.
+type offence struct {
+	number int64 // in the book
+	what   State
+	target route.Target
+	at     time.Time
+	clock  int64 // when it was known
+}
+
+const (
+	mostWitnesses = 16
+	noteEvery     = 10 * time.Second // that a machine took it is written down, after the first few
+)
+
+func (l *Ledger) account(name string) *account {
+	a := l.accounts[name]
+	if a == nil {
+		a = &account{name: name, domains: map[string]*domain{}, out: map[*trial]bool{}, waiting: map[kind]*list.List{}, mark: -1}
+		l.accounts[name] = a
+	}
+	return a
+}
+
+func (a *account) domain(name string) *domain {
+	d := a.domains[name]
+	if d == nil {
+		d = &domain{name: name, took: map[string]bool{}}
+		a.domains[name] = d
+	}
+	return d
+}
+
+// tell wakes those who wait: of each kind as many as could be let in, in the order in which they came.
+func (l *Ledger) tell(a *account) {
+	for _, queue := range a.waiting {
+		n := 0
+		for e := queue.Front(); e != nil && (n < l.limit || a.closed != nil); e = e.Next() {
+			select {
+			case e.Value.(chan struct{}) <- struct{}{}: //nolint:errcheck,forcetypeassert // a list of channels
+			default:
+			}
+			n++
+		}
+	}
+	if a.changed != nil {
+		close(a.changed)
+		a.changed = nil
+	}
+}
+
+// look returns what is closed with the next change.
+func (a *account) look() <-chan struct{} {
+	if a.changed == nil {
+		a.changed = make(chan struct{})
+	}
+	return a.changed
+}
+
+// queueUp returns what wakes somebody who waits.
+func (a *account) queueUp(k kind) *list.Element {
+	if a.waiting[k] == nil {
+		a.waiting[k] = list.New()
+	}
+	return a.waiting[k].PushBack(make(chan struct{}, 1))
+}
+
+// prune forgets what is older than the window.
+func (a *account) prune(now time.Time) {
+	kept := a.bad[:0]
+	for _, o := range a.bad {
+		if now.Sub(o.at) < Window {
+			kept = append(kept, o)
+		}
+	}
+	a.bad = kept
+}
+
+// known and unknown are the sign-ins under way at machines that had taken the account, and at others.
+func (a *account) underWay() (known, unknown int) {
+	for t := range a.out {
+		if t.known {
+			known++
+		} else {
+			unknown++
+		}
+	}
+	return known, unknown
+}
+
+// witness returns a domain with machines that can settle a doubt, this one where it has any, without those that refused.
+func (a *account) witness(d *domain) (*domain, []route.Target) {
+	of := func(d *domain) (out []route.Target) {
+		for _, t := range d.witnesses {
+			if d.proven && d.closed == nil && !slices.ContainsFunc(a.bad, func(o *offence) bool { return o.what == Refused && id(o.target) == id(t) }) {
+				out = append(out, t)
+			}
+		}
+		return out
+	}
+	if out := of(d); len(out) > 0 {
+		return d, out
+	}
+	for _, other := range a.domains {
+		if out := of(other); len(out) > 0 {
+			return other, out
+		}
+	}
+	return nil, nil
+}
+
+// silence reports whether nothing was refused.
+func (a *account) silence() bool {
+	return !slices.ContainsFunc(a.bad, func(o *offence) bool { return o.what == Refused })
+}
+
+// id is what tells machines apart.
+func id(t route.Target) string {
+	if t.ID == "" {
+		return t.Name
+	}
+	return t.ID
+}

@@ -1,0 +1,374 @@
+package signin_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fleetmend/fleetmend/remediate/route"
+	"github.com/fleetmend/fleetmend/remediate/signin"
+)
+
+// world is a domain controller and the machines that ask it. It counts as Windows does: a right password clears.
+type world struct {
+	mu       sync.Mutex
+	rtt      time.Duration
+	rand     func() float64
+	wrong    func(domain string) bool // the password, at this moment
+	broken   map[string]bool          // machines that reject whatever they get
+	cut      map[string]bool          // machines that hang up before they answer
+	down     map[string]bool
+	attempts int
+	failed   int // in a row, at the domain controller
+	worst    int
+	refused  int // answers
+	out      int
+	mostOut  int
+}
+
+func newWorld() *world {
+	return &world{rtt: 20 * time.Millisecond, rand: rand.New(rand.NewPCG(1, 2)).Float64, wrong: func(string) bool { return false },
+		broken: map[string]bool{}, cut: map[string]bool{}, down: map[string]bool{}}
+}
+
+var errCut = errors.New("cut")
+
+// send is a secret on its way to a machine and the answer on its way back.
+func (w *world) send(m route.Target, domain string) (took bool, err error) {
+	w.mu.Lock()
+	w.attempts++
+	w.out++
+	w.mostOut = max(w.mostOut, w.out)
+	there := time.Duration(w.rand() * float64(w.rtt))
+	w.mu.Unlock()
+	time.Sleep(there)
+	w.mu.Lock()
+	took = !w.broken[m.ID] && !w.wrong(domain)
+	switch {
+	case w.broken[m.ID]: // the domain controller is not asked
+	case took:
+		w.failed = 0
+	default:
+		w.failed++
+		w.worst = max(w.worst, w.failed)
+	}
+	if w.cut[m.ID] {
+		err = errCut
+	} else if !took {
+		w.refused++
+	}
+	w.mu.Unlock()
+	time.Sleep(w.rtt - there)
+	w.mu.Lock()
+	w.out--
+	w.mu.Unlock()
+	return took, err
+}
+
+func domainOf(m route.Target) string {
+	domain, _, _ := strings.Cut(m.Name, "-")
+	return domain
+}
+
+func account(m route.Target) route.Account {
+	return route.Account{Name: `CORP\admin`, Domain: domainOf(m), Home: domainOf(m) == "CORP"}
+}
+
+// tell gives a trial what came of it.
+func (w *world) tell(ctx context.Context, m route.Target, trial route.Trial) (string, error) {
+	took, err := w.send(m, domainOf(m))
+	switch {
+	case err != nil:
+		trial.Unanswered()
+		return "unanswered", err
+	case took:
+		trial.Accepted()
+		return "done", nil
+	}
+	if err := trial.Refused(ctx); err != nil {
+		return "refused", err
+	}
+	return "denied", nil
+}
+
+func (w *world) ask(ctx context.Context, m route.Target, begin func() (route.Trial, error)) error {
+	time.Sleep(w.rtt)
+	w.mu.Lock()
+	down := w.down[m.ID]
+	w.mu.Unlock()
+	if down {
+		return errors.New("down")
+	}
+	trial, err := begin()
+	if err != nil {
+		return err
+	}
+	_, err = w.tell(ctx, m, trial)
+	return err
+}
+
+// run signs in at all machines, as many at a time as forks, and counts what they come to.
+func (w *world) run(t *testing.T, l route.Ledger, machines []route.Target, forks int) (counts map[string]int, named []string) {
+	t.Helper()
+	counts = map[string]int{}
+	jobs := make(chan route.Target)
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	for range forks {
+		group.Go(func() {
+			for m := range jobs {
+				what := w.one(t.Context(), l, m)
+				mu.Lock()
+				counts[what]++
+				if what != "done" && what != "held" {
+					named = append(named, m.Name)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for _, m := range machines {
+		jobs <- m
+	}
+	close(jobs)
+	group.Wait()
+	return counts, named
+}
+
+func (w *world) one(ctx context.Context, l route.Ledger, m route.Target) (what string) {
+	for range 4 {
+		time.Sleep(w.rtt)
+		trial, err := l.Try(ctx, account(m), m, w.ask)
+		if err != nil {
+			if what == "unanswered" {
+				return what
+			}
+			return "held"
+		}
+		if what, _ = w.tell(ctx, m, trial); what != "unanswered" {
+			return what
+		}
+		time.Sleep(w.rtt)
+	}
+	return what
+}
+
+func fleet(domain string, n int) (out []route.Target) {
+	for i := range n {
+		out = append(out, route.Target{ID: fmt.Sprint(domain, i), Name: fmt.Sprintf("%s-PC%d", domain, i)})
+	}
+	return out
+}
+
+// five breaks five machines, not the first.
+func (w *world) five(machines []route.Target) {
+	for i := range 5 {
+		w.broken[machines[90+i*80].ID] = true
+	}
+}
+
+func TestFiveOfFiveHundredRejectAGoodAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, book, machines := newWorld(), &signin.Memory{}, fleet("CORP", 500)
+		w.five(machines)
+		counts, named := w.run(t, signin.New(book, 0), machines, 100)
+		if counts["done"] != 495 || counts["denied"] != 5 || w.worst > 0 || w.mostOut > signin.Limit {
+			t.Errorf("%v %v, %d at once", counts, named, w.mostOut)
+		}
+		// Those that are left, alone: a retry, and with a password that is wrong by now.
+		var left []route.Target
+		for _, m := range machines {
+			if w.broken[m.ID] {
+				left = append(left, m)
+			}
+		}
+		if counts, named := w.run(t, signin.New(book, 0), left, 100); counts["denied"] != 5 {
+			t.Errorf("retry: %v %v", counts, named)
+		}
+		w.wrong = func(string) bool { return true }
+		before := w.attempts
+		if counts, named := w.run(t, signin.New(book, 0), left, 100); counts["held"] != 5 || w.attempts-before != 1 {
+			t.Errorf("wrong password: %v %v after %d", counts, named, w.attempts-before)
+		}
+	})
+}
+
+func TestAWrongPasswordIsTriedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, book := newWorld(), &signin.Memory{}
+		w.wrong = func(string) bool { return true }
+		for life, attempts := range []int{1, 2, 2, 2} { // a third would be one too many
+			counts, _ := w.run(t, signin.New(book, 0), fleet("CORP", 200), 100)
+			if w.attempts != attempts || counts["held"] < 199 {
+				t.Errorf("life %d: %d attempts, %v", life, w.attempts, counts)
+			}
+		}
+		if _, err := signin.New(book, 0).Try(t.Context(), account(fleet("CORP", 1)[0]), fleet("CORP", 1)[0], w.ask); err == nil ||
+			!strings.HasPrefix(err.Error(), `two sign-ins of CORP\admin were refused (CORP-PC`) {
+			t.Errorf("%v", err)
+		}
+		if w.run(t, signin.New(book, 3), fleet("CORP", 200), 100); w.attempts != 3 {
+			t.Errorf("--sign-ins 3: %d", w.attempts)
+		}
+		time.Sleep(signin.Window)
+		w.wrong = func(string) bool { return false }
+		if counts, _ := w.run(t, signin.New(book, 0), fleet("CORP", 200), 100); counts["done"] != 200 {
+			t.Errorf("after the window: %v", counts)
+		}
+	})
+}
+
+func TestThePasswordIsChangedInMidRun(t *testing.T) {
+	for seed := range uint64(40) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			w.rand = rand.New(rand.NewPCG(seed, 1)).Float64
+			at := time.Now().Add(time.Duration(seed) * 53 * time.Millisecond)
+			w.wrong = func(string) bool { return time.Now().After(at) }
+			machines := append(fleet("CORP", 300), fleet("CORP", 300)...) // each twice: the verify after a restart
+			counts, named := w.run(t, signin.New(&signin.Memory{}, 0), machines, 200)
+			if w.refused > signin.Limit || w.worst > signin.Limit || counts["denied"] > 0 {
+				t.Errorf("seed %d: %d refused, %v %v", seed, w.refused, counts, named)
+			}
+		})
+	}
+}
+
+// The order is that of priorities and waves: any.
+func TestOneOfTwoDomainsRejects(t *testing.T) {
+	for seed := range uint64(40) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			r := rand.New(rand.NewPCG(seed, 1))
+			w.rand = r.Float64
+			w.wrong = func(domain string) bool { return domain == "OTHER" }
+			machines := append(fleet("CORP", 100), fleet("OTHER", 100)...)
+			switch seed {
+			case 0:
+			case 1:
+				machines = append(fleet("OTHER", 100), fleet("CORP", 100)...)
+			default:
+				r.Shuffle(len(machines), func(i, j int) { machines[i], machines[j] = machines[j], machines[i] })
+			}
+			counts, named := w.run(t, signin.New(&signin.Memory{}, 0), machines, 1+int(seed)*5)
+			if w.refused != 1 || counts["done"] != 100 || counts["held"] != 99 {
+				t.Errorf("seed %d: %d refused, %v %v", seed, w.refused, counts, named)
+			}
+		})
+	}
+}
+
+func TestMachinesThatHangUpBeforeTheyAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, book := newWorld(), &signin.Memory{}
+		for _, m := range fleet("CORP", 40) {
+			w.cut[m.ID] = true
+		}
+		counts, _ := w.run(t, signin.New(book, 0), fleet("CORP", 40), 40)
+		if w.attempts != 2 || counts["held"] != 38 || counts["unanswered"] != 2 {
+			t.Errorf("%d attempts, %v", w.attempts, counts)
+		}
+		_, err := signin.New(book, 0).Try(t.Context(), account(fleet("CORP", 1)[0]), fleet("CORP", 1)[0], w.ask)
+		barred := (*route.BarredError)(nil)
+		if !errors.As(err, &barred) || !barred.All || !strings.HasPrefix(err.Error(), `two sign-ins of CORP\admin had no answer (CORP-PC`) {
+			t.Errorf("resumed: %v", err)
+		}
+		clear(w.cut)
+		if counts, _ := w.run(t, signin.New(book, 3), fleet("CORP", 40), 40); counts["done"] != 40 {
+			t.Errorf("--sign-ins 3: %v", counts)
+		}
+	})
+}
+
+// A machine that restarts in the middle of signing in says nothing about the account, and holds nobody for long.
+func TestALineIsCutNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, machines := newWorld(), fleet("CORP", 500)
+		for i, m := range machines {
+			w.cut[m.ID] = i%10 == 7
+		}
+		counts, _ := w.run(t, signin.New(&signin.Memory{}, 0), machines, 100)
+		if counts["done"] != 450 || counts["unanswered"] != 50 {
+			t.Errorf("%v", counts)
+		}
+	})
+}
+
+// Whatever happens: never more wrong sign-ins in a row than the limit, nor more under way; and a run comes to its end.
+func TestNoAccountIsLocked(t *testing.T) {
+	for seed := range uint64(150) {
+		synctest.Test(t, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 9))
+			w, book, limit := newWorld(), &signin.Memory{}, 2+r.IntN(4)
+			w.rand = r.Float64
+			var machines []route.Target
+			for _, d := range []string{"CORP", "OTHER", "THIRD"}[:1+r.IntN(3)] {
+				machines = append(machines, fleet(d, 1+r.IntN(60))...)
+			}
+			r.Shuffle(len(machines), func(i, j int) { machines[i], machines[j] = machines[j], machines[i] })
+			for _, some := range []map[string]bool{w.broken, w.cut, w.down} {
+				share := r.Float64() * r.Float64()
+				for _, m := range machines {
+					some[m.ID] = r.Float64() < share
+				}
+			}
+			changes, lives := time.Now().Add(time.Duration(r.IntN(3000))*time.Millisecond), 1+r.IntN(3)
+			wrong := []string{"", "CORP", "OTHER"}[r.IntN(3)]
+			w.wrong = func(domain string) bool { return time.Now().After(changes) && (wrong == "" || wrong == domain) }
+			for range lives {
+				w.run(t, signin.New(book, limit), machines, 1+r.IntN(80))
+			}
+			if wrong == "" && w.worst > limit || w.mostOut > limit {
+				t.Errorf("seed %d, limit %d: %d in a row, %d at once", seed, limit, w.worst, w.mostOut)
+			}
+		})
+	}
+}
+
+// The end of whoever asks for all must not keep the others waiting for ever.
+func TestWhoAsksGoesAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, l, machines := newWorld(), signin.New(&signin.Memory{}, 0), fleet("CORP", 20)
+		w.run(t, l, machines[:10], 1)
+		w.broken[machines[10].ID] = true
+		ctx, cancel := context.WithTimeout(t.Context(), 45*time.Millisecond) // it is refused after 40, and asks elsewhere
+		defer cancel()
+		if what := w.one(ctx, l, machines[10]); what != "refused" {
+			t.Error(what)
+		}
+		if counts, _ := w.run(t, l, machines[11:], 9); counts["done"] != 9 {
+			t.Errorf("%v", counts)
+		}
+	})
+}
+
+// An account of one machine is that machine's affair.
+func TestAccountsOfTheMachinesThemselves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := signin.New(&signin.Memory{}, 0)
+		for i, m := range fleet("CORP", 10) {
+			who := route.Account{Name: m.Name + `\Administrator`, Domain: m.Name, Home: true, Own: true}
+			trial, err := l.Try(t.Context(), who, m, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i%2 == 0 {
+				trial.Accepted()
+				continue
+			}
+			barred := (*route.BarredError)(nil)
+			if err := trial.Refused(t.Context()); !errors.As(err, &barred) {
+				t.Errorf("%v", err)
+			}
+			if _, err := l.Try(t.Context(), who, m, nil); !errors.As(err, &barred) {
+				t.Errorf("tried again: %v", err)
+			}
+		}
+	})
+}

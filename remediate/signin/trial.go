@@ -1,0 +1,225 @@
+package signin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fleetmend/fleetmend/remediate/route"
+)
+
+// trial is one sign-in under way.
+type trial struct {
+	ledger *Ledger
+	a      *account
+	d      *domain
+	who    route.Account
+	target route.Target
+	ask    route.Ask
+
+	proof  bool  // nobody of the domain had taken the account
+	judges bool  // it is made to settle a doubt
+	known  bool  // at a machine that had taken the account
+	number int64 // in the book; 0: not written down
+	began  int64
+	state  State // how it ended
+}
+
+// end takes the sign-in off those under way; false: it had ended before.
+func (t *trial) end(state State) bool {
+	t.ledger.mu.Lock()
+	defer t.ledger.mu.Unlock()
+	return t.endLocked(state)
+}
+
+func (t *trial) endLocked(state State) bool {
+	if t.state != "" {
+		return false
+	}
+	t.state = state
+	delete(t.a.out, t)
+	if t.proof && !t.judges {
+		t.d.proving = false
+	}
+	t.a.alone = false
+	t.a.clock++
+	t.ledger.unlock(t.a)
+	t.ledger.tell(t.a)
+	return true
+}
+
+// Accepted implements [route.Trial].
+func (t *trial) Accepted() {
+	l, a, d := t.ledger, t.a, t.d
+	l.mu.Lock()
+	if t.state != "" {
+		l.mu.Unlock()
+		return
+	}
+	d.proven, d.silent = true, nil
+	if !d.took[id(t.target)] {
+		d.took[id(t.target)] = true
+		d.witnesses = slices.Insert(d.witnesses, 0, t.target)
+		d.witnesses = d.witnesses[:min(len(d.witnesses), mostWitnesses)]
+	}
+	var clear []int64
+	kept := a.bad[:0]
+	for _, o := range a.bad {
+		if o.clock < t.began {
+			clear = append(clear, o.number)
+		} else {
+			kept = append(kept, o)
+		}
+	}
+	now := time.Now()
+	note := t.number == 0 && !t.known && (d.noted < mostWitnesses || now.Sub(d.notedAt) >= noteEvery)
+	if note || t.number != 0 {
+		d.noted++
+		d.notedAt = now
+	}
+	a.bad = kept
+	if write := t.number != 0 || len(clear) > 0; write { // before another process may look
+		a.writing++
+		defer l.written(a)
+	}
+	t.endLocked(Accepted)
+	l.mu.Unlock()
+	// What is not written down here errs on the safe side.
+	ctx := context.Background()
+	switch {
+	case t.number != 0:
+		_ = l.book.Settle(ctx, Accepted, t.number) //nolint:errcheck // as said
+	case note:
+		_, _ = l.book.Add(ctx, Entry{Account: t.a.name, Domain: t.who.Domain, Target: t.target, Time: now, State: Accepted}) //nolint:errcheck // as said
+	}
+	if len(clear) > 0 {
+		_ = l.book.Settle(ctx, Cleared, clear...) //nolint:errcheck // as said
+	}
+}
+
+// written lets others in when the book has been changed.
+func (l *Ledger) written(a *account) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mark(a)
+	a.writing--
+	l.unlock(a)
+	l.tell(a)
+}
+
+// Unjudged implements [route.Trial].
+func (t *trial) Unjudged() {
+	if t.end(Unjudged) && t.number != 0 {
+		_ = t.ledger.book.Settle(context.Background(), Unjudged, t.number) //nolint:errcheck // it counts as unanswered then
+	}
+}
+
+// count books a sign-in that counts against the account. Nobody signs in before that is on disk. False: it had ended before. Where a
+// secret goes with every request, one that was accepted may be refused later.
+func (t *trial) count(state State) (bool, error) {
+	l, a := t.ledger, t.a
+	l.mu.Lock()
+	if t.state != "" && (t.state != Accepted || state != Refused) {
+		l.mu.Unlock()
+		return false, nil
+	}
+	a.writing++
+	defer l.written(a)
+	t.endLocked(state)
+	t.state = state
+	o := &offence{number: t.number, what: state, target: t.target, at: time.Now(), clock: a.clock}
+	a.bad = append(a.bad, o)
+	l.mu.Unlock()
+	var err error
+	ctx := context.Background()
+	if t.number != 0 {
+		err = l.book.Settle(ctx, state, t.number)
+	} else {
+		o.number, err = l.book.Add(ctx, Entry{Account: t.a.name, Domain: t.who.Domain, Target: t.target, Time: o.at, State: state})
+	}
+	if err != nil {
+		err = fmt.Errorf("write down what became of the sign-in of %s: %w", t.who.Name, err)
+	}
+	return true, err
+}
+
+// Unanswered implements [route.Trial].
+func (t *trial) Unanswered() {
+	l, a, d := t.ledger, t.a, t.d
+	counted, _ := t.count(Unanswered) //nolint:errcheck // it is written down as sent, which counts the same
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !counted || d.proven || t.judges || d.closed != nil {
+		return
+	}
+	if d.silent = append(d.silent, t.target.Name); len(d.silent) >= Limit {
+		d.closed = &route.BarredError{Account: t.who, All: t.who.Home && !a.provenBut(d) || len(a.bad) >= l.limit, Limit: l.limit,
+			Until: time.Now().Add(Window), Why: fmt.Sprintf("%s sign-ins of %s had no answer (%s)", number(len(d.silent)), t.who.Name, strings.Join(d.silent, ", "))}
+		if d.closed.All {
+			a.closed = d.closed
+		}
+		l.tell(a)
+	}
+}
+
+// Refused implements [route.Trial].
+func (t *trial) Refused(ctx context.Context) error {
+	l, a, d := t.ledger, t.a, t.d
+	if _, err := t.count(Refused); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	proven := d.proven
+	l.mu.Unlock()
+	if t.judges { // who asked has the verdict
+		return &route.BarredError{Account: t.who, All: true, Why: t.target.Name + " rejected " + t.who.Name, Limit: l.limit}
+	}
+	if !proven {
+		return l.close(a, d, t.who, t.target.Name+" rejected "+t.who.Name)
+	}
+	return l.cleared(ctx, t)
+}
+
+// cleared returns when the doubt about a refusal is settled.
+func (l *Ledger) cleared(ctx context.Context, t *trial) error {
+	a := t.a
+	for {
+		l.mu.Lock()
+		doubt := slices.ContainsFunc(a.bad, func(o *offence) bool { return o.clock >= t.began && id(o.target) == id(t.target) })
+		free := !a.judging && !a.locking && a.writing == 0
+		closed, changed := a.closed, a.look()
+		next := wait
+		switch {
+		case closed != nil:
+			next = barred
+		case !doubt:
+			next = send
+		case free && a.lock == nil:
+			next, a.locking = lock, true
+		case free && len(a.out) == 0:
+			next, a.judging = judge, true
+		}
+		l.mu.Unlock()
+		var err error
+		switch next {
+		case barred:
+			return closed
+		case send:
+			return nil
+		case lock:
+			err = l.lock(ctx, a, t.who)
+		case judge:
+			err = l.judge(ctx, a, t.d, t.who, t.ask)
+		case wait:
+			pause(ctx, changed)
+		}
+		if err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
