@@ -66,7 +66,8 @@ func New(o Options) *Connector {
 
 // RouteOptions are what a caller may say of a route.
 type RouteOptions struct {
-	PasswordFile string // in place of that of the settings
+	PasswordFile string       // in place of that of the settings
+	Ledger       route.Ledger // of the sign-ins of all runs; nil: of this route alone
 }
 
 // routes are the ways to a machine, by the word that a plan has for them.

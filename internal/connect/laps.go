@@ -98,7 +98,7 @@ func (l *LAPS) Credential(ctx context.Context, t route.Target) (winrm.Credential
 	default:
 		return refuse(route.Denied, err)
 	}
-	return winrm.Credential{User: AccountOf(admin), Password: admin.Password}, nil
+	return winrm.Credential{User: AccountOf(admin), Password: admin.Password, Own: true}, nil
 }
 
 // AccountOf names the account: legacy LAPS looks after the built-in one and does not say its name.

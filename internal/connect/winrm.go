@@ -20,7 +20,7 @@ func winrmRoute(ctx context.Context, c *Connector, how RouteOptions) (route.Rout
 		w.PasswordFile = how.PasswordFile
 	}
 	config := winrm.Config{
-		Scheme: w.Scheme, Port: w.Port, Auth: w.Auth, ConnectTimeout: w.ConnectTimeout, Logger: c.Logger,
+		Scheme: w.Scheme, Port: w.Port, Auth: w.Auth, ConnectTimeout: w.ConnectTimeout, Logger: c.Logger, Ledger: how.Ledger,
 	}
 	var err error
 	if config.RootCAs, err = Trusted(w.CA); err != nil {

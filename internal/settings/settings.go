@@ -72,6 +72,7 @@ type Run struct {
 	MaxDenied      string         `yaml:"max-denied"`
 	Soak           *time.Duration `yaml:"soak"`
 	Retries        *int           `yaml:"retries"`
+	SignIns        *int           `yaml:"sign-ins"`
 	Timeout        *time.Duration `yaml:"timeout"`
 }
 

@@ -79,4 +79,5 @@ type Options struct {
 	Attended   bool          `json:"attended,omitempty"`       // somebody is there to be asked when a wave proved nothing
 	MinSample  int           `json:"min_sample"`               // of older plans, whose digest it is part of: obeyed no more
 	RunTimeout time.Duration `json:"run_timeout,omitempty"`    // whole run; 0: none
+	SignIns    int           `json:"sign_ins,omitempty"`       // of an account, not accepted or under way; 0: what locks no account anywhere
 }

@@ -84,7 +84,7 @@ func endingOf(run journal.Run) string {
 	case journal.RunGated:
 		return " A gate stopped the run" + reason + "."
 	case journal.RunAuth:
-		return " The run stopped because the credentials were rejected" + reason + "."
+		return " The run stopped because the account was not accepted" + reason + "."
 	case journal.RunTimeout:
 		return " The run reached its time limit" + reason + "."
 	case journal.RunCancelled:
@@ -235,6 +235,10 @@ func advice(status Status, class route.Class, reason string, run journal.Run) st
 	case route.Auth:
 		return "Check account and password before anything else: every further attempt brings the account closer to a lockout. Then retry."
 	case route.Denied:
+		if strings.Contains(reason, route.OtherMachinesTake) {
+			return "The account is good, and these machines reject it. On each: `Test-ComputerSecureChannel -Repair` mends the trust with the domain, `w32tm /resync` the clock; " +
+				"the right to sign in over the network (SeNetworkLogonRight) comes from group policy. Else start them from a boot medium (`fleetmend media build`)."
+		}
 		return "No account that may work on these machines: the one used is valid but no administrator there (for a local account see LocalAccountTokenFilterPolicy), or LAPS gives none (`fleetmend doctor` shows the rights; a domain account works without LAPS)."
 	case route.Untrusted:
 		return "Give fleetmend the certificate of the CA that issued the machine's certificate, and check that the name in it is the name used."

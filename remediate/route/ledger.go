@@ -50,6 +50,9 @@ type Prover interface {
 // ErrNoProof says that only a machine can tell whether an account is good.
 var ErrNoProof = errors.New("only a machine can tell whether the account is good")
 
+// OtherMachinesTake stands in what is said of a machine that refuses a good account.
+const OtherMachinesTake = "which other machines take"
+
 // BarredError says that an account is not sent any more. Nothing was sent.
 type BarredError struct {
 	Account Account

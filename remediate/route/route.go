@@ -66,6 +66,9 @@ func (c Class) Retriable() bool { return c == Unreachable || c == Busy || c == U
 // OpReceive is the operation of an [Error] about what the machine answered: it was reached, and the account was let in.
 const OpReceive = "receive"
 
+// OpAuthenticate is the operation of an [Error] at signing in.
+const OpAuthenticate = "authenticate"
+
 // Error is how a route fails.
 type Error struct {
 	Class  Class

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,7 +23,6 @@ type execution struct {
 	kept    map[string]bool // machines that had kept the agent when the run began
 	plan    *plan.Plan
 	rules   *plan.Options
-	pilots  map[string]*pilot // by route; workers
 	gate    *gate
 	left    map[int][]journal.Machine // how far each machine was when this life of the run began, by wave
 	drawn   map[string]bool           // machines of later waves that were canaries of an earlier one
@@ -32,9 +30,7 @@ type execution struct {
 	halt     *halt         // why no new machines are started; nil while they are
 	halted   chan struct{} // closed with halt; workers
 	stopping atomic.Bool   // the same; workers
-	rejected chan struct{} // closed when credentials were rejected; workers
-	reject   sync.Once     // workers
-	why      string        // what was rejected, readable after rejected is closed
+	bars     barring       // what is known of accounts
 
 	paused   bool
 	base     journal.Status // what the run is when it is not paused: running or waiting
@@ -58,12 +54,9 @@ const controlEvery = time.Second
 
 func newExecution(e *Engine, s *journal.Session, rules *plan.Options) *execution {
 	x := &execution{
-		Engine: e, journal: s, plan: s.Plan(), rules: rules, pilots: map[string]*pilot{},
+		Engine: e, journal: s, plan: s.Plan(), rules: rules,
 		gate:   newGate(rules, s.Plan().Mode),
-		halted: make(chan struct{}), rejected: make(chan struct{}), base: journal.RunRunning, control: s.ControlSeq(), approved: map[int]string{}, drawn: map[string]bool{},
-	}
-	for name := range e.options.Routes {
-		x.pilots[name] = newPilot()
+		halted: make(chan struct{}), bars: barring{closed: make(chan struct{})}, base: journal.RunRunning, control: s.ControlSeq(), approved: map[int]string{}, drawn: map[string]bool{},
 	}
 	return x
 }
@@ -139,7 +132,7 @@ func (x *execution) stopFor(status journal.Status, reason string) {
 // end records the status. Machines that were not started are held, unless the run can be resumed.
 func (x *execution) end(ctx context.Context) error {
 	if x.halt == nil {
-		return x.journal.End(journal.RunDone, "")
+		return x.journal.End(x.over())
 	}
 	if x.halt.status.Final() {
 		if err := x.holdRest(ctx); err != nil {
@@ -201,7 +194,7 @@ func (x *execution) explain(err error) error {
 // outside waits for whatever comes next: the verdict of a worker, the time wake, or something from outside, which it
 // handles. An error is the end of ctx or of the journal.
 func (x *execution) outside(ctx context.Context, done <-chan verdict, wake <-chan time.Time) (*verdict, error) {
-	stop, rejected, deadline := x.stop, x.rejected, x.deadline
+	stop, rejected, deadline := x.stop, x.bars.closed, x.deadline
 	if x.halt != nil {
 		stop, rejected, deadline = nil, nil, nil // one reason is enough
 	}
@@ -225,10 +218,10 @@ func (x *execution) outside(ctx context.Context, done <-chan verdict, wake <-cha
 	return nil, nil
 }
 
-// stopRejected stops the run because a machine rejected the credentials.
+// stopRejected stops the run because an account is not sent any more.
 func (x *execution) stopRejected() error {
-	x.stopFor(journal.RunAuth, x.why)
-	return x.journal.Note(journal.Stopping, 0, x.why)
+	x.stopFor(journal.RunAuth, x.bars.why)
+	return x.journal.Note(journal.Stopping, 0, x.bars.why)
 }
 
 // wishes obeys what other processes left in the journal.

@@ -23,11 +23,14 @@ import (
 type fakeRoute struct {
 	mu       sync.Mutex
 	machines map[string]*fakeMachine
+	ledger   route.Ledger                                          // asked before each request; may be nil
 	behave   func(m *fakeMachine, call int, r agent.Request) error // before the machine acts; may be nil
 	alive    func(m *fakeMachine) error                            // may be nil
 	latency  time.Duration
 	slow     func(*fakeMachine) time.Duration // instead of latency; may be nil
 	ended    func(*fakeMachine)               // after it acted; may be nil
+	account  func(route.Target) error         // what a machine says to the account, with a ledger
+	signed   []string                         // who was signed in to
 	calls    []string                         // "PC00001 fix run-id"
 	keeps    string                           // the agent that machines keep, by its hash
 	told     int                              // requests that said that the machine has kept it
@@ -109,6 +112,16 @@ func (f *fakeRoute) Alive(ctx context.Context, t route.Target) error {
 	return ctx.Err()
 }
 
+// answers asks alive alone: a machine that does not answer is not asked to do anything.
+func (f *fakeRoute) answers(t route.Target) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.alive == nil {
+		return nil
+	}
+	return f.alive(f.machines[t.Name])
+}
+
 func routeError(class route.Class, target, op, text string) error {
 	return &route.Error{Class: class, Op: op, Target: target, Err: errors.New(text)}
 }
@@ -136,7 +149,57 @@ func (f *fakeRoute) enter(t route.Target, r agent.Request) (*fakeMachine, error)
 	return m, nil
 }
 
+// signIn asks the ledger, and lets behave say what the machine makes of the account.
+func (f *fakeRoute) signIn(ctx context.Context, t route.Target) error {
+	if err := f.Alive(ctx, t); err != nil {
+		return err
+	}
+	judged := func(ctx context.Context, t route.Target, trial route.Trial) error {
+		f.mu.Lock()
+		f.signed = append(f.signed, t.Name)
+		err := f.account(t)
+		f.mu.Unlock()
+		switch route.ClassOf(err) {
+		case "":
+			trial.Accepted()
+			return nil
+		case route.Auth:
+		default:
+			trial.Unanswered()
+			return err
+		}
+		if no := trial.Refused(ctx); no != nil {
+			return &route.Error{Class: route.Auth, Op: "sign in", Target: t.Name, Err: fmt.Errorf("401: %w", no)}
+		}
+		return routeError(route.Denied, t.Name, "sign in", "401 from this one alone")
+	}
+	trial, err := f.ledger.Try(ctx, route.Account{Name: "ada", Domain: t.Site, Home: t.Site == ""}, t, func(ctx context.Context, t route.Target, begin func() (route.Trial, error)) error {
+		if err := f.Alive(ctx, t); err != nil {
+			return err
+		}
+		trial, err := begin()
+		if err != nil {
+			return err
+		}
+		return judged(ctx, t, trial)
+	})
+	if err != nil {
+		return &route.Error{Class: route.Stopped, Op: "sign in", Target: t.Name, Err: err}
+	}
+	return judged(ctx, t, trial)
+}
+
 func (f *fakeRoute) Do(ctx context.Context, t route.Target, r agent.Request) (agent.Result, error) {
+	if f.ledger != nil {
+		if err := f.signIn(ctx, t); err != nil {
+			return agent.Result{}, err
+		}
+	}
+	if f.ledger == nil {
+		if err := f.answers(t); err != nil {
+			return agent.Result{}, err
+		}
+	}
 	m, err := f.enter(t, r)
 	defer func() {
 		f.mu.Lock()

@@ -11,6 +11,7 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/route"
 	"github.com/fleetmend/fleetmend/remediate/run"
+	"github.com/fleetmend/fleetmend/remediate/signin"
 )
 
 func TestGates(t *testing.T) {
@@ -118,15 +119,14 @@ func TestRejectedCredentialsStopTheRun(t *testing.T) {
 			}
 			return nil
 		}
-		s.fleet.behave = func(m *fakeMachine, _ int, _ agent.Request) error {
-			return routeError(route.Auth, m.name, "authenticate", "401")
-		}
+		s.fleet.ledger = signin.New(s.journal.SignIns(), 0)
+		s.fleet.account = func(t route.Target) error { return routeError(route.Auth, t.Name, "authenticate", "401") }
 		r := s.start(t.Context())
 		if r.Status != journal.RunAuth || !strings.Contains(r.Reason, "rejected the credentials") {
 			t.Errorf("%s %s", r.Status, r.Reason)
 		}
-		if len(s.fleet.calls) != 1 {
-			t.Errorf("%d attempts", len(s.fleet.calls))
+		if len(s.fleet.signed) != 1 {
+			t.Errorf("%d attempts", len(s.fleet.signed))
 		}
 		if r.Counts[journal.Unreachable] != 1 || r.Counts[journal.Held] != 2999 {
 			t.Errorf("%v", r.Counts)

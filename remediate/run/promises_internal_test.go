@@ -1,10 +1,8 @@
 package run
 
 import (
-	"context"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -78,81 +76,6 @@ func TestTheRoomGrowsWithWhatWentWell(t *testing.T) {
 	for _, free := range []*gate{newGate(&plan.Options{MaxFail: plan.Limit{Percent: 10, Set: true}}, agent.Detect), newGate(&plan.Options{}, agent.Fix)} {
 		if free.room() != unbounded {
 			t.Errorf("%s without a limit, or without a fix, is bounded: %d", free.mode, free.room())
-		}
-	}
-}
-
-func TestTheLobbyHasEightPlaces(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, entered := newPilot(), make(chan func(), 100)
-		ctx, cancel := context.WithCancel(t.Context())
-		for range 100 {
-			go func() {
-				if out, ok := p.queueUp(ctx, nil); ok {
-					entered <- out
-				}
-			}()
-		}
-		synctest.Wait()
-		if n := len(entered); n != lobbySize {
-			t.Errorf("%d machines are looked at while the credentials are unproven, not %d", n, lobbySize)
-		}
-		(<-entered)() // one leaves, one enters
-		synctest.Wait()
-		if n := len(entered); n != lobbySize {
-			t.Errorf("after one left %d are inside", n)
-		}
-		cancel()
-		synctest.Wait()
-	})
-}
-
-func TestOneMachineTriesTheCredentialsAtATime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newPilot()
-		leave, ok := p.enter(t.Context(), nil)
-		if !ok {
-			t.Fatal("the first has no turn")
-		}
-		began, second := time.Now(), make(chan time.Duration, 1)
-		go func() {
-			leave, ok := p.enter(t.Context(), nil)
-			if ok {
-				second <- time.Since(began)
-				leave()
-			}
-		}()
-		if waited := <-second; waited != pilotPatience {
-			t.Errorf("the second waited %s for one that neither answers nor fails, not %s", waited, pilotPatience)
-		}
-		leave() // late, and gives no second token
-		synctest.Wait()
-		a, ok := p.enter(t.Context(), nil)
-		if !ok {
-			t.Fatal("nobody has a turn any more")
-		}
-		short, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if _, ok := p.enter(short, nil); ok {
-			t.Error("two have the turn at once")
-		}
-		a()
-	})
-}
-
-func TestNobodyGetsATurnOnceTheRunStops(t *testing.T) {
-	halted := make(chan struct{})
-	close(halted)
-	for range 200 { // both are ready, and select chooses by chance
-		p := newPilot()
-		if leave, ok := p.enter(t.Context(), halted); ok {
-			leave()
-			t.Fatal("a machine that waited for its turn was started after the run had stopped")
-		}
-		if leave, ok := p.enter(t.Context(), nil); !ok {
-			t.Fatal("the turn was lost with the one who did not take it")
-		} else {
-			leave()
 		}
 	}
 }

@@ -153,6 +153,10 @@ func (deaf) Alive(ctx context.Context, t route.Target) error {
 	return routeError(route.Stopped, t.Name, "connect", "no answer")
 }
 
+func (d deaf) Do(ctx context.Context, t route.Target, _ agent.Request) (agent.Result, error) {
+	return agent.Result{}, d.Alive(ctx, t)
+}
+
 // What our own deadline ends is a machine that is not there, not one that somebody held back.
 func TestADeafMachineIsUnreachable(t *testing.T) {
 	bubble(t, 1, func(t *testing.T, s *setup) {

@@ -5,6 +5,9 @@ package run
 // with few and grows as they come through (gate.room). Meanwhile the next ones are looked for, so that no machine that is
 // switched off holds such a place for as long as it takes to see that. Everything here belongs to the owner of the wave.
 
+// lobbySize is how many machines are looked for at least.
+const lobbySize = 8
+
 // ahead is how many machines are looked for, or found and waiting, while there is room for so many.
 func ahead(room int) int { return max(2*room, lobbySize) }
 

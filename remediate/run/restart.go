@@ -17,6 +17,22 @@ type restart struct {
 	holds   bool  // the last verify held, though the restart was not seen
 	blind   bool  // the machine does not know its uptime
 	lastErr error // of the last question
+	refused int   // how often it refused us
+}
+
+// someRefusals are forgiven: a machine that has just started may not have found its domain yet.
+const someRefusals = 3
+
+// refusesUs reports whether it makes no sense to ask on.
+func refusesUs(err error, w *restart) bool {
+	switch route.ClassOf(err) {
+	case route.Auth:
+		return true
+	case route.Denied:
+		w.refused++
+		return w.refused == someRefusals
+	}
+	return barredBy(err) != nil
 }
 
 // slack is how much two clocks that are read one after the other may differ.
@@ -45,7 +61,7 @@ func (x *execution) awaitRestart(ctx context.Context, t *task) verdict {
 		case <-time.After(pause/2 + time.Duration(x.options.Rand()*float64(pause/2))):
 		case <-ctx.Done():
 			return verdict{task: t, what: left}
-		case <-x.rejected:
+		case <-x.bars.closed:
 			return verdict{task: t, what: notStarted}
 		}
 	}
@@ -63,8 +79,8 @@ func (x *execution) look(ctx context.Context, t *task, w *restart) (verdict, boo
 		return x.notStarted(t), true
 	case ctx.Err() != nil:
 		return verdict{task: t, what: left}, true
-	case route.ClassOf(r.err) == route.Auth:
-		return x.finish(t, journal.End{Outcome: journal.Unknown, Class: route.Auth,
+	case refusesUs(r.err, w):
+		return x.finish(t, journal.End{Outcome: journal.Unknown, Class: route.ClassOf(r.err),
 			Reason: "was fixed and restarted, but could not be verified: " + reasonOf(r.err)}), true
 	case r.err != nil:
 		w.lastErr = r.err

@@ -13,6 +13,7 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/playbook"
 	"github.com/fleetmend/fleetmend/remediate/route"
 	"github.com/fleetmend/fleetmend/remediate/run"
+	"github.com/fleetmend/fleetmend/remediate/signin"
 )
 
 // cut starts the run and ends it at once after a time, as a second Ctrl-C does.
@@ -141,13 +142,11 @@ func TestRejectedCredentialsOnResume(t *testing.T) {
 	bubble(t, 10, func(t *testing.T, s *setup) {
 		s.input.Options.Forks = 3
 		s.fleet.latency = 10 * time.Second
-		r := s.cut(15 * time.Second) // one proves the credentials, then three are in flight
-		s.fleet.behave = func(m *fakeMachine, _ int, _ agent.Request) error {
-			return routeError(route.Auth, m.name, "authenticate", "401")
-		}
-		before := len(s.fleet.calls)
-		s.wantCounts(s.resume(r.ID), journal.RunAuth, journal.Fixed, 1, journal.Unknown, 3, journal.Held, 6)
-		if n := len(s.fleet.calls) - before; n != 1 {
+		r := s.cut(15 * time.Second) // three are in flight for the second time
+		s.fleet.ledger = signin.New(s.journal.SignIns(), 0)
+		s.fleet.account = func(t route.Target) error { return routeError(route.Auth, t.Name, "authenticate", "401") }
+		s.wantCounts(s.resume(r.ID), journal.RunAuth, journal.Fixed, 3, journal.Unknown, 3, journal.Held, 4)
+		if n := len(s.fleet.signed); n != 1 {
 			t.Errorf("%d attempts", n)
 		}
 	})

@@ -32,6 +32,8 @@ type task struct {
 	scouts     bool          // is only looked for: there is no such place free
 	there      bool          // was found, and waits for one
 	last       string        // why the last attempt did not do
+	lastClass  route.Class   // of that
+	signed     bool          // it had to do with signing in
 	fixed      *agent.Result // the answer that announced a restart
 	fixedAt    time.Time     // when it came
 }
@@ -233,7 +235,7 @@ func (x *execution) pass(w *wave, atEnd bool) error {
 		return nil
 	}
 	select {
-	case <-x.rejected:
+	case <-x.bars.closed:
 		return x.stopRejected()
 	default:
 	}
@@ -274,6 +276,11 @@ func (x *execution) shed(w *wave) error {
 				x.book(w, journal.Unknown, "", 1)
 				w.risked--
 			}
+		case rejected && t.signed:
+			if err := x.journal.Finish(t.entry.ID, t.unsent(nil)); err != nil {
+				return err
+			}
+			x.book(w, journal.Unreachable, t.lastClass, 1)
 		case !resumable:
 			hold = append(hold, t.entry.ID)
 		case t.leased:

@@ -75,40 +75,15 @@ func (x *execution) work(ctx context.Context, t *task) verdict {
 // of which nothing can have run.
 func (x *execution) barred(t *task) bool {
 	select {
-	case <-x.rejected:
+	case <-x.bars.closed:
 		return true
 	default:
 		return x.stopping.Load() && !t.maybe && t.fixed == nil
 	}
 }
 
-// ask puts one question to a machine: it waits for its turn while the credentials are unproven, calls begin, and tells
-// what came of it. Rejected credentials stop the run before anybody else gets a turn.
+// ask puts one question to a machine, calls begin before, and tells what came of it.
 func (x *execution) ask(ctx context.Context, t *task, mode agent.Mode, begin func() error) reply {
-	way, pilot := x.options.Routes[t.entry.Route], x.pilots[t.entry.Route]
-	bar := x.halted
-	if t.maybe || t.fixed != nil {
-		bar = x.rejected
-	}
-	waited := time.Now()
-	out, ok := pilot.queueUp(ctx, bar)
-	if !ok {
-		return reply{barred: true}
-	}
-	defer out()
-	if !pilot.isProven() {
-		// Whether the machine is there needs no credentials, so that dead machines do not take turns.
-		if err := x.within(ctx, t, func(ctx context.Context) error { return way.Alive(ctx, t.entry.Target) }); err != nil {
-			return reply{err: err}
-		}
-	}
-	leave, ok := pilot.enter(ctx, bar)
-	if !ok {
-		return reply{barred: true}
-	}
-	defer leave()
-	out()
-	t.deadline = t.deadline.Add(time.Since(waited))
 	if x.barred(t) || ctx.Err() != nil {
 		return reply{barred: true}
 	}
@@ -122,18 +97,10 @@ func (x *execution) ask(ctx context.Context, t *task, mode agent.Mode, begin fun
 	}
 	var result agent.Result
 	err := x.within(ctx, t, func(ctx context.Context) (err error) {
-		result, err = way.Do(ctx, t.entry.Target, x.request(t.entry, mode))
+		result, err = x.options.Routes[t.entry.Route].Do(ctx, t.entry.Target, x.request(t.entry, mode))
 		return err
 	})
-	switch route.ClassOf(err) {
-	case "", route.Unknown, route.Denied:
-		pilot.prove() // it got past authentication
-	case route.Auth:
-		x.reject.Do(func() {
-			x.why = fmt.Sprintf("%s rejected the credentials (%s): %s", t.entry.Name, t.entry.Route, reasonOf(err))
-			close(x.rejected)
-		})
-	}
+	x.heed(t, err)
 	return reply{result: result, err: err}
 }
 
@@ -169,6 +136,9 @@ func (x *execution) failedToAsk(ctx context.Context, t *task, err error) verdict
 		return verdict{task: t, what: left} // the journal says leased or running; a resumed run goes on from there
 	}
 	class, reason := route.ClassOf(err), reasonOf(err)
+	if e, ok := errors.AsType[*route.Error](err); ok && class == route.Unreachable {
+		t.signed = e.Op == route.OpAuthenticate
+	}
 	late := !time.Now().Before(t.deadline)
 	if class == route.Unknown && t.running {
 		t.maybe = true
@@ -185,6 +155,8 @@ func (x *execution) failedToAsk(ctx context.Context, t *task, err error) verdict
 			end.Class = route.Unreachable
 		}
 		end.Reason = fmt.Sprintf("gave up after %s: %s", x.rules.Timeout, orElse(t.last, reason))
+	case barredBy(err) != nil && class == route.Stopped:
+		end = t.unsent(barredBy(err))
 	case class == route.Stopped:
 		end.Outcome = journal.Held
 	}
@@ -230,7 +202,7 @@ func (x *execution) knockPause(base time.Duration) time.Duration {
 
 // later records the pause before the next attempt. A machine that may have been changed stays running.
 func (x *execution) later(t *task, class route.Class, reason string, wait time.Duration) verdict {
-	t.last = reason
+	t.last, t.lastClass = reason, class
 	if t.running && !t.maybe {
 		if err := x.journal.BackOff(t.entry.ID, class, reason); err != nil {
 			return verdict{task: t, what: broken, err: err}
@@ -310,7 +282,7 @@ func (x *execution) verifyAgain(ctx context.Context, t *task) verdict {
 	switch {
 	case r.barred:
 		return verdict{task: t, what: notStarted}
-	case ctx.Err() != nil, class == route.Auth:
+	case ctx.Err() != nil, class == route.Auth, barredBy(r.err) != nil:
 		return verdict{task: t, what: left}
 	case class.Retriable() && time.Now().Before(t.deadline):
 		if wait, ok := x.pause(t, class); ok {

@@ -372,3 +372,122 @@ func TestAccountsOfTheMachinesThemselves(t *testing.T) {
 		}
 	})
 }
+
+// begun opens a sign-in that nobody has answered yet.
+func begun(t *testing.T, l route.Ledger, m route.Target, ask route.Ask) route.Trial {
+	t.Helper()
+	trial, err := l.Try(t.Context(), account(m), m, ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trial
+}
+
+// A process that is killed while nobody has taken the account yet leaves a sign-in that counts.
+func TestAKilledProcessHadNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, book, m := newWorld(), &signin.Memory{}, fleet("CORP", 3)
+		for range 2 {
+			begun(t, signin.New(book, 0), m[0], w.ask)
+		}
+		_, err := signin.New(book, 0).Try(t.Context(), account(m[0]), m[0], w.ask)
+		if barred := (*route.BarredError)(nil); !errors.As(err, &barred) || !strings.Contains(err.Error(), "had no answer (CORP-PC0, CORP-PC0)") || !strings.HasSuffix(err.Error(), "--sign-ins 3") {
+			t.Errorf("%v", err)
+		}
+		time.Sleep(signin.Window)
+		begun(t, signin.New(book, 0), m[0], w.ask).Accepted()
+		if got := book.States(); got[len(got)-1] != signin.Accepted {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
+// What was on its way before a refusal proves nothing about the time after it.
+func TestAnEarlierSignInDoesNotClearARefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, m, asked := signin.New(&signin.Memory{}, 3), fleet("CORP", 4), 0
+		ask := func(ctx context.Context, _ route.Target, begin func() (route.Trial, error)) error {
+			asked++
+			trial, err := begin()
+			if err == nil {
+				trial.Accepted()
+			}
+			return err
+		}
+		for range 2 { // the second is there to be asked when the first is under way
+			begun(t, l, m[0], ask).Accepted()
+			begun(t, l, m[1], ask).Accepted()
+		}
+		known, unknown := begun(t, l, m[0], ask), begun(t, l, m[2], ask)
+		refused := make(chan error, 1)
+		go func() { refused <- unknown.Refused(t.Context()) }()
+		synctest.Wait()
+		if asked != 0 {
+			t.Error("asked while another sign-in was under way")
+		}
+		known.Accepted()
+		if err := <-refused; err != nil || asked != 1 {
+			t.Errorf("%v, %d asked", err, asked)
+		}
+	})
+}
+
+// An account that its own domain rejects is not sent elsewhere, but where another domain takes it.
+func TestTheWordOfTheOwnDomain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, takes := range []bool{false, true} {
+			w, l, other, own := newWorld(), signin.New(&signin.Memory{}, 0), fleet("OTHER", 3), fleet("CORP", 1)
+			w.wrong = func(domain string) bool { return domain == "CORP" }
+			if takes {
+				w.one(t.Context(), l, other[0])
+				w.one(t.Context(), l, other[1])
+			}
+			if what := w.one(t.Context(), l, own[0]); what != "refused" {
+				t.Error(what)
+			}
+			if what := w.one(t.Context(), l, other[2]); (what == "done") != takes {
+				t.Errorf("%v: %s", takes, what)
+			}
+		}
+	})
+}
+
+// A domain has its own count of sign-ins without an answer: where others take the account, it alone is left out.
+func TestASilentDomainIsLeftOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, machines := newWorld(), append(fleet("CORP", 30), fleet("OTHER", 30)...)
+		for _, m := range fleet("OTHER", 30) {
+			w.cut[m.ID] = true
+		}
+		counts, named := w.run(t, signin.New(&signin.Memory{}, 0), machines, 20)
+		if counts["done"] != 30 || counts["held"]+counts["unanswered"] != 30 || w.attempts > 40 {
+			t.Errorf("%v %v after %d", counts, named, w.attempts)
+		}
+	})
+}
+
+// slow is a book on a slow disk.
+type slow struct{ signin.Memory }
+
+func (s *slow) Add(ctx context.Context, e signin.Entry) (int64, error) {
+	time.Sleep(time.Second)
+	return s.Memory.Add(ctx, e)
+}
+
+// Nobody tries before a refusal is on disk.
+func TestARefusalIsWrittenDownFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, book := newWorld(), &slow{}
+		l, m := signin.New(book, 5), fleet("CORP", 5)
+		for _, one := range m[:3] {
+			w.one(t.Context(), l, one)
+		}
+		bad, began := begun(t, l, m[3], w.ask), time.Now()
+		go bad.Unanswered()
+		synctest.Wait()
+		w.one(t.Context(), l, m[4])
+		if states := book.States(); time.Since(began) < time.Second || len(states) < 4 {
+			t.Errorf("tried after %s: %v", time.Since(began), states)
+		}
+	})
+}

@@ -287,8 +287,10 @@ func (l *Ledger) spent(a *account, who route.Account) *route.BarredError {
 	case refused > 0:
 		what = "were refused or had no answer"
 	}
-	return &route.BarredError{Account: who, All: true, Until: first.Add(Window), Limit: len(a.bad),
-		Why: fmt.Sprintf("%s sign-ins of %s %s (%s)", number(len(a.bad)), who.Name, what, strings.Join(names, ", "))}
+	until := first.Add(Window)
+	return &route.BarredError{Account: who, All: true, Until: until, Limit: len(a.bad),
+		Why: fmt.Sprintf("%s sign-ins of %s %s (%s) and none was accepted since: see that the password is right, then go on after %s, or at once with --sign-ins %d",
+			number(len(a.bad)), who.Name, what, strings.Join(names, ", "), until.Local().Format("15:04"), len(a.bad)+1)}
 }
 
 func number(n int) string {

@@ -83,9 +83,9 @@ func scriptCmds() map[string]func(ts *testscript.TestScript, neg bool, args []st
 // startFleet is the script command `fleet DIR N SEED [key=value...]`: a simulated fleet in this process until the script ends.
 func startFleet(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
-		ts.Fatalf("usage: fleet DIR MACHINES SEED [broken=SHARE] [unreachable=SHARE] [plain=yes [silent=SHARE]]")
+		ts.Fatalf("usage: fleet DIR MACHINES SEED [broken=SHARE] [unreachable=SHARE] [plain=yes [silent=SHARE]] [reject=N] [cut=N] [distrust=yes]")
 	}
-	flags, plain := demo.Fleet{Broken: -1, Silent: -1}, false
+	flags, plain, distrust, exactly := demo.Fleet{Broken: -1, Silent: -1}, false, false, map[simfleet.Kind]int{}
 	mix := simfleet.Mix{Affected: .6}
 	var err error
 	flags.Machines, err = strconv.Atoi(args[1])
@@ -101,6 +101,12 @@ func startFleet(ts *testscript.TestScript, neg bool, args []string) {
 			mix.Refused, err = strconv.ParseFloat(value, 64)
 		case "plain": // every machine answers
 			plain = value == "yes"
+		case "reject":
+			exactly[simfleet.Rejecting], err = strconv.Atoi(value)
+		case "cut":
+			exactly[simfleet.CutLogon], err = strconv.Atoi(value)
+		case "distrust": // the second of two domains
+			distrust = value == "yes"
 		case "unreachable":
 			flags.Silent, err = strconv.ParseFloat(value, 64)
 		default:
@@ -112,6 +118,9 @@ func startFleet(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	if plain {
 		options.Mix = &mix
+	}
+	if options.Exactly = exactly; distrust {
+		options.Domains, options.Distrust = 2, true
 	}
 	fleet, err := simfleet.New(options)
 	ts.Check(err)

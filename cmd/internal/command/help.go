@@ -59,7 +59,7 @@ func StyleHelp(root *cobra.Command) {
 var ExitMeaning = map[int]string{
 	ExitOK: "all is well", ExitError: "an error; the message says which", ExitUsage: "the command line is wrong",
 	ExitSomeFailed: "some machines failed, could not be reached or are unknown; or some keys or rows were left out",
-	ExitAuth:       "the credentials were rejected, by a machine or by the directory; a run stopped after the first machine", ExitGate: "a gate stopped the run", ExitNothing: "nothing to do: no machine matches, no key fits, the run is over",
+	ExitAuth:       "an account was not accepted, by a machine or by the directory; a run stopped before it could be locked", ExitGate: "a gate stopped the run", ExitNothing: "nothing to do: no machine matches, no key fits, the run is over",
 	ExitChanges: "with --detailed-exitcode: there is something to do", ExitLocked: "the run is at work in another process, or the state folder is being brought to a new version",
 	ExitTimeout: "out of time", ExitInterrupted: "interrupted or not confirmed; fleetmend runs resume goes on where a run stopped", ExitPipe: "nobody reads on what is printed",
 }

@@ -77,9 +77,14 @@ func (r *RuleFlags) Add(cmd *cobra.Command) {
 	f.BoolVar(&to.Approval, "approve", false, "ask for approval between waves")
 	f.BoolVar(&to.Chase, "chase", false, "keep knocking on machines that come up for seconds only")
 	count(f, &to.Retries, "retries", d.Retries, "further attempts where nothing has run (0: none); a silent machine is knocked at for as long as they take")
+	signInsFlag(f, &to.SignIns)
 	lasting(f, &to.Backoff, "backoff", d.Backoff, "pause before the first further attempt, doubled each time (0: none)")
 	lasting(f, &to.MachineTimeout, "machine-timeout", d.MachineTimeout, "time for one machine, all attempts together")
 	lasting(f, &to.RunTimeout, "run-timeout", d.RunTimeout, "time for the whole run (0: none)")
+}
+
+func signInsFlag(f *pflag.FlagSet, to **int) {
+	count(f, to, "sign-ins", runs.Default().SignIns, "sign-ins of an account that are under way or were not accepted, at most half of what locks it")
 }
 
 // gateFlags are those that change the gate of a run that was planned before.
@@ -88,6 +93,7 @@ func gateFlags(cmd *cobra.Command, to *runs.Rules, unsaid string) {
 	f.StringVar(&to.MaxFail, "max-fail", "", "gate: failed machines, a count or a percentage of those that were treated, or none (default: "+unsaid+")")
 	f.StringVar(&to.MaxUnreachable, "max-unreachable", "", "gate: unreachable machines (default: "+unsaid+")")
 	f.StringVar(&to.MaxDenied, "max-denied", "", "gate: machines that refuse us (default: "+unsaid+")")
+	signInsFlag(f, &to.SignIns)
 }
 
 // planFlags are the flags that say what a plan holds; plan and run share them.

@@ -15,6 +15,7 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/route"
 	"github.com/fleetmend/fleetmend/remediate/run"
+	"github.com/fleetmend/fleetmend/remediate/signin"
 )
 
 // Options say how a run is carried out.
@@ -77,7 +78,11 @@ func engine(ctx context.Context, d *desk.Desk, c *connect.Connector, p *plan.Pla
 		return nil, err
 	}
 	j.Joined(joined)
-	routes, err := routesOf(ctx, c, p, o)
+	rules, err := o.Rules.over(p.Options)
+	if err != nil {
+		return nil, err
+	}
+	routes, err := routesOf(ctx, c, p, connect.RouteOptions{PasswordFile: o.PasswordFile, Ledger: signin.New(j.SignIns(), rules.SignIns)})
 	if err != nil {
 		return nil, err
 	}
@@ -90,14 +95,14 @@ func engine(ctx context.Context, d *desk.Desk, c *connect.Connector, p *plan.Pla
 }
 
 // routesOf makes the routes of a plan, and asks for what they need.
-func routesOf(ctx context.Context, c *connect.Connector, p *plan.Plan, o Options) (map[string]route.Route, error) {
+func routesOf(ctx context.Context, c *connect.Connector, p *plan.Plan, how connect.RouteOptions) (map[string]route.Route, error) {
 	routes := map[string]route.Route{}
 	for _, wave := range p.Waves {
 		for _, e := range wave.Entries {
 			if routes[e.Route] != nil {
 				continue
 			}
-			made, err := c.Route(ctx, e.Route, connect.RouteOptions{PasswordFile: o.PasswordFile})
+			made, err := c.Route(ctx, e.Route, how)
 			if err != nil {
 				return nil, err
 			}

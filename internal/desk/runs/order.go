@@ -86,7 +86,7 @@ func prove(ctx context.Context, d *desk.Desk, p *plan.Plan, o Options) (*proof, 
 	options := d.Connect.Options
 	options.Ask, options.Read = seen, seen.readFile
 	c := connect.New(options)
-	_, err := routesOf(ctx, c, p, o)
+	_, err := routesOf(ctx, c, p, connect.RouteOptions{PasswordFile: o.PasswordFile})
 	return seen, errors.Join(err, c.Close())
 }
 

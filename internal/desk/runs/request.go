@@ -13,6 +13,7 @@ import (
 	"github.com/fleetmend/fleetmend/internal/settings"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
+	"github.com/fleetmend/fleetmend/remediate/signin"
 )
 
 // Request says what a plan is to hold. One of Playbook, Script and Command is given.
@@ -43,6 +44,7 @@ type Rules struct {
 	PerSite        *int
 	PerSubnet      *int
 	Retries        *int
+	SignIns        *int
 	Soak           *time.Duration
 	Backoff        *time.Duration
 	MachineTimeout *time.Duration
@@ -60,7 +62,7 @@ func Default() Rules {
 	lasts := func(d time.Duration) *time.Duration { return &d }
 	return Rules{
 		Waves: "1,10,10%,100%", MaxFail: "10%", MaxUnreachable: "none", MaxDenied: "none", Forks: of(200), PerSite: of(0), PerSubnet: of(0),
-		Retries: of(3), Soak: lasts(0), Backoff: lasts(2 * time.Second), MachineTimeout: lasts(10 * time.Minute), RebootWait: lasts(15 * time.Minute),
+		Retries: of(3), SignIns: of(signin.Limit), Soak: lasts(0), Backoff: lasts(2 * time.Second), MachineTimeout: lasts(10 * time.Minute), RebootWait: lasts(15 * time.Minute),
 		RunTimeout: lasts(0),
 	}
 }
@@ -68,13 +70,14 @@ func Default() Rules {
 // with fills what r does not say from the settings and from the defaults.
 func (r Rules) with(s settings.Run) Rules {
 	return r.or(Rules{Waves: s.Waves, MaxFail: s.MaxFail, MaxUnreachable: s.MaxUnreachable, MaxDenied: s.MaxDenied, Forks: s.Forks,
-		PerSite: s.PerSite, PerSubnet: s.PerSubnet, Retries: s.Retries, Soak: s.Soak, MachineTimeout: s.Timeout}).or(Default())
+		PerSite: s.PerSite, PerSubnet: s.PerSubnet, Retries: s.Retries, SignIns: s.SignIns, Soak: s.Soak, MachineTimeout: s.Timeout}).or(Default())
 }
 
 // over changes the rules of a plan where r says so.
 func (r Rules) over(o plan.Options) (plan.Options, error) {
 	r.Approval, r.Chase, r.Attended = r.Approval || o.Approval, r.Chase || o.Chase, r.Attended || o.Attended
-	return r.or(Rules{
+	signIns := max(o.SignIns, signin.Limit)
+	return r.or(Rules{SignIns: &signIns,
 		MaxFail: o.MaxFail.String(), MaxUnreachable: o.MaxUnreach.String(), MaxDenied: o.MaxDenied.String(), Forks: &o.Forks, PerSite: &o.PerSite,
 		PerSubnet: &o.PerSubnet, Retries: &o.Retries, Soak: &o.Soak, Backoff: &o.Backoff, MachineTimeout: &o.Timeout, RebootWait: &o.RebootWait,
 		RunTimeout: &o.RunTimeout,
@@ -91,6 +94,7 @@ func (r Rules) or(d Rules) Rules {
 	r.PerSite = cmp.Or(r.PerSite, d.PerSite)
 	r.PerSubnet = cmp.Or(r.PerSubnet, d.PerSubnet)
 	r.Retries = cmp.Or(r.Retries, d.Retries)
+	r.SignIns = cmp.Or(r.SignIns, d.SignIns)
 	r.Soak = cmp.Or(r.Soak, d.Soak)
 	r.Backoff = cmp.Or(r.Backoff, d.Backoff)
 	r.MachineTimeout = cmp.Or(r.MachineTimeout, d.MachineTimeout)
@@ -112,11 +116,14 @@ func (r Rules) options() (plan.Options, error) {
 		Retries: *r.Retries, Backoff: *r.Backoff, Soak: *r.Soak, Approval: r.Approval, Chase: r.Chase,
 		RunTimeout: *r.RunTimeout, Attended: r.Attended,
 	}
+	if *r.SignIns > signin.Limit {
+		o.SignIns = *r.SignIns
+	}
 	for _, count := range []struct {
 		flag  string
 		value int
 		least int
-	}{{"forks", o.Forks, 1}, {"per-site", o.PerSite, 0}, {"per-subnet", o.PerSubnet, 0}, {"retries", o.Retries, 0}} {
+	}{{"forks", o.Forks, 1}, {"per-site", o.PerSite, 0}, {"per-subnet", o.PerSubnet, 0}, {"retries", o.Retries, 0}, {"sign-ins", *r.SignIns, signin.Limit}} {
 		if count.value < count.least {
 			return o, hint.Mistake(fmt.Errorf("--%s is %d, and must be at least %d", count.flag, count.value, count.least), "leave it out for what is usual")
 		}
@@ -198,7 +205,7 @@ func (r Rules) Args() []string {
 	for _, count := range []struct {
 		flag  string
 		value *int
-	}{{"forks", r.Forks}, {"per-site", r.PerSite}, {"per-subnet", r.PerSubnet}, {"retries", r.Retries}} {
+	}{{"forks", r.Forks}, {"per-site", r.PerSite}, {"per-subnet", r.PerSubnet}, {"retries", r.Retries}, {"sign-ins", r.SignIns}} {
 		if count.value != nil {
 			words = append(words, "--"+count.flag, strconv.Itoa(*count.value))
 		}

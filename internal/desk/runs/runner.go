@@ -279,7 +279,7 @@ func Carry(ctx context.Context, d *desk.Desk, in io.Reader, out io.WriteCloser, 
 	}
 	c := connect.New(options)
 	begun := false
-	carried := Options{PasswordFile: o.PasswordFile, Begun: func(id string, first int64, stop func()) {
+	carried := Options{PasswordFile: o.PasswordFile, Rules: o.Rules, Begun: func(id string, first int64, stop func()) {
 		begun = true
 		signals(stop)
 		if name := filepath.Join(filepath.Dir(o.Log), id+".log"); os.Rename(o.Log, name) == nil {

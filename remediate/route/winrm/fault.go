@@ -14,7 +14,7 @@ import (
 // The operations, as they stand in route.Error.Op.
 const (
 	opConnect      = "connect"
-	opAuthenticate = "authenticate"
+	opAuthenticate = route.OpAuthenticate
 	opCreate       = "create"
 	opCommand      = "command"
 	opSend         = "send"

@@ -334,7 +334,7 @@ func (r *Route) refused(ctx context.Context, t route.Target, l *link, op string,
 	switch {
 	case err == nil:
 		return &route.Error{Class: route.Denied, Op: op, Target: t.Name, Status: a.status,
-			Err: hint.Wrap(errors.New("the machine rejected the account, which other machines take: it may have lost its trust with the domain, its clock may be wrong, or the account may not sign in there over the network"),
+			Err: hint.Wrap(errors.New("the machine rejected the account, "+route.OtherMachinesTake+": it may have lost its trust with the domain, its clock may be wrong, or the account may not sign in there over the network"),
 				"on the machine: Test-ComputerSecureChannel -Repair, w32tm /resync, and the right \"Access this computer from the network\"")}
 	case errors.As(err, &no):
 		e := statusError(t.Name, op, a)

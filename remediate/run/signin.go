@@ -1,0 +1,74 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/route"
+)
+
+// barring is what routes said of accounts that are not sent any more. Workers write it; why is readable after closed is closed.
+type barring struct {
+	closed chan struct{} // the whole run is barred
+	once   sync.Once
+	why    string
+
+	mu   sync.Mutex
+	some string // why machines of a domain were not signed in to
+	n    int    // how many
+}
+
+// barredBy returns what an error says of the account, nil for nothing.
+func barredBy(err error) *route.BarredError {
+	var e *route.BarredError
+	if errors.As(err, &e) {
+		return e
+	}
+	return nil
+}
+
+// heed stops the run where an account is barred everywhere. A route without a ledger says so by the class alone.
+func (x *execution) heed(t *task, err error) {
+	class, no := route.ClassOf(err), barredBy(err)
+	switch {
+	case class == route.Auth && no == nil:
+		x.bars.bar(fmt.Sprintf("%s rejected the credentials (%s): %s", t.entry.Name, t.entry.Route, reasonOf(err)))
+	case no != nil && no.All:
+		x.bars.bar(no.Error())
+	case no != nil:
+		x.bars.mu.Lock()
+		defer x.bars.mu.Unlock()
+		x.bars.some = no.Error()
+		x.bars.n++
+	}
+}
+
+func (b *barring) bar(why string) {
+	b.once.Do(func() {
+		b.why = why
+		close(b.closed)
+	})
+}
+
+// over is how a run ends that came to its end: not done, where a domain did not take the account.
+func (x *execution) over() (journal.Status, string) {
+	x.bars.mu.Lock()
+	defer x.bars.mu.Unlock()
+	if x.bars.some == "" {
+		return journal.RunDone, ""
+	}
+	return journal.RunAuth, x.bars.some + "; all else is done"
+}
+
+// unsent is how a machine ends whose account is barred, so that nothing was sent to it this time.
+func (t *task) unsent(no *route.BarredError) journal.End {
+	if t.signed { // it was tried before
+		return journal.End{Outcome: journal.Unreachable, Class: t.lastClass, Reason: t.last}
+	}
+	if no.All {
+		return journal.End{Outcome: journal.Held, Reason: "not started: " + no.Error()}
+	}
+	return journal.End{Outcome: journal.Held, Reason: "not signed in to: " + no.Error()}
+}
