@@ -40,13 +40,16 @@ func unindex(ctx context.Context, tx *sql.Tx) (empty bool, err error) {
 	return true, nil
 }
 
-// fillCache is how many kilobytes of the file are kept in memory while the indexes are made. More costs more than it spares: SQLite sorts
-// beside it, and an import of 100,000 keys has 150 MB in all.
-const fillCache = 4_000
+// How many kilobytes of the file are kept in memory while the indexes are made, each of which is read out of all rows. SQLite sorts beside
+// it, and an import of 100,000 keys, with its table and passwords, has 150 MB in all; a reading of references has nothing else.
+const (
+	fillCache = 4_000
+	readCache = 32_000
+)
 
 // reindex makes the indexes that are not there.
-func reindex(ctx context.Context, tx *sql.Tx) error {
-	if err := cache(ctx, tx, fillCache); err != nil {
+func reindex(ctx context.Context, tx *sql.Tx, kilobytes int) error {
+	if err := cache(ctx, tx, kilobytes); err != nil {
 		return err
 	}
 	for _, statement := range indexes() {
@@ -69,7 +72,7 @@ func (v *Vault) repair(ctx context.Context) error {
 	if err != nil || n >= len(indexes()) {
 		return err
 	}
-	return v.write(ctx, func(tx *sql.Tx) error { return reindex(ctx, tx) })
+	return v.write(ctx, func(tx *sql.Tx) error { return reindex(ctx, tx, fillCache) })
 }
 
 // filling runs do, which fills the vault, and where the vault was empty makes the indexes afterwards, whatever came of it.
@@ -84,7 +87,7 @@ func (v *Vault) filling(ctx context.Context, do func() error) error {
 	}
 	err = do()
 	if empty {
-		made := v.write(context.WithoutCancel(ctx), func(tx *sql.Tx) error { return reindex(context.WithoutCancel(ctx), tx) })
+		made := v.write(context.WithoutCancel(ctx), func(tx *sql.Tx) error { return reindex(context.WithoutCancel(ctx), tx, readCache) })
 		err = errors.Join(err, made)
 	}
 	return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -114,5 +115,47 @@ func TestUnaskedWholeReadingDoubts(t *testing.T) {
 	}
 	if r, err = d.Sync(t.Context(), src, true); err != nil || r.Missing != 0 || r.Gone != 20 {
 		t.Errorf("asked for: %+v, %v", r, err)
+	}
+}
+
+// A first reading writes many keys with one statement. A key that comes twice in it, soon or later, is one key, as it was said last;
+// and no column is lost that only a few of them have.
+func TestAFirstReadingTakesWhatComesTwice(t *testing.T) {
+	d, src := openDesk(t, t.TempDir()), source(700)
+	for i := range src.refs {
+		if i%100 != 50 {
+			src.refs[i].Machine.Serial, src.refs[i].Machine.FQDN = "", ""
+		}
+	}
+	src.refs[333].Deleted, src.refs[444].Stale, src.refs[444].StaleCause = true, true, "replaced"
+	want := map[string]bitlocker.KeyRef{}
+	for _, r := range src.refs {
+		want[r.SourceKey] = r
+	}
+	for _, twice := range []struct{ n, at int }{{3, 5}, {40, 640}, {41, 642}, {100, 600}} {
+		again := src.refs[twice.n]
+		if twice.n != 41 { // that one says the same
+			again.Machine.DN = "CN=" + again.Machine.Name + ",OU=PAR,DC=fleet,DC=test"
+		}
+		src.refs = slices.Insert(src.refs, twice.at, again)
+		want[again.SourceKey] = again
+	}
+	report, err := d.Sync(t.Context(), src, true)
+	if err != nil || report.Read != 704 || report.Added != 700 || report.Changed != 3 {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	got := refsOf(t, d)
+	if len(got) != len(want) {
+		t.Fatalf("%d keys, want %d", len(got), len(want))
+	}
+	for _, g := range got {
+		w := want[g.SourceKey]
+		w.Source, w.Machine.FQDN = g.Source, strings.ToLower(w.Machine.FQDN)
+		if g != w {
+			t.Errorf("%+v\nwant\n%+v", g, w)
+		}
+	}
+	if report, err = d.Sync(t.Context(), src, true); err != nil || report.Added != 0 || report.Gone != 0 {
+		t.Errorf("once more: %+v, %v", report, err)
 	}
 }

@@ -5,7 +5,11 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/fleetmend/fleetmend/internal/sqlitefile"
 )
 
 // batch is how many references go into one transaction; a reading that is cut off keeps what it has read. The first one is small,
@@ -44,7 +48,7 @@ func (v *Vault) takesIn(ctx context.Context, seen time.Time, fresh bool) *taking
 
 // give takes one more reference. An error is that of an earlier one.
 func (w *takingIn) give(ref KeyRef) error {
-	if w.pending = append(w.pending, ref); len(w.pending) < w.size {
+	if w.pending = append(w.pending, ref.normal()); len(w.pending) < w.size {
 		return nil
 	}
 	w.size = batch
@@ -71,7 +75,7 @@ func (w *takingIn) end() (added, changed int, err error) {
 	return w.added, w.changed, w.err
 }
 
-// upsert writes references in one transaction. Those of a fresh source are hardly there before, and are not looked for.
+// upsert writes references in one transaction. Those of a fresh source are hardly there before, and are looked for where they are.
 func (v *Vault) upsert(ctx context.Context, seen time.Time, fresh bool, refs []KeyRef) (added, changed int, err error) {
 	if len(refs) == 0 {
 		return 0, 0, nil
@@ -82,10 +86,13 @@ func (v *Vault) upsert(ctx context.Context, seen time.Time, fresh bool, refs []K
 			return err
 		}
 		defer put.close()
-		if !fresh {
-			if err := put.look(refs); err != nil {
+		if fresh {
+			if added, refs, err = put.firsts(refs, seen); err != nil {
 				return err
 			}
+		}
+		if err := put.look(refs); err != nil {
+			return err
 		}
 		for _, ref := range refs {
 			at, err := put.ref(ref, seen, StateUnknown)
@@ -138,9 +145,8 @@ type placed struct {
 func newPutter(ctx context.Context, tx *sql.Tx) (*putter, error) {
 	p := &putter{ctx: ctx, tx: tx, known: map[place]row{}}
 	for stmt, text := range map[**sql.Stmt]string{
-		&p.find: "SELECT id, " + refColumns + " FROM refs WHERE source = ? AND source_key IN (SELECT value FROM json_each(?))",
-		&p.insert: `INSERT INTO refs (source, source_key, key_id, volume_id, volume, name, fqdn, serial, device_id, dn, guid, created, deleted, stale, stale_cause, seen, gone, state, state_at)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (source, source_key) DO NOTHING`,
+		&p.find:   "SELECT id, " + refColumns + " FROM refs WHERE source = ? AND source_key IN (SELECT value FROM json_each(?))",
+		&p.insert: "INSERT INTO refs (" + newColumns + ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (source, source_key) DO NOTHING",
 		&p.update: `UPDATE refs SET source = ?1, source_key = ?2, key_id = ?3, volume_id = ?4, volume = ?5, name = ?6, fqdn = ?7, serial = ?8, device_id = ?9, dn = ?10, guid = ?11,
 			created = ?12, deleted = ?13, stale = ?14, stale_cause = ?15, seen = max(seen, ?16), gone = CASE WHEN NOT ?13 THEN 0 WHEN gone > 0 THEN gone ELSE ?16 END WHERE id = ?17`,
 		&p.password: "INSERT INTO passwords (ref, sealed, at) VALUES (?, ?, ?) ON CONFLICT (ref) DO UPDATE SET sealed = excluded.sealed, at = excluded.at",
@@ -207,8 +213,7 @@ func (p *putter) look(refs []KeyRef) error {
 
 // ref writes one reference; a new one gets the state, with the time seen. One that was not looked for is taken for new first.
 func (p *putter) ref(ref KeyRef, seen time.Time, state State) (placed, error) {
-	ref.Machine = ref.Machine.normal()
-	ref.Created = fromNanos(nanos(ref.Created)) // without monotonic clock and zone, to compare
+	ref = ref.normal()
 	where := place{ref.Source, ref.SourceKey}
 	old := p.known[where]
 	if old.id == 0 {
@@ -243,14 +248,7 @@ func (p *putter) ref(ref KeyRef, seen time.Time, state State) (placed, error) {
 
 // add writes a new reference; it gives no row where there is one already.
 func (p *putter) add(ref KeyRef, at int64, state State) (id int64, err error) {
-	gone, stateAt := int64(0), int64(0)
-	if ref.Deleted {
-		gone = at
-	}
-	if state != StateUnknown {
-		stateAt = at
-	}
-	r, err := p.exec(p.insert, append(args(ref, at), gone, string(state), stateAt)...)
+	r, err := p.exec(p.insert, newArgs(ref, at, state)...)
 	if err != nil {
 		return 0, err
 	}
@@ -258,6 +256,30 @@ func (p *putter) add(ref KeyRef, at int64, state State) (id int64, err error) {
 		return 0, err
 	}
 	return r.LastInsertId()
+}
+
+// firsts writes new references, in normal form, many with one statement, and gives those of which some were there already, to be written one by one:
+// what was just written of them says what it said.
+func (p *putter) firsts(refs []KeyRef, seen time.Time) (added int, rest []KeyRef, err error) {
+	put := sqlitefile.NewStatements(p.ctx, p.tx)
+	defer func() { err = put.Close(err) }()
+	rows := put.Rows("INSERT OR IGNORE", "refs", strings.Split(newColumns, ", ")...)
+	for some := range slices.Chunk(refs, sqlitefile.RowsAtOnce) {
+		before := rows.Written()
+		for _, ref := range some {
+			if err := rows.Add(newArgs(ref, nanos(seen), StateUnknown)...); err != nil {
+				return 0, nil, err
+			}
+		}
+		if err := rows.Flush(); err != nil {
+			return 0, nil, err
+		}
+		n := int(rows.Written() - before)
+		if added += n; n < len(some) {
+			rest = append(rest, some...)
+		}
+	}
+	return added, rest, nil
 }
 
 // touch notes when references were seen that say what they said.
@@ -278,6 +300,27 @@ func args(ref KeyRef, seen int64) []any {
 	m := ref.Machine
 	return []any{ref.Source, ref.SourceKey, string(ref.ID), ref.VolumeID, string(ref.Volume), m.Name, m.FQDN, m.Serial, m.DeviceID, m.DN, m.GUID,
 		nanos(ref.Created), ref.Deleted, ref.Stale, ref.StaleCause, seen}
+}
+
+// newArgs are the newColumns of a new reference with a state.
+func newArgs(ref KeyRef, at int64, state State) []any {
+	gone, stateAt := int64(0), int64(0)
+	if ref.Deleted {
+		gone = at
+	}
+	if state != StateUnknown {
+		stateAt = at
+	}
+	return append(args(ref, at), gone, string(state), stateAt)
+}
+
+const newColumns = refColumns + ", seen, gone, state, state_at"
+
+// normal is the reference as it is stored.
+func (k KeyRef) normal() KeyRef {
+	k.Machine = k.Machine.normal()
+	k.Created = fromNanos(nanos(k.Created)) // without monotonic clock and zone, to compare
+	return k
 }
 
 const refColumns = "source, source_key, key_id, volume_id, volume, name, fqdn, serial, device_id, dn, guid, created, deleted, stale, stale_cause"

@@ -41,7 +41,7 @@ func (v *Vault) Take(ctx context.Context, src Source, reason, detail string) (Ta
 			err = v.takeIn(ctx, tx, data, src, &report)
 		}
 		if err == nil && empty {
-			err = reindex(ctx, tx)
+			err = reindex(ctx, tx, fillCache)
 		}
 		return err
 	})

@@ -1,8 +1,9 @@
 package inventory
 
 import (
-	"database/sql"
 	"strings"
+
+	"github.com/fleetmend/fleetmend/internal/sqlitefile"
 )
 
 // fill stores the first records of an inventory, which is most of all that is ever stored at once. Each is a machine of its own at
@@ -56,18 +57,18 @@ func (w *importer) saveFirst(in *arrivals) (err error) {
 }
 
 func (w *importer) saveAll(in *arrivals) (err error) {
-	put := statements{w.ctx, w.tx, map[string]*sql.Stmt{}}
-	defer func() { err = put.close(err) }()
-	machines := newMachines(&put)
+	put := sqlitefile.NewStatements(w.ctx, w.tx)
+	defer func() { err = put.Close(err) }()
+	machines := newMachines(put)
 	for _, r := range in.recs {
-		if err := machines.add(r.machine); err != nil {
+		if err := machines.Add(r.machine); err != nil {
 			return err
 		}
 	}
-	if err := machines.flush(); err != nil {
+	if err := machines.Flush(); err != nil {
 		return err
 	}
-	records := newRecords{insertion: insertion{put: &put}}
+	records := recordsInto(put)
 	for n, r := range in.recs {
 		if n%batch == 0 {
 			in.until(n + 1)
@@ -76,25 +77,25 @@ func (w *importer) saveAll(in *arrivals) (err error) {
 			return err
 		}
 	}
-	return records.flush()
+	return records.Flush()
 }
 
 // join brings records that are one machine together, at the first of them, and writes conflicts.
 func (w *importer) join(groups [][]*rec, conflicts [][]string) (err error) {
-	put := statements{w.ctx, w.tx, map[string]*sql.Stmt{}}
-	defer func() { err = put.close(err) }()
+	put := sqlitefile.NewStatements(w.ctx, w.tx)
+	defer func() { err = put.Close(err) }()
 	for i, g := range groups {
 		for _, r := range g[1:] {
-			if err := put.exec("UPDATE records SET machine_id = ? WHERE source = ? AND source_key = ?", g[0].machine, r.Source, r.SourceKey); err != nil {
+			if err := put.Exec("UPDATE records SET machine_id = ? WHERE source = ? AND source_key = ?", g[0].machine, r.Source, r.SourceKey); err != nil {
 				return err
 			}
-			if err := put.exec("DELETE FROM machines WHERE id = ?", r.machine); err != nil {
+			if err := put.Exec("DELETE FROM machines WHERE id = ?", r.machine); err != nil {
 				return err
 			}
 			r.machine = g[0].machine
 		}
 		if len(conflicts[i]) > 0 {
-			if err := put.conflicts(g[0].machine, conflicts[i]); err != nil {
+			if err := saveConflicts(put, g[0].machine, conflicts[i]); err != nil {
 				return err
 			}
 		}

@@ -1,14 +1,13 @@
 package inventory
 
 import (
-	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
+
+	"github.com/fleetmend/fleetmend/internal/sqlitefile"
 )
 
 // write says what of a record is to be written. A record that says what it said before costs no index an entry.
@@ -49,139 +48,54 @@ func (w *importer) cache(kilobytes int) error {
 	return err
 }
 
-// statements prepares each statement when it is first needed. It looks at ctx between them: a driver that watches ctx while each
-// of ten thousand runs is busy with that.
-type statements struct {
-	ctx  context.Context
-	tx   *sql.Tx
-	open map[string]*sql.Stmt
+// newMachines writes machines without conflicts.
+func newMachines(put *sqlitefile.Statements) *sqlitefile.Rows {
+	return put.Rows("INSERT OR FAIL", "machines", "id")
 }
 
-func (s *statements) exec(query string, args ...any) error {
-	if err := s.ctx.Err(); err != nil {
-		return err
+// newRecords writes new records.
+type newRecords struct{ *sqlitefile.Rows }
+
+func recordsInto(put *sqlitefile.Statements) newRecords {
+	columns := []string{"source", "source_key", "machine_id", "seen_at", "gone", "fields", "stamp"}
+	for _, f := range lookupFields {
+		columns = append(columns, f.column)
 	}
-	put := s.open[query]
-	if put == nil {
-		var err error
-		if put, err = s.tx.PrepareContext(s.ctx, query); err != nil {
-			return err
-		}
-		s.open[query] = put
-	}
-	_, err := put.ExecContext(context.WithoutCancel(s.ctx), args...)
-	return err
+	return newRecords{put.Rows("INSERT OR FAIL", "records", columns...)}
 }
 
-func (s *statements) close(err error) error {
-	for _, put := range s.open {
-		err = errors.Join(err, put.Close())
-	}
-	return err
-}
-
-// insertion gathers new rows for one statement: a statement costs the driver as much as its row costs SQLite. OR FAIL keeps
-// SQLite from copying every page that a statement of many rows touches; who gets an error takes the transaction back.
-type insertion struct {
-	put   *statements
-	into  string // table and columns
-	row   string // (?, ?)
-	args  []any
-	given int
-}
-
-const rowsAtOnce = 32
-
-func (i *insertion) add(args ...any) error {
-	i.args = append(i.args, args...)
-	if i.given++; i.given < rowsAtOnce {
-		return nil
-	}
-	return i.flush()
-}
-
-func (i *insertion) flush() error {
-	if i.given == 0 {
-		return nil
-	}
-	err := i.put.exec("INSERT OR FAIL INTO "+i.into+" VALUES "+strings.Repeat(i.row+", ", i.given-1)+i.row, i.args...)
-	i.args, i.given = i.args[:0], 0
-	return err
-}
-
-// newMachines gathers machines without conflicts.
-func newMachines(put *statements) insertion {
-	return insertion{put: put, into: "machines (id)", row: "(?)"}
-}
-
-// newRecords gathers new records. Columns for looking up that none of them has a value for are left out: what is bound to a
-// statement costs the driver as much as storing it.
-type newRecords struct {
-	insertion
-	wide uint // columns that are not left out
-}
-
-func (n *newRecords) add(r *rec) error {
+func (n newRecords) add(r *rec) error {
 	by, err := r.columns()
 	if err != nil {
 		return err
 	}
-	has := uint(0)
-	for i, v := range by {
-		if v != nil {
-			has |= 1 << i
-		}
-	}
-	if n.into == "" || has&^n.wide != 0 {
-		if err := n.flush(); err != nil {
-			return err
-		}
-		n.widen(has)
-	}
-	n.args = append(n.args, r.Source, r.SourceKey, r.machine, nanos(r.SeenAt), r.Gone, r.raw, r.Stamp)
-	for i, v := range by {
-		if n.wide&(1<<i) != 0 {
-			n.args = append(n.args, v)
-		}
-	}
-	return n.insertion.add()
-}
-
-func (n *newRecords) widen(has uint) {
-	n.wide |= has
-	n.into, n.row = "records (source, source_key, machine_id, seen_at, gone, fields, stamp", "(?, ?, ?, ?, ?, ?, ?"
-	for i, f := range lookupFields {
-		if n.wide&(1<<i) != 0 {
-			n.into, n.row = n.into+", "+f.column, n.row+", ?"
-		}
-	}
-	n.into, n.row = n.into+")", n.row+")"
+	var values [7 + len(lookupFields)]any
+	return n.Add(append(append(values[:0], r.Source, r.SourceKey, r.machine, nanos(r.SeenAt), r.Gone, r.raw, r.Stamp), by[:]...)...)
 }
 
 func (w *importer) saveMachines(ids []string, conflicts [][]string) (err error) {
-	put := statements{w.ctx, w.tx, map[string]*sql.Stmt{}}
-	defer func() { err = put.close(err) }()
-	added := newMachines(&put)
+	put := sqlitefile.NewStatements(w.ctx, w.tx)
+	defer func() { err = put.Close(err) }()
+	added := newMachines(put)
 	for i, id := range ids {
 		old, known := w.c.machines[id]
 		switch {
 		case known && slices.Equal(old, conflicts[i]):
 			continue
 		case !known:
-			err = added.add(id)
+			err = added.Add(id)
 		}
 		if err == nil && (known || len(conflicts[i]) > 0) {
-			err = errors.Join(added.flush(), put.conflicts(id, conflicts[i]))
+			err = errors.Join(added.Flush(), saveConflicts(put, id, conflicts[i]))
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return added.flush()
+	return added.Flush()
 }
 
-// conflicts writes those of a machine.
-func (s *statements) conflicts(id string, are []string) error {
+func saveConflicts(put *sqlitefile.Statements, id string, are []string) error {
 	text := []byte("[]")
 	if len(are) > 0 {
 		var err error
@@ -189,7 +103,7 @@ func (s *statements) conflicts(id string, are []string) error {
 			return err
 		}
 	}
-	return s.exec("UPDATE machines SET conflicts = ? WHERE id = ?", string(text), id)
+	return put.Exec("UPDATE machines SET conflicts = ? WHERE id = ?", string(text), id)
 }
 
 const rewriteRecord = `UPDATE records SET machine_id = ?, seen_at = ?, gone = ?, fields = ?, stamp = ?, by_name = ?, by_fqdn = ?, by_serial = ?, by_owner = ?, by_account = ?,
@@ -198,9 +112,9 @@ const rewriteRecord = `UPDATE records SET machine_id = ?, seen_at = ?, gone = ?,
 // saveRecords takes a statement for each case instead of one that inserts or updates: that one makes SQLite keep a copy
 // of every page, in case it fails in the middle.
 func (w *importer) saveRecords(groups [][]*rec) (err error) {
-	put := statements{w.ctx, w.tx, map[string]*sql.Stmt{}}
-	defer func() { err = put.close(err) }()
-	fresh := newRecords{insertion: insertion{put: &put}}
+	put := sqlitefile.NewStatements(w.ctx, w.tx)
+	defer func() { err = put.Close(err) }()
+	fresh := recordsInto(put)
 	for _, g := range groups {
 		for _, r := range g {
 			var err error
@@ -208,7 +122,7 @@ func (w *importer) saveRecords(groups [][]*rec) (err error) {
 			case do == 0:
 				continue
 			case do&(added|rewritten) == 0:
-				err = put.exec(`UPDATE records SET seen_at = ?, stamp = ? WHERE source = ? AND source_key = ?`, nanos(r.SeenAt), r.Stamp, r.Source, r.SourceKey)
+				err = put.Exec(`UPDATE records SET seen_at = ?, stamp = ? WHERE source = ? AND source_key = ?`, nanos(r.SeenAt), r.Stamp, r.Source, r.SourceKey)
 			case do&added != 0:
 				err = fresh.add(r)
 			default:
@@ -216,14 +130,14 @@ func (w *importer) saveRecords(groups [][]*rec) (err error) {
 				if err = failed; err != nil {
 					break
 				}
-				err = put.exec(rewriteRecord, r.machine, nanos(r.SeenAt), r.Gone, r.raw, r.Stamp, by[0], by[1], by[2], by[3], by[4], by[5], by[6], r.Source, r.SourceKey)
+				err = put.Exec(rewriteRecord, r.machine, nanos(r.SeenAt), r.Gone, r.raw, r.Stamp, by[0], by[1], by[2], by[3], by[4], by[5], by[6], r.Source, r.SourceKey)
 			}
 			if err != nil {
 				return fmt.Errorf("record %s: %w", clip(r.SourceKey), err)
 			}
 		}
 	}
-	return fresh.flush()
+	return fresh.Flush()
 }
 
 // retire hands what people said of machines that turned out to be others to those, and removes them.

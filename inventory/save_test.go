@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+
+	"github.com/fleetmend/fleetmend/internal/sqlitefile"
 )
 
 // TestAFirstImportIsStoredWhole: however the number of records fits the statements that write them, all are there, and so are the
@@ -21,7 +23,7 @@ func TestAFirstImportIsStoredWhole(t *testing.T) {
 		}
 		return names
 	}
-	for _, n := range []int{1, 2, rowsAtOnce - 1, rowsAtOnce, rowsAtOnce + 1, 2 * rowsAtOnce, 2*rowsAtOnce + 1} {
+	for _, n := range []int{1, 2, sqlitefile.RowsAtOnce - 1, sqlitefile.RowsAtOnce, sqlitefile.RowsAtOnce + 1, 2 * sqlitefile.RowsAtOnce, 2*sqlitefile.RowsAtOnce + 1} {
 		s := open(t)
 		before := indexes(s)
 		var records []Record

@@ -12,6 +12,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/sqlitefile"
 )
 
 // Before is what the store knows of a source from earlier readings.
@@ -232,27 +233,27 @@ func (t *taking) note() (err error) {
 	if err != nil {
 		return err
 	}
-	put := statements{t.ctx, t.tx, map[string]*sql.Stmt{}}
-	defer func() { err = put.close(err) }()
+	put := sqlitefile.NewStatements(t.ctx, t.tx)
+	defer func() { err = put.Close(err) }()
 	for _, key := range slices.Sorted(maps.Keys(t.LeftOut)) {
 		if l := t.LeftOut[key]; had[key] != l && err == nil {
-			err = put.exec("INSERT OR REPLACE INTO left_out (source, source_key, stamp, why) VALUES (?, ?, ?, ?)", t.source, key, l.Stamp, l.Why)
+			err = put.Exec("INSERT OR REPLACE INTO left_out (source, source_key, stamp, why) VALUES (?, ?, ?, ?)", t.source, key, l.Stamp, l.Why)
 		}
 		delete(had, key)
 	}
 	for _, key := range slices.Sorted(maps.Keys(had)) {
 		if err == nil {
-			err = put.exec("DELETE FROM left_out WHERE source = ? AND source_key = ?", t.source, key)
+			err = put.Exec("DELETE FROM left_out WHERE source = ? AND source_key = ?", t.source, key)
 		}
 	}
 	if err != nil || t.Groups == nil {
 		return err
 	}
-	if err = put.exec("DELETE FROM group_names WHERE source = ?", t.source); err != nil {
+	if err = put.Exec("DELETE FROM group_names WHERE source = ?", t.source); err != nil {
 		return err
 	}
 	for _, dn := range slices.Sorted(maps.Keys(t.Groups)) {
-		if err = put.exec("INSERT INTO group_names (source, dn, name) VALUES (?, ?, ?)", t.source, dn, t.Groups[dn]); err != nil {
+		if err = put.Exec("INSERT INTO group_names (source, dn, name) VALUES (?, ?, ?)", t.source, dn, t.Groups[dn]); err != nil {
 			return err
 		}
 	}
