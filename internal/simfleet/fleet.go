@@ -54,7 +54,8 @@ type Fleet struct {
 	closing bool
 	running sync.WaitGroup
 
-	opened, requests atomic.Int64
+	opened, requests  atomic.Int64
+	received, written atomic.Int64 // bytes of the machines' connections
 
 	address string // loopback address of the machines
 }

@@ -65,6 +65,8 @@ type Stats struct {
 	Connections     int          `json:"connections"`      // open now
 	ConnectionsEver int64        `json:"connections_ever"` // accepted since the start
 	Requests        int64        `json:"requests"`
+	Received        int64        `json:"received"` // bytes that came to the machines
+	Written         int64        `json:"written"`  // bytes that they answered
 	Logons          int64        `json:"logons"`
 	FailedLogons    int64        `json:"failed_logons"`
 	AccountFailures int          `json:"account_failures"` // failed logons of the account in a row
@@ -78,7 +80,7 @@ type Stats struct {
 
 // Stats adds up the fleet.
 func (f *Fleet) Stats() Stats {
-	s := Stats{Machines: len(f.hosts), Kinds: map[Kind]int{}, ConnectionsEver: f.opened.Load(), Requests: f.requests.Load()}
+	s := Stats{Machines: len(f.hosts), Kinds: map[Kind]int{}, ConnectionsEver: f.opened.Load(), Requests: f.requests.Load(), Received: f.received.Load(), Written: f.written.Load()}
 	first := f.account.state()
 	s.AccountFailures, s.AccountLocked, s.Accounts = first.InARow, first.Locked, f.Accounts()
 	for _, h := range f.hosts {

@@ -57,7 +57,11 @@ func (c *counted) Read(p []byte) (int, error) {
 	return c.readRaw(p)
 }
 
-func (c *counted) Write(p []byte) (int, error) { return c.Conn.Write(p) }
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.host.fleet.written.Add(int64(n))
+	return n, err
+}
 
 func (l *link) readRaw(p []byte) (int, error) {
 	if l.cutIn > 0 {
@@ -73,6 +77,7 @@ func (l *link) readRaw(p []byte) (int, error) {
 	}
 	n, err := l.Conn.Read(p)
 	l.received.Add(int64(n))
+	l.host.fleet.received.Add(int64(n))
 	return n, err
 }
 

@@ -127,7 +127,7 @@ type figures struct {
 
 func repair(binary, config string, forks int) (figures, string, error) {
 	cmd := exec.Command(binary, "--config", config, "run", "crowdstrike-channel-file-291", "--reboot", "never",
-		"--waves", "100%", "--forks", fmt.Sprint(forks), "--yes", "--quiet", "-o", "json")
+		"--waves", "100%", "--forks", fmt.Sprint(forks), "--yes", "--quiet", "-o", "json", "--foreground")
 	cmd.Stderr = os.Stderr
 	began := time.Now()
 	out, err := cmd.Output()
