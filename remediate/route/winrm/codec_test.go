@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -57,8 +58,10 @@ func FuzzReply(f *testing.F) {
 	f.Add([]byte(receiveReply))
 	f.Add([]byte(createReply))
 	f.Add([]byte("<html>"))
+	f.Add([]byte(strings.Replace(receiveReply, "</s:Body>", "a<s:Text/>b </s:Body>", 1)))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		defer bounded.Input(t, len(body))()
+		sameReply(t, body)
 		out := &output{limit: 1 << 10}
 		r, err := parseReply(body, out)
 		if err != nil && !errors.Is(err, errNotSOAP) && !errors.Is(err, errTooMuch) {
@@ -68,6 +71,41 @@ func FuzzReply(f *testing.F) {
 			t.Fatal("no reply, or more output than allowed")
 		}
 	})
+}
+
+// sameReply demands that the scanner reads what it takes as the decoder does.
+func sameReply(t *testing.T, body []byte) {
+	t.Helper()
+	quick, slow := &output{limit: 1 << 10}, &output{limit: 1 << 10}
+	r, ok, err := scanReply(bytes.Clone(body), quick)
+	if !ok {
+		if len(quick.Stdout)+len(quick.Stderr) > 0 {
+			t.Error("the scanner wrote output of a message that it does not take")
+		}
+		return
+	}
+	want, wantErr := decodeReply(bytes.Clone(body), slow)
+	if (err == nil) != (wantErr == nil) || err != nil && err.Error() != wantErr.Error() || !reflect.DeepEqual(r, want) ||
+		!bytes.Equal(quick.Stdout, slow.Stdout) || !bytes.Equal(quick.Stderr, slow.Stderr) {
+		t.Errorf("scanned  %+v, %v, %q\ndecoded %+v, %v, %q", r, err, quick.Stdout, want, wantErr, slow.Stdout)
+	}
+}
+
+// What WinRM answers most is scanned, and every message cut anywhere is read as the decoder reads it.
+func TestScannedReplies(t *testing.T) {
+	declared := strings.Replace(createReply, ` xmlns:rsp="`+shellURI+`"`, "", 1)
+	declared = strings.Replace(declared, "<s:Envelope ", `<s:Envelope xmlns:rsp="`+shellURI+`" `, 1)
+	for _, body := range []string{receiveReply, declared} {
+		if _, ok, err := scanReply([]byte(body), nil); !ok || err != nil {
+			t.Errorf("not scanned: %v %s", err, body)
+		}
+		for i := range body {
+			sameReply(t, []byte(body[:i]))
+			for _, odd := range []string{"&lt;", "<", ">", "<!-- -->", "]]>", "\r", "\x00", "\"", " x:y='1' ", "</s:Body>", "<s:Text/>", "é", "\xff"} {
+				sameReply(t, []byte(body[:i]+odd+body[i:]))
+			}
+		}
+	}
 }
 
 const createReply = `<s:Envelope xml:lang="en-US" xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:a="http://schemas.xmlsoap.org/ws/2004/08/addressing" ` +

@@ -55,6 +55,38 @@ const (
 // parseReply reads one SOAP message. What the command wrote goes to out, which may be nil when no streams are expected;
 // an error from out ends the reading. A message that is cut short is an error even when all fields were found.
 func parseReply(body []byte, out *output) (*reply, error) {
+	if r, ok, err := scanReply(body, out); ok {
+		return r, err
+	}
+	return decodeReply(body, out)
+}
+
+// scanReply is parseReply for the messages of [simple]; ok is false for any other, of which nothing went to out.
+func scanReply(body []byte, out *output) (r *reply, ok bool, err error) {
+	if !simple(body, func(xml.StartElement) {}, func([]xml.Name, []xml.Attr, []byte) {}) {
+		return nil, false, nil
+	}
+	r = &reply{}
+	first := true
+	simple(body, func(t xml.StartElement) {
+		if first && t.Name != (xml.Name{Space: nsSOAP, Local: "Envelope"}) {
+			err = fmt.Errorf("%w: it starts with %q", errNotSOAP, clip(t.Name.Local, 40))
+		}
+		if first = false; err == nil {
+			r.start(t)
+		}
+	}, func(path []xml.Name, attrs []xml.Attr, text []byte) {
+		if err == nil {
+			err = r.end(path, attrs, text, out)
+		}
+	})
+	if err != nil {
+		return nil, true, err
+	}
+	return r, true, nil
+}
+
+func decodeReply(body []byte, out *output) (*reply, error) {
 	d := xml.NewDecoder(bytes.NewReader(body))
 	r := &reply{}
 	var (
