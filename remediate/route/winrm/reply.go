@@ -61,27 +61,33 @@ func parseReply(body []byte, out *output) (*reply, error) {
 	return decodeReply(body, out)
 }
 
-// scanReply is parseReply for the messages of [simple]; ok is false for any other, of which nothing went to out.
+// scanReply is parseReply for the messages of [simple]; ok is false for any other, of which nothing went to out: streams are read last.
 func scanReply(body []byte, out *output) (r *reply, ok bool, err error) {
-	if !simple(body, func(xml.StartElement) {}, func([]xml.Name, []xml.Attr, []byte) {}) {
-		return nil, false, nil
+	type stream struct {
+		attrs []xml.Attr
+		text  []byte
 	}
 	r = &reply{}
-	first := true
-	simple(body, func(t xml.StartElement) {
-		if first && t.Name != (xml.Name{Space: nsSOAP, Local: "Envelope"}) {
-			err = fmt.Errorf("%w: it starts with %q", errNotSOAP, clip(t.Name.Local, 40))
-		}
-		if first = false; err == nil {
-			r.start(t)
-		}
+	first, odd := true, false
+	var streams []stream
+	ok = simple(body, func(t xml.StartElement) {
+		odd = odd || first && t.Name != (xml.Name{Space: nsSOAP, Local: "Envelope"})
+		first = false
+		r.start(t)
 	}, func(path []xml.Name, attrs []xml.Attr, text []byte) {
-		if err == nil {
-			err = r.end(path, attrs, text, out)
+		if path[len(path)-1] == (xml.Name{Space: shellURI, Local: "Stream"}) {
+			streams = append(streams, stream{attrs, text})
+			return
 		}
+		odd = odd || r.end(path, attrs, text, nil) != nil
 	})
-	if err != nil {
-		return nil, true, err
+	if !ok || odd { // what is wrong with it the decoder says
+		return nil, false, nil
+	}
+	for _, s := range streams {
+		if err := r.endShell("Stream", s.attrs, s.text, out); err != nil {
+			return nil, true, err
+		}
 	}
 	return r, true, nil
 }
