@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -176,6 +177,32 @@ func TestAnswersThatAreNotOurs(t *testing.T) {
 		_, err := basicRoute(t, h, nil).Run(t.Context(), route.Target{Name: "WS1", Address: h.address()}, "x", nil)
 		check(t, "cut", err, route.Unreachable, "create")
 	})
+}
+
+// TestNoProxyIsAsked: what is dialled is the machine, although the shell of the operator names proxies for the web. The names here are none
+// of a loopback address, for which Go asks no proxy anyway.
+func TestNoProxyIsAsked(t *testing.T) {
+	if os.Getenv("HTTPS_PROXY") == "" {
+		t.Fatal("no proxy is set: the test shows nothing")
+	}
+	for scheme, want := range map[string]string{"http": "ws1.corp.example:5985", "https": "ws1.corp.example:5986"} {
+		var dialled []string
+		enough := errors.New("enough")
+		r := mustRoute(t, winrm.Config{Scheme: scheme, Dial: func(_ context.Context, _, address string) (net.Conn, error) {
+			dialled = append(dialled, address)
+			return nil, enough
+		}, Credential: func(context.Context, route.Target) (winrm.Credential, error) { return winrm.Credential{User: "u"}, nil }})
+		target := route.Target{Name: "WS1", Address: "ws1.corp.example"}
+		if err := r.Alive(t.Context(), target); !errors.Is(err, enough) {
+			t.Errorf("%s: %v", scheme, err)
+		}
+		if _, err := r.Run(t.Context(), target, "x", nil); !errors.Is(err, enough) {
+			t.Errorf("%s: %v", scheme, err)
+		}
+		if len(dialled) != 2 || dialled[0] != want || dialled[1] != want {
+			t.Errorf("%s: dialled %q, want %s each time", scheme, dialled, want)
+		}
+	}
 }
 
 // A certificate is judged by every name that the inventory has of the machine, however it is dialled, and the refusal names them.
