@@ -140,6 +140,54 @@ func TestScopes(t *testing.T) {
 	}
 }
 
+// TestNamesWithMarks: brackets, stars, commas and hashes in the names of OUs and groups are letters, wherever they are asked for.
+func TestNamesWithMarks(t *testing.T) {
+	lab.Need(t)
+	conf := lab.Config(t, directory.KerberosSeal, dclab.Admin, dclab.AdminPW)
+	l := admin(t)
+	ou := `OU=Lon\, UK (HQ) \#1,OU=Fleet,` + dclab.BaseDN
+	group := `CN=Tills (EU)*\, \#1,OU=Fleet,` + dclab.BaseDN
+	var made []string
+	t.Cleanup(func() {
+		for _, dn := range slices.Backward(made) {
+			if err := l.Del(ldap.NewDelRequest(dn, nil)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	add := func(dn, class string, attributes map[string][]string) {
+		t.Helper()
+		r := ldap.NewAddRequest(dn, nil)
+		r.Attribute("objectClass", []string{class})
+		for name, values := range attributes {
+			r.Attribute(name, values)
+		}
+		if err := l.Add(r); err != nil {
+			t.Fatal(dn, err)
+		}
+		made = append(made, dn)
+	}
+	add(ou, "organizationalUnit", nil)
+	for name, more := range map[string]string{"TILL-01": "HOST/till-01", "TILL-02": "MSClusterVirtualServer/till-02.fleet.test"} {
+		add("CN="+name+","+ou, "computer", map[string][]string{"sAMAccountName": {name + "$"}, "userAccountControl": {"4096"}, "operatingSystem": {"Windows 10 IoT Enterprise"},
+			"servicePrincipalName": {more}})
+	}
+	add(group, "group", map[string][]string{"sAMAccountName": {"Tills-EU"}, "member": {"CN=TILL-01," + ou, "CN=TILL-02," + ou}})
+	for what, s := range map[string]*ad.Source{
+		"OU": {Bases: []string{ou}}, "group by its distinguished name": {Groups: []string{group}}, "by its name": {Groups: []string{"Tills (EU)*, #1"}}, "by its account": {Groups: []string{"Tills-EU"}},
+	} {
+		s.Config = conf
+		got, res := read(t, s)
+		if len(got) != 1 || got["TILL-01"].Fields["ou"] != ou || !strings.Contains(got["TILL-01"].Fields["groups"], group+";") || res.LeftOut["cluster name"] != 1 {
+			t.Errorf("%s: %v, %+v", what, got, res)
+		}
+	}
+	none := ad.Source{Config: conf, Groups: []string{"Tills*"}} // which is a name, and no pattern
+	if _, err := none.Read(t.Context(), inventory.Before{}, nil); err == nil || !strings.Contains(err.Error(), "no group") {
+		t.Error(err)
+	}
+}
+
 func TestThreeUsersGetThreeAnswers(t *testing.T) {
 	lab.Need(t)
 	for user, want := range map[string][3]ad.Answer{"helpdesk:Passw0rd!Help": {ad.Unclear, ad.Unclear, ad.No}, "bitlist:Passw0rd!List": {ad.Yes, ad.No, ad.No},
