@@ -76,9 +76,9 @@ func (v *Vault) repair(ctx context.Context) error {
 }
 
 // filling runs do, which fills the vault, and where the vault was empty makes the indexes afterwards, whatever came of it.
-func (v *Vault) filling(ctx context.Context, do func() error) error {
+func filling(ctx context.Context, to writer, do func() error) error {
 	empty := false
-	err := v.write(ctx, func(tx *sql.Tx) (err error) {
+	err := write(ctx, to, func(tx *sql.Tx) (err error) {
 		empty, err = unindex(ctx, tx)
 		return err
 	})
@@ -87,7 +87,7 @@ func (v *Vault) filling(ctx context.Context, do func() error) error {
 	}
 	err = do()
 	if empty {
-		made := v.write(context.WithoutCancel(ctx), func(tx *sql.Tx) error { return reindex(context.WithoutCancel(ctx), tx, readCache) })
+		made := write(context.WithoutCancel(ctx), to, func(tx *sql.Tx) error { return reindex(context.WithoutCancel(ctx), tx, readCache) })
 		err = errors.Join(err, made)
 	}
 	return err

@@ -30,12 +30,12 @@ type takingIn struct {
 }
 
 // takesIn begins; its goroutine ends with takingIn.end, which must be called.
-func (v *Vault) takesIn(ctx context.Context, seen time.Time, fresh bool) *takingIn {
+func takesIn(ctx context.Context, to writer, seen time.Time, fresh bool) *takingIn {
 	w := &takingIn{size: firstBatch, batches: make(chan []KeyRef), ended: make(chan struct{})}
 	go func() {
 		defer close(w.ended)
 		for refs := range w.batches {
-			added, changed, err := v.upsert(ctx, seen, fresh, refs)
+			added, changed, err := upsert(ctx, to, seen, fresh, refs)
 			w.added, w.changed = w.added+added, w.changed+changed
 			if err != nil {
 				w.err = err
@@ -76,11 +76,11 @@ func (w *takingIn) end() (added, changed int, err error) {
 }
 
 // upsert writes references in one transaction. Those of a fresh source are hardly there before, and are looked for where they are.
-func (v *Vault) upsert(ctx context.Context, seen time.Time, fresh bool, refs []KeyRef) (added, changed int, err error) {
+func upsert(ctx context.Context, to writer, seen time.Time, fresh bool, refs []KeyRef) (added, changed int, err error) {
 	if len(refs) == 0 {
 		return 0, 0, nil
 	}
-	err = v.write(ctx, func(tx *sql.Tx) error {
+	err = write(ctx, to, func(tx *sql.Tx) error {
 		put, err := newPutter(ctx, tx)
 		if err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/sqlitefile"
 )
 
 // SyncReport says what a reading changed.
@@ -46,8 +47,12 @@ func (v *Vault) Sync(ctx context.Context, src Source, full bool) (SyncReport, er
 	} else if !full {
 		since = fromNanos(synced).Add(-overlap)
 	}
+	bulk, err := v.db.Bulk(ctx)
+	if err != nil {
+		return report, fmt.Errorf("sync keys of %s: %w", src.Name(), sqlitefile.Explain(err))
+	}
 	read := func() error {
-		w := v.takesIn(ctx, started, known == 0)
+		w := takesIn(ctx, bulk, started, known == 0)
 		err := src.Keys(ctx, since, func(ref KeyRef) error {
 			ref.Source = src.Name()
 			if ref.ID == "" || ref.SourceKey == "" {
@@ -64,7 +69,7 @@ func (v *Vault) Sync(ctx context.Context, src Source, full bool) (SyncReport, er
 		return err
 	}
 	if report.Full && known == 0 {
-		err = v.filling(ctx, read)
+		err = filling(ctx, bulk, read)
 	} else {
 		err = read()
 	}
@@ -76,7 +81,7 @@ func (v *Vault) Sync(ctx context.Context, src Source, full bool) (SyncReport, er
 			err = read()
 		}
 	}
-	if err != nil {
+	if err = errors.Join(err, bulk.Close()); err != nil { // what follows waits for the disk
 		return report, fmt.Errorf("sync keys of %s: %w", src.Name(), err)
 	}
 	if report.Full && report.Read == 0 && known > 0 {
@@ -119,7 +124,7 @@ func flag(ctx context.Context, tx *sql.Tx, started time.Time, certain bool, know
 // Add takes in references that a source gave when it was asked for single keys. It is no reading: what a source does not
 // mention stays as it was, and the next [Vault.Sync] begins where it would have.
 func (v *Vault) Add(ctx context.Context, refs ...KeyRef) error {
-	if _, _, err := v.upsert(ctx, v.now(), false, refs); err != nil {
+	if _, _, err := upsert(ctx, v.db, v.now(), false, refs); err != nil {
 		return fmt.Errorf("add keys: %w", err)
 	}
 	return nil

@@ -166,7 +166,16 @@ func (v *Vault) Sources(ctx context.Context) ([]SourceState, error) {
 }
 
 func (v *Vault) write(ctx context.Context, do func(tx *sql.Tx) error) error {
-	tx, err := v.db.Write(ctx)
+	return write(ctx, v.db, do)
+}
+
+// writer begins transactions: the file, or a connection for many of them.
+type writer interface {
+	Write(ctx context.Context) (*sql.Tx, error)
+}
+
+func write(ctx context.Context, to writer, do func(tx *sql.Tx) error) error {
+	tx, err := to.Write(ctx)
 	if err != nil {
 		return sqlitefile.Explain(err)
 	}
