@@ -23,7 +23,7 @@ func TestProcessesShareTheSignIns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer j.Close()
+		t.Cleanup(func() { _ = j.Close() }) //nolint:errcheck // the folder goes as well
 		ledgers = append(ledgers, signin.New(j.SignIns(), 0))
 	}
 	who := func(m route.Target) route.Account { return route.Account{Name: `CORP\ada`, Domain: "CORP", Home: true} }

@@ -207,7 +207,10 @@ func (l *Ledger) mark(a *account) {
 // lock takes the account for this process, and reads what others made of it.
 func (l *Ledger) lock(ctx context.Context, a *account, who route.Account) error {
 	if rest := time.Until(a.pause); rest > 0 { // nobody else looks at it while locking
-		time.Sleep(rest)
+		select {
+		case <-time.After(rest):
+		case <-ctx.Done(): // the lock says so
+		}
 	}
 	var held Lock = own{}
 	var err error

@@ -313,7 +313,7 @@ func (r *Row) chooseEscrow(f *RotateRequest, ad, entra []string) {
 	switch {
 	case r.machine.ID == "":
 		r.Way, r.Why = "", "the inventory does not know it: bring it in with `fleetmend inventory sync` or import"
-	case r.machine.Absence() != "" && !(r.named && r.machine.Enabled):
+	case r.machine.Absence() != "" && (!r.named || !r.machine.Enabled):
 		r.Way, r.Why = "", r.machine.Absence().Words()
 	case f.Escrow != "auto":
 		r.Escrow = f.Escrow
