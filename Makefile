@@ -48,7 +48,7 @@ prove: ## the proofs at their full counts; ONLY as for fuzz, by name: make prove
 	@GO='$(GO)' bash test/prove/run.sh '$(ONLY)'
 
 mutants: ## breaks N things, drawn by SEED, of PKG (agent, remediate/windows, ...): who notices? Without PKG: of the table, with its tests; RENEW=yes
-	$(GO) run ./test/mutants $(if $(filter-out ./...,$(PKG)),-pkg $(PKG)) $(if $(N),-n $(N)) $(if $(SEED),-seed $(SEED)) $(if $(RENEW),-renew)
+	$(GO) run ./test/mutants $(if $(filter-out ./...,$(PKG)),-pkg $(PKG)) $(if $(N),-n $(N)) $(if $(SEED),-seed $(SEED)) $(if $(MOST),-most $(MOST)) $(if $(RENEW),-renew)
 
 fuzz: ## every fuzz target for FUZZTIME each; only those that match ONLY, a regular expression over folder and name
 	GO='$(GO)' FUZZTIME=$(FUZZTIME) bash test/fuzz/run.sh '$(ONLY)'

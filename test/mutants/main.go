@@ -70,6 +70,7 @@ func main() {
 	reason := flag.String("reason", "", "with -only: why no test can notice these; written into the table")
 	least := flag.Float64("least", 0.95, "share that must be noticed")
 	again := flag.Bool("renew", false, "draw anew for the rows of the table of which the source has changed")
+	most := flag.Duration("most", 0, "with -pkg agent: computing for the cases of one mutant, after which it counts as survived; 0: all cases and tests")
 	write := flag.Bool("write", false, "add what was noticed to the table")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -83,7 +84,11 @@ func main() {
 	case *pkg == "":
 		err = fromTable(ctx, *n)
 	default:
-		err = fromPackage(ctx, *pkg, *only, *n, *seed, *least, *write)
+		s := subjectOf(*pkg)
+		if agent, ok := s.(*powershell); ok {
+			agent.most = *most
+		}
+		err = fromPackage(ctx, s, *pkg, *only, *n, *seed, *least, *write)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
@@ -125,8 +130,7 @@ func (m mutant) String() string {
 }
 
 // fromPackage draws from everything there is and runs all tests of the package against each.
-func fromPackage(ctx context.Context, pkg, only string, n int, seed uint64, least float64, write bool) error {
-	s := subjectOf(pkg)
+func fromPackage(ctx context.Context, s subject, pkg, only string, n int, seed uint64, least float64, write bool) error {
 	defer s.close()
 	all, err := s.points(ctx)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/fleetmend/fleetmend/internal/pwsh"
@@ -19,6 +20,7 @@ import (
 type powershell struct {
 	lab     laboratory
 	covered *coverage
+	most    time.Duration // of computing for the cases of one mutant, after which it counts as survived; 0: all cases, and the tests
 }
 
 func (p *powershell) close() { p.lab.close() }
@@ -81,9 +83,13 @@ func (p *powershell) try(ctx context.Context, m mutant, test string) (verdict, e
 		}
 	}
 	reaching := p.covered.reaching(m)
-	v, err := p.cases(ctx, file, "Constrained", reaching)
+	v, err := p.cases(ctx, file, "Constrained", p.within(reaching))
 	if err != nil || v.noticed {
 		return v, err
+	}
+	if p.most > 0 {
+		v.alone = len(reaching) == 0
+		return v, nil
 	}
 	full := p.covered.elsewhere(m)
 	if v, err = p.cases(ctx, file, "Full", full); err != nil || v.noticed {
@@ -92,6 +98,20 @@ func (p *powershell) try(ctx context.Context, m mutant, test string) (verdict, e
 	v, err = p.tests(ctx, file, agentTests)
 	v.alone = len(reaching) == 0 && len(full) == 0
 	return v, err
+}
+
+// within are the first of the cases, as many as there is time for.
+func (p *powershell) within(cases []oneCase) []oneCase {
+	if p.most == 0 {
+		return cases
+	}
+	sum := time.Duration(0)
+	for i, one := range cases {
+		if sum += time.Duration(p.covered.Cases[one.File].Cost) * time.Millisecond; sum > p.most {
+			return cases[:max(i, 1)]
+		}
+	}
+	return cases
 }
 
 // one runs what a row of the table names: a case, one in Full Language Mode, or a Go test.

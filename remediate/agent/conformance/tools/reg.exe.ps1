@@ -13,4 +13,5 @@ $words = @{ '0' = 'REG_NONE'; '1' = 'REG_SZ'; '2' = 'REG_EXPAND_SZ'; '3' = 'REG_
 $type, $hex = $values[$name] -split ':'
 $shown = $hex
 if ($type -eq '1' -or $type -eq '2') { $shown = ConvertFrom-TextBytes (ConvertFrom-HexText $hex) }
+if ($type -eq '4' -or $type -eq '11') { $shown = '0x{0:x}' -f (ConvertFrom-Raw $values[$name]) }
 ''; [string]$args[1]; "    $name    $($words[$type])    $shown"; ''
