@@ -230,3 +230,25 @@ func TestEndedAnywhere(t *testing.T) {
 	}
 	t.Log(output)
 }
+
+// TestHowLongALockHolds asks the agent's own functions whether a lock still holds somebody: which process made it, on which computer and
+// when. No case can name the process that runs it.
+func TestHowLongALockHolds(t *testing.T) {
+	t.Parallel()
+	command := functions(t, "Get-Field", "Get-UnixTime", "Get-Started", "Test-Stale") + `
+		$script:Nonce = 'n-1'
+		$here = [Environment]::MachineName; $began = Get-Started $PID; $now = Get-UnixTime; $other = [int](Get-Process -Id $PID).Parent.Id
+		foreach ($lock in @{ host = $here; pid = $PID; nonce = 'n-1'; started = 1 }, @{ host = $here; pid = $PID; nonce = 'n-2'; started = $began },
+			@{ host = $here; pid = $PID; nonce = 'n-2'; started = $began - 2 }, @{ host = $here; pid = $PID; nonce = 'n-2'; started = $began + 2 },
+			@{ host = $here; pid = $PID; nonce = 'n-2'; started = $began - 3 }, @{ host = $here; pid = $PID; nonce = 'n-2'; started = $began + 3 },
+			@{ host = $here; pid = 2147483000; nonce = 'n-2'; started = $began }, @{ host = $here; pid = $other; nonce = 'n-1'; started = (Get-Started $other) },
+			@{ host = 'other'; pid = $PID; nonce = 'n-1'; taken = $now - 110 }, @{ host = 'other'; pid = 1; nonce = 'n-2'; taken = $now - 121 },
+			@{ host = 'other'; pid = 1; nonce = 'n-2'; renewed = $now - 110 }, @{ host = 'other'; pid = 1; nonce = 'n-2' }) {
+			[string](Test-Stale (New-Object PSObject -Property $lock))
+		}`
+	want := "True\nFalse\nFalse\nFalse\nTrue\nTrue\nTrue\nFalse\nFalse\nTrue\nFalse\nTrue\n"
+	output, err := exec.CommandContext(t.Context(), pwsh.Find(t), "-NoLogo", "-NoProfile", "-NonInteractive", "-Command", command).CombinedOutput()
+	if got := strings.ReplaceAll(string(output), "\r\n", "\n"); err != nil || got != want {
+		t.Errorf("%v\n%s\nnot\n%s", err, got, want)
+	}
+}

@@ -70,7 +70,7 @@ func main() {
 	reason := flag.String("reason", "", "with -only: why no test can notice these; written into the table")
 	least := flag.Float64("least", 0.95, "share that must be noticed")
 	again := flag.Bool("renew", false, "draw anew for the rows of the table of which the source has changed")
-	most := flag.Duration("most", 0, "with -pkg agent: computing for the cases of one mutant, after which it counts as survived; 0: all cases and tests")
+	most := flag.Duration("most", 0, "with -pkg agent: computing for the cases of one mutant, after which the quick tests decide; 0: all cases and tests")
 	write := flag.Bool("write", false, "add what was noticed to the table")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

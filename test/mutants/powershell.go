@@ -20,7 +20,7 @@ import (
 type powershell struct {
 	lab     laboratory
 	covered *coverage
-	most    time.Duration // of computing for the cases of one mutant, after which it counts as survived; 0: all cases, and the tests
+	most    time.Duration // of computing for the cases of one mutant, after which the quick tests decide; 0: all cases, and all tests
 }
 
 func (p *powershell) close() { p.lab.close() }
@@ -88,8 +88,9 @@ func (p *powershell) try(ctx context.Context, m mutant, test string) (verdict, e
 		return v, err
 	}
 	if p.most > 0 {
+		v, err = p.tests(ctx, file, quickTests)
 		v.alone = len(reaching) == 0
-		return v, nil
+		return v, err
 	}
 	full := p.covered.elsewhere(m)
 	if v, err = p.cases(ctx, file, "Full", full); err != nil || v.noticed {
@@ -129,8 +130,10 @@ func (p *powershell) one(ctx context.Context, file, test string) (verdict, error
 
 const (
 	inFull = " (Full)"
-	// agentTests are the tests that read agent.ps1 and are no cases: of single functions, of requests that are ended or cut.
-	agentTests = "^(TestRights|TestHalfACharacter|TestArgumentsArriveWhole|TestWhatOnlyTheAgentDoes|TestUndoSaysWhatIsOnDisk|TestEndedAnywhere)$"
+	// agentTests are the tests that read agent.ps1 and are no cases: of single functions (quickTests), of requests that are ended or cut.
+	quickTests = "^(TestRights|TestHalfACharacter|TestArgumentsArriveWhole|TestHowLongALockHolds)$"
+	agentTests = "^(TestRights|TestHalfACharacter|TestArgumentsArriveWhole|TestHowLongALockHolds|" +
+		"TestWhatOnlyTheAgentDoes|TestUndoSaysWhatIsOnDisk|TestEndedAnywhere)$"
 )
 
 func (p *powershell) cases(ctx context.Context, file, mode string, cases []oneCase) (verdict, error) {
