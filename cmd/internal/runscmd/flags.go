@@ -71,8 +71,8 @@ func (r *RuleFlags) Add(cmd *cobra.Command) {
 	words(f, &to.MaxFail, "max-fail", d.MaxFail, "gate: failed machines, a count or a percentage of those that were treated; none: no gate")
 	words(f, &to.MaxUnreachable, "max-unreachable", d.MaxUnreachable, "gate: unreachable machines, a count or a percentage of the finished")
 	words(f, &to.MaxDenied, "max-denied", d.MaxDenied, "gate: machines that refuse us, a count or a percentage of the finished")
-	f.Int("min-sample", 0, "")
-	_ = f.MarkDeprecated("min-sample", "it does nothing: a percentage is judged when enough machines stand behind it") //nolint:errcheck // it is there
+	f.Var(&gone{cmd: cmd, words: "a percentage is judged when enough machines stand behind it"}, "min-sample", "")
+	f.Lookup("min-sample").Hidden = true
 	lasting(f, &to.Soak, "soak", d.Soak, "after each wave wait so long and verify again (0: no)")
 	f.BoolVar(&to.Approval, "approve", false, "ask for approval between waves")
 	f.BoolVar(&to.Chase, "chase", false, "keep knocking on machines that come up for seconds only")
@@ -82,6 +82,19 @@ func (r *RuleFlags) Add(cmd *cobra.Command) {
 	lasting(f, &to.MachineTimeout, "machine-timeout", d.MachineTimeout, "time for one machine, all attempts together")
 	lasting(f, &to.RunTimeout, "run-timeout", d.RunTimeout, "time for the whole run (0: none)")
 }
+
+// gone is a flag of earlier versions: it is accepted, does nothing, and says so once, where talk goes.
+type gone struct {
+	cmd   *cobra.Command
+	words string
+}
+
+func (g *gone) Set(string) error {
+	_, err := fmt.Fprintln(g.cmd.ErrOrStderr(), "--min-sample does nothing any more: "+g.words)
+	return err
+}
+func (g *gone) String() string { return "" }
+func (g *gone) Type() string   { return "int" }
 
 func signInsFlag(f *pflag.FlagSet, to **int) {
 	count(f, to, "sign-ins", runs.Default().SignIns, "sign-ins of an account that are under way or were not accepted, at most half of what locks it")
