@@ -426,3 +426,21 @@ func TestResolve(t *testing.T) {
 }
 
 func isNotFound(err error) bool { _, ok := errors.AsType[*journal.NotFoundError](err); return ok }
+
+// Who goes on with a run reads no answers but those that announced a restart: there may be 50,000 of them.
+func TestLeftBringsTheAnswersThatAreNeeded(t *testing.T) {
+	j := open(t, filepath.Join(t.TempDir(), "j.db"))
+	s := create(t, j, testPlan(t, 3), nil)
+	result := agent.Result{Outcome: agent.Fixed, Reboot: "scheduled", Uptime: 7}
+	ids := []string{s.Plan().Waves[0].Entries[0].ID, s.Plan().Waves[0].Entries[1].ID}
+	for _, err := range []error{s.Lease(ids...), s.Begin(ids[0], 1), s.Begin(ids[1], 1), s.Reboot(ids[0], result),
+		s.Finish(ids[1], journal.End{Outcome: journal.Fixed, Result: &result})} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	left, err := j.Left(t.Context(), s.ID())
+	if err != nil || len(left) != 4 || left[0].Result == nil || left[0].Result.Uptime != 7 || left[1].Result != nil || left[1].Outcome != journal.Fixed {
+		t.Errorf("%+v %v", left, err)
+	}
+}

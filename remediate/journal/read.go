@@ -141,9 +141,18 @@ func countOutcomes(ctx context.Context, q querier, n int64) (map[Outcome]int, er
 
 // Machines returns every machine of a run with its state now, in the order of the plan, skipped ones last.
 func (j *Journal) Machines(ctx context.Context, id string) ([]Machine, error) {
+	return j.machines(ctx, id, "")
+}
+
+// Left is [Journal.Machines] for going on with a run: only a machine whose restart is awaited comes with its result.
+func (j *Journal) Left(ctx context.Context, id string) ([]Machine, error) {
+	return j.machines(ctx, id, " AND m.state = '"+string(Rebooting)+"'")
+}
+
+func (j *Journal) machines(ctx context.Context, id, withResult string) ([]Machine, error) {
 	rows, err := j.db.QueryContext(ctx, `
 		SELECT `+machineColumns+`
-		FROM machines m LEFT JOIN results r ON r.run = m.run AND r.pos = m.pos
+		FROM machines m LEFT JOIN results r ON r.run = m.run AND r.pos = m.pos`+withResult+`
 		WHERE m.run = (SELECT n FROM runs WHERE id = ?) ORDER BY m.pos`, id)
 	if err != nil {
 		return nil, fmt.Errorf("read machines of run %s: %w", id, err)

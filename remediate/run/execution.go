@@ -105,7 +105,7 @@ func (x *execution) opening() string {
 
 // leftovers reads how far each machine is, by wave; for a new run everything is pending.
 func (x *execution) leftovers(ctx context.Context) (map[int][]journal.Machine, error) {
-	machines, err := x.options.Journal.Machines(ctx, x.journal.ID())
+	machines, err := x.options.Journal.Left(ctx, x.journal.ID())
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func (x *execution) end(ctx context.Context) error {
 func (x *execution) holdRest(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
-	machines, err := x.options.Journal.Machines(ctx, x.journal.ID())
+	machines, err := x.options.Journal.Left(ctx, x.journal.ID())
 	if err != nil {
 		return err
 	}

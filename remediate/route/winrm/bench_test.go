@@ -23,6 +23,7 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/route"
 	"github.com/fleetmend/fleetmend/remediate/route/winrm"
+	"github.com/fleetmend/fleetmend/remediate/signin"
 )
 
 // serveFleet names the environment variable that turns the test binary into a fleet, so that a benchmark measures the
@@ -120,10 +121,52 @@ func BenchmarkThousandInFlight(b *testing.B) {
 	b.ReportMetric(peakMiB(), "peak-MiB")
 }
 
+// BenchmarkRoundTrip is the price of signing in to few machines at a time: how many of 200 in flight come through in a second, by the
+// time that a machine takes to answer.
+func BenchmarkRoundTrip(b *testing.B) {
+	fleet := startRemote(b, 256, 0)
+	for _, rtt := range []time.Duration{time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond} {
+		for _, limit := range []int{signin.Limit, 5, 1000} {
+			b.Run(fmt.Sprintf("%s/sign-ins-%d", rtt, limit), func(b *testing.B) {
+				began := time.Now()
+				fan(b, fleet, winrm.Config{Ledger: signin.New(&signin.Memory{}, limit), Dial: far(rtt)}, 200)
+				b.ReportMetric(float64(b.N)/time.Since(began).Seconds(), "machines/s")
+			})
+		}
+	}
+}
+
+// far makes machines whose answers take so long.
+func far(rtt time.Duration) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		time.Sleep(rtt)
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		return &farConn{Conn: conn, rtt: rtt}, err
+	}
+}
+
+type farConn struct {
+	net.Conn
+	rtt  time.Duration
+	sent time.Time
+}
+
+func (c *farConn) Write(p []byte) (int, error) { c.sent = time.Now(); return c.Conn.Write(p) }
+
+func (c *farConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	time.Sleep(time.Until(c.sent.Add(c.rtt)))
+	return n, err
+}
+
 func fan(b *testing.B, fleet remoteFleet, config winrm.Config, width int) {
 	var requests, open atomic.Int64
+	dial := config.Dial
+	if dial == nil {
+		dial = (&net.Dialer{}).DialContext
+	}
 	config.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		conn, err := dial(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}

@@ -57,7 +57,7 @@ type link struct {
 	url     string // for the SOAP header To
 	receive time.Duration
 	waited  time.Duration // for the answer to the last request
-	stop    func() bool   // ends the watch on ctx
+	stop    func()        // ends the watch on ctx
 
 	authorization string      // sent with every request: Basic and client certificate
 	ntlm          *ntlmClient // NTLM; nil otherwise
@@ -96,16 +96,25 @@ func (e *ioError) Error() string { return e.err.Error() }
 func (e *ioError) Unwrap() error { return e.err }
 
 func newLink(conn net.Conn, receive time.Duration) *link {
-	l := &link{conn: conn, receive: receive, stop: func() bool { return true }}
+	l := &link{conn: conn, receive: receive, stop: func() {}}
 	l.limit.R = conn
 	l.reader = bufio.NewReaderSize(&l.limit, 4<<10)
 	return l
 }
 
-// watch makes the end of ctx interrupt whatever the connection is doing.
+// watch makes the end of ctx interrupt whatever the connection is doing. It interrupts nothing any more once another is watched.
 func (l *link) watch(ctx context.Context) {
 	l.stop()
-	l.stop = context.AfterFunc(ctx, func() { _ = l.conn.SetDeadline(time.Unix(1, 0)) })
+	over := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(over)
+		_ = l.conn.SetDeadline(time.Unix(1, 0))
+	})
+	l.stop = sync.OnceFunc(func() {
+		if !stop() {
+			<-over // it has begun, and would hit who comes next
+		}
+	})
 }
 
 func (l *link) close() {

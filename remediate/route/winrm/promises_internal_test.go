@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"crypto/tls"
@@ -186,4 +187,39 @@ func TestDefaults(t *testing.T) {
 	if own.Scheme != "https" || own.Port != 1 || own.Path != "/x" || own.Auth != AuthBasic || own.ConnectTimeout != 1 || own.ReceiveTimeout != 1 || own.CleanupTimeout != 1 || own.MaxOutput != 1 || own.Ledger != plain.Ledger {
 		t.Errorf("%+v", own)
 	}
+}
+
+// lazy is a connection whose past deadline takes its time to be set.
+type lazy struct {
+	failing
+	last time.Time
+}
+
+func (l *lazy) SetDeadline(at time.Time) error {
+	if at.Before(time.Now()) {
+		time.Sleep(time.Second)
+	}
+	l.last = at
+	return nil
+}
+
+// What the end of one ctx does to a connection hits nobody who uses it afterwards: else the shell of a cancelled machine stays.
+func TestTheEndOfACallHitsNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := &lazy{failing: failing{out: 1}}
+		l := linkOn(failing{}, nil)
+		l.conn = conn
+		ctx, cancel := context.WithCancel(t.Context())
+		l.watch(ctx)
+		cancel()
+		synctest.Wait() // it has begun to interrupt
+		l.watch(context.WithoutCancel(ctx))
+		_ = l.write(t.Context(), contentSOAP, "", []byte("<x/>"))
+		time.Sleep(time.Minute)
+		if !conn.last.After(time.Now().Add(-time.Minute)) {
+			t.Errorf("the deadline is %s", conn.last)
+		}
+		l.stop()
+		l.stop()
+	})
 }
