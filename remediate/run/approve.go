@@ -52,7 +52,9 @@ func (x *execution) approve(ctx context.Context, w *wave) error {
 		case <-x.stop:
 			x.stopFor(journal.RunInterrupted, "stopped by the operator")
 		case <-x.deadline:
-			x.stopFor(journal.RunTimeout, fmt.Sprintf("the time of the run, %s, is over", x.rules.RunTimeout))
+			if err := x.timeOver(w.number); err != nil {
+				return err
+			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-x.ticks:

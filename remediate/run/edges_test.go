@@ -396,3 +396,19 @@ func TestAWholeFleetIsHeld(t *testing.T) {
 		s.wantCounts(r, journal.RunGated, journal.Failed, 1, journal.Held, n-1)
 	})
 }
+
+// A machine that was fixed right after it had started, and is back before anybody looked, cannot be seen to have restarted. It is
+// watched for two minutes, not for the whole wait, and what verify says holds.
+func TestARestartRightAfterAStart(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, s *setup) {
+		s.input.Source.Playbook.Reboot = playbook.RebootIfFixed
+		m := s.fleet.machine(0)
+		m.booted, m.quick, m.reboots = time.Now().Add(-2*time.Second), true, time.Millisecond
+		began := time.Now()
+		r := s.start(t.Context())
+		s.wantCounts(r, journal.RunDone, journal.Fixed, 1)
+		if took := time.Since(began); took > 3*time.Minute {
+			t.Errorf("it took %s", took)
+		}
+	})
+}

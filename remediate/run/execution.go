@@ -40,6 +40,8 @@ type execution struct {
 	approved map[int]string // who let a wave begin
 	atOnce   context.CancelCauseFunc
 	deadline <-chan time.Time // of the run
+	grace    <-chan time.Time // of what was in flight then
+	timeUp   bool             // and that is over as well
 	ticks    <-chan time.Time // look for wishes
 }
 
@@ -210,12 +212,23 @@ func (x *execution) outside(ctx context.Context, done <-chan verdict, wake <-cha
 	case <-rejected:
 		return nil, x.stopRejected()
 	case <-deadline:
-		x.stopFor(journal.RunTimeout, fmt.Sprintf("the time of the run, %s, is over", x.rules.RunTimeout))
-		return nil, x.journal.Note(journal.Stopping, 0, x.halt.reason)
+		return nil, x.timeOver(0)
+	case <-x.grace:
+		x.grace, x.timeUp = nil, true
 	case <-x.ticks:
 		return nil, x.wishes(ctx)
 	}
 	return nil, nil
+}
+
+// lastWords is how long machines that are in flight when the time of the run is over have to come to an end.
+const lastWords = time.Minute
+
+// timeOver stops the run because its time is over.
+func (x *execution) timeOver(wave int) error {
+	x.stopFor(journal.RunTimeout, fmt.Sprintf("the time of the run, %s, is over", x.rules.RunTimeout))
+	x.grace = time.After(lastWords)
+	return x.journal.Note(journal.Stopping, wave, x.halt.reason)
 }
 
 // stopRejected stops the run because an account is not sent any more.

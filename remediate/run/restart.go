@@ -15,7 +15,7 @@ import (
 type restart struct {
 	down    bool  // it was seen not answering
 	holds   bool  // the last verify held, though the restart was not seen
-	blind   bool  // the machine does not know its uptime
+	blind   bool  // its uptime does not tell: it does not know it, or had only just started when it was fixed
 	lastErr error // of the last question
 	refused int   // how often it refused us
 }
@@ -87,10 +87,11 @@ func (x *execution) look(ctx context.Context, t *task, w *restart) (verdict, boo
 		return verdict{}, false
 	}
 	w.lastErr = nil
-	w.holds, w.blind = r.result.Outcome == agent.Fixed, r.result.Uptime < 0 || t.fixed.Uptime < 0
+	unknown := r.result.Uptime < 0 || t.fixed.Uptime < 0
+	w.holds, w.blind = r.result.Outcome == agent.Fixed, unknown || time.Duration(t.fixed.Uptime)*time.Second <= slack
 	switch {
 	case x.restartedBefore(*t.fixed): // its own record says so
-	case w.blind && !w.down, !w.blind && !restarted(t, r.result.Uptime, w.down):
+	case unknown && !w.down, !unknown && !restarted(t, r.result.Uptime, w.down):
 		return verdict{}, false
 	}
 	if w.holds {

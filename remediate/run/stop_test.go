@@ -13,6 +13,7 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
+	"github.com/fleetmend/fleetmend/remediate/playbook"
 	"github.com/fleetmend/fleetmend/remediate/run"
 )
 
@@ -289,3 +290,30 @@ func TestStartRefuses(t *testing.T) {
 }
 
 func is[E error](err error) bool { _, ok := errors.AsType[E](err); return ok }
+
+// The time of a run ends what hangs as well, a minute later: a script that does not come to its end, a restart that nobody sees. What
+// was changed is said for what it is.
+func TestRunTimeoutEndsWhatHangs(t *testing.T) {
+	bubble(t, 6, func(t *testing.T, s *setup) {
+		s.input.Options.Forks, s.input.Options.RunTimeout, s.input.Options.Timeout = 2, time.Minute, 5*time.Hour
+		s.input.Source.Playbook.Reboot = playbook.RebootIfFixed
+		s.input.Options.RebootWait = 5 * time.Hour
+		s.fleet.machine(0).never = true
+		s.fleet.slow = func(m *fakeMachine) time.Duration {
+			if m.name == name(1) {
+				return time.Hour
+			}
+			return time.Second
+		}
+		began := time.Now()
+		r := s.start(t.Context())
+		s.wantCounts(r, journal.RunTimeout, journal.Unknown, 2, journal.Held, 4)
+		if took := time.Since(began); took > 2*time.Minute+time.Second || took < 2*time.Minute {
+			t.Errorf("it took %s", took)
+		}
+		m := s.machines(r.ID)
+		if !strings.HasPrefix(m[0].Reason, "was fixed, but not verified after the restart: the time of the run") || !strings.HasPrefix(m[1].Reason, "the time of the run, 1m0s, is over; the request may have run") {
+			t.Errorf("%q %q", m[0].Reason, m[1].Reason)
+		}
+	})
+}

@@ -68,6 +68,7 @@ type wave struct {
 	done   chan verdict
 	out    int     // workers
 	fixed  []*task // for the second verify
+	cut    func()  // ends the workers
 
 	risked   int     // tasks that hold a place among those at risk
 	scouting int     // tasks out that are only looked for
@@ -144,6 +145,7 @@ func (x *execution) put(w *wave, entry *plan.Entry, m *journal.Machine, order in
 // no worker left behind.
 func (x *execution) drive(ctx context.Context, w *wave) error {
 	working, cancel := context.WithCancel(ctx)
+	w.cut = cancel
 	err := x.turn(ctx, working, w)
 	if err != nil {
 		cancel()
@@ -186,6 +188,9 @@ func (x *execution) turn(ctx, working context.Context, w *wave) error {
 			wake = timer.C
 		}
 		v, err := x.outside(ctx, w.done, wake)
+		if x.timeUp {
+			w.cut()
+		}
 		if err == nil && v != nil {
 			err = x.take(w, v)
 		}
@@ -217,6 +222,9 @@ func (x *execution) take(w *wave, v *verdict) error {
 	case notStarted:
 		w.queue.add(v.task)
 	case left:
+		if x.timeUp {
+			return x.abandon(w, v.task)
+		}
 	case broken:
 		return v.err
 	}
@@ -247,6 +255,28 @@ func (x *execution) pass(w *wave, atEnd bool) error {
 	return x.journal.Note(journal.WaveGated, w.number, reason)
 }
 
+// abandon ends a machine that the time of the run left over.
+func (x *execution) abandon(w *wave, t *task) error {
+	end := journal.End{Outcome: journal.Unknown, Reason: x.halt.reason + "; the request may have run, and the machine had not answered"}
+	switch {
+	case t.second:
+		return nil
+	case t.fixed != nil:
+		end.Reason = "was fixed, but not verified after the restart: " + x.halt.reason
+	case !t.running && !t.maybe:
+		end = journal.End{Outcome: journal.Held, Reason: "not started: " + x.halt.reason}
+	}
+	if err := x.journal.Finish(t.entry.ID, end); err != nil {
+		return err
+	}
+	if t.risked {
+		t.risked = false
+		w.risked--
+	}
+	x.book(w, end.Outcome, "", 1)
+	return nil
+}
+
 // shed empties the queue of a run that stops. What was not started is held, or stays for a resumed run. A machine that
 // may have been changed is asked on, except when the run can be resumed (then it is asked again) or the credentials
 // were rejected (then it cannot be).
@@ -264,10 +294,14 @@ func (x *execution) shed(w *wave) error {
 	resumable, rejected := !x.halt.status.Final(), x.halt.status == journal.RunAuth
 	var release, hold []string
 	for _, t := range w.queue.remove(func(t *task) bool {
-		return t.second || resumable || rejected || !t.maybe && t.fixed == nil
+		return t.second || resumable || rejected || x.timeUp || !t.maybe && t.fixed == nil
 	}) {
 		switch {
 		case t.second:
+		case x.timeUp:
+			if err := x.abandon(w, t); err != nil {
+				return err
+			}
 		case t.maybe || t.fixed != nil:
 			if rejected {
 				if err := x.journal.Finish(t.entry.ID, journal.End{Outcome: journal.Unknown, Reason: "could not be asked what became of it: " + x.halt.reason}); err != nil {

@@ -105,7 +105,8 @@ func TestStatuses(t *testing.T) {
 	}{
 		{401, route.Auth, route.Auth, route.Unknown},
 		{403, route.Denied, route.Denied, route.Unknown},
-		{400, route.Refused, route.Refused, route.Unknown},
+		{400, route.Busy, route.Busy, route.Unknown},
+		{413, route.Busy, route.Busy, route.Unknown},
 		{404, route.Refused, route.Refused, route.Unknown},
 		{302, route.Refused, route.Unknown, route.Unknown},
 		{500, route.Refused, route.Unknown, route.Unknown},

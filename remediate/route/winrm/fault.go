@@ -138,10 +138,14 @@ func statusError(target, op string, a *answer) *route.Error {
 		text, advice = "the machine's WinRM service is not running or starting (HTTP 503)", "the run tries again later; check the service WinRM on the machine"
 	case status == http.StatusNotFound:
 		text, advice = "no WinRM under this path (HTTP 404)", "check address, port and path; WinRM listens on 5985 (http) or 5986 (https) under /wsman"
-	case status == http.StatusBadRequest:
-		text, advice = "the machine takes the request for malformed (HTTP 400)", "is the port's scheme (http or https) right, and is no proxy between?"
+	case status == http.StatusRequestEntityTooLarge: // nothing of ours is so large: it was cut or put together on the way
+		e.Class = route.Busy
+		text, advice = "the machine takes the request for too large (HTTP 413)", "the run tries again; is no proxy between?"
+	case status == http.StatusBadRequest: // so is a request that did not arrive whole
+		e.Class = route.Busy
+		text, advice = "the machine takes the request for malformed (HTTP 400)", "the run tries again; is the port's scheme (http or https) right, and is no proxy between?"
 		if bytes.Contains(a.body, []byte("to an HTTPS server")) {
-			text, advice = errTLSPort.Error(), hintHTTPS
+			e.Class, text, advice = route.Refused, errTLSPort.Error(), hintHTTPS
 		}
 	case status >= 300 && status < 400:
 		advice = "something other than WinRM listens there; redirections are never followed"

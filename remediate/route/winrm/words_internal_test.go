@@ -78,7 +78,8 @@ func TestWhatAStatusSays(t *testing.T) {
 		{403, "", nil, route.Denied, "the machine forbids access (HTTP 403)", "a domain account in Administrators is not"},
 		{503, "", nil, route.Busy, "the machine's WinRM service is not running or starting (HTTP 503)", "check the service WinRM on the machine"},
 		{404, "", nil, route.Refused, "no WinRM under this path (HTTP 404)", "under /wsman"},
-		{400, "", nil, route.Refused, "the machine takes the request for malformed (HTTP 400)", "is no proxy between?"},
+		{413, "", nil, route.Busy, "the machine takes the request for too large (HTTP 413)", "is no proxy between?"},
+		{400, "", nil, route.Busy, "the machine takes the request for malformed (HTTP 400)", "is no proxy between?"},
 		{400, "plain HTTP request was sent to an HTTPS server", nil, route.Refused, "the port speaks TLS, not plain HTTP", "or the port of the HTTP listener (5985)"},
 		{300, "", nil, route.Refused, "the machine answered with HTTP status 300", "redirections are never followed"},
 		{399, "", nil, route.Refused, "the machine answered with HTTP status 399", "redirections are never followed"},
@@ -89,7 +90,7 @@ func TestWhatAStatusSays(t *testing.T) {
 			t.Errorf("%d: %s %v %q", c.status, e.Class, e, said)
 		}
 	}
-	for status, want := range map[int]route.Class{399: route.Unknown, 400: route.Refused, 499: route.Refused, 500: route.Unknown, 502: route.Unknown, 503: route.Busy} {
+	for status, want := range map[int]route.Class{399: route.Unknown, 400: route.Busy, 499: route.Refused, 500: route.Unknown, 502: route.Unknown, 503: route.Busy} {
 		if e := statusError("WS1", opCommand, &answer{status: status}); e.Class != want {
 			t.Errorf("%d to a command: %s", status, e.Class)
 		}
