@@ -20,8 +20,10 @@ type output struct {
 	limit int64
 }
 
+func (o *output) size() int64 { return int64(len(o.Stdout)) + int64(len(o.Stderr)) }
+
 func (o *output) write(stream string, data []byte) error {
-	room := o.limit - int64(len(o.Stdout)) - int64(len(o.Stderr))
+	room := o.limit - o.size()
 	kept := data[:min(int64(len(data)), max(room, 0))]
 	switch stream {
 	case "stdout":

@@ -20,6 +20,7 @@ type session struct {
 	link   *link
 	values values
 	out    output
+	large  bool // it has one of the places for large outputs
 }
 
 // exchange sends the envelope of op and returns the machine's answer to exactly this request.
@@ -178,19 +179,24 @@ func (s *session) start(ctx context.Context, commandLine string, stdin []byte) e
 }
 
 // The pause between answers that bring nothing: a machine holds Receive until there is output, so these come from one
-// that does not.
+// that does not. Answers that come at once and bring little are asked for less and less often as well.
 const (
-	firstPause = 10 * time.Millisecond
-	lastPause  = time.Second
+	firstPause   = 10 * time.Millisecond
+	lastPause    = time.Second
+	lastTrickle  = 250 * time.Millisecond
+	little       = 4 << 10   // bytes in one answer
+	smallOutput  = 256 << 10 // bytes that any machine may send; the answers of the agent are far smaller
+	largeOutputs = 6         // machines that may send more at the same time, so that all together are bounded
 )
 
 // receive collects the command's output until the machine says that it is done.
 func (s *session) receive(ctx context.Context) error {
 	e, pause := shellEnvelopes(), firstPause
 	for {
-		asked := time.Now()
+		asked, before := time.Now(), s.out.size()
 		r, err := s.exchange(ctx, opReceive, e.receive, actionReceive)
-		switch failure, _ := errors.AsType[*route.Error](err); {
+		failure, _ := errors.AsType[*route.Error](err)
+		switch {
 		case errors.Is(err, errTooMuch):
 			return s.tooMuch()
 		case failure != nil && failure.Code == codeOperationTimeout:
@@ -201,17 +207,46 @@ func (s *session) receive(ctx context.Context) error {
 		case r.done:
 			s.out.ExitCode, s.out.Done = r.exitCode, true
 			return nil
-		case r.streams > 0:
+		case !s.mayGrow(ctx):
+			return ioFailure(ctx, s.target.Name, opReceive, context.Cause(ctx))
+		case r.streams > 0 && s.out.size()-before >= little:
 			pause = firstPause
 			continue
 		}
-		if time.Since(asked) >= lastPause {
+		most := lastPause
+		if failure == nil && r.streams > 0 {
+			most = lastTrickle
+		}
+		if took := time.Since(asked); took >= most {
+			pause = firstPause
 			continue
 		}
 		if !sleep(ctx, pause) {
 			return ioFailure(ctx, s.target.Name, opReceive, context.Cause(ctx))
 		}
-		pause = min(2*pause, lastPause)
+		pause = min(2*pause, most)
+	}
+}
+
+// mayGrow waits for a place among the machines that may send much, where this one does. False: ctx has ended.
+func (s *session) mayGrow(ctx context.Context) bool {
+	if s.large || s.out.size() <= smallOutput {
+		return true
+	}
+	select {
+	case s.route.large <- struct{}{}:
+		s.large = true
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// shrink gives the place back.
+func (s *session) shrink() {
+	if s.large {
+		s.large = false
+		<-s.route.large
 	}
 }
 

@@ -281,3 +281,54 @@ func TestParseUser(t *testing.T) {
 		}
 	}
 }
+
+// A machine that answers at once, a byte at a time, is not asked thousands of times a second.
+func TestATrickleIsNotPolled(t *testing.T) {
+	h, r, target := started(t, func(h *host) {
+		h.on["receive"] = func(c *call) { c.receive([]byte("x"), nil, false, 0) }
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	_, err := r.Do(ctx, target, routetest.Request("run", agent.Fix))
+	check(t, "trickle", err, route.Unknown, "receive")
+	if total := len(h.seen()); total > 30 || total < 8 {
+		t.Errorf("%d requests in two seconds", total)
+	}
+}
+
+// All machines together may send no more than a few may: the others wait, and come to their end.
+func TestLargeOutputsTakeTurns(t *testing.T) {
+	h := newHost(t)
+	var mu sync.Mutex
+	inside, most, sent := 0, 0, map[string]int{}
+	block := bytes.Repeat([]byte("y"), 128<<10)
+	h.on["receive"] = func(c *call) {
+		mu.Lock()
+		sent[c.r.RemoteAddr]++
+		switch n := sent[c.r.RemoteAddr]; n {
+		case 4: // above what any may send
+			inside++
+			most = max(most, inside)
+		case 7:
+			inside--
+		}
+		over := sent[c.r.RemoteAddr] == 7
+		mu.Unlock()
+		c.receive(block, nil, over, 0)
+	}
+	h.startTLS()
+	r := basicRoute(t, h, nil)
+	var group sync.WaitGroup
+	for i := range 30 {
+		group.Go(func() {
+			out, err := r.Run(t.Context(), route.Target{Name: fmt.Sprint("WS", i), Address: h.address()}, "x", nil)
+			if err != nil || len(out.Stdout) != 7*len(block) {
+				t.Errorf("%d bytes, %v", len(out.Stdout), err)
+			}
+		})
+	}
+	group.Wait()
+	if most > 6 || most < 2 {
+		t.Errorf("%d at once", most)
+	}
+}

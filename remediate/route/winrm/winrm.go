@@ -64,8 +64,9 @@ type Config struct {
 // Route implements route.Route. It is safe for concurrent use.
 type Route struct {
 	config           Config
-	operationTimeout string   // ISO 8601, as in the SOAP header
-	kept             sync.Map // by target ID whether the machine has kept the agent, as its last answer said
+	operationTimeout string        // ISO 8601, as in the SOAP header
+	large            chan struct{} // places for large outputs
+	kept             sync.Map      // by target ID whether the machine has kept the agent, as its last answer said
 }
 
 var _ route.Route = (*Route)(nil)
@@ -79,7 +80,7 @@ func New(config Config) (*Route, error) {
 	// The machine must answer before we stop listening, and never takes more than 60 s.
 	hold := max(min(config.ReceiveTimeout-10*time.Second, 50*time.Second), config.ReceiveTimeout/2)
 	hold = max(hold.Truncate(time.Second), time.Second)
-	return &Route{config: config, operationTimeout: fmt.Sprintf("PT%dS", min(int(hold.Seconds()), 50))}, nil
+	return &Route{config: config, large: make(chan struct{}, largeOutputs), operationTimeout: fmt.Sprintf("PT%dS", min(int(hold.Seconds()), 50))}, nil
 }
 
 func (c *Config) check() error {
@@ -177,6 +178,7 @@ func (r *Route) Run(ctx context.Context, t route.Target, commandLine string, std
 		return Output{}, err
 	}
 	s := &session{route: r, target: t, link: l, out: output{limit: r.config.MaxOutput}}
+	defer s.shrink()
 	defer func() { s.link.close() }()
 	defer s.delete(ctx)
 	err = s.start(ctx, commandLine, stdin)
