@@ -412,3 +412,22 @@ func TestARestartRightAfterAStart(t *testing.T) {
 		}
 	})
 }
+
+// Once it is known how long a restart takes, nobody is asked before: a conversation after it, and seldom one more.
+func TestFewQuestionsAfterARestart(t *testing.T) {
+	bubble(t, 40, func(t *testing.T, s *setup) {
+		s.input.Source.Playbook.Reboot = playbook.RebootIfFixed
+		s.input.Options.Forks = 4
+		for _, m := range s.fleet.machines {
+			m.reboots = time.Minute
+		}
+		s.wantCounts(s.start(t.Context()), journal.RunDone, journal.Fixed, 40)
+		verified := 0
+		for _, m := range s.fleet.machines {
+			verified += m.verified
+		}
+		if verified > 40+8 { // the first are asked before anything is known
+			t.Errorf("%d machines that were up were asked %d times", len(s.fleet.machines), verified)
+		}
+	})
+}

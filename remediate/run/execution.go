@@ -28,6 +28,8 @@ type execution struct {
 	drawn   map[string]bool           // machines of later waves that were canaries of an earlier one
 
 	halt     *halt         // why no new machines are started; nil while they are
+	silence  atomic.Bool   // a machine was silent: it pays to look who is there; workers
+	quickest atomic.Int64  // nanoseconds of the shortest restart so far; 0: none was seen; workers
 	halted   chan struct{} // closed with halt; workers
 	stopping atomic.Bool   // the same; workers
 	bars     barring       // what is known of accounts

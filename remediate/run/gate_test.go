@@ -122,7 +122,7 @@ func TestRejectedCredentialsStopTheRun(t *testing.T) {
 		s.fleet.ledger = signin.New(s.journal.SignIns(), 0)
 		s.fleet.account = func(t route.Target) error { return routeError(route.Auth, t.Name, "authenticate", "401") }
 		r := s.start(t.Context())
-		if r.Status != journal.RunAuth || !strings.Contains(r.Reason, "rejected the credentials") {
+		if r.Status != journal.RunAuth || !strings.HasSuffix(r.Reason, " rejected ada") {
 			t.Errorf("%s %s", r.Status, r.Reason)
 		}
 		if len(s.fleet.signed) != 1 {

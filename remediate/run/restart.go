@@ -17,6 +17,7 @@ type restart struct {
 	holds   bool  // the last verify held, though the restart was not seen
 	blind   bool  // its uptime does not tell: it does not know it, or had only just started when it was fixed
 	lastErr error // of the last question
+	asked   bool  // more than whether it is there
 	refused int   // how often it refused us
 }
 
@@ -49,30 +50,61 @@ func (x *execution) awaitRestart(ctx context.Context, t *task) verdict {
 	limit := began.Add(x.rules.RebootWait)
 	t.deadline = limit.Add(x.rules.Timeout)
 	var w restart
-	for pause := 2 * time.Second; ; pause = min(pause*3/2, 20*time.Second) {
-		v, over := x.look(ctx, t, &w)
-		if over {
-			return v
-		}
-		if !time.Now().Before(limit) || w.blind && w.holds && !w.down && time.Since(began) >= min(blindPatience, x.rules.RebootWait) {
-			return x.giveUp(t, &w)
-		}
+	jitter := func(d time.Duration) time.Duration { return d/2 + time.Duration(x.options.Rand()*float64(d/2)) }
+	for pause, wait := firstPause, x.firstLook(t); ; pause = min(pause*3/2, 20*time.Second) {
 		select {
-		case <-time.After(pause/2 + time.Duration(x.options.Rand()*float64(pause/2))):
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return verdict{task: t, what: left}
 		case <-x.bars.closed:
 			return verdict{task: t, what: notStarted}
 		}
+		if v, over := x.look(ctx, t, &w); over {
+			return v
+		}
+		if !time.Now().Before(limit) || w.blind && w.holds && !w.down && time.Since(began) >= min(blindPatience, x.rules.RebootWait) {
+			return x.giveUp(t, &w)
+		}
+		wait = jitter(pause)
 	}
 }
 
+// firstPause is the time until somebody looks for a restarting machine first, where nothing is known of restarts yet.
+const firstPause = 2 * time.Second
+
+// firstLook is how long nobody needs to look whether a machine is back: the shortest restart of this run tells. One whose uptime
+// does not tell has to be seen going down.
+func (x *execution) firstLook(t *task) time.Duration {
+	wait := firstPause
+	if uptime := time.Duration(t.fixed.Uptime) * time.Second; uptime > slack {
+		wait = max(wait, time.Duration(x.quickest.Load())*9/10)
+	}
+	return max(min(wait, x.rules.RebootWait)-time.Since(t.fixedAt), 0)
+}
+
+// back notes how long a restart took.
+func (x *execution) back(t *task) {
+	took := int64(time.Since(t.fixedAt))
+	for {
+		quickest := x.quickest.Load()
+		if quickest > 0 && quickest <= took || x.quickest.CompareAndSwap(quickest, took) {
+			return
+		}
+	}
+}
+
+// lightly is how long a machine that has not been seen going down is only looked for, once it was asked: a word costs less than a
+// conversation, and most go down within that time.
+const lightly = 20 * time.Second
+
 // look asks a machine once whether it is back, and if so, whether verify holds.
 func (x *execution) look(ctx context.Context, t *task, w *restart) (verdict, bool) {
-	if err := x.within(ctx, t, func(ctx context.Context) error { return x.options.Routes[t.entry.Route].Alive(ctx, t.entry.Target) }); err != nil {
-		w.down, w.lastErr = true, err
+	if w.asked && !w.down && time.Since(t.fixedAt) < lightly {
+		err := x.within(ctx, t, func(ctx context.Context) error { return x.options.Routes[t.entry.Route].Alive(ctx, t.entry.Target) })
+		w.down, w.lastErr = err != nil, err
 		return verdict{task: t, what: left}, ctx.Err() != nil
 	}
+	w.asked = true
 	r := x.ask(ctx, t, agent.Verify, nil)
 	switch {
 	case r.barred:
@@ -84,6 +116,7 @@ func (x *execution) look(ctx context.Context, t *task, w *restart) (verdict, boo
 			Reason: "was fixed and restarted, but could not be verified: " + reasonOf(r.err)}), true
 	case r.err != nil:
 		w.lastErr = r.err
+		w.down = w.down || route.ClassOf(r.err) == route.Unreachable
 		return verdict{}, false
 	}
 	w.lastErr = nil
@@ -94,6 +127,7 @@ func (x *execution) look(ctx context.Context, t *task, w *restart) (verdict, boo
 	case unknown && !w.down, !unknown && !restarted(t, r.result.Uptime, w.down):
 		return verdict{}, false
 	}
+	x.back(t)
 	if w.holds {
 		return x.finish(t, journal.End{Outcome: journal.Fixed, Rebooted: true}), true
 	}

@@ -143,7 +143,9 @@ func (x *execution) failedToAsk(ctx context.Context, t *task, err error) verdict
 	if class == route.Unknown && t.running {
 		t.maybe = true
 	}
-	t.silent = class == route.Unreachable && !t.maybe
+	if t.silent = class == route.Unreachable && !t.maybe; t.silent {
+		x.silence.Store(true)
+	}
 	end := journal.End{Outcome: journal.Unreachable, Class: class, Reason: reason}
 	switch {
 	case class.Retriable() && !late:
