@@ -154,8 +154,9 @@ func TestKeyringUnlocks(t *testing.T) {
 	wants(t, run(0, append(show, "--identity", "identity.txt")...), "397309")
 }
 
-// TestVerifyLabVolume reads a volume made by Windows, which is no part of this project.
-func TestVerifyLabVolume(t *testing.T) {
+// windowsVolume unpacks a volume made by Windows, which is no part of this project, into the folder of a key desk with a table.
+func windowsVolume(t *testing.T, table string) (run func(want int, args ...string) string, image string) {
+	t.Helper()
 	folder := os.Getenv("FLEETMEND_LABS")
 	if folder == "" {
 		folder = filepath.Join("..", "..", "..", "..", "shared", "labs")
@@ -167,12 +168,29 @@ func TestVerifyLabVolume(t *testing.T) {
 	if _, err := os.Stat(archive); err != nil {
 		t.Skip("no bitlk-images.tar.xz (set FLEETMEND_LABS to its folder)")
 	}
-	const right, wrong = "235818-357951-253979-013365-241120-245575-342914-591910", "404558-436711-420860-678557-638220-018909-039941-695321"
-	run := keyDesk(t, "KeyID,RecoveryKey\n{9F00A1B2-0001-4D3C-9B8A-0123456789AB},"+wrong+"\n")
+	run = keyDesk(t, table)
 	if out, err := exec.Command("tar", "-xJSf", archive, "bitlk-images/bitlk-aes-xts-128.img").CombinedOutput(); err != nil {
 		t.Skipf("tar and xz are needed: %s", out)
 	}
-	const image = "bitlk-images/bitlk-aes-xts-128.img"
+	return run, "bitlk-images/bitlk-aes-xts-128.img"
+}
+
+const rightForVolume = "235818-357951-253979-013365-241120-245575-342914-591910"
+
+// A key without an ID is tried on a volume that its machine encrypted, as the volume says, and on no other's.
+func TestVerifyTriesKeysWithoutID(t *testing.T) {
+	run, image := windowsVolume(t, "hostname,recovery_key\nDESKTOP-NPM7RCB,"+rightForVolume+"\n")
+	wants(t, run(3, "keys", "verify", image, "--identity", "identity.txt"), "no key is known")
+	if err := os.WriteFile("hosts.csv", []byte("hostname,recovery_key\nDESKTOP-NPM7RCA,"+rightForVolume+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(0, "keys", "import", "hosts.csv", "--identity", "identity.txt")
+	wants(t, run(0, "keys", "verify", image, "--identity", "identity.txt"), "opened by  64311DEA-4587-4029-924A-BA299647998E")
+}
+
+func TestVerifyLabVolume(t *testing.T) {
+	const right, wrong = rightForVolume, "404558-436711-420860-678557-638220-018909-039941-695321"
+	run, image := windowsVolume(t, "KeyID,RecoveryKey\n{9F00A1B2-0001-4D3C-9B8A-0123456789AB},"+wrong+"\n")
 	write := func(name, text string) {
 		t.Helper()
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
