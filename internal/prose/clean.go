@@ -68,6 +68,18 @@ func Cleaner(w io.Writer) io.Writer {
 	return filter{w, func(b []byte) []byte { return []byte(Clean(string(b))) }}
 }
 
+// PageWriter writes a page of HTML without what [OneLine] would drop; its lines are as long as they are.
+func PageWriter(w io.Writer) io.Writer {
+	return filter{w, func(b []byte) []byte {
+		return bytes.Map(func(r rune) rune {
+			if r != '\n' && r != '\t' && odd(r) {
+				return -1
+			}
+			return r
+		}, b)
+	}}
+}
+
 // JSONWriter writes JSON with every character that [OneLine] would drop as \u escapes: to a program it is the same, and a terminal
 // shows it instead of obeying it.
 func JSONWriter(w io.Writer) io.Writer { return filter{w, escapeJSON} }

@@ -23,6 +23,14 @@ func TestClean(t *testing.T) {
 	}
 }
 
+func TestPageWriter(t *testing.T) {
+	var b bytes.Buffer
+	long := strings.Repeat("x", 2*longestLine)
+	if _, err := PageWriter(&b).Write([]byte(long + "\n" + poison)); err != nil || b.String() != long+"\na[31m31mb" {
+		t.Errorf("%v, %d bytes", err, b.Len())
+	}
+}
+
 // To a program JSON is the same as ever; what stands in it is no character that a terminal obeys.
 func TestJSONWriter(t *testing.T) {
 	var b bytes.Buffer

@@ -15,6 +15,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/casefile"
 	"github.com/fleetmend/fleetmend/remediate/journal"
@@ -125,7 +126,7 @@ func most(hours []Hour) int {
 
 // WriteHTML writes the report as a page that stands alone: no script, nothing loaded from elsewhere.
 func (r *Report) WriteHTML(w io.Writer) error {
-	if err := page().Execute(w, r); err != nil {
+	if err := page().Execute(prose.PageWriter(w), r); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
 	return nil

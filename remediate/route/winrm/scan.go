@@ -176,22 +176,27 @@ func (s *scanner) closes() bool {
 // name reads ASCII letters, digits and what else a name may have, with at most one colon inside.
 func (s *scanner) name() ([]byte, bool) {
 	n, colons := 0, 0
-	for n < len(s.rest) {
-		c := s.rest[n]
-		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_'
-		switch {
-		case letter, n > 0 && (c >= '0' && c <= '9' || c == '-' || c == '.') && s.rest[n-1] != ':':
-		case c == ':' && n > 0:
+	for n < len(s.rest) && s.inName(n) {
+		if s.rest[n] == ':' {
 			colons++
-		default:
-			goto end
 		}
 		n++
 	}
-end:
 	name := s.rest[:n]
 	s.rest = s.rest[n:]
 	return name, n > 0 && colons < 2 && name[n-1] != ':'
+}
+
+// inName reports whether the character at n goes on a name; one after the colon begins its second half.
+func (s *scanner) inName(n int) bool {
+	c := s.rest[n]
+	switch {
+	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '_':
+		return true
+	case c >= '0' && c <= '9', c == '-', c == '.':
+		return n > 0 && s.rest[n-1] != ':'
+	}
+	return c == ':' && n > 0
 }
 
 func (s *scanner) blanks() bool {
