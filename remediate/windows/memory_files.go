@@ -42,6 +42,11 @@ func (m *Memory) look(path string) Kind {
 	if m.over.made[folded] || len(path) == 2 {
 		return Directory
 	}
+	for link := range m.over.links {
+		if strings.HasPrefix(link, folded+`\`) {
+			return Directory
+		}
+	}
 	return Nothing
 }
 
