@@ -168,7 +168,7 @@ function Set-ServiceState([string]$Scratch, $State) {
 }
 
 # --- read ---------------------------------------------------------------------------------------------------------------------------
-# Every file but the runner's own, what is ours and what lies behind links.
+# Every file but the runner's own, what is ours, links and what lies behind them.
 function Get-Snapshot([string]$Scratch, [string]$Root) {
     $own = @()
     if ([IO.File]::Exists("$Scratch.own")) { $own = @([IO.File]::ReadAllLines("$Scratch.own")) }
@@ -181,7 +181,7 @@ function Get-Snapshot([string]$Scratch, [string]$Root) {
         # The temporary folder may be given by a short name (RUNNER~1); what is found in it is named in full.
         $full = (Get-Item -LiteralPath $top).FullName
         foreach ($file in @(Get-ChildItem -LiteralPath $top -Recurse -File -Force)) {
-            if ($own -ccontains $file.FullName) { continue }
+            if ($own -ccontains $file.FullName -or ([int]$file.Attributes -band 1024) -ne 0) { continue }
             $place = $drive + $file.FullName.Substring($full.Length + 1).Replace('/', '\')
             if ($place.StartsWith($ours, [StringComparison]::OrdinalIgnoreCase)) { continue }
             "$place $(ConvertTo-HexText ([IO.File]::ReadAllBytes($file.FullName))) $($file.LastWriteTimeUtc.ToString('s', [Globalization.CultureInfo]::InvariantCulture))"
