@@ -223,3 +223,22 @@ func TestTheEndOfACallHitsNoOther(t *testing.T) {
 		l.stop()
 	})
 }
+
+// A 401 on a connection on which the machine had let us in says nothing of the account; what runs there only its record can tell, once a
+// command has begun.
+func TestSignInForgottenInTheMiddle(t *testing.T) {
+	for op, want := range map[string]route.Class{opCreate: route.Unreachable, opCommand: route.Unreachable, opSend: route.Unknown, opReceive: route.Unknown, opDelete: route.Unreachable} {
+		book := &signin.Memory{}
+		r := &Route{config: Config{Auth: AuthNTLM, Ledger: signin.New(book, 0)}}
+		trial, err := r.config.Ledger.Try(t.Context(), route.Account{Name: "k", Home: true}, route.Target{ID: "1", Name: "WS1"}, r.ask(true))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := linkOn(failing{}, nil)
+		l.trial, l.ntlm = trial, &ntlmClient{}
+		err = r.refused(t.Context(), route.Target{Name: "WS1"}, l, op, &answer{status: 401})
+		if got := book.States(); slices.Contains(got, signin.Refused) || route.ClassOf(err) != want {
+			t.Errorf("%s: %v, %v", op, got, err)
+		}
+	}
+}
