@@ -178,6 +178,9 @@ func TestDefaults(t *testing.T) {
 	plain, secure := Config{}, Config{Scheme: "https"}
 	plain.applyDefaults()
 	secure.applyDefaults()
+	if words := []string{AuthNTLM, AuthBasic, AuthCertificate}; !slices.Equal(words, []string{"ntlm", "basic", "certificate"}) {
+		t.Errorf("the settings say %q", words)
+	}
 	if plain.Scheme != "http" || plain.Port != 5985 || secure.Port != 5986 || plain.Path != "/wsman" || plain.Auth != AuthNTLM ||
 		plain.ConnectTimeout != 10*time.Second || plain.ReceiveTimeout != 30*time.Second || plain.CleanupTimeout != 5*time.Second || plain.MaxOutput != 4194304 {
 		t.Errorf("%+v", plain)

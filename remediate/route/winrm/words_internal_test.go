@@ -146,6 +146,9 @@ func TestWhatAReplyHolds(t *testing.T) {
 	if err != nil || r.fault == nil || *r.fault != (fault{5, "a b"}) {
 		t.Errorf("%+v %v", r.fault, err)
 	}
+	if r, _, err = read(`<f:Other Code="5"/><o:WSManFault Code="5"/><o:Fault><o:Text>x</o:Text></o:Fault>`); err != nil || r.fault != nil {
+		t.Errorf("no faults of WS-Man: %+v %v", r.fault, err)
+	}
 	r, _, err = read(`<s:Text>before</s:Text><s:Fault><s:Other>x</s:Other><s:Text> </s:Text><s:Text>Nein</s:Text></s:Fault><f:WSManFault Code="4294967296"/>`)
 	if err != nil || r.fault == nil || *r.fault != (fault{0, "Nein"}) {
 		t.Errorf("%+v %v", r.fault, err)
