@@ -95,7 +95,7 @@ func sameReply(t *testing.T, body []byte) {
 func TestScannedReplies(t *testing.T) {
 	declared := strings.Replace(createReply, ` xmlns:rsp="`+shellURI+`"`, "", 1)
 	declared = strings.Replace(declared, "<s:Envelope ", `<s:Envelope xmlns:rsp="`+shellURI+`" `, 1)
-	for _, body := range []string{receiveReply, declared} {
+	for _, body := range []string{receiveReply, declared, strings.Replace(receiveReply, ` End="true"></rsp:Stream>`, ` End="true"/>`, 1)} {
 		if _, ok, err := scanReply([]byte(body), nil); !ok || err != nil {
 			t.Errorf("not scanned: %v %s", err, body)
 		}

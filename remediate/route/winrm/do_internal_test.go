@@ -37,3 +37,17 @@ func TestNoResult(t *testing.T) {
 		}
 	}
 }
+
+// The numbers with which Windows and .NET end a process (ntstatus.h, corerror.h), by what they mean for a request.
+func TestHowAProcessEnds(t *testing.T) {
+	for _, code := range []uint32{0xc0000142, 0xc000012d, 0xc0000017} {
+		if e := noResult("WS1", Output{ExitCode: int(code)}, agent.ErrNoResult); e.Class != route.Busy {
+			t.Errorf("%x: %v", code, e)
+		}
+	}
+	for _, code := range []uint32{0xe0434352, 0x80131623, 0x80131506, 0x8007000e, 0xc00000fd, 0xc0000005, 0xc0000409} {
+		if e := noResult("WS1", Output{ExitCode: int(code)}, agent.ErrNoResult); e.Class != route.Unknown || !strings.Contains(e.Error(), "PowerShell crashed on the machine") {
+			t.Errorf("%x: %v", code, e)
+		}
+	}
+}

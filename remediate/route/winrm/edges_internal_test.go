@@ -117,7 +117,7 @@ func TestSchemesAndTokens(t *testing.T) {
 	if got := schemes(challenges); !slices.Equal(got, []string{"Negotiate", "Kerberos", "Basic", strings.Repeat("x", 40) + "..."}) {
 		t.Errorf("%q", got)
 	}
-	for challenge, want := range map[string]string{"Negotiate aGk=": "hi", "Kerberos eA==, negotiate  aGk= ": "hi", "Negotiate": "", "Negotiate %%%": "", "Basic aGk=": "", "Negotiate ": ""} {
+	for challenge, want := range map[string]string{"Negotiate aGk=": "hi", "Negotiate eA==": "x", "Kerberos eA==, negotiate  aGk= ": "hi", "Negotiate": "", "Negotiate %%%": "", "Basic aGk=": "", "Negotiate ": ""} {
 		if got := string(negotiateToken([]string{challenge})); got != want {
 			t.Errorf("%q: %q, want %q", challenge, got, want)
 		}

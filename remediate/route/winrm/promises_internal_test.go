@@ -245,3 +245,24 @@ func TestSignInForgottenInTheMiddle(t *testing.T) {
 		}
 	}
 }
+
+// closing is a connection that counts how often it is closed.
+type closing struct {
+	failing
+	closed *int
+}
+
+func (c closing) Close() error {
+	*c.closed++
+	return nil
+}
+
+// A connection on which TLS does not begin is closed: a run knocks at thousands of machines.
+func TestNoConnectionStaysOpenWithoutTLS(t *testing.T) {
+	closed := 0
+	c := Config{Scheme: "https", Dial: func(context.Context, string, string) (net.Conn, error) { return closing{closed: &closed}, nil }}
+	c.applyDefaults()
+	if _, err := c.open(t.Context(), route.Target{Name: "WS1"}); err == nil || closed != 1 {
+		t.Errorf("%v, closed %d times", err, closed)
+	}
+}
