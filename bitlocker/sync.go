@@ -36,7 +36,7 @@ func (v *Vault) Sync(ctx context.Context, src Source, full bool) (SyncReport, er
 	started := v.now()
 	var synced int64
 	var known int
-	err := v.db.QueryRowContext(ctx, "SELECT coalesce((SELECT synced FROM sources WHERE source = ?1), 0), (SELECT count(*) FROM refs WHERE source = ?1 AND NOT deleted)",
+	err := v.db.QueryRowContext(ctx, "SELECT coalesce((SELECT synced FROM sources WHERE source = ?1), 0), (SELECT count(*) FROM "+allRefs+" WHERE source = ?1 AND NOT deleted)",
 		src.Name()).Scan(&synced, &known)
 	if err != nil {
 		return report, fmt.Errorf("sync keys of %s: %w", src.Name(), err)
@@ -104,12 +104,16 @@ func (v *Vault) Sync(ctx context.Context, src Source, full bool) (SyncReport, er
 	return report, nil
 }
 
+// allRefs are the references from the first to the last: by the index of a source that has most of them, each would be sought by
+// itself.
+const allRefs = "refs NOT INDEXED"
+
 // flag marks what a whole reading did not list, unless that is so much that its rights are rather doubted; certain says that
 // somebody asked for the whole reading.
 func flag(ctx context.Context, tx *sql.Tx, started time.Time, certain bool, known int, report *SyncReport) error {
 	const unlisted = "source = ?1 AND seen < ?2 AND NOT deleted"
 	var n int
-	if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM refs WHERE "+unlisted, report.Source, nanos(started)).Scan(&n); err != nil {
+	if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM "+allRefs+" WHERE "+unlisted, report.Source, nanos(started)).Scan(&n); err != nil {
 		return err
 	}
 	if !certain && doubtful(n, known) {

@@ -118,8 +118,11 @@ func cutQuoted(s string) (text, rest string, ok bool) {
 func (said *values) facts(f *facts) {
 	for i := range recordFields {
 		rf := &recordFields[i]
-		v := strings.TrimSpace(said[i])
-		if v == "" {
+		v := said[i]
+		if v == "" { // most are
+			continue
+		}
+		if v = strings.TrimSpace(v); v == "" {
 			continue
 		}
 		ok, err := rf.set(&f.m, v)
