@@ -39,22 +39,17 @@ func (r *Route) Do(ctx context.Context, t route.Target, request agent.Request) (
 	if said, known := r.kept.Load(t.ID); known {
 		named, _ = said.(bool)
 	}
+	if err := request.Check(); err != nil {
+		return agent.Result{}, refused(t.Name, err)
+	}
 	if named {
-		stdin, err := agent.EncodeKept(request)
-		if err != nil {
-			return agent.Result{}, refused(t.Name, err)
-		}
-		out, err := r.Run(ctx, t, agent.KeptCommandLine(), stdin)
+		out, err := r.run(ctx, t, agent.KeptCommandLine(), func() ([]byte, error) { return agent.EncodeKept(request) })
 		if err != nil || out.ExitCode != exitNotKept || !agent.Wanted(out.Stdout) {
 			return r.result(t, request, out, err)
 		}
 		r.config.Logger.Debug("the agent is sent again", "machine", t.Name)
 	}
-	stdin, err := agent.Encode(request)
-	if err != nil {
-		return agent.Result{}, refused(t.Name, err)
-	}
-	out, err := r.Run(ctx, t, agent.CommandLine(), stdin)
+	out, err := r.run(ctx, t, agent.CommandLine(), func() ([]byte, error) { return agent.Encode(request) })
 	return r.result(t, request, out, err)
 }
 
