@@ -143,7 +143,7 @@ ansible -i drill/ansible.ini all -m raw -a hostname`,
 	}
 	fleetFlags(cmd, &r.Fleet)
 	cmd.Flags().StringVar(&r.Dir, "dir", "", "folder to write settings and machines into")
-	cmd.Flags().StringToIntVar(&r.Kinds, "mix", nil, "exact numbers of machines by kind, as affected=165,broken=14; with --machines the others are clean")
+	cmd.Flags().StringToStringVar(&r.Kinds, "mix", nil, "exact numbers of machines by kind, as affected=165,broken=14; with --machines the others are clean")
 	cmd.Flags().IntVar(&r.Reject, "reject", 0, "how many machines answer 401 to the good account, as one whose trust is broken does")
 	cmd.Flags().IntVar(&r.Cut, "cut", 0, "how many machines cut the line when somebody signs in")
 	cmd.Flags().IntVar(&r.Domains, "domains", 1, "to how many domains the machines belong, by turns (1 to 4)")

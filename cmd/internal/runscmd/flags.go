@@ -94,7 +94,7 @@ func (g *gone) Set(string) error {
 	return err
 }
 func (g *gone) String() string { return "" }
-func (g *gone) Type() string   { return "int" }
+func (g *gone) Type() string   { return "number" }
 
 func signInsFlag(f *pflag.FlagSet, to **int) {
 	count(f, to, "sign-ins", runs.Default().SignIns, "sign-ins of an account that are under way or were not accepted, at most half of what locks it")

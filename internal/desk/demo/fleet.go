@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -88,12 +89,12 @@ type Rehearsal struct {
 	Strict      bool   // refuse NTLM over HTTPS without a channel binding token
 	Chunk       int    // bytes of output in one answer; 0: 32 KiB
 
-	Kinds    map[string]int // so many machines of these kinds, the others are clean; they make the fleet where Machines is 0
-	Reject   int            // so many machines answer 401 to the good account
-	Cut      int            // so many cut the line after the third message of NTLM
-	Domains  int            // to how many domains the machines belong
-	Distrust bool           // the last domain rejects the account
-	Lockout  int            // wrong passwords in a row that lock an account; less than 1: none do
+	Kinds    map[string]string // so many machines of these kinds, the others are clean; they make the fleet where Machines is 0
+	Reject   int               // so many machines answer 401 to the good account
+	Cut      int               // so many cut the line after the third message of NTLM
+	Domains  int               // to how many domains the machines belong
+	Distrust bool              // the last domain rejects the account
+	Lockout  int               // wrong passwords in a row that lock an account; less than 1: none do
 
 	CrashUp, CrashDown time.Duration // how long a machine that crashes again and again is up, and down; 0: as it comes
 }
@@ -141,7 +142,11 @@ func (r Rehearsal) options() (simfleet.Options, error) {
 // exactly are the kinds of which an exact number was asked for.
 func (r Rehearsal) exactly() (map[simfleet.Kind]int, error) {
 	out := map[simfleet.Kind]int{}
-	for name, n := range r.Kinds {
+	for name, text := range r.Kinds {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return nil, hint.Mistake(fmt.Errorf("--mix: %s=%s is no number of machines", name, text), "for example affected=165,broken=14")
+		}
 		if !slices.Contains(simfleet.Kinds(), simfleet.Kind(name)) {
 			return nil, hint.Mistake(fmt.Errorf("--mix: no kind of machine is called %q", name), "there are %s", kinds())
 		}

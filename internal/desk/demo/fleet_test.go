@@ -14,7 +14,7 @@ func usual() Rehearsal {
 
 func TestRehearsalOfExactNumbers(t *testing.T) {
 	r := usual()
-	r.Machines, r.Kinds, r.Cut = 0, map[string]int{"clean": 165, "broken": 14}, 2
+	r.Machines, r.Kinds, r.Cut = 0, map[string]string{"clean": "165", "broken": "14"}, 2
 	o, err := r.options()
 	if err != nil {
 		t.Fatal(err)
@@ -48,9 +48,10 @@ func TestEveryMachineBroken(t *testing.T) {
 
 func TestRehearsalsThatCannotBe(t *testing.T) {
 	for want, change := range map[string]func(*Rehearsal){
-		`no kind of machine is called "odd"`: func(r *Rehearsal) { r.Kinds = map[string]int{"odd": 1} },
-		"and so do --plain":                  func(r *Rehearsal) { r.Kinds, r.Plain = map[string]int{"clean": 1}, true },
-		"-1 broken machines are less":        func(r *Rehearsal) { r.Kinds = map[string]int{"broken": -1, "clean": 2} },
+		`no kind of machine is called "odd"`: func(r *Rehearsal) { r.Kinds = map[string]string{"odd": "1"} },
+		"--mix: clean=many is no number":     func(r *Rehearsal) { r.Kinds = map[string]string{"clean": "many"} },
+		"and so do --plain":                  func(r *Rehearsal) { r.Kinds, r.Plain = map[string]string{"clean": "1"}, true },
+		"-1 broken machines are less":        func(r *Rehearsal) { r.Kinds = map[string]string{"broken": "-1", "clean": "2"} },
 		"-2 rejecting machines are less":     func(r *Rehearsal) { r.Reject = -2 },
 		"--domains 0":                        func(r *Rehearsal) { r.Domains = 0 },
 		"--crash-up and --crash-down":        func(r *Rehearsal) { r.CrashUp = -time.Second },

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 
 	"github.com/fleetmend/fleetmend/internal/connect"
@@ -40,7 +41,20 @@ func Start(ctx context.Context, d *desk.Desk, p *plan.Plan, o Options) (*journal
 	if err != nil {
 		return nil, err
 	}
+	defer room(p)()
 	return engine.Start(ctx, p)
+}
+
+// room lets the collector of garbage come half as often, as long as the memory is what a run of that size may have: nearly all that a
+// machine takes is gone with its answer. It returns what takes that back.
+func room(p *plan.Plan) func() {
+	const usual, each = 150 << 20, 8_000 // bytes
+	bound := debug.SetMemoryLimit(-1)
+	percent, limit := debug.SetGCPercent(200), debug.SetMemoryLimit(min(bound, max(usual, int64(p.Machines())*each)))
+	return func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
+	}
 }
 
 // Resume goes on with a run that was paused, interrupted or killed. A run that another process works on is a
@@ -61,6 +75,7 @@ func Resume(ctx context.Context, d *desk.Desk, id string, o Options) (*journal.R
 	if err != nil {
 		return nil, err
 	}
+	defer room(p)()
 	return engine.Resume(ctx, id)
 }
 
@@ -201,6 +216,9 @@ func Undo(ctx context.Context, d *desk.Desk, name string, rules Rules) (*plan.Pl
 }
 
 func followUp(ctx context.Context, d *desk.Desk, name string, rules Rules, next FollowUp) (*plan.Plan, error) {
+	if _, err := rules.over(plan.DefaultOptions()); err != nil { // a mistake on the line, whatever the run was
+		return nil, err
+	}
 	r, err := Find(ctx, d, name)
 	if err != nil {
 		return nil, err
