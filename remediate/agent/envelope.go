@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -57,11 +58,17 @@ func (r Request) Check() error {
 
 // Encode returns the bytes for the stdin of [CommandLine]: the whole agent and the request. It refuses a request that fails
 // [Request.Check].
-func Encode(r Request) ([]byte, error) { return encode(r, packed()) }
+func Encode(r Request) ([]byte, error) { return AppendEncode(nil, r) }
+
+// AppendEncode is [Encode] behind what b holds.
+func AppendEncode(b []byte, r Request) ([]byte, error) { return encode(b, r, packed()) }
 
 // EncodeKept is [Encode] for the stdin of [KeptCommandLine]: the agent is named by its hash. A machine that does not have it, or cannot
 // prove it, does nothing and asks for the whole; see [Wanted].
-func EncodeKept(r Request) ([]byte, error) { return encode(r, "") }
+func EncodeKept(r Request) ([]byte, error) { return AppendEncodeKept(nil, r) }
+
+// AppendEncodeKept is [EncodeKept] behind what b holds.
+func AppendEncodeKept(b []byte, r Request) ([]byte, error) { return encode(b, r, "") }
 
 // Needed is the request with what the machine needs of it, and that is what travels: of the playbook the parts for its mode.
 func (r Request) Needed() Request {
@@ -79,16 +86,16 @@ func (r Request) Needed() Request {
 }
 
 // encode is done for each machine: the agent is copied as it is.
-func encode(r Request, agent string) ([]byte, error) {
+func encode(b []byte, r Request, agent string) ([]byte, error) {
 	if err := r.Check(); err != nil {
-		return nil, fmt.Errorf("encode request: %w", err)
+		return b, fmt.Errorf("encode request: %w", err)
 	}
 	text, err := asciiJSON(r.Needed())
 	if err != nil {
-		return nil, fmt.Errorf("encode request: %w", err)
+		return b, fmt.Errorf("encode request: %w", err)
 	}
 	parts := split(text, envelopeWidth)
-	out := make([]byte, 0, len(agent)+len(text)+len(parts)+200)
+	out := slices.Grow(b, len(agent)+len(text)+len(parts)+200)
 	out = fmt.Appendf(out, "%s %s %d %d\n", firstLine, Digest(), strings.Count(agent, "\n"), len(parts))
 	out = append(out, agent...)
 	for _, line := range append(parts, lastLine) {

@@ -43,13 +43,13 @@ func (r *Route) Do(ctx context.Context, t route.Target, request agent.Request) (
 		return agent.Result{}, refused(t.Name, err)
 	}
 	if named {
-		out, err := r.run(ctx, t, agent.KeptCommandLine(), func() ([]byte, error) { return agent.EncodeKept(request) })
+		out, err := r.run(ctx, t, agent.KeptCommandLine(), func(b []byte) ([]byte, error) { return agent.AppendEncodeKept(b, request) })
 		if err != nil || out.ExitCode != exitNotKept || !agent.Wanted(out.Stdout) {
 			return r.result(t, request, out, err)
 		}
 		r.config.Logger.Debug("the agent is sent again", "machine", t.Name)
 	}
-	out, err := r.run(ctx, t, agent.CommandLine(), func() ([]byte, error) { return agent.Encode(request) })
+	out, err := r.run(ctx, t, agent.CommandLine(), func(b []byte) ([]byte, error) { return agent.AppendEncode(b, request) })
 	return r.result(t, request, out, err)
 }
 

@@ -148,7 +148,7 @@ func (s *session) garbage(op string, status int, err error) *route.Error {
 }
 
 // start creates the shell, starts the command and feeds it.
-func (s *session) start(ctx context.Context, commandLine string, input func() ([]byte, error)) error {
+func (s *session) start(ctx context.Context, commandLine string, write input) error {
 	e := shellEnvelopes()
 	s.values = values{to: s.link.url, commandLine: commandLine, timeout: s.route.operationTimeout}
 	r, err := s.exchange(ctx, opCreate, e.create, actionCreate)
@@ -164,10 +164,12 @@ func (s *session) start(ctx context.Context, commandLine string, input func() ([
 	if s.values.commandID = r.commandID; r.commandID == "" {
 		return s.garbage(opCommand, http.StatusOK, errors.New("the answer names no command"))
 	}
-	stdin, err := input()
-	if err != nil { // the command has read nothing, and does nothing without
+	buffer := buffers.Get().(*[]byte)
+	defer putBuffer(buffer)
+	if *buffer, err = write((*buffer)[:0]); err != nil { // the command has read nothing, and does nothing without
 		return refused(s.target.Name, err)
 	}
+	stdin := *buffer
 	defer func() { s.values.stdin = nil }()
 	for len(stdin) > 0 {
 		envelope := e.send

@@ -173,11 +173,14 @@ func (r *Route) connect(ctx context.Context, t route.Target) (*link, error) {
 // its errors assume that the command does nothing before it has read all of stdin, as the agent does. With an error
 // the Output holds what had come until then.
 func (r *Route) Run(ctx context.Context, t route.Target, commandLine string, stdin []byte) (Output, error) {
-	return r.run(ctx, t, commandLine, func() ([]byte, error) { return stdin, nil })
+	return r.run(ctx, t, commandLine, func(b []byte) ([]byte, error) { return append(b, stdin...), nil })
 }
 
+// input writes a command's standard input behind what it is given.
+type input func(b []byte) ([]byte, error)
+
 // run is Run with a stdin that is made when it is sent: a thousand machines that are connected to or waited for hold none.
-func (r *Route) run(ctx context.Context, t route.Target, commandLine string, stdin func() ([]byte, error)) (Output, error) {
+func (r *Route) run(ctx context.Context, t route.Target, commandLine string, stdin input) (Output, error) {
 	l, err := r.connect(ctx, t)
 	if err != nil {
 		return Output{}, err
