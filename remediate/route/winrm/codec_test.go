@@ -110,7 +110,7 @@ func TestScannedReplies(t *testing.T) {
 			for _, odd := range []string{" xmlns='urn:x'", " xmlns:y=''", " xmlns:s='urn:y'", " xmlns:y='urn:y'", " x='a<b'", " x='a&b'", " x='a\tb'", " x = '1'", " x='1'y='2'", " x:='1'", " x", " x='1", "/"} {
 				sameReply(t, []byte(body[:i]+odd+body[i:]))
 			}
-			for _, odd := range []string{"<x/>", "<x:/>", "<s::Text/>", "<s:9/>", "<none:Text/>", "<:s/>", "<s:Text>a</s:text>", "<s:Text >a</s:Text >"} {
+			for _, odd := range []string{"<x/>", "<x:/>", "<s::Text/>", "<s:a:Text/>", "<s:9/>", "<none:Text/>", "<:s/>", "<s:Text>a</s:text>", "<s:Text >a</s:Text >"} {
 				sameReply(t, []byte(body[:i+1]+odd+body[i+1:]))
 			}
 		}

@@ -254,7 +254,7 @@ func TestWhyThereIsNoConnection(t *testing.T) {
 	} {
 		err := c.dialError(row.ctx, ws1, endpoint{hostPort: "ws1:5985"}, row.err)
 		e, _ := errors.AsType[*route.Error](err)
-		if e.Class != row.class || e.Op != opConnect || !strings.Contains(e.Err.Error(), row.want) || !strings.Contains(strings.Join(hint.Of(err), ""), row.hint) || row.hint == "" && len(hint.Of(err)) > 0 ||
+		if e.Class != row.class || e.Op != opConnect || !strings.HasPrefix(e.Err.Error()+"|", strings.TrimSuffix(row.want+"|", ": |")) || !strings.Contains(strings.Join(hint.Of(err), ""), row.hint) || row.hint == "" && len(hint.Of(err)) > 0 ||
 			row.class != route.Stopped && !errors.Is(err, row.err) {
 			t.Errorf("%s: %s %v %q", name, e.Class, err, hint.Of(err))
 		}
