@@ -212,7 +212,7 @@ function Invoke-Running([string]$Name, [string[]]$Arguments) {
     $aside = Get-Aside
     try {
         $process = Start-Process -FilePath $tool -ArgumentList (Join-Arguments $Arguments) -PassThru -NoNewWindow -RedirectStandardOutput "$aside.out" -RedirectStandardError "$aside.err"
-        $inTime = Wait-End $process 60
+        $inTime = Wait-End $process 60 $aside
         $output = @([regex]::Split(([string]((Read-Output "$aside.out" $true) + (Read-Output "$aside.err" $true))).TrimEnd("`r", "`n"), "\r?\n"))
         if (-not $inTime) { throw "$Name $($Arguments -join ' ') did not end within a minute and was stopped: $($output -join ' ')" }
         if ($null -eq $process.ExitCode) { throw "$Name $($Arguments -join ' ') ended, and its exit code cannot be told: $($output -join ' ')" }
@@ -230,20 +230,24 @@ function Join-Arguments([string[]]$Arguments) {
     }
     return (@($words) -join ' ')
 }
-# Waits for a program; one whose time is over is ended with all that it started.
-function Wait-End($Process, [int]$Seconds) {
+# Waits for a program; one whose time is over, or whose output would fill the disk, is ended with all that it started.
+function Wait-End($Process, [int]$Seconds, [string]$Stem) {
     $null = $Process.Handle
     $inTime = $false
-    # Wait-Process takes no more than nine hours at once.
-    for ($left = $Seconds; $left -gt 0 -and -not $inTime; $left -= 30000) {
-        $slice = $left
-        if ($slice -gt 30000) { $slice = 30000 }
+    $script:Flooded = $false
+    for ($left = $Seconds; $left -gt 0 -and -not $inTime -and -not $script:Flooded; $left -= 2) {
+        $slice = 2
+        if ($left -lt 2) { $slice = $left }
         # Also refused when the process has ended before.
         try {
             Wait-Process -Id $Process.Id -Timeout $slice -ErrorAction Stop
             $inTime = $true
         }
         catch { $inTime = [bool]$Process.HasExited }
+        foreach ($end in '.out', '.err') {
+            $item = Get-There "$Stem$end"
+            if ($null -ne $item -and $item.Length -gt 67108864) { $script:Flooded = $true }
+        }
     }
     if (-not $inTime) {
         Stop-Tree $Process.Id
@@ -655,9 +659,10 @@ function Invoke-Script([string]$Shell, [string]$Body, $List, [int]$Seconds) {
             Write-Script "$stem.run.ps1" $script:Starter 'UTF8'
         }
         $process = Start-Process -FilePath $program -ArgumentList $arguments -PassThru -NoNewWindow -RedirectStandardOutput "$stem.out" -RedirectStandardError "$stem.err"
-        $inTime = Wait-End $process $Seconds
+        $inTime = Wait-End $process $Seconds $stem
         $both = (Read-Output "$stem.out" $isCmd) + (Read-Output "$stem.err" $isCmd)
         $output = (Limit-Text (Get-Clean $both)).Trim()
+        if (-not $inTime -and $script:Flooded) { throw 'script was stopped: it wrote more than 64 MB of output' }
         if (-not $inTime) { throw "script was stopped after $Seconds seconds: $output" }
         $how = ''
         if (Test-Path -LiteralPath "$stem.end") { $how = ([string](Get-Content -LiteralPath "$stem.end" -Raw)).Trim() }
@@ -1827,6 +1832,7 @@ $script:Restart = $false
 $script:Damaged = $false
 $script:Unread = $false
 $script:StaleLock = ''
+$script:Flooded = $false
 $script:HasAcl = $null
 $script:Locked = $false
 $script:Step = 0

@@ -365,8 +365,8 @@ if ((Test-Plus 'never-stops') -or (Test-Plus 'never-starts')) {
 }
 if (Test-Plus 'tool-hangs') {
     function Wait-Process { [CmdletBinding()] param([int]$Id, [int]$Timeout)
-        $PSBoundParameters['Timeout'] = [Math]::Min($Timeout, 2)
-        Microsoft.PowerShell.Management\Wait-Process @PSBoundParameters
+        Microsoft.PowerShell.Utility\Start-Sleep -Milliseconds (1000 * $Timeout / 30)
+        if ($null -ne (Get-Process -Id $Id -ErrorAction SilentlyContinue)) { throw 'This command stopped the operation because the process is not stopped in the specified time-out.' }
     }
 }
 $StandIn.Rights = [IO.File]::Exists("$Scratch.sddl")
