@@ -233,7 +233,7 @@ func advice(status Status, class route.Class, reason string, run journal.Run) st
 	case route.Busy:
 		return "WinRM was at a limit or still starting. Retry in a few minutes; lower --forks or set a limit per site if it stays."
 	case route.Auth:
-		return "Check account and password before anything else: every further attempt brings the account closer to a lockout. Then retry."
+		return "Check account and password before anything else: every further attempt brings the account closer to a lockout. Then retry: another machine is asked first, as it may be this one alone that rejects it."
 	case route.Denied:
 		if strings.Contains(reason, route.OtherMachinesTake) {
 			return "The account is good, and these machines reject it. On each: `Test-ComputerSecureChannel -Repair` mends the trust with the domain, `w32tm /resync` the clock; " +
