@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,35 @@ type identify func(ctx context.Context, address string) (Identity, error)
 
 func (f identify) Identify(ctx context.Context, address string, _ []string) (Identity, error) {
 	return f(ctx, address)
+}
+
+type named func(address string, names []string)
+
+func (f named) Identify(_ context.Context, address string, names []string) (Identity, error) {
+	f(address, names)
+	return Identity{}, nil
+}
+
+// Whoever is asked may prove to be the machine by any name that the inventory has of it.
+func TestProbeKnowsEveryName(t *testing.T) {
+	s := open(t)
+	put(t, s, "a", record("", "1", "name", "WS1", "fqdn", "ws1.x.test", "address", "10.0.0.1:5986", "claims.sid", "S-1-5-21-1-2-3-1001"))
+	put(t, s, "b", record("", "1", "name", "OLD1", "fqdn", "old1.x.test", "claims.sid", "S-1-5-21-1-2-3-1001"))
+	near, far := net.Pipe()
+	defer func() { _, _ = near.Close(), far.Close() }()
+	var got []string
+	err := s.Probe(t.Context(), pick(t, s, "all"), ProbeOptions{
+		Dial:       func(context.Context, string, string) (net.Conn, error) { return near, nil },
+		Identifier: named(func(_ string, names []string) { got = names }),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"ws1.x.test", "old1.x.test", "ws1", "old1"} {
+		if !slices.ContainsFunc(got, func(n string) bool { return strings.EqualFold(n, want) }) {
+			t.Errorf("%q is not among %q", want, got)
+		}
+	}
 }
 
 func TestProbeStoresWhatItFinds(t *testing.T) {

@@ -191,11 +191,14 @@ func TestMachinesAndPlaybooks(t *testing.T) {
 		records = append(records, inventory.Record{SourceKey: m.Name, SeenAt: time.Now(), Fields: map[string]string{"name": m.Name, "address": m.Address}})
 	}
 	records = append(records, inventory.Record{SourceKey: "DEAD", Fields: map[string]string{"name": "DEAD", "address": "127.0.0.1:1"}})
+	records = append(records, inventory.Record{SourceKey: "GONE", Gone: true, Fields: map[string]string{"name": "GONE", "address": "127.0.0.1:1"}})
 	if _, err := store.Import(t.Context(), "csv:machines.csv", records); err != nil {
 		t.Fatal(err)
 	}
 	text, _ := c.examine(d, doctor.Request{On: "DEAD"})
 	c.wants(text, "warn machines: WinRM of DEAD does not answer", "ok inventory: csv:machines.csv: 31 records", "ok playbooks: ")
+	text, _ = c.examine(d, doctor.Request{On: "GONE"})
+	c.wants(text, "warn machines: WinRM of GONE does not answer")
 	text, _ = c.examine(d, doctor.Request{On: "all", Playbook: "no-such-playbook"})
 	c.wants(text, "ok machines: 5 machines of 31 are asked", "fail playbook: ")
 	text, _ = c.examine(d, doctor.Request{Playbook: "crowdstrike-channel-file-291"})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/connect"
+	"github.com/fleetmend/fleetmend/internal/desk/machines"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/settings"
@@ -113,7 +114,10 @@ func (e *examination) reach(ctx context.Context) {
 		e.fail("machines", e.unchosen)
 		return
 	}
-	found := slices.DeleteFunc(slices.Clone(e.chosen), func(m inventory.Machine) bool { return m.Absence() != "" })
+	found := e.chosen
+	if !machines.Named(e.request.On) {
+		found = slices.DeleteFunc(slices.Clone(found), func(m inventory.Machine) bool { return m.Absence() != "" })
+	}
 	identifier, port, err := e.desk.Connect.Identifier()
 	if err != nil {
 		e.fail("machines", err)

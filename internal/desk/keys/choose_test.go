@@ -47,6 +47,21 @@ func TestEntraKeeps200(t *testing.T) {
 	}
 }
 
+// Who is not there is not rotated, unless it was named one by one; a disabled machine lets nobody in, named or not.
+func TestAbsentAreNotRotated(t *testing.T) {
+	for want, m := range map[string]inventory.Machine{
+		"no source lists it any more": {ID: "m1", Name: "PC1", Enabled: true, Gone: true}, "disabled in its directory": {ID: "m1", Name: "PC1"},
+	} {
+		for _, named := range []bool{false, true} {
+			r := &Row{machine: m, named: named, refs: []bitlocker.KeyRef{{ID: keyID(1), Source: "ad:fleet.test"}}}
+			r.choose(&RotateRequest{Via: "auto", Escrow: "auto"}, false)
+			if left := r.Way == "" && r.Why == want; left == (named && m.Gone) {
+				t.Errorf("%s, named %v: %q %q", want, named, r.Way, r.Why)
+			}
+		}
+	}
+}
+
 // lapsOf answers for machines from a table.
 type lapsOf map[string]error
 
