@@ -216,6 +216,10 @@ func wordByte(c byte) bool {
 func advice(status Status, class route.Class, reason string, run journal.Run) string {
 	switch status {
 	case Status(journal.Held):
+		if strings.Contains(reason, "sign-ins of ") {
+			return "Nothing was sent to these machines. See that user and password are right. A retry signs in again half an hour after those sign-ins, " +
+				"or at once where --sign-ins is above their number."
+		}
 		return "Nothing was sent to these machines. When the cause of the stop is understood, retry the run: it takes them up again."
 	case Status(journal.Skipped):
 		return "Left out on purpose, for the reason given. Change the selection or the inventory and plan again if that was not meant."
@@ -224,6 +228,10 @@ func advice(status Status, class route.Class, reason string, run journal.Run) st
 	}
 	switch class {
 	case route.Unreachable:
+		if strings.HasPrefix(reason, route.OpAuthenticate+": ") {
+			return "These machines took the connection, and went silent or hung up at the sign-in. They may be starting or restarting: retry, with --chase if they crash again and again. " +
+				"If it stays, look at their WinRM service and at what stands between (a firewall that inspects, a proxy), or start them from a boot medium (`fleetmend media build`)."
+		}
 		text := "Check that the machines are on, on the network, and that their firewall allows WinRM (TCP 5985 or 5986); " +
 			"`fleetmend inventory probe` shows what answers. Machines that crash while starting need --chase or a boot medium"
 		if run.Incident != "" {

@@ -27,3 +27,22 @@ func TestARefusalIsAdvisedOnByWhoRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestASignInThatFailedIsAdvisedOn: who is told to wait is told for how long, and a machine that took the connection is not said to be off.
+func TestASignInThatFailedIsAdvisedOn(t *testing.T) {
+	silent := one("PC1", journal.Unreachable, "authenticate: read tcp 10.0.0.1:5985: connection reset by peer")
+	silent.Class = route.Unreachable
+	off := one("PC2", journal.Unreachable, "connect: PC2:5985 did not answer within 10s")
+	off.Class = route.Unreachable
+	for want, m := range map[string]journal.Machine{
+		"at the sign-in":              silent,
+		"Check that the machines are": off,
+		"half an hour after":          one("PC3", journal.Held, `not started: two sign-ins of CORP\admin had no answer (PC1, PC2)`),
+		"the cause of the stop":       one("PC4", journal.Held, "not started: the gate stopped the run"),
+	} {
+		r := report.Build(journal.Run{ID: "r", Mode: agent.Fix, Status: journal.RunAuth}, []journal.Machine{m}, nil)
+		if len(r.Reasons) != 1 || !strings.Contains(r.Reasons[0].Advice, want) {
+			t.Errorf("%s: %+v", want, r.Reasons)
+		}
+	}
+}
