@@ -18,7 +18,7 @@ func TestABulkWaitsForNoDiskAndGivesItsConnectionBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer db.Close()
+		t.Cleanup(func() { _ = db.Close() }) //nolint:errcheck // the folder goes as well
 		db.SetMaxOpenConns(1)
 		pragmas := func(tx *sql.Tx) (synchronous, log int64) {
 			t.Helper()

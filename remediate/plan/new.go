@@ -222,7 +222,7 @@ type EmptyError struct{ Skipped int }
 
 func (e *EmptyError) Error() string {
 	if e.Skipped > 0 {
-		return fmt.Sprintf("the plan has no machine to work on, %d were skipped", e.Skipped)
+		return fmt.Sprintf("the plan has no machine to work on (left out: %d)", e.Skipped)
 	}
 	return "the plan has no machine to work on"
 }

@@ -41,7 +41,8 @@ func Start(ctx context.Context, d *desk.Desk, p *plan.Plan, o Options) (*journal
 	if err != nil {
 		return nil, err
 	}
-	defer room(p)()
+	usual := room(p)
+	defer usual()
 	return engine.Start(ctx, p)
 }
 
@@ -75,7 +76,8 @@ func Resume(ctx context.Context, d *desk.Desk, id string, o Options) (*journal.R
 	if err != nil {
 		return nil, err
 	}
-	defer room(p)()
+	usual := room(p)
+	defer usual()
 	return engine.Resume(ctx, id)
 }
 
