@@ -28,7 +28,9 @@ type execution struct {
 	drawn   map[string]bool           // machines of later waves that were canaries of an earlier one
 
 	halt     *halt         // why no new machines are started; nil while they are
-	silence  atomic.Bool   // a machine was silent: it pays to look who is there; workers
+	silence  atomic.Int64  // how often a machine was silent: then it pays to look who is there; workers
+	carried  []*task       // silent machines of waves that have passed
+	late     []leftover    // the same, of an earlier life of the run
 	quickest atomic.Int64  // nanoseconds of the shortest restart so far; 0: none was seen; workers
 	halted   chan struct{} // closed with halt; workers
 	stopping atomic.Bool   // the same; workers
@@ -91,6 +93,7 @@ func (x *execution) all(ctx context.Context, kind journal.Kind) error {
 	if x.left, err = x.leftovers(ctx); err != nil {
 		return err
 	}
+	x.behind(run.Finished)
 	// A run that is already to stop goes through its first wave all the same, for the machines that were in flight.
 	for number := run.Finished + 1; number <= len(x.plan.Waves); number++ {
 		if err := x.wave(ctx, number, x.left[number]); err != nil {
@@ -121,6 +124,24 @@ func (x *execution) leftovers(ctx context.Context) (map[int][]journal.Machine, e
 		}
 	}
 	return waves, nil
+}
+
+// leftover is a machine of a wave that has passed, and is not done.
+type leftover struct {
+	entry   *plan.Entry
+	machine *journal.Machine
+	order   int
+}
+
+// behind collects the machines that were still knocked at when their waves had passed.
+func (x *execution) behind(finished int) {
+	for number := 1; number <= finished; number++ {
+		for i := range x.left[number] {
+			if m := &x.left[number][i]; m.State != journal.Done {
+				x.late = append(x.late, leftover{&x.plan.Waves[number-1].Entries[i], m, i})
+			}
+		}
+	}
 }
 
 // stopFor ends the starting of new machines; the first reason stays.

@@ -159,7 +159,9 @@ func (q *queue) remove(drop func(*task) bool) []*task {
 	return out
 }
 
-func (q *queue) empty() bool { return q.waiting == 0 && len(q.delayed) == 0 }
+func (q *queue) empty() bool { return q.size() == 0 }
+
+func (q *queue) size() int { return q.waiting + len(q.delayed) }
 
 type tasks []*task
 

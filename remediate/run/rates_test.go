@@ -186,3 +186,60 @@ func TestAnotherCanary(t *testing.T) {
 		}
 	})
 }
+
+// A machine that is up 0.7 s in every 15 is caught, whether it is chased or not, and those that are off keep nobody waiting.
+func TestMachinesThatComeAndGoAreCaught(t *testing.T) {
+	for _, chase := range []bool{false, true} {
+		bubble(t, 60, func(t *testing.T, s *setup) {
+			s.waves("1,10,100%")
+			s.input.Options.Chase = chase
+			began := time.Now()
+			s.fleet.alive = func(m *fakeMachine) error {
+				phase := time.Duration(m.name[len(m.name)-1]-'0') * time.Second
+				switch at := time.Since(began) + phase; {
+				case m.name < name(5), m.name >= name(20):
+					return nil
+				case m.name < name(12) && at%(15*time.Second) < 700*time.Millisecond:
+					return nil
+				case m.name < name(12), m.name < name(20) && time.Since(began) < 2*time.Hour: // and eight are off
+					return routeError(route.Unreachable, m.name, "connect", "off")
+				}
+				return nil
+			}
+			r := s.start(t.Context())
+			s.wantCounts(r, journal.RunDone, journal.Fixed, 52, journal.Unreachable, 8)
+			for _, m := range s.machines(r.ID) {
+				if m.Target.Name >= name(20) && m.Ended.Sub(began) > 5*time.Second {
+					t.Errorf("%s waited %s", m.Target.Name, m.Ended.Sub(began))
+				}
+			}
+		})
+	}
+}
+
+// A wave passes while its silent machines are knocked at, a resumed run knows them, and each gets its outcome.
+func TestAWavePassesWhileSomeAreSilent(t *testing.T) {
+	bubble(t, 40, func(t *testing.T, s *setup) {
+		s.waves("10,100%")
+		s.fleet.latency = time.Second
+		began := time.Now()
+		off := func(m *fakeMachine) error {
+			if m.name >= name(5) && m.name < name(8) && time.Since(began) < 25*time.Second {
+				return routeError(route.Unreachable, m.name, "connect", "off")
+			}
+			return nil
+		}
+		s.fleet.alive = off
+		r := s.cut(12 * time.Second)
+		second := 0
+		for _, m := range s.machines(r.ID) {
+			if m.State == journal.Done && m.Wave == 2 {
+				second++
+			}
+		}
+		if r.Finished != 1 || second == 0 {
+			t.Errorf("%d waves are over, %d of the second wave are done", r.Finished, second)
+		}
+		s.wantCounts(s.resume(r.ID), journal.RunDone, journal.Fixed, 40)
+	})
+}

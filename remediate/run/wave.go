@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/prose"
@@ -29,7 +30,11 @@ type task struct {
 	silent     bool          // the last attempt found nobody
 	maybe      bool          // a request may have started: only the machine can say
 	risked     bool          // holds a place among those at risk
-	scouts     bool          // is only looked for: there is no such place free
+	placed     bool          // holds a place among the forks
+	scouts     bool          // is only looked for
+	knocks     int           // so far
+	missed     bool          // a knock found nobody
+	flaps      bool          // and a later one somebody: it comes and goes
 	there      bool          // was found, and waits for one
 	last       string        // why the last attempt did not do
 	lastClass  route.Class   // of that
@@ -70,17 +75,20 @@ type wave struct {
 	fixed  []*task // for the second verify
 	cut    func()  // ends the workers
 
-	risked   int     // tasks that hold a place among those at risk
-	scouting int     // tasks out that are only looked for
-	parked   []*task // found, and waiting for such a place
-	canaries int     // machines of later waves that were tried for it
+	risked   int            // tasks that hold a place among those at risk
+	places   int            // tasks out that hold a place among the forks
+	scouting int            // tasks out that are only looked for
+	silent   map[*task]bool // tasks whose machine was silent last
+	passing  bool           // the next wave begins; nobody is looked for any more
+	parked   []*task        // found, and waiting for such a place
+	canaries int            // machines of later waves that were tried for it
 }
 
 // wave executes one wave from where it was left to its end: machines, gate, soak, second verify, approval.
 func (x *execution) wave(ctx context.Context, number int, machines []journal.Machine) error {
 	spec := &x.plan.Waves[number-1]
 	x.current = number
-	w := &wave{number: number, spec: spec, queue: newQueue(x.rules), counts: map[journal.Outcome]int{}, done: make(chan verdict, x.rules.Forks)}
+	w := &wave{number: number, spec: spec, queue: newQueue(x.rules), silent: map[*task]bool{}, counts: map[journal.Outcome]int{}, done: make(chan verdict, x.rules.Forks)}
 	x.gate.begin(number, spec.Name)
 	if err := x.journal.Note(journal.WaveStarted, number, fmt.Sprintf("wave %d (%s): %s", number, spec.Name, prose.Counted(len(spec.Entries), "machine", "machines"))); err != nil {
 		return err
@@ -116,6 +124,16 @@ func (x *execution) fill(w *wave, machines []journal.Machine) {
 		}
 	}
 	x.refill(w)
+	for _, t := range x.carried {
+		if w.queue.add(t); t.silent {
+			w.silent[t] = true
+		}
+	}
+	x.carried = nil
+	for _, m := range x.late {
+		x.put(w, m.entry, m.machine, m.order)
+	}
+	x.late = nil
 }
 
 // put queues a machine as the journal has it, or counts it where it is done.
@@ -171,7 +189,11 @@ func (x *execution) turn(ctx, working context.Context, w *wave) error {
 			return err
 		}
 		wait, delayed := w.queue.wake(time.Now())
-		for (!x.paused || x.halt != nil) && w.out < x.rules.Forks {
+		if w.passing = w.onlySilent() && x.mayPass(w); w.passing && w.out == 0 {
+			x.carry(w)
+			return nil
+		}
+		for !x.paused || x.halt != nil {
 			t := x.nextTask(w)
 			if t == nil {
 				break
@@ -203,11 +225,18 @@ func (x *execution) turn(ctx, working context.Context, w *wave) error {
 // take books the verdict of a worker.
 func (x *execution) take(w *wave, v *verdict) error {
 	w.out--
-	w.queue.giveBack(v.task)
+	if !v.task.scouts {
+		w.queue.giveBack(v.task)
+	}
 	w.settle(v)
 	switch v.what {
 	case found:
-		v.task.there, v.task.deadline = true, time.Time{} // its time begins with its turn
+		v.task.there = true
+		if v.task.flaps { // it may be gone in a moment
+			w.parked = slices.Insert(w.parked, 0, v.task)
+			break
+		}
+		v.task.deadline = time.Time{} // its time begins with its turn
 		w.parked = append(w.parked, v.task)
 	case finished:
 		if v.task.second {

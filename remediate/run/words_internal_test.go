@@ -200,9 +200,9 @@ func TestThePauseBeforeTheNextAttempt(t *testing.T) {
 		{"a busy one", plan.Options{Backoff: time.Second, Retries: 3}, route.Busy, false, "1s 2s 4s -"},
 		{"a busy one, long", plan.Options{Backoff: time.Second, Retries: 7}, route.Busy, false, "1s 2s 4s 8s 16s 20s 20s -"},
 		{"one that may have been changed", plan.Options{Backoff: time.Second, Retries: 1}, route.Unknown, true, "1s 2s 4s 8s 16s 20s 20s 20s 20s 20s 20s 20s"},
-		{"a silent one", plan.Options{Backoff: 5 * time.Second, Retries: 3}, route.Unreachable, false, "1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s"},
+		{"a silent one", plan.Options{Backoff: 5 * time.Second, Retries: 3}, route.Unreachable, false, "750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms"},
 		{"a silent one, short", plan.Options{Backoff: 500 * time.Millisecond, Retries: 3}, route.Unreachable, false, "750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms"},
-		{"a chase", plan.Options{Backoff: 9 * time.Second, Chase: true}, route.Unreachable, false, "1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s 1.5s"},
+		{"a chase", plan.Options{Backoff: 9 * time.Second, Chase: true}, route.Unreachable, false, "750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms"},
 	} {
 		x := &execution{Engine: &Engine{options: Options{Rand: func() float64 { return 1 }}}, rules: &c.rules}
 		tried := &task{deadline: time.Now().Add(time.Hour), maybe: c.maybe}
@@ -224,9 +224,9 @@ func TestThePauseBeforeTheNextAttempt(t *testing.T) {
 		}
 	}
 	x := &execution{Engine: &Engine{options: Options{Rand: func() float64 { return 0 }}}, rules: &plan.Options{Backoff: time.Second, Retries: 3}}
-	over := &task{deadline: time.Now().Add(time.Hour), tries: 5, firstError: time.Now().Add(-7 * time.Second)} // 1 + 2 + 4 seconds
+	over := &task{deadline: time.Now().Add(time.Hour), tries: 5, firstError: time.Now().Add(-32 * time.Second)}
 	if wait, again := x.pause(over, route.Unreachable); again {
-		t.Errorf("knocked at after seven seconds, in %s", wait)
+		t.Errorf("knocked at after half a minute, in %s", wait)
 	}
 	asked := &task{deadline: time.Now().Add(time.Hour), attempts: 4}
 	if wait, again := x.pause(asked, route.Unreachable); again {

@@ -46,12 +46,13 @@ func (x *execution) work(ctx context.Context, t *task) verdict {
 		}
 		t.leased = true
 	}
-	if x.rules.Chase || t.silent || t.scouts {
+	if t.scouts || t.silent {
 		if v, there := x.knock(ctx, t); !there {
 			return v
 		}
 	}
 	if t.scouts {
+		t.flaps = t.flaps || t.missed
 		t.silent = false
 		return verdict{task: t, what: found}
 	}
@@ -121,11 +122,29 @@ func (x *execution) notStarted(t *task) verdict {
 	return verdict{task: t, what: notStarted}
 }
 
+// A knock is short, for the next one follows soon; some take the time that a machine which is slow to answer needs.
+const (
+	knockLasts   = 2 * time.Second
+	patientKnock = 4 // every so many
+)
+
 // knock looks whether a machine that was silent, or comes up for seconds, is up now. It costs no attempt.
 func (x *execution) knock(ctx context.Context, t *task) (verdict, bool) {
-	err := x.within(ctx, t, func(ctx context.Context) error { return x.options.Routes[t.entry.Route].Alive(ctx, t.entry.Target) })
-	if err == nil {
+	t.knocks++
+	brief := t.knocks%patientKnock != 0
+	err := x.within(ctx, t, func(ctx context.Context) error {
+		if brief {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, knockLasts)
+			defer cancel()
+		}
+		return x.options.Routes[t.entry.Route].Alive(ctx, t.entry.Target)
+	})
+	switch {
+	case err == nil:
 		return verdict{}, true
+	case brief && route.ClassOf(err) == route.Stopped && ctx.Err() == nil && time.Now().Before(t.deadline):
+		err = &route.Error{Class: route.Unreachable, Op: "connect", Target: t.entry.Name, Err: fmt.Errorf("no answer within %s", knockLasts)}
 	}
 	return x.failedToAsk(ctx, t, err), false
 }
@@ -144,7 +163,8 @@ func (x *execution) failedToAsk(ctx context.Context, t *task, err error) verdict
 		t.maybe = true
 	}
 	if t.silent = class == route.Unreachable && !t.maybe; t.silent {
-		x.silence.Store(true)
+		x.silence.Add(1)
+		t.missed = t.missed || !t.running
 	}
 	end := journal.End{Outcome: journal.Unreachable, Class: class, Reason: reason}
 	switch {
@@ -183,12 +203,18 @@ func (x *execution) pause(t *task, class route.Class) (time.Duration, bool) {
 	ceiling := min(x.rules.Backoff<<min(t.tries-1, 10), longest)
 	wait := time.Duration(x.options.Rand() * float64(ceiling))
 	switch {
-	case x.rules.Chase:
-		wait = x.knockPause(time.Second)
+	case class == route.Unreachable && (x.rules.Chase || t.flaps) && !t.maybe:
+		wait = x.knockPause(often)
 	case t.maybe:
 	case class == route.Unreachable:
 		patience := x.rules.Backoff<<min(x.rules.Retries, 10) - x.rules.Backoff
+		if patience > 0 {
+			patience = max(patience, leastPatience)
+		}
 		wait = x.knockPause(min(x.rules.Backoff, time.Second))
+		if x.silence.Load() < many {
+			wait = x.knockPause(min(x.rules.Backoff, often))
+		}
 		if t.attempts > x.rules.Retries || t.tries > 1 && time.Since(t.firstError) >= patience {
 			return 0, false
 		}
@@ -197,6 +223,13 @@ func (x *execution) pause(t *task, class route.Class) (time.Duration, bool) {
 	}
 	return wait, time.Now().Add(wait).Before(t.deadline)
 }
+
+// A machine that crashes and comes back all the time is up once within half a minute. Few silent machines are knocked at often.
+const (
+	leastPatience = 32 * time.Second
+	often         = 500 * time.Millisecond
+	many          = 500 // silences
+)
 
 func (x *execution) knockPause(base time.Duration) time.Duration {
 	return base/2 + time.Duration(x.options.Rand()*float64(base))
