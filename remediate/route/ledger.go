@@ -41,10 +41,27 @@ type Trial interface {
 	Unjudged()
 }
 
-// Prover is a route that can tell of an account whether it is good, without any machine that is to be mended.
+// Prover is a route that can tell of an account whether it is good, without any machine that is to be mended. It is asked before a run.
 type Prover interface {
-	// Prove returns nil for an account that was accepted, ErrNoProof where only a machine can tell, and else a *BarredError.
+	// Prove returns nil for an account that was accepted, ErrNoProof where only a machine can tell, and else a *BarredError. The zero
+	// account is that with which the route signs in.
 	Prove(ctx context.Context, account Account) error
+}
+
+// ErrHalted says that the run stopped while a machine waited to be signed in to. Nothing was sent.
+var ErrHalted = errors.New("the run stopped before anything was sent")
+
+type haltKey struct{}
+
+// WithHalt makes a call that waits to sign in give up when halted is closed. What has been signed in goes on.
+func WithHalt(ctx context.Context, halted <-chan struct{}) context.Context {
+	return context.WithValue(ctx, haltKey{}, halted)
+}
+
+// Halt is the channel of [WithHalt], nil for none.
+func Halt(ctx context.Context) <-chan struct{} {
+	halted, _ := ctx.Value(haltKey{}).(<-chan struct{})
+	return halted
 }
 
 // ErrNoProof says that only a machine can tell whether an account is good.

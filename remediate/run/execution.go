@@ -93,6 +93,9 @@ func (x *execution) all(ctx context.Context, kind journal.Kind) error {
 	if x.left, err = x.leftovers(ctx); err != nil {
 		return err
 	}
+	if err := x.prove(ctx); err != nil {
+		return err
+	}
 	x.behind(run.Finished)
 	// A run that is already to stop goes through its first wave all the same, for the machines that were in flight.
 	for number := run.Finished + 1; number <= len(x.plan.Waves); number++ {

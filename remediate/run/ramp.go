@@ -1,5 +1,10 @@
 package run
 
+import (
+	"cmp"
+	"slices"
+)
+
 // A machine is at risk from the moment it is asked to do something until it is known to have come through it: one that
 // restarts is, until its verify holds. There are never more of them than the gate could bear to lose, so a wave begins
 // with few and grows as they come through (gate.room). Meanwhile the next ones are looked for, so that no machine that is
@@ -46,9 +51,9 @@ func (w *wave) settle(v *verdict) {
 // answer.
 func lookers(forks int) int { return 2*forks + 64 }
 
-// looksFirst reports whether a machine is looked for before it gets a place: where one was silent, and where places are dear.
-func (x *execution) looksFirst(t *task, room int) bool {
-	return !t.there && (x.silence.Load() > 0 || room < dear)
+// looksFirst reports whether a machine is looked for before it gets a place: where one was silent, and where places are dear and taken.
+func (x *execution) looksFirst(w *wave, t *task, room int) bool {
+	return !t.there && (x.silence.Load() > 0 || room < dear && w.risked >= room)
 }
 
 const dear = 40
@@ -66,7 +71,7 @@ func (x *execution) nextTask(w *wave) *task {
 	case t == nil:
 		return nil
 	case x.halt != nil, t.risked, t.second: // with a halt: what is left may have been changed, and is only asked
-	case x.looksFirst(t, room):
+	case x.looksFirst(w, t, room):
 		if w.passing || w.scouting >= lookers(x.rules.Forks) || len(w.parked) >= ahead(min(room, x.rules.Forks)) {
 			return w.putBack(t)
 		}
@@ -76,7 +81,7 @@ func (x *execution) nextTask(w *wave) *task {
 		return t
 	case t.there && w.risked >= room:
 		w.queue.giveBack(t)
-		w.parked = append(w.parked, t)
+		w.park(t)
 		return nil
 	case w.risked >= room:
 		return w.putBack(t)
@@ -90,6 +95,17 @@ func (x *execution) nextTask(w *wave) *task {
 	t.placed = true
 	w.places++
 	return t
+}
+
+// park lets a machine wait that was found, in the order of the plan; one that comes and goes waits in front.
+func (w *wave) park(t *task) {
+	at, _ := slices.BinarySearchFunc(w.parked, t, func(a, b *task) int {
+		if a.flaps != b.flaps {
+			return map[bool]int{true: -1, false: 1}[a.flaps]
+		}
+		return cmp.Compare(a.order, b.order)
+	})
+	w.parked = slices.Insert(w.parked, at, t)
 }
 
 // putBack returns a task to its place in the order.

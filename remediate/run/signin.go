@@ -1,6 +1,7 @@
 package run
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -71,4 +72,30 @@ func (t *task) unsent(no *route.BarredError) journal.End {
 		return journal.End{Outcome: journal.Held, Reason: "not started: " + no.Error()}
 	}
 	return journal.End{Outcome: journal.Held, Reason: "not signed in to: " + no.Error()}
+}
+
+// prove asks the routes that can tell before any machine is asked: an account that is not good stops the run then.
+func (x *execution) prove(ctx context.Context) error {
+	asked := map[string]bool{}
+	for _, w := range x.plan.Waves {
+		for i := range w.Entries {
+			name := w.Entries[i].Route
+			prover, ok := x.options.Routes[name].(route.Prover)
+			if !ok || asked[name] {
+				continue
+			}
+			asked[name] = true
+			err := prover.Prove(ctx, route.Account{})
+			switch {
+			case ctx.Err() != nil:
+				return context.Cause(ctx)
+			case barredBy(err) != nil:
+				x.bars.bar(barredBy(err).Error())
+				return x.stopRejected()
+			case err != nil && !errors.Is(err, route.ErrNoProof):
+				x.options.Logger.WarnContext(ctx, "whether the account is good is not known yet", "route", name, "error", err)
+			}
+		}
+	}
+	return nil
 }

@@ -14,7 +14,9 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
+	"github.com/fleetmend/fleetmend/remediate/route"
 	"github.com/fleetmend/fleetmend/remediate/run"
+	"github.com/fleetmend/fleetmend/remediate/signin"
 )
 
 func TestStopAndResume(t *testing.T) {
@@ -316,4 +318,46 @@ func TestRunTimeoutEndsWhatHangs(t *testing.T) {
 			t.Errorf("%q %q", m[0].Reason, m[1].Reason)
 		}
 	})
+}
+
+// Who waits to be signed in when a run is stopped is not: it is pending for the resumed run.
+func TestStopWhileMachinesWaitToBeSignedIn(t *testing.T) {
+	bubble(t, 30, func(t *testing.T, s *setup) {
+		s.input.Options.Forks = 30
+		s.fleet.ledger = signin.New(s.journal.SignIns(), 0)
+		s.fleet.account = func(route.Target) error { time.Sleep(10 * time.Second); return nil }
+		e := s.newEngine()
+		time.AfterFunc(15*time.Second, e.Stop)
+		r, err := e.Start(t.Context(), s.plan())
+		if err != nil || r.Status != journal.RunInterrupted || r.Counts[journal.Fixed] != 2 || len(s.fleet.signed) != 2 {
+			t.Fatalf("%s %v, %d signed in, %v", r.Status, r.Counts, len(s.fleet.signed), err)
+		}
+		s.wantCounts(s.resume(r.ID), journal.RunDone, journal.Fixed, 30)
+	})
+}
+
+// prover is a route that can tell of the account itself.
+type prover struct {
+	*fakeRoute
+	says error
+}
+
+func (p prover) Prove(context.Context, route.Account) error { return p.says }
+
+func TestARouteThatCanTellIsAskedFirst(t *testing.T) {
+	for _, c := range []struct {
+		says  error
+		calls int
+		end   journal.Status
+	}{
+		{nil, 5, journal.RunDone}, {route.ErrNoProof, 5, journal.RunDone}, {errors.New("no controller answers"), 5, journal.RunDone},
+		{&route.BarredError{All: true, Why: "the controller rejects ada"}, 0, journal.RunAuth},
+	} {
+		bubble(t, 5, func(t *testing.T, s *setup) {
+			s.options.Routes["fake"] = prover{s.fleet, c.says}
+			if r := s.start(t.Context()); r.Status != c.end || len(s.fleet.calls) != c.calls || c.calls == 0 && (r.Reason != "the controller rejects ada" || r.Counts[journal.Held] != 5) {
+				t.Errorf("%v: %s %s %v, %d calls", c.says, r.Status, r.Reason, r.Counts, len(s.fleet.calls))
+			}
+		})
+	}
 }

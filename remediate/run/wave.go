@@ -3,7 +3,6 @@ package run
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/prose"
@@ -232,12 +231,10 @@ func (x *execution) take(w *wave, v *verdict) error {
 	switch v.what {
 	case found:
 		v.task.there = true
-		if v.task.flaps { // it may be gone in a moment
-			w.parked = slices.Insert(w.parked, 0, v.task)
-			break
+		if !v.task.flaps {
+			v.task.deadline = time.Time{} // its time begins with its turn
 		}
-		v.task.deadline = time.Time{} // its time begins with its turn
-		w.parked = append(w.parked, v.task)
+		w.park(v.task)
 	case finished:
 		if v.task.second {
 			x.book(w, journal.Fixed, "", -1)

@@ -97,10 +97,16 @@ func (x *execution) ask(ctx context.Context, t *task, mode agent.Mode, begin fun
 		}
 	}
 	var result agent.Result
+	if !t.maybe && t.fixed == nil && !t.second {
+		ctx = route.WithHalt(ctx, x.halted)
+	}
 	err := x.within(ctx, t, func(ctx context.Context) (err error) {
 		result, err = x.options.Routes[t.entry.Route].Do(ctx, t.entry.Target, x.request(t.entry, mode))
 		return err
 	})
+	if errors.Is(err, route.ErrHalted) {
+		return reply{barred: true}
+	}
 	x.heed(t, err)
 	return reply{result: result, err: err}
 }

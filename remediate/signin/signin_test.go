@@ -491,3 +491,25 @@ func TestARefusalIsWrittenDownFirst(t *testing.T) {
 		}
 	})
 }
+
+// Who waits when the run stops is not signed in any more; who had begun goes on.
+func TestAHaltedRunSignsInNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, l, m, halted := newWorld(), signin.New(&signin.Memory{}, 0), fleet("CORP", 3), make(chan struct{})
+		first := begun(t, l, m[0], w.ask)
+		waits := make(chan error, 1)
+		go func() {
+			_, err := l.Try(route.WithHalt(t.Context(), halted), account(m[1]), m[1], w.ask)
+			waits <- err
+		}()
+		synctest.Wait()
+		close(halted)
+		if err := <-waits; !errors.Is(err, route.ErrHalted) {
+			t.Errorf("%v", err)
+		}
+		first.Accepted()
+		if _, err := l.Try(route.WithHalt(t.Context(), halted), account(m[1]), m[1], w.ask); !errors.Is(err, route.ErrHalted) {
+			t.Errorf("after it: %v", err)
+		}
+	})
+}

@@ -41,6 +41,9 @@ func (l *Ledger) Try(ctx context.Context, who route.Account, target route.Target
 		}
 	}()
 	for {
+		if halted(ctx) {
+			return nil, route.ErrHalted
+		}
 		l.mu.Lock()
 		next := l.next(a, d, who, id(target), time.Now())
 		var t *trial
@@ -86,12 +89,22 @@ func (l *Ledger) Try(ctx context.Context, who route.Account, target route.Target
 	}
 }
 
+func halted(ctx context.Context) bool {
+	select {
+	case <-route.Halt(ctx):
+		return true
+	default:
+		return false
+	}
+}
+
 func pause(ctx context.Context, woken <-chan struct{}) {
 	timer := time.NewTimer(waitAtMost)
 	defer timer.Stop()
 	select {
 	case <-woken:
 	case <-timer.C:
+	case <-route.Halt(ctx):
 	case <-ctx.Done():
 	}
 }

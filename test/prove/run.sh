@@ -26,6 +26,8 @@ prove undo-property-powershell FLEETMEND_PROVE=1 "$go" test -count 1 -timeout 3h
 prove full-disk-powershell FLEETMEND_PROVE=1 "$go" test -count 1 -timeout 60m -v -run TestFullDisk ./remediate/agent
 prove two-at-once-over-winrm FLEETMEND_SEEDS=20 "$go" test -count 1 -timeout 60m -run TestTwoRequestsAtOnceOverWinRM ./internal/simfleet
 prove agent-ended-anywhere FLEETMEND_PROVE=1 "$go" test -count 1 -timeout 3h -v -run 'TestEndedAnywhere|TestWhatOnlyTheAgentDoes' ./remediate/agent
+# Runs ended at random moments: killed, hung up on, unread, without a place on the disk.
+prove disturbed-runs FLEETMEND_DISTURBANCES=40 "$go" test -count 1 -timeout 60m -v -run TestDisturbedRuns ./cmd/internal/cli
 # Two thousand damaged WIMs: what is built of one and called good is good for wimlib too.
 prove mutated-wims FLEETMEND_MUTANTS=2000 "$go" test -count 1 -timeout 3h -v -run TestMutatedSources ./remediate/media
 for package in agent remediate/windows remediate/run remediate/journal remediate/route/winrm; do

@@ -331,7 +331,11 @@ func TestTheStateFolderIsDeleted(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(s.dir, "state")); err != nil {
 		t.Fatal(err)
 	}
-	_ = cmd.Wait()                                                      //nolint:errcheck // its code is looked at
+	gone := time.Now()
+	_ = cmd.Wait() //nolint:errcheck // its code is looked at
+	if took := time.Since(gone); took > 5*time.Second {
+		t.Errorf("it went on for %s", took)
+	}
 	copies, _ := filepath.Glob(filepath.Join(s.dir, "state-rescued-*")) //nolint:errcheck // the pattern is right
 	if cmd.ProcessState.ExitCode() != command.ExitError || len(copies) != 1 || !strings.Contains(out.String(), copies[0]) {
 		t.Fatalf("exit code %d, copies %v\n%s", cmd.ProcessState.ExitCode(), copies, out)

@@ -69,7 +69,10 @@ type Route struct {
 	kept             sync.Map      // by target ID whether the machine has kept the agent, as its last answer said
 }
 
-var _ route.Route = (*Route)(nil)
+var (
+	_ route.Route  = (*Route)(nil)
+	_ route.Prover = (*Route)(nil)
+)
 
 // New checks the configuration. It opens no connection.
 func New(config Config) (*Route, error) {
@@ -155,6 +158,14 @@ func setDefault(d *time.Duration, value time.Duration) {
 
 // Name returns "winrm".
 func (r *Route) Name() string { return Name }
+
+// Prove implements [route.Prover]: of a password only a machine can tell; with a certificate there is nothing to lock.
+func (r *Route) Prove(context.Context, route.Account) error {
+	if r.config.Auth == AuthCertificate {
+		return nil
+	}
+	return route.ErrNoProof
+}
 
 // connect opens a connection and authenticates.
 func (r *Route) connect(ctx context.Context, t route.Target) (*link, error) {
