@@ -16,11 +16,23 @@ const lobbySize = 8
 // ahead is how many machines are looked for, or found and waiting, while there is room for so many.
 func ahead(room int) int { return max(2*room, lobbySize) }
 
+// foundFirst puts a task that was found before those that nobody has looked for.
+const foundFirst = 1 << 39
+
+// fallBack gives a task its place in the order of the plan again.
+func (t *task) fallBack() {
+	if t.ahead {
+		t.ahead = false
+		t.order += foundFirst
+	}
+}
+
 // first puts a task before all that are not at risk.
 const first = 1 << 40
 
 // risk gives a place to a task, and its next attempts precedence.
 func (w *wave) risk(t *task) {
+	t.fallBack()
 	t.risked = true
 	t.order -= first
 	w.risked++
@@ -63,8 +75,11 @@ func (x *execution) nextTask(w *wave) *task {
 	free := w.places < x.rules.Forks
 	room := x.gate.room()
 	if x.halt == nil && free && w.risked < room && len(w.parked) > 0 {
-		w.queue.add(w.parked[0])
+		t := w.parked[0]
 		w.parked = w.parked[1:]
+		t.ahead = true
+		t.order -= foundFirst
+		w.queue.add(t)
 	}
 	t := w.queue.next()
 	switch {
@@ -99,6 +114,7 @@ func (x *execution) nextTask(w *wave) *task {
 
 // park lets a machine wait that was found, in the order of the plan; one that comes and goes waits in front.
 func (w *wave) park(t *task) {
+	t.fallBack()
 	at, _ := slices.BinarySearchFunc(w.parked, t, func(a, b *task) int {
 		if a.flaps != b.flaps {
 			return map[bool]int{true: -1, false: 1}[a.flaps]

@@ -243,3 +243,21 @@ func TestAWavePassesWhileSomeAreSilent(t *testing.T) {
 		s.wantCounts(s.resume(r.ID), journal.RunDone, journal.Fixed, 40)
 	})
 }
+
+// A machine that is there and never lets us in is given up when its time is over, chased or not.
+func TestAChaseEnds(t *testing.T) {
+	bubble(t, 3, func(t *testing.T, s *setup) {
+		s.input.Options.Chase, s.input.Options.Timeout = true, time.Hour
+		s.fleet.behave = func(m *fakeMachine, _ int, _ agent.Request) error {
+			if m.name == name(1) {
+				return routeError(route.Unreachable, m.name, "authenticate", "reset")
+			}
+			return nil
+		}
+		began := time.Now()
+		s.wantCounts(s.start(t.Context()), journal.RunDone, journal.Fixed, 2, journal.Unreachable, 1)
+		if took := time.Since(began); took > 61*time.Minute {
+			t.Errorf("it took %s", took)
+		}
+	})
+}

@@ -29,6 +29,7 @@ type task struct {
 	silent     bool          // the last attempt found nobody
 	maybe      bool          // a request may have started: only the machine can say
 	risked     bool          // holds a place among those at risk
+	ahead      bool          // was found, and goes before those that nobody has looked for
 	placed     bool          // holds a place among the forks
 	scouts     bool          // is only looked for
 	knocks     int           // so far
@@ -231,7 +232,7 @@ func (x *execution) take(w *wave, v *verdict) error {
 	switch v.what {
 	case found:
 		v.task.there = true
-		if !v.task.flaps {
+		if !v.task.flaps && v.task.attempts == 0 {
 			v.task.deadline = time.Time{} // its time begins with its turn
 		}
 		w.park(v.task)
