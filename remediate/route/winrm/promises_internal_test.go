@@ -108,7 +108,7 @@ func TestWhoTookTheAccount(t *testing.T) {
 	}{
 		{200, "", AuthNTLM, nil, signin.Accepted, ""}, {500, "<fault/>", AuthNTLM, nil, signin.Accepted, ""}, {500, "", AuthNTLM, nil, signin.Unjudged, ""},
 		{503, "<html/>", AuthNTLM, nil, signin.Unjudged, ""}, {404, "<html/>", AuthNTLM, nil, signin.Unjudged, ""}, {302, "", AuthNTLM, nil, signin.Unjudged, ""},
-		{401, "", AuthNTLM, nil, signin.Refused, route.Auth}, {401, "", AuthNTLM, []string{"Negotiate"}, signin.Refused, route.Auth},
+		{401, "", AuthNTLM, nil, signin.Refused, route.Auth}, {401, "", AuthNTLM, []string{"Negotiate"}, signin.Refused, route.Auth}, {401, "", AuthNTLM, []string{"NTLM"}, signin.Refused, route.Auth},
 		{401, "", AuthNTLM, []string{"Kerberos"}, signin.Unjudged, route.Refused},
 		{401, "", AuthBasic, []string{"Basic realm=x"}, signin.Refused, route.Auth}, {401, "", AuthBasic, []string{"Negotiate"}, signin.Unjudged, route.Refused},
 		{401, "", AuthBasic, nil, signin.Refused, route.Auth}, // nothing says that it was not judged
@@ -140,6 +140,13 @@ func TestAChallengeEndsWithItself(t *testing.T) {
 		}
 		if err := checkChallenge(bad); !errors.Is(err, errChallenge) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for id, right := range map[int]int{infoFlags: 4, infoTimestamp: 8} {
+		for size := right - 1; size <= right+1; size++ {
+			if err := checkChallenge(challenge(flagsWanted, id, size, "123456789"[:size], 0, 0, "")); (err == nil) != (size == right) {
+				t.Errorf("%d with %d bytes: %v", id, size, err)
+			}
 		}
 	}
 	// The flags by their bits in MS-NLMP 2.2.2.5: Unicode, sign, seal, extended security, target information, 128, key exchange.
@@ -264,5 +271,18 @@ func TestNoConnectionStaysOpenWithoutTLS(t *testing.T) {
 	c.applyDefaults()
 	if _, err := c.open(t.Context(), route.Target{Name: "WS1"}); err == nil || closed != 1 {
 		t.Errorf("%v, closed %d times", err, closed)
+	}
+}
+
+// A domain has two names, and either is its own.
+func TestTheNamesOfADomain(t *testing.T) {
+	both := domainNames{netbios: "FLEET", dns: "fleet.test"}
+	for name, want := range map[string]bool{"fleet": true, "Fleet.Test": true, "other": false, "": false} {
+		if both.is(name) != want {
+			t.Errorf("%q: %v", name, !want)
+		}
+	}
+	if both.name() != "FLEET" || (domainNames{dns: "fleet.test"}).name() != "fleet.test" || (domainNames{}).is("") {
+		t.Error(both.name(), domainNames{dns: "fleet.test"}.name())
 	}
 }
