@@ -3,6 +3,7 @@ package run_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
 	"github.com/fleetmend/fleetmend/remediate/route"
+	"github.com/fleetmend/fleetmend/remediate/signin"
 )
 
 // fastFailures is a fleet where a failure answers at once and a fix takes its time, as fleets do.
@@ -258,6 +260,80 @@ func TestAChaseEnds(t *testing.T) {
 		s.wantCounts(s.start(t.Context()), journal.RunDone, journal.Fixed, 2, journal.Unreachable, 1)
 		if took := time.Since(began); took > 61*time.Minute {
 			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+// A wave does not pass while a gate has to know how many are silent, nor while nobody has answered.
+func TestAWaveWaitsForWhatDecides(t *testing.T) {
+	off := func(began time.Time, some func(*fakeMachine) bool, wait time.Duration) func(*fakeMachine) error {
+		return func(m *fakeMachine) error {
+			if some(m) && time.Since(began) < wait {
+				return routeError(route.Unreachable, m.name, "connect", "off")
+			}
+			return nil
+		}
+	}
+	bubble(t, 30, func(t *testing.T, s *setup) {
+		s.waves("10,100%")
+		s.input.Options.MaxUnreach = plan.Limit{Count: 3, Set: true}
+		s.fleet.alive = off(time.Now(), func(m *fakeMachine) bool { return m.name >= name(4) && m.name < name(10) }, time.Hour)
+		if r := s.start(t.Context()); r.Status != journal.RunGated || r.Counts[journal.Fixed] != 4 {
+			t.Errorf("%s %v", r.Status, r.Counts)
+		}
+	})
+	bubble(t, 5, func(t *testing.T, s *setup) {
+		s.waves("1,100%")
+		began := time.Now()
+		s.fleet.alive = off(began, func(m *fakeMachine) bool { return m.name == name(0) }, 10*time.Second)
+		r := s.start(t.Context())
+		s.wantCounts(r, journal.RunDone, journal.Fixed, 5)
+		if m := s.machines(r.ID); m[1].Started.Sub(began) < 10*time.Second {
+			t.Errorf("the second wave began after %s", m[1].Started.Sub(began))
+		}
+	})
+}
+
+// A machine that refuses a good account after its restart is asked three times, for its domain may not be found yet, and is unknown then.
+func TestAMachineThatRefusesAfterItsRestart(t *testing.T) {
+	for refusals, want := range map[int]journal.Outcome{2: journal.Fixed, 99: journal.Unknown} {
+		bubble(t, 1, func(t *testing.T, s *setup) {
+			s.input.Source.Playbook.Reboot = playbook.RebootIfFixed
+			s.fleet.machine(0).reboots = time.Second
+			began, refused := time.Now(), 0
+			s.fleet.behave = func(m *fakeMachine, _ int, r agent.Request) error {
+				if r.Mode != agent.Verify || refused == refusals {
+					return nil
+				}
+				refused++
+				return routeError(route.Denied, m.name, "authenticate", "401")
+			}
+			s.wantCounts(s.start(t.Context()), journal.RunDone, want, 1)
+			if took := time.Since(began); took > 2*time.Minute {
+				t.Errorf("%d refusals: it took %s", refusals, took)
+			}
+		})
+	}
+}
+
+// One of two domains rejects the account: its machines are held, all others are done, and the run says that it is not.
+func TestADomainThatRejectsTheAccount(t *testing.T) {
+	bubble(t, 20, func(t *testing.T, s *setup) {
+		s.waves("1,5,100%")
+		for i := range s.input.Entries {
+			s.input.Entries[i].Site = []string{"CORP", "OTHER"}[i%2]
+		}
+		s.fleet.ledger = signin.New(s.journal.SignIns(), 0)
+		s.fleet.account = func(t route.Target) error {
+			if t.Site == "OTHER" {
+				return routeError(route.Auth, t.Name, "authenticate", "401")
+			}
+			return nil
+		}
+		r := s.start(t.Context())
+		s.wantCounts(r, journal.RunAuth, journal.Fixed, 10, journal.Held, 9, journal.Unreachable, 1)
+		if !strings.HasSuffix(r.Reason, " rejected ada (domain OTHER); all else is done") {
+			t.Error(r.Reason)
 		}
 	})
 }
