@@ -6,7 +6,8 @@
 // has taken the account yet, one is tried, before all others one that took it in an earlier run. Once it was taken a refusal
 // is a doubt: nobody tries until a machine that had taken it was asked again. If that takes it, the refusal was the other
 // machine's own trouble; if not, nothing is sent any more. The place of that question is always kept free, which a sign-in
-// at a machine that had taken the account may use meanwhile: its refusal is the answer.
+// at a machine that had taken the account may use meanwhile: its refusal is the answer. Where nothing proves that a machine took it,
+// one alone is not believed for long.
 //
 // The package opens no connection and knows no secret.
 package signin
@@ -98,10 +99,11 @@ type account struct {
 	out     map[*trial]bool // under way
 	bad     []*offence      // counts against it
 	closed  *route.BarredError
-	alone   bool  // the doubt is about silence, and nobody is there to be asked: whoever comes next may try
-	judging bool  // somebody asks a machine that had taken it
-	writing int   // changes of the book that have to be on disk before anybody tries
-	clock   int64 // orders beginnings and ends of sign-ins
+	alone   bool           // the doubt is about silence, and nobody is there to be asked: whoever comes next may try
+	judging bool           // somebody asks a machine that had taken it
+	writing int            // changes of the book that have to be on disk before anybody tries
+	clock   int64          // orders beginnings and ends of sign-ins
+	vouched map[string]int // refusals that a machine has cleared by its word alone
 
 	waiting map[kind]*list.List // of chan struct{}
 	changed chan struct{}       // closed with each change; nil: nobody looks
@@ -145,12 +147,13 @@ type offence struct {
 const (
 	mostWitnesses = 16
 	noteEvery     = 10 * time.Second // that a machine took it is written down, after the first few
+	mostVouched   = 2                // refusals that one machine may clear by its word alone
 )
 
 func (l *Ledger) account(name string) *account {
 	a := l.accounts[name]
 	if a == nil {
-		a = &account{name: name, domains: map[string]*domain{}, out: map[*trial]bool{}, waiting: map[kind]*list.List{}, mark: -1}
+		a = &account{name: name, domains: map[string]*domain{}, out: map[*trial]bool{}, waiting: map[kind]*list.List{}, vouched: map[string]int{}, mark: -1}
 		l.accounts[name] = a
 	}
 	return a
@@ -222,11 +225,12 @@ func (a *account) underWay() (known, unknown int) {
 	return known, unknown
 }
 
-// witness returns a domain with machines that can settle a doubt, this one where it has any, without those that refused.
+// witness returns a domain with machines that can settle a doubt, this one where it has any, without those that refused, and those that
+// have cleared enough by their word.
 func (a *account) witness(d *domain) (*domain, []route.Target) {
 	of := func(d *domain) (out []route.Target) {
 		for _, t := range d.witnesses {
-			if d.proven && d.closed == nil && !slices.ContainsFunc(a.bad, func(o *offence) bool { return o.what == Refused && id(o.target) == id(t) }) {
+			if d.proven && d.closed == nil && a.vouched[id(t)] < mostVouched && !slices.ContainsFunc(a.bad, func(o *offence) bool { return o.what == Refused && id(o.target) == id(t) }) {
 				out = append(out, t)
 			}
 		}

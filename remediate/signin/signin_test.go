@@ -24,6 +24,8 @@ type world struct {
 	broken   map[string]bool          // machines that reject whatever they get
 	cut      map[string]bool          // machines that hang up before they answer
 	down     map[string]bool
+	liars    map[string]bool // machines that take whatever they get
+	word     bool            // nothing proves that a machine took it
 	attempts int
 	failed   int // in a row, at the domain controller
 	worst    int
@@ -34,7 +36,7 @@ type world struct {
 
 func newWorld() *world {
 	return &world{rtt: 20 * time.Millisecond, rand: rand.New(rand.NewPCG(1, 2)).Float64, wrong: func(string) bool { return false },
-		broken: map[string]bool{}, cut: map[string]bool{}, down: map[string]bool{}}
+		broken: map[string]bool{}, cut: map[string]bool{}, down: map[string]bool{}, liars: map[string]bool{}}
 }
 
 var errCut = errors.New("cut")
@@ -49,8 +51,9 @@ func (w *world) send(m route.Target, domain string) (took bool, err error) {
 	w.mu.Unlock()
 	time.Sleep(there)
 	w.mu.Lock()
-	took = !w.broken[m.ID] && !w.wrong(domain)
+	took = !w.broken[m.ID] && !w.wrong(domain) || w.liars[m.ID]
 	switch {
+	case w.liars[m.ID]:
 	case w.broken[m.ID]: // the domain controller is not asked
 	case took:
 		w.failed = 0
@@ -144,7 +147,9 @@ func (w *world) run(t *testing.T, l route.Ledger, machines []route.Target, forks
 func (w *world) one(ctx context.Context, l route.Ledger, m route.Target) (what string) {
 	for range 4 {
 		time.Sleep(w.rtt)
-		trial, err := l.Try(ctx, account(m), m, w.ask)
+		who := account(m)
+		who.Word = w.word
+		trial, err := l.Try(ctx, who, m, w.ask)
 		if err != nil {
 			if what == "unanswered" {
 				return what
@@ -195,6 +200,63 @@ func TestFiveOfFiveHundredRejectAGoodAccount(t *testing.T) {
 		before := w.attempts
 		if counts, named := w.run(t, signin.New(book, 0), left, 100); counts["held"] != 5 || w.attempts-before != 1 {
 			t.Errorf("wrong password: %v %v after %d", counts, named, w.attempts-before)
+		}
+	})
+}
+
+// Where nothing but its own word says that a machine took the account, one that lies clears two refusals of a wrong password and no third,
+// also when it is asked first in a later run, and also when there are more of its kind.
+func TestOneMachinesWordIsNotBelievedForLong(t *testing.T) {
+	for liars := range 4 {
+		synctest.Test(t, func(t *testing.T) {
+			w, book, machines := newWorld(), &signin.Memory{}, fleet("CORP", 100)
+			w.word, w.wrong = true, func(string) bool { return true }
+			for i := range liars {
+				w.liars[machines[i].ID] = true
+			}
+			for life := range 2 {
+				w.refused = 0
+				if counts, _ := w.run(t, signin.New(book, 0), machines, 1+life*50); w.refused > 2*liars+1 {
+					t.Errorf("%d liars, life %d: %d refused, %v", liars, life, w.refused, counts)
+				}
+			}
+		})
+	}
+}
+
+// One machine that proves its word is enough for any number of others; one that only says so is believed twice.
+func TestOneWitnessForManyRefusals(t *testing.T) {
+	for word, denied := range map[bool]int{false: 10, true: 2} {
+		synctest.Test(t, func(t *testing.T) {
+			w, machines := newWorld(), fleet("CORP", 11)
+			w.word = word
+			for _, m := range machines[1:] {
+				w.broken[m.ID] = true
+			}
+			if counts, named := w.run(t, signin.New(&signin.Memory{}, 0), machines, 1); counts["done"] != 1 || counts["denied"] != denied {
+				t.Errorf("%v: %v %v", word, counts, named)
+			}
+		})
+	}
+}
+
+// Those that reject a good account are told apart all the same, as long as enough others take it: in this run or in an earlier one.
+func TestFiveOfFiveHundredWhereOnlyTheirWordIsThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, book, machines := newWorld(), &signin.Memory{}, fleet("CORP", 500)
+		w.word = true
+		w.five(machines)
+		if counts, named := w.run(t, signin.New(book, 0), machines, 100); counts["done"] != 495 || counts["denied"] != 5 {
+			t.Errorf("%v %v", counts, named)
+		}
+		var left []route.Target
+		for _, m := range machines {
+			if w.broken[m.ID] {
+				left = append(left, m)
+			}
+		}
+		if counts, named := w.run(t, signin.New(book, 0), left, 100); counts["denied"] != 5 {
+			t.Errorf("retry: %v %v", counts, named)
 		}
 	})
 }

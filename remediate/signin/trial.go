@@ -64,11 +64,14 @@ func (t *trial) Accepted() {
 		d.witnesses = slices.Insert(d.witnesses, 0, t.target)
 		d.witnesses = d.witnesses[:min(len(d.witnesses), mostWitnesses)]
 	}
-	var clear []int64
+	var cleared []int64
 	kept := a.bad[:0]
 	for _, o := range a.bad {
 		if o.clock < t.began {
-			clear = append(clear, o.number)
+			cleared = append(cleared, o.number)
+			if o.what == Refused && t.who.Word {
+				a.vouched[id(t.target)]++
+			}
 		} else {
 			kept = append(kept, o)
 		}
@@ -80,7 +83,7 @@ func (t *trial) Accepted() {
 		d.notedAt = now
 	}
 	a.bad = kept
-	if write := t.number != 0 || len(clear) > 0; write { // before another process may look
+	if write := t.number != 0 || len(cleared) > 0; write { // before another process may look
 		a.writing++
 		defer l.written(a)
 	}
@@ -94,8 +97,8 @@ func (t *trial) Accepted() {
 	case note:
 		_, _ = l.book.Add(ctx, Entry{Account: t.a.name, Domain: t.who.Domain, Target: t.target, Time: now, State: Accepted}) //nolint:errcheck // as said
 	}
-	if len(clear) > 0 {
-		_ = l.book.Settle(ctx, Cleared, clear...) //nolint:errcheck // as said
+	if len(cleared) > 0 {
+		_ = l.book.Settle(ctx, Cleared, cleared...) //nolint:errcheck // as said
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -321,7 +322,8 @@ func number(n int) string {
 // own trouble it is that it refuses us is not taken for the password's.
 func (l *Ledger) recall(ctx context.Context, a *account, d *domain, who route.Account, target route.Target, ask route.Ask) error {
 	const most = 4
-	took, err := l.book.Took(ctx, a.name, d.name, most)
+	known, err := l.book.Took(ctx, a.name, d.name, mostWitnesses)
+	took := known[:min(len(known), most)]
 	if err == nil {
 		for _, w := range took {
 			if id(w) == id(target) {
@@ -334,6 +336,11 @@ func (l *Ledger) recall(ctx context.Context, a *account, d *domain, who route.Ac
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	d.proving, d.recalled = false, ctx.Err() == nil
+	for _, w := range known {
+		if !slices.ContainsFunc(d.witnesses, func(o route.Target) bool { return id(o) == id(w) }) {
+			d.witnesses = append(d.witnesses, w)
+		}
+	}
 	l.unlock(a)
 	l.tell(a)
 	if errors.Is(err, errNobody) {

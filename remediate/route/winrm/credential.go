@@ -55,6 +55,13 @@ func (c Credential) basic() string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.account()+":"+c.Password.Reveal()))
 }
 
+// signsIn says for the ledger what is sent to a machine, and what its answer is worth.
+func (c *Config) signsIn(credential Credential, t route.Target, in domainNames) route.Account {
+	a := credential.signsIn(t, in)
+	a.Word = !c.seals()
+	return a
+}
+
 // signsIn says for the ledger what is sent to a machine that names its domain.
 func (c Credential) signsIn(t route.Target, in domainNames) route.Account {
 	user, suffix, principal := strings.Cut(c.User, "@")

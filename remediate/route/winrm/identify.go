@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
@@ -38,6 +39,8 @@ type IdentifyConfig struct {
 // identifyRequest is WS-Man Identify (DSP0226 section 11); it has no addressing header.
 const identifyRequest = `<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:wsmid="` + nsIdent +
 	`"><s:Header/><s:Body><wsmid:Identify/></s:Body></s:Envelope>`
+
+var identifyTemplate = sync.OnceValue(func() *template { return newTemplate(identifyRequest) })
 
 // Identify asks who listens at address (host or host:port) without any credential. A machine that does not tell strangers
 // its product still tells the schemes it offers. Every error is an *route.Error.

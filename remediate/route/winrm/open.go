@@ -3,7 +3,6 @@ package winrm
 import (
 	"context"
 	"crypto/tls"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -143,10 +142,10 @@ func (r *Route) authenticate(ctx context.Context, t route.Target, l *link) error
 	}
 	if r.config.Auth == AuthNTLM {
 		return r.handshake(ctx, t, l, credential, func(in domainNames) (route.Trial, error) {
-			return r.config.Ledger.Try(ctx, credential.signsIn(t, in), t, r.ask(credential.Own))
+			return r.config.Ledger.Try(ctx, r.config.signsIn(credential, t, in), t, r.ask(credential.Own))
 		})
 	}
-	if l.trial, err = r.config.Ledger.Try(ctx, credential.signsIn(t, domainNames{}), t, r.ask(credential.Own)); err != nil {
+	if l.trial, err = r.config.Ledger.Try(ctx, r.config.signsIn(credential, t, domainNames{}), t, r.ask(credential.Own)); err != nil {
 		return barred(ctx, t, err)
 	}
 	l.authorization = credential.basic()
@@ -214,88 +213,9 @@ func (r *Route) ask(own bool) route.Ask {
 	}
 }
 
-// handshake runs NTLM over two empty requests. Over HTTP everything after it is sealed; over HTTPS it is bound to the
-// machine's certificate and TLS does the rest.
-//
-// The ledger is asked between the two: the first message holds nothing secret, its answer names the domain, and a machine that
-// accepts connections but never answers must not keep all others waiting for its verdict.
-func (r *Route) handshake(ctx context.Context, t route.Target, l *link, credential Credential, begin func(domainNames) (route.Trial, error)) error {
-	fail := func(class route.Class, status int, err error) error {
-		return &route.Error{Class: class, Op: opAuthenticate, Target: t.Name, Status: status, Err: err}
-	}
-	client, err := newNTLM(credential)
-	if err != nil {
-		return fail(route.Refused, 0, err)
-	}
-	message, err := client.negotiate()
-	if err != nil {
-		return fail(route.Refused, 0, err)
-	}
-	a, err := l.post(ctx, contentSOAP, negotiateHeader(message), nil)
-	if err != nil {
-		return ioFailure(ctx, t.Name, opAuthenticate, err)
-	}
-	defer a.release()
-	challenge := negotiateToken(a.challenges)
-	if a.status != http.StatusUnauthorized || challenge == nil {
-		return r.noChallenge(t, a)
-	}
-	var binding []byte
-	if l.peer != nil {
-		binding = endPointHash(l.peer.PeerCertificates[0])
-	}
-	message, err = client.authenticate(challenge, binding)
-	if err != nil {
-		return fail(route.Untrusted, a.status, hint.Wrap(err, "nothing is sent to a machine that cannot seal; check its NTLM policy or use https"))
-	}
-	if l.trial, err = begin(domainOf(challenge)); err != nil {
-		return barred(ctx, t, err)
-	}
-	verdict, err := l.post(ctx, contentSOAP, negotiateHeader(message), nil)
-	if err != nil {
-		return ioFailure(ctx, t.Name, opAuthenticate, err)
-	}
-	defer verdict.release()
-	if err := r.judge(ctx, t, l, opAuthenticate, verdict); err != nil {
-		return err
-	}
-	if verdict.status != http.StatusOK {
-		return statusError(t.Name, opAuthenticate, verdict)
-	}
-	l.ntlm, l.sealed = client, l.peer == nil
-	return nil
-}
-
-func (r *Route) noChallenge(t route.Target, a *answer) error {
-	if a.status != http.StatusUnauthorized {
-		if a.status == http.StatusOK {
-			return &route.Error{Class: route.Refused, Op: opAuthenticate, Target: t.Name, Status: a.status,
-				Err: errors.New("the machine asks for no credentials; that is not WinRM")}
-		}
-		return statusError(t.Name, opAuthenticate, a)
-	}
-	return notOffered(t, opAuthenticate, a, "NTLM")
-}
-
-// notOffered is a 401 of a machine that did not look at what it was sent, because it does not take that way of signing in.
-func notOffered(t route.Target, op string, a *answer, scheme string) error {
-	text, offered := "the machine does not take "+scheme+"; it offers nothing", schemes(a.challenges)
-	switch {
-	case scheme == "NTLM" && (hasFold(offered, "Negotiate") || hasFold(offered, "NTLM")):
-		text = "the machine offers " + strings.Join(offered, ", ") + ", but does not go on with NTLM: a policy there may restrict it to Kerberos"
-	case len(offered) > 0:
-		text = "the machine does not take " + scheme + "; it offers " + strings.Join(offered, ", ")
-	}
-	return &route.Error{Class: route.Refused, Op: op, Target: t.Name, Status: a.status,
-		Err: hint.Wrap(errors.New(text), "choose another authentication for this machine, or allow "+scheme+" in its WinRM service settings and NTLM policy")}
-}
-
-func negotiateHeader(message []byte) string {
-	return "Negotiate " + base64.StdEncoding.EncodeToString(message)
-}
-
 // judge reads what an answer says about the account: 401 refuses it, where the machine takes our way of signing in at all; a SOAP
-// answer or success proves it; anything else (a service that is starting, a gateway) says nothing. It returns an error for 401 alone.
+// answer or success proves it, but where messages are sealed, which anybody can say (see prove); anything else (a service that is
+// starting, a gateway) says nothing. It returns an error for 401 alone.
 func (r *Route) judge(ctx context.Context, t route.Target, l *link, op string, a *answer) error {
 	trial := l.trial
 	switch {
@@ -303,6 +223,9 @@ func (r *Route) judge(ctx context.Context, t route.Target, l *link, op string, a
 		return r.refused(ctx, t, l, op, a)
 	case trial == nil || l.settled:
 	case a.status == http.StatusOK, a.status == http.StatusInternalServerError && len(a.body) > 0:
+		if r.config.seals() {
+			return nil
+		}
 		l.settled = true
 		trial.Accepted()
 	default:

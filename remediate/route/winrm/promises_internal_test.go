@@ -128,6 +128,19 @@ func TestWhoTookTheAccount(t *testing.T) {
 	}
 }
 
+// That a machine took the account is proven where messages are sealed with what came of it; else it is the machine's word.
+func TestWhatItsAnswerIsWorth(t *testing.T) {
+	for _, c := range []struct {
+		scheme, auth string
+		word         bool
+	}{{"http", AuthNTLM, false}, {"https", AuthNTLM, true}, {"https", AuthBasic, true}} {
+		config := Config{Scheme: c.scheme, Auth: c.auth}
+		if got := config.signsIn(Credential{User: "k"}, route.Target{Name: "WS1"}, domainNames{}); got.Word != c.word || got.Name != "k" {
+			t.Errorf("%s over %s: %+v", c.auth, c.scheme, got)
+		}
+	}
+}
+
 // The target information of a challenge lies inside it, whatever its length and place claim (MS-NLMP 2.2.1.2).
 func TestAChallengeEndsWithItself(t *testing.T) {
 	good := challenge(flagsWanted, 7, 8, "12345678", 0, 0, "")

@@ -1,0 +1,97 @@
+package winrm_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fleetmend/fleetmend/internal/secret"
+	"github.com/fleetmend/fleetmend/internal/simfleet"
+	"github.com/fleetmend/fleetmend/internal/simfleet/ntlm"
+	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/route"
+	"github.com/fleetmend/fleetmend/remediate/route/winrm"
+)
+
+// liar is a far end that takes whoever comes, and knows no password: then says what comes after that.
+func liar(t *testing.T, then http.HandlerFunc) string {
+	t.Helper()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f := r.Context().Value(frontKey{}).(*front)
+		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Negotiate ")
+		raw, _ := base64.StdEncoding.DecodeString(token)
+		switch {
+		case !ok:
+			then(w, r)
+		case ntlm.Type(raw) == 1:
+			challenge, err := f.acceptor.Challenge(raw)
+			if err != nil {
+				t.Error(err)
+			}
+			w.Header().Set("WWW-Authenticate", "Negotiate "+base64.StdEncoding.EncodeToString(challenge))
+			w.WriteHeader(401)
+		}
+	}))
+	server.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		return context.WithValue(ctx, frontKey{}, &front{acceptor: ntlm.NewAcceptor(ntlm.Names{Computer: "EVIL", Domain: "FLEET", DNSDomain: "fleet.test"}, rand.Reader, time.Now)})
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
+// A far end that answers 200 to whoever signs in is no witness of a wrong password.
+func TestAFarEndThatTakesAnythingClearsNoRefusal(t *testing.T) {
+	const plain = `<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body/></s:Envelope>`
+	for name, then := range map[string]http.HandlerFunc{
+		"busy":    func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) },
+		"nothing": func(http.ResponseWriter, *http.Request) {},
+		"again":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) },
+		"plain": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/soap+xml;charset=UTF-8")
+			_, _ = fmt.Fprint(w, plain)
+		},
+		"fault": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/soap+xml;charset=UTF-8")
+			w.WriteHeader(500)
+			_, _ = fmt.Fprint(w, plain)
+		},
+		"sealed with another key": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", `multipart/encrypted;protocol="application/HTTP-SPNEGO-session-encrypted";boundary="Encrypted Boundary"`)
+			_, _ = fmt.Fprintf(w, "%s\r\n\tContent-Type: application/HTTP-SPNEGO-session-encrypted\r\n\tOriginalContent: type=application/soap+xml;charset=UTF-8;Length=%d\r\n"+
+				"%s\r\n\tContent-Type: application/octet-stream\r\n\x10\x00\x00\x00\x01\x00\x00\x0012345678\x00\x00\x00\x00%s%s--\r\n",
+				sealedBoundary, len(plain), sealedBoundary, plain, sealedBoundary)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := startFleet(t, simfleet.Options{Machines: 12, Seed: 4, Mix: &simfleet.Mix{Affected: 1}})
+			config := ways(t, f)["ntlm sealed over http"]
+			account := config.Credential
+			config.Credential = func(ctx context.Context, target route.Target) (winrm.Credential, error) {
+				c, err := account(ctx, target)
+				c.Password = secret.New("wrong")
+				return c, err
+			}
+			r, fix := mustRoute(t, config), channelFile(t)
+			evil := route.Target{ID: "EVIL", Name: "EVIL", Address: liar(t, then)}
+			ask := func(target route.Target) error {
+				_, err := r.Do(t.Context(), target, agent.Request{Run: "r1", Nonce: agent.Nonce(), Mode: agent.Detect, Playbook: fix})
+				return err
+			}
+			if err := ask(evil); err == nil {
+				t.Error("it passed for a machine")
+			}
+			fanOut(f.Machines(), 12, func(info simfleet.Info) { _ = ask(targetOf(info)); _ = ask(evil) })
+			if s := settled(t, f); s.FailedLogons > 2 {
+				t.Errorf("%d failed logons", s.FailedLogons)
+			}
+		})
+	}
+}
