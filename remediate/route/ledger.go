@@ -22,7 +22,7 @@ type Account struct {
 // of a secret that can be wrong; tickets and certificates need none. Implementations are safe for concurrent use.
 type Ledger interface {
 	// Try returns when the account may be sent to t, once; that is booked then. Ask is how the route signs in elsewhere where a
-	// doubt has to be settled first. Errors are a *BarredError, the end of ctx, and a ledger that cannot be written.
+	// doubt has to be settled first. Errors are a *BarredError, a *NotYetError, the end of ctx, and a ledger that cannot be written.
 	Try(ctx context.Context, account Account, t Target, ask Ask) (Trial, error)
 }
 
@@ -71,13 +71,17 @@ var ErrNoProof = errors.New("only a machine can tell whether the account is good
 // OtherMachinesTake stands in what is said of a machine that refuses a good account.
 const OtherMachinesTake = "which other machines take"
 
+// NotYetError says that another machine has to be signed in to before this one. Nothing was sent.
+type NotYetError struct{ Why string }
+
+func (e *NotYetError) Error() string { return e.Why }
+
 // BarredError says that an account is not sent any more. Nothing was sent.
 type BarredError struct {
 	Account Account
 	All     bool      // nowhere; else not in this domain
 	Why     string    // "PC1 rejected CORP\admin"
 	Until   time.Time // when it may be tried again; zero: when somebody has looked at it
-	Limit   int       // how many sign-ins that were not accepted are borne
 }
 
 func (e *BarredError) Error() string {
@@ -89,9 +93,8 @@ func (e *BarredError) Error() string {
 
 // Advise adds what to do next.
 func (e *BarredError) Advise() error {
-	const sure = "; nothing more is sent with it, so that it is not locked"
 	if !e.Until.IsZero() {
-		return hint.Wrapf(e, "see that the password is right, then go on after %s, or at once with --sign-ins %d"+sure, e.Until.Local().Format("15:04"), e.Limit+1)
+		return hint.Wrap(e, "nothing more is sent with it, so that it is not locked")
 	}
-	return hint.Wrap(e, "check user, domain and password (DOMAIN\\user or user@domain), then start again"+sure)
+	return hint.Wrap(e, "check user, domain and password (DOMAIN\\user or user@domain), then start again; nothing more is sent with it, so that it is not locked")
 }

@@ -3,7 +3,8 @@
 //
 // The rule. What was refused, and what had no answer, counts against an account until it is accepted by a sign-in that began
 // later, or until its window is over. That, and what is under way, is never more than the limit. Where no machine of a domain
-// has taken the account yet, one is tried, before all others one that took it in an earlier run. Once it was taken a refusal
+// has taken the account yet, one is tried, before all others one that took it in an earlier run; the last sign-in
+// that may have no answer is never at a machine that has not answered before. Once it was taken a refusal
 // is a doubt: nobody tries until a machine that had taken it was asked again. If that takes it, the refusal was the other
 // machine's own trouble; if not, nothing is sent any more. The place of that question is always kept free, which a sign-in
 // at a machine that had taken the account may use meanwhile: its refusal is the answer. Where nothing proves that a machine took it,
@@ -122,7 +123,7 @@ type domain struct {
 	proving   bool
 	recalled  bool // who took it in earlier runs was asked
 	closed    *route.BarredError
-	silent    []string        // who did not answer while it was not proven
+	silent    []*offence      // who did not answer while it was not proven
 	took      map[string]bool // machines, by ID
 	witnesses []route.Target  // some of them, the last first
 	noted     int
@@ -245,6 +246,20 @@ func (a *account) witness(d *domain) (*domain, []route.Target) {
 		}
 	}
 	return nil, nil
+}
+
+// last reports whether the last sign-in that may fail would be this machine's, which has not answered one already: it is kept for
+// another, so that no machine alone stops all. While that of others is not known, offences are those of its domain in this run, or all.
+func (l *Ledger) last(a *account, d *domain, machine string) bool {
+	count := func(all []*offence) (n int) {
+		for _, o := range all {
+			if o.what == Unanswered && id(o.target) == machine {
+				n++
+			}
+		}
+		return n
+	}
+	return count(d.silent) >= Limit-1 || count(a.bad) >= l.limit-1
 }
 
 // silence reports whether nothing was refused.

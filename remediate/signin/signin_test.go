@@ -32,6 +32,7 @@ type world struct {
 	refused  int // answers
 	out      int
 	mostOut  int
+	aside    int // told to let another one go first
 }
 
 func newWorld() *world {
@@ -150,6 +151,12 @@ func (w *world) one(ctx context.Context, l route.Ledger, m route.Target) (what s
 		who := account(m)
 		who.Word = w.word
 		trial, err := l.Try(ctx, who, m, w.ask)
+		if later := (*route.NotYetError)(nil); errors.As(err, &later) {
+			w.aside++
+			what = "unanswered"
+			time.Sleep(w.rtt)
+			continue
+		}
 		if err != nil {
 			if what == "unanswered" {
 				return what
@@ -200,6 +207,24 @@ func TestFiveOfFiveHundredRejectAGoodAccount(t *testing.T) {
 		before := w.attempts
 		if counts, named := w.run(t, signin.New(book, 0), left, 100); counts["held"] != 5 || w.attempts-before != 1 {
 			t.Errorf("wrong password: %v %v after %d", counts, named, w.attempts-before)
+		}
+	})
+}
+
+// soon is when what counts now does not any more, in words.
+func soon() string { return time.Now().Add(signin.Window).Local().Format("15:04") }
+
+// A machine that refused twice is named once.
+func TestWhatIsSaidNamesAMachineOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, book, m := newWorld(), &signin.Memory{}, fleet("CORP", 1)[0]
+		w.wrong = func(string) bool { return true }
+		for range 2 {
+			w.one(t.Context(), signin.New(book, 0), m)
+		}
+		want := `two sign-ins of CORP\admin were refused (CORP-PC0) and none was accepted since: see that the password is right, then go on after ` + soon() + `, or at once with --sign-ins 3`
+		if _, err := signin.New(book, 0).Try(t.Context(), account(m), m, w.ask); err == nil || err.Error() != want {
+			t.Error(err)
 		}
 	})
 }
@@ -348,6 +373,49 @@ func TestMachinesThatHangUpBeforeTheyAnswer(t *testing.T) {
 	})
 }
 
+// One machine that hangs up takes one of the sign-ins that may have no answer, never the last, which is another one's: however often it
+// is its turn, in this run or the next, and where only another domain has taken the account.
+func TestOneMachineThatHangsUpStopsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, book, machines := newWorld(), &signin.Memory{}, fleet("CORP", 40)
+		w.cut[machines[0].ID] = true
+		for life := range 2 { // alone, as the first wave
+			if counts, _ := w.run(t, signin.New(book, 0), machines[:1], 1); counts["unanswered"] != 1 || w.attempts != 1 {
+				t.Errorf("life %d: %v after %d", life, counts, w.attempts)
+			}
+		}
+		m := machines[0]
+		if _, err := signin.New(book, 0).Try(t.Context(), account(m), m, w.ask); err == nil ||
+			!strings.HasPrefix(err.Error(), "CORP-PC0 did not answer when it was signed in to") || !strings.HasSuffix(err.Error(), "after "+soon()+", or at once with --sign-ins 3") {
+			t.Error(err)
+		}
+		begun(t, signin.New(book, 3), m, w.ask).Unjudged() // as it says
+		other := fleet("OTHER", 40)
+		w.cut[other[0].ID] = true
+		for _, forks := range []int{1, 50} {
+			if counts, named := w.run(t, signin.New(book, 0), append(machines, other...), forks); counts["done"] != 78 || counts["unanswered"] != 2 {
+				t.Errorf("%d at a time: %v %v", forks, counts, named)
+			}
+		}
+	})
+}
+
+// Where nobody is there to be asked about the silence of one, others are tried before it.
+func TestNobodyIsThereAndOneHangsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, machines := newWorld(), fleet("CORP", 10)
+		l := signin.New(&signin.Memory{}, 0)
+		w.one(t.Context(), l, machines[0])
+		w.down[machines[0].ID], w.cut[machines[1].ID] = true, true
+		if what := w.one(t.Context(), l, machines[1]); what != "unanswered" || w.attempts != 2 {
+			t.Errorf("%s after %d", what, w.attempts)
+		}
+		if counts, named := w.run(t, l, machines[2:], 3); counts["done"] != 8 {
+			t.Errorf("%v %v", counts, named)
+		}
+	})
+}
+
 // A machine that restarts in the middle of signing in says nothing about the account, and holds nobody for long.
 func TestALineIsCutNowAndThen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -420,7 +488,11 @@ func TestAccountsOfTheMachinesThemselves(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if i%2 == 0 {
+			if i%2 == 0 { // nobody else can be tried first
+				trial.Unanswered()
+				if trial, err = l.Try(t.Context(), who, m, nil); err != nil {
+					t.Fatal(err)
+				}
 				trial.Accepted()
 				continue
 			}
@@ -449,11 +521,11 @@ func begun(t *testing.T, l route.Ledger, m route.Target, ask route.Ask) route.Tr
 func TestAKilledProcessHadNoAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, book, m := newWorld(), &signin.Memory{}, fleet("CORP", 3)
-		for range 2 {
-			begun(t, signin.New(book, 0), m[0], w.ask)
+		for i := range 2 {
+			begun(t, signin.New(book, 0), m[i], w.ask)
 		}
 		_, err := signin.New(book, 0).Try(t.Context(), account(m[0]), m[0], w.ask)
-		if barred := (*route.BarredError)(nil); !errors.As(err, &barred) || !strings.Contains(err.Error(), "had no answer (CORP-PC0, CORP-PC0)") || !strings.HasSuffix(err.Error(), "--sign-ins 3") {
+		if barred := (*route.BarredError)(nil); !errors.As(err, &barred) || !strings.Contains(err.Error(), "had no answer (CORP-PC0, CORP-PC1)") || !strings.HasSuffix(err.Error(), "--sign-ins 3") {
 			t.Errorf("%v", err)
 		}
 		time.Sleep(signin.Window)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/fleetmend/fleetmend/remediate/route"
@@ -157,9 +156,10 @@ func (t *trial) Unanswered() {
 	if !counted || d.proven || t.judges || d.closed != nil {
 		return
 	}
-	if d.silent = append(d.silent, t.target.Name); len(d.silent) >= Limit {
-		d.closed = &route.BarredError{Account: t.who, All: t.who.Home && !a.provenBut(d) || len(a.bad) >= l.limit, Limit: l.limit,
-			Until: time.Now().Add(Window), Why: fmt.Sprintf("%s sign-ins of %s had no answer (%s)", number(len(d.silent)), t.who.Name, strings.Join(d.silent, ", "))}
+	d.silent = append(d.silent, &offence{what: Unanswered, target: t.target, at: time.Now()})
+	if len(d.silent) >= Limit {
+		d.closed = spent(d.silent, t.who)
+		d.closed.All = t.who.Home && !a.provenBut(d) || len(a.bad) >= l.limit
 		if d.closed.All {
 			a.closed = d.closed
 		}
@@ -177,7 +177,7 @@ func (t *trial) Refused(ctx context.Context) error {
 	proven := d.proven
 	l.mu.Unlock()
 	if t.judges { // who asked has the verdict
-		return &route.BarredError{Account: t.who, All: true, Why: t.target.Name + " rejected " + t.who.Name, Limit: l.limit}
+		return &route.BarredError{Account: t.who, All: true, Why: t.target.Name + " rejected " + t.who.Name}
 	}
 	if !proven {
 		return l.close(a, d, t.who, t.target.Name+" rejected "+t.who.Name)

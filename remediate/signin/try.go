@@ -3,9 +3,7 @@ package signin
 import (
 	"container/list"
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +19,7 @@ const (
 	recall      // ask first who took it in an earlier run
 	judge       // settle a doubt
 	send
+	aside // another machine goes first
 	barred
 )
 
@@ -52,6 +51,10 @@ func (l *Ledger) Try(ctx context.Context, who route.Account, target route.Target
 		switch next {
 		case barred:
 			err = a.refusal(d)
+			l.unlock(a)
+		case aside:
+			err = &route.NotYetError{Why: l.asideFor(a, d, target)}
+			l.unlock(a)
 		case lock:
 			a.locking = true
 		case send:
@@ -68,7 +71,7 @@ func (l *Ledger) Try(ctx context.Context, who route.Account, target route.Target
 		}
 		l.mu.Unlock()
 		switch next {
-		case barred:
+		case barred, aside:
 			return nil, err
 		case lock:
 			err = l.lock(ctx, a, who)
@@ -147,7 +150,7 @@ func (l *Ledger) next(a *account, d *domain, who route.Account, machine string, 
 	case len(a.bad) > 0 && proven && out > 0:
 		return wait
 	case len(a.bad) > 0 && proven && a.alone && len(a.bad) < l.limit:
-		return send
+		return l.orAside(a, d, who, machine)
 	case len(a.bad) > 0 && proven:
 		return judge
 	case d.proving:
@@ -156,16 +159,23 @@ func (l *Ledger) next(a *account, d *domain, who route.Account, machine string, 
 		if out > 0 {
 			return wait
 		}
-		a.closed = l.spent(a, who)
+		a.closed = spent(a.bad, who)
 		return barred
 	case !d.proven && proven && unknown+1+max(known, 1) > l.limit:
 		return wait
 	case !d.proven && !d.recalled && !who.Own:
 		return recall
 	case !d.proven:
-		return send
+		return l.orAside(a, d, who, machine)
 	case d.took[machine] && unknown+known+1 > l.limit, !d.took[machine] && unknown+1+max(known, 1) > l.limit:
 		return wait
+	}
+	return send
+}
+
+func (l *Ledger) orAside(a *account, d *domain, who route.Account, machine string) move {
+	if !who.Own && l.last(a, d, machine) {
+		return aside
 	}
 	return send
 }
@@ -282,215 +292,4 @@ func (l *Ledger) unlock(a *account) {
 		a.pause = time.Now().Add(turnPause)
 	}
 	a.lock = nil
-}
-
-// spent says that too much counts against the account to try once more.
-func (l *Ledger) spent(a *account, who route.Account) *route.BarredError {
-	var names []string
-	refused, first := 0, time.Now()
-	for _, o := range a.bad {
-		names = append(names, o.target.Name)
-		if o.what == Refused {
-			refused++
-		}
-		if o.at.Before(first) {
-			first = o.at
-		}
-	}
-	what := "had no answer"
-	switch {
-	case refused == len(a.bad):
-		what = "were refused"
-	case refused > 0:
-		what = "were refused or had no answer"
-	}
-	until := first.Add(Window)
-	return &route.BarredError{Account: who, All: true, Until: until, Limit: len(a.bad),
-		Why: fmt.Sprintf("%s sign-ins of %s %s (%s) and none was accepted since: see that the password is right, then go on after %s, or at once with --sign-ins %d",
-			number(len(a.bad)), who.Name, what, strings.Join(names, ", "), until.Local().Format("15:04"), len(a.bad)+1)}
-}
-
-func number(n int) string {
-	words := []string{"no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"}
-	if n < len(words) {
-		return words[n]
-	}
-	return fmt.Sprint(n)
-}
-
-// recall asks first who took the account in an earlier run: a wrong password is known after one sign-in then, and a machine whose
-// own trouble it is that it refuses us is not taken for the password's.
-func (l *Ledger) recall(ctx context.Context, a *account, d *domain, who route.Account, target route.Target, ask route.Ask) error {
-	const most = 4
-	known, err := l.book.Took(ctx, a.name, d.name, mostWitnesses)
-	took := known[:min(len(known), most)]
-	if err == nil {
-		for _, w := range took {
-			if id(w) == id(target) {
-				took = nil // it is its turn
-				break
-			}
-		}
-		_, err = l.question(ctx, a, d, who, took, ask)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	d.proving, d.recalled = false, ctx.Err() == nil
-	for _, w := range known {
-		if !slices.ContainsFunc(d.witnesses, func(o route.Target) bool { return id(o) == id(w) }) {
-			d.witnesses = append(d.witnesses, w)
-		}
-	}
-	l.unlock(a)
-	l.tell(a)
-	if errors.Is(err, errNobody) {
-		return nil
-	}
-	return err
-}
-
-// errNobody says that no machine was there to be asked.
-var errNobody = errors.New("nobody is there to be asked")
-
-// question asks one machine after the other until one has judged. The error is a *route.BarredError where it was refused, or had no
-// answer and must not be tried once more.
-func (l *Ledger) question(ctx context.Context, a *account, d *domain, who route.Account, witnesses []route.Target, ask route.Ask) (State, error) {
-	for _, w := range witnesses {
-		var made *trial
-		_ = ask(ctx, w, func() (route.Trial, error) { //nolint:errcheck // what it came to is in the trial
-			l.mu.Lock()
-			a.prune(time.Now())
-			if made != nil || len(a.bad)+len(a.out)+1 > l.limit {
-				l.mu.Unlock()
-				return nil, errNobody
-			}
-			made = l.begin(a, d, who, w)
-			made.judges, made.known = true, true
-			l.mu.Unlock()
-			if _, err := l.sent(ctx, made); err != nil {
-				made = nil
-				return nil, err
-			}
-			return made, nil
-		})
-		if made != nil {
-			made.Unanswered() // where nothing was said
-			l.mu.Lock()
-			what := made.state
-			l.mu.Unlock()
-			switch what {
-			case Accepted:
-				return what, nil
-			case Refused:
-				return what, l.close(a, d, who, fmt.Sprintf("%s, which had taken %s, rejects it", w.Name, who.Name))
-			}
-		}
-		if ctx.Err() != nil {
-			return "", context.Cause(ctx)
-		}
-		l.mu.Lock()
-		full := len(a.bad) >= l.limit
-		if full {
-			a.closed = l.spent(a, who)
-			l.tell(a)
-		}
-		refusal := a.closed
-		l.mu.Unlock()
-		if refusal != nil {
-			return "", refusal
-		}
-	}
-	return "", errNobody
-}
-
-// close bars the account, everywhere where its own domain said so or nothing more may be tried.
-func (l *Ledger) close(a *account, d *domain, who route.Account, why string) *route.BarredError {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	e := &route.BarredError{Account: who, Why: why, Limit: l.limit, All: len(a.bad) >= l.limit || who.Home && !a.provenBut(d)}
-	if e.All {
-		a.closed = e
-	}
-	d.closed = e
-	l.tell(a)
-	return e
-}
-
-// judgeRounds is how often all who had taken an account are asked where none is there.
-const (
-	judgeRounds = 5
-	judgePause  = 2 * time.Second
-)
-
-// judge settles a doubt: a machine that had taken the account is asked again. Nobody else tries meanwhile. An error is the end of
-// ctx or a ledger that cannot be written; the verdict is in the account.
-func (l *Ledger) judge(ctx context.Context, a *account, d *domain, who route.Account, ask route.Ask) error {
-	err := l.settle(ctx, a, d, who, ask)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	a.judging = false
-	l.unlock(a)
-	l.tell(a)
-	if b := (*route.BarredError)(nil); errors.As(err, &b) {
-		return nil
-	}
-	return err
-}
-
-func (l *Ledger) settle(ctx context.Context, a *account, d *domain, who route.Account, ask route.Ask) error {
-	for round := 1; ; round++ {
-		l.mu.Lock()
-		home, witnesses := a.witness(d)
-		full := len(a.bad) >= l.limit
-		if full && a.closed == nil {
-			a.closed = l.spent(a, who)
-		}
-		refusal := a.closed
-		l.mu.Unlock()
-		if full {
-			return refusal
-		}
-		there := who
-		if home != nil && home != d {
-			there.Domain, there.Home = home.name, false
-		}
-		_, err := l.question(ctx, a, home, there, witnesses, ask)
-		if !errors.Is(err, errNobody) {
-			return err
-		}
-		l.mu.Lock()
-		a.alone = a.silence()
-		alone := a.alone
-		l.mu.Unlock()
-		if alone {
-			return nil
-		}
-		if round == judgeRounds || len(witnesses) == 0 {
-			why := fmt.Sprintf("%s, and no other machine that had taken %s is there to be asked", l.doubt(a), who.Name)
-			e := l.close(a, d, who, why)
-			l.mu.Lock()
-			a.closed, e.All = e, true
-			l.mu.Unlock()
-			return e
-		}
-		select {
-		case <-time.After(judgePause):
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
-
-// doubt says in words what counts against an account.
-func (l *Ledger) doubt(a *account) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(a.bad) == 0 {
-		return "a sign-in failed"
-	}
-	o := a.bad[len(a.bad)-1]
-	if o.what == Refused {
-		return fmt.Sprintf("%s rejected %s", o.target.Name, a.name)
-	}
-	return fmt.Sprintf("%s did not answer when %s signed in", o.target.Name, a.name)
 }

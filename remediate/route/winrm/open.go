@@ -175,12 +175,16 @@ func (r *Route) credential(ctx context.Context, t route.Target) (Credential, err
 
 // barred is a sign-in that was not made. Nothing was sent.
 func barred(ctx context.Context, t route.Target, err error) error {
-	if no := (*route.BarredError)(nil); errors.As(err, &no) {
+	class, no, later := route.Stopped, (*route.BarredError)(nil), (*route.NotYetError)(nil)
+	switch {
+	case errors.As(err, &no):
 		err = no.Advise()
-	} else if ctx.Err() != nil {
+	case errors.As(err, &later):
+		class = route.Unreachable
+	case ctx.Err() != nil:
 		err = context.Cause(ctx)
 	}
-	return &route.Error{Class: route.Stopped, Op: opAuthenticate, Target: t.Name, Err: err}
+	return &route.Error{Class: class, Op: opAuthenticate, Target: t.Name, Err: err}
 }
 
 // ask signs in at a machine that took the account before, for the ledger, and does nothing there.

@@ -1,0 +1,72 @@
+package signin
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fleetmend/fleetmend/remediate/route"
+)
+
+// asideFor says why another machine goes first.
+func (l *Ledger) asideFor(a *account, d *domain, t route.Target) string {
+	until := time.Now()
+	for _, o := range slices.Concat(d.silent, a.bad) {
+		if id(o.target) == id(t) {
+			until = o.at.Add(Window)
+		}
+	}
+	return fmt.Sprintf("%s did not answer when it was signed in to: it is signed in to again when another machine has taken the account, after %s, or at once with --sign-ins %d",
+		t.Name, until.Local().Format("15:04"), l.limit+1)
+}
+
+// spent says that too much was not accepted to try once more.
+func spent(bad []*offence, who route.Account) *route.BarredError {
+	var names []string
+	refused, first := 0, time.Now()
+	for _, o := range bad {
+		if !slices.Contains(names, o.target.Name) {
+			names = append(names, o.target.Name)
+		}
+		if o.what == Refused {
+			refused++
+		}
+		if o.at.Before(first) {
+			first = o.at
+		}
+	}
+	what := "had no answer"
+	switch {
+	case refused == len(bad):
+		what = "were refused"
+	case refused > 0:
+		what = "were refused or had no answer"
+	}
+	until := first.Add(Window)
+	return &route.BarredError{Account: who, All: true, Until: until,
+		Why: fmt.Sprintf("%s sign-ins of %s %s (%s) and none was accepted since: see that the password is right, then go on after %s, or at once with --sign-ins %d",
+			number(len(bad)), who.Name, what, strings.Join(names, ", "), until.Local().Format("15:04"), len(bad)+1)}
+}
+
+func number(n int) string {
+	words := []string{"no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"}
+	if n < len(words) {
+		return words[n]
+	}
+	return fmt.Sprint(n)
+}
+
+// doubt says in words what counts against an account.
+func (l *Ledger) doubt(a *account) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(a.bad) == 0 {
+		return "a sign-in failed"
+	}
+	o := a.bad[len(a.bad)-1]
+	if o.what == Refused {
+		return fmt.Sprintf("%s rejected %s", o.target.Name, a.name)
+	}
+	return fmt.Sprintf("%s did not answer when %s signed in", o.target.Name, a.name)
+}
