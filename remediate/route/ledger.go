@@ -12,6 +12,7 @@ import (
 // Account is what a secret is sent for, and who judges it.
 type Account struct {
 	Name   string // CORP\admin, admin@corp.example; one of the machine itself: MACHINE\Administrator
+	Key    string // what all spellings of the account have in common; "": the name, however it is capitalized
 	Domain string // of the machine that is signed in to, as its challenge names it; "" where nothing names one
 	Home   bool   // that domain is the account's own: its word is the last
 	Own    bool   // an account of this one machine, with a password of its own

@@ -158,7 +158,7 @@ func (l *Ledger) settle(ctx context.Context, a *account, d *domain, who route.Ac
 			return nil
 		}
 		if round == judgeRounds || len(witnesses) == 0 {
-			why := fmt.Sprintf("%s, and no other machine that had taken %s is there to be asked", l.doubt(a), who.Name)
+			why := fmt.Sprintf("%s, and no other machine that had taken %s is there to be asked", l.doubt(a, who.Name), who.Name)
 			e := l.close(a, d, who, why)
 			l.mu.Lock()
 			a.closed, e.All = e, true

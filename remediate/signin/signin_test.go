@@ -478,6 +478,42 @@ func TestWhoAsksGoesAway(t *testing.T) {
 	})
 }
 
+// All spellings of an account have one counter, and what is said of it is spelled as it was typed.
+func TestSpellingsOfAnAccountCountTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, book := newWorld(), &signin.Memory{}
+		try := func(l *signin.Ledger, name string, m route.Target) (route.Trial, error) {
+			return l.Try(t.Context(), route.Account{Name: name, Key: `corp\admin`, Domain: "CORP", Home: true}, m, w.ask)
+		}
+		for i, m := range fleet("CORP", 3) {
+			name := []string{`CORP\admin`, "admin@corp.test", `corp.test\ADMIN`}[i]
+			trial, err := try(signin.New(book, 0), name, m)
+			if (err != nil) != (i == 2) {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if err != nil && !strings.HasPrefix(err.Error(), "two sign-ins of "+name+" were refused") {
+				t.Error(err)
+			}
+			if err == nil && trial.Refused(t.Context()) == nil {
+				t.Error("refused, and not barred")
+			}
+		}
+		l, m := signin.New(&signin.Memory{}, 0), fleet("CORP", 2)
+		for i, m := range m {
+			trial, err := try(l, `CORP\Admin`, m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				trial.Accepted()
+				w.down[m.ID] = true
+			} else if err := trial.Refused(t.Context()); err == nil || !strings.HasPrefix(err.Error(), `CORP-PC1 rejected CORP\Admin, and no other`) {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 // An account of one machine is that machine's affair.
 func TestAccountsOfTheMachinesThemselves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"fmt"
@@ -28,7 +29,7 @@ func (l *Ledger) Try(ctx context.Context, who route.Account, target route.Target
 	var place *list.Element
 	queue := kind{domain: who.Domain}
 	l.mu.Lock()
-	a := l.account(strings.ToLower(who.Name))
+	a := l.account(cmp.Or(who.Key, strings.ToLower(who.Name)))
 	d := a.domain(who.Domain)
 	queue.known = d.took[id(target)]
 	l.mu.Unlock()

@@ -57,8 +57,8 @@ func number(n int) string {
 	return fmt.Sprint(n)
 }
 
-// doubt says in words what counts against an account.
-func (l *Ledger) doubt(a *account) string {
+// doubt says in words what counts against an account of that name.
+func (l *Ledger) doubt(a *account, name string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(a.bad) == 0 {
@@ -66,7 +66,7 @@ func (l *Ledger) doubt(a *account) string {
 	}
 	o := a.bad[len(a.bad)-1]
 	if o.what == Refused {
-		return fmt.Sprintf("%s rejected %s", o.target.Name, a.name)
+		return fmt.Sprintf("%s rejected %s", o.target.Name, name)
 	}
-	return fmt.Sprintf("%s did not answer when %s signed in", o.target.Name, a.name)
+	return fmt.Sprintf("%s did not answer when %s signed in", o.target.Name, name)
 }

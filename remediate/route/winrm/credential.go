@@ -58,8 +58,22 @@ func (c Credential) basic() string {
 // signsIn says for the ledger what is sent to a machine, and what its answer is worth.
 func (c *Config) signsIn(credential Credential, t route.Target, in domainNames) route.Account {
 	a := credential.signsIn(t, in)
-	a.Word = !c.seals()
+	a.Key, a.Word = credential.key(a), !c.seals()
 	return a
+}
+
+// key is the same for FLEET\admin, fleet.test\Admin and admin@fleet.test: user and first label of the domain, which is its NetBIOS name
+// unless somebody chose another. It does not depend on what a machine says of its domain: that would be another key in each domain.
+func (c Credential) key(as route.Account) string {
+	user, domain, _ := strings.Cut(c.User, "@")
+	if c.Domain != "" {
+		user, domain = c.User, c.Domain
+	}
+	if c.Own || domain == "" {
+		return strings.ToLower(as.Name)
+	}
+	label, _, _ := strings.Cut(domain, ".")
+	return strings.ToLower(label + `\` + user)
 }
 
 // signsIn says for the ledger what is sent to a machine that names its domain.

@@ -141,6 +141,35 @@ func TestWhatItsAnswerIsWorth(t *testing.T) {
 	}
 }
 
+// However an account is spelled, it has one counter; and no other account has it.
+func TestOneCounterForEachAccount(t *testing.T) {
+	config, in := Config{Scheme: "http", Auth: AuthNTLM}, domainNames{"FLEET", "FLEET.TEST"}
+	key := func(name string, own bool, in domainNames) string {
+		user, domain, err := ParseUser(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return config.signsIn(Credential{User: user, Domain: domain, Own: own}, route.Target{Name: "WS1"}, in).Key
+	}
+	for _, name := range []string{`FLEET\admin`, `fleet\ADMIN`, `admin@fleet.test`, `fleet.test\Admin`, `Admin@FLEET.TEST`} {
+		for _, in := range []domainNames{in, {"BRANCH", "BRANCH.TEST"}, {}} {
+			if got := key(name, false, in); got != `fleet\admin` {
+				t.Errorf("%s in %v: %q", name, in, got)
+			}
+		}
+	}
+	for name, want := range map[string]string{`FLEET\other`: `fleet\other`, `BRANCH\admin`: `branch\admin`, `admin@branch.test`: `branch\admin`, `.\Admin`: "admin", "Admin": "admin"} {
+		if got := key(name, false, in); got != want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	for _, name := range []string{`.\Administrator`, `FLEET\Administrator`} {
+		if got := key(name, true, in); got != `ws1\administrator` {
+			t.Errorf("of one machine: %s: %q", name, got)
+		}
+	}
+}
+
 // The target information of a challenge lies inside it, whatever its length and place claim (MS-NLMP 2.2.1.2).
 func TestAChallengeEndsWithItself(t *testing.T) {
 	good := challenge(flagsWanted, 7, 8, "12345678", 0, 0, "")
