@@ -31,8 +31,11 @@ type Ledger interface {
 // leaves, and tells the trial that it gets what came of it; a machine that is not there is asked without a trial.
 type Ask func(ctx context.Context, witness Target, begin func() (Trial, error)) error
 
-// Trial is one sending of a secret. One of its methods is called, once. None of them means that the machine did not answer.
+// Trial is one sending of a secret. One of its methods that say what came of it is called, once. None of them means that the machine did
+// not answer.
 type Trial interface {
+	// Wait is how long others can wait for what comes of it; zero: as long as for any answer.
+	Wait() time.Duration
 	Accepted()
 	// Refused returns nil where the account is good elsewhere, so that the refusal is the machine's own trouble, and else the
 	// *BarredError that is true from now on, or the end of ctx. It may ask elsewhere.

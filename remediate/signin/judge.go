@@ -57,7 +57,7 @@ func (l *Ledger) question(ctx context.Context, a *account, d *domain, who route.
 				return nil, errNobody
 			}
 			made = l.begin(a, d, who, w)
-			made.judges, made.known = true, true
+			made.judges, made.known, made.wait = true, true, 0
 			l.mu.Unlock()
 			if _, err := l.sent(ctx, made); err != nil {
 				made = nil

@@ -126,6 +126,8 @@ type domain struct {
 	silent    []*offence      // who did not answer while it was not proven
 	took      map[string]bool // machines, by ID
 	witnesses []route.Target  // some of them, the last first
+	late      map[string]bool // machines, by ID, that were silent when others had taken it
+	usual     time.Duration   // that a machine needs to take it
 	noted     int
 	notedAt   time.Time
 }
@@ -148,7 +150,10 @@ type offence struct {
 const (
 	mostWitnesses = 16
 	noteEvery     = 10 * time.Second // that a machine took it is written down, after the first few
-	mostVouched   = 2                // refusals that one machine may clear by its word alone
+	leastWait     = 3 * time.Second  // for what comes of a sign-in, where an account is proven
+	mostWait      = 10 * time.Second
+	waitTimes     = 20 // what is usual
+	mostVouched   = 2  // refusals that one machine may clear by its word alone
 )
 
 func (l *Ledger) account(name string) *account {
@@ -163,7 +168,7 @@ func (l *Ledger) account(name string) *account {
 func (a *account) domain(name string) *domain {
 	d := a.domains[name]
 	if d == nil {
-		d = &domain{name: name, took: map[string]bool{}}
+		d = &domain{name: name, took: map[string]bool{}, late: map[string]bool{}}
 		a.domains[name] = d
 	}
 	return d
@@ -246,6 +251,16 @@ func (a *account) witness(d *domain) (*domain, []route.Target) {
 		}
 	}
 	return nil, nil
+}
+
+// others reports whether anybody else signs in or waits for it.
+func (a *account) others() bool {
+	for _, queue := range a.waiting {
+		if queue.Len() > 0 {
+			return true
+		}
+	}
+	return len(a.out) > 0 || a.judging
 }
 
 // last reports whether the last sign-in that may fail would be this machine's, which has not answered one already: it is kept for

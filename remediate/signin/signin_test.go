@@ -1,6 +1,7 @@
 package signin_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ type world struct {
 	wrong    func(domain string) bool // the password, at this moment
 	broken   map[string]bool          // machines that reject whatever they get
 	cut      map[string]bool          // machines that hang up before they answer
+	hang     map[string]bool          // machines that never answer
 	down     map[string]bool
 	liars    map[string]bool // machines that take whatever they get
 	word     bool            // nothing proves that a machine took it
@@ -37,7 +39,7 @@ type world struct {
 
 func newWorld() *world {
 	return &world{rtt: 20 * time.Millisecond, rand: rand.New(rand.NewPCG(1, 2)).Float64, wrong: func(string) bool { return false },
-		broken: map[string]bool{}, cut: map[string]bool{}, down: map[string]bool{}, liars: map[string]bool{}}
+		broken: map[string]bool{}, cut: map[string]bool{}, down: map[string]bool{}, hang: map[string]bool{}, liars: map[string]bool{}}
 }
 
 var errCut = errors.New("cut")
@@ -86,6 +88,12 @@ func account(m route.Target) route.Account {
 
 // tell gives a trial what came of it.
 func (w *world) tell(ctx context.Context, m route.Target, trial route.Trial) (string, error) {
+	if w.hang[m.ID] {
+		w.attempts++
+		time.Sleep(cmp.Or(trial.Wait(), 30*time.Second))
+		trial.Unanswered()
+		return "unanswered", errCut
+	}
 	took, err := w.send(m, domainOf(m))
 	switch {
 	case err != nil:
@@ -398,6 +406,64 @@ func TestOneMachineThatHangsUpStopsNobody(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Machines that never answer hold the others for a moment each, and once only until the others are through.
+func TestSilentMachinesHoldNobodyForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, l, machines := newWorld(), signin.New(&signin.Memory{}, 0), fleet("CORP", 100)
+		for _, m := range machines[20:60] {
+			w.hang[m.ID] = true
+		}
+		began := time.Now()
+		counts, _ := w.run(t, l, machines, 50)
+		if took := time.Since(began); counts["done"] != 60 || counts["unanswered"] != 40 || took > 40*4*time.Second {
+			t.Errorf("%v after %s", counts, took)
+		}
+		began = time.Now()
+		before := w.attempts
+		m := machines[20]
+		if w.one(t.Context(), l, m); w.attempts < before+2 || time.Since(began) > 15*time.Second { // when others are through it may
+			t.Errorf("alone: %d attempts in %s", w.attempts-before, time.Since(began))
+		}
+		w.hang[m.ID] = false
+		w.one(t.Context(), l, m)
+		first := begun(t, l, machines[0], w.ask) // one is under way, and it is no late one any more
+		begun(t, l, m, w.ask).Accepted()
+		first.Accepted()
+	})
+}
+
+// How long is waited goes by what is usual; whoever settles a doubt, and whoever is the first, is waited for as long as it takes.
+func TestHowLongIsWaited(t *testing.T) {
+	for _, usual := range []time.Duration{10 * time.Millisecond, 300 * time.Millisecond, 5 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			l, m, judge := signin.New(&signin.Memory{}, 0), fleet("CORP", 4), time.Duration(-1)
+			ask := func(_ context.Context, _ route.Target, begin func() (route.Trial, error)) error {
+				trial, err := begin()
+				if err == nil {
+					judge = trial.Wait()
+					trial.Accepted()
+				}
+				return err
+			}
+			for i, one := range m[:2] {
+				trial := begun(t, l, one, ask)
+				if (trial.Wait() == 0) != (i == 0) {
+					t.Errorf("%s: machine %d is waited for %s", usual, i, trial.Wait())
+				}
+				time.Sleep(usual)
+				trial.Accepted()
+			}
+			trial := begun(t, l, m[2], ask)
+			if want := min(max(20*usual, 3*time.Second), 10*time.Second); trial.Wait() != want {
+				t.Errorf("%s: %s, not %s", usual, trial.Wait(), want)
+			}
+			if err := trial.Refused(t.Context()); err != nil || judge != 0 {
+				t.Errorf("%v, the verdict is waited for %s", err, judge)
+			}
+		})
+	}
 }
 
 // Where nobody is there to be asked about the silence of one, others are tried before it.

@@ -23,6 +23,8 @@ type trial struct {
 	known  bool  // at a machine that had taken the account
 	number int64 // in the book; 0: not written down
 	began  int64
+	at     time.Time
+	wait   time.Duration
 	state  State // how it ended
 }
 
@@ -49,6 +51,9 @@ func (t *trial) endLocked(state State) bool {
 	return true
 }
 
+// Wait implements [route.Trial]: a machine that is silent must not keep those that are not, but whoever settles a doubt is waited for.
+func (t *trial) Wait() time.Duration { return t.wait }
+
 // Accepted implements [route.Trial].
 func (t *trial) Accepted() {
 	l, a, d := t.ledger, t.a, t.d
@@ -57,7 +62,14 @@ func (t *trial) Accepted() {
 		l.mu.Unlock()
 		return
 	}
+	const smooth = 8
+	if took := time.Since(t.at); d.usual == 0 {
+		d.usual = took
+	} else {
+		d.usual += (took - d.usual) / smooth
+	}
 	d.proven, d.silent = true, nil
+	delete(d.late, id(t.target))
 	if !d.took[id(t.target)] {
 		d.took[id(t.target)] = true
 		d.witnesses = slices.Insert(d.witnesses, 0, t.target)
@@ -153,6 +165,9 @@ func (t *trial) Unanswered() {
 	counted, _ := t.count(Unanswered) //nolint:errcheck // it is written down as sent, which counts the same
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if counted && d.proven && !t.known {
+		d.late[id(t.target)] = true
+	}
 	if !counted || d.proven || t.judges || d.closed != nil {
 		return
 	}

@@ -137,6 +137,8 @@ func (l *Ledger) next(a *account, d *domain, who route.Account, machine string, 
 	switch {
 	case a.closed != nil, d.closed != nil:
 		return barred
+	case d.late[machine] && a.others():
+		return aside
 	case a.judging, a.locking, a.writing > 0:
 		return wait
 	case a.lock == nil:
@@ -196,7 +198,10 @@ func (a *account) provenBut(not *domain) bool {
 // begin opens a sign-in. The caller holds the mutex.
 func (l *Ledger) begin(a *account, d *domain, who route.Account, target route.Target) *trial {
 	a.clock++
-	t := &trial{ledger: l, a: a, d: d, who: who, target: target, known: d.took[id(target)], began: a.clock, proof: !d.proven || len(a.bad) > 0}
+	t := &trial{ledger: l, a: a, d: d, who: who, target: target, known: d.took[id(target)], began: a.clock, at: time.Now(), proof: !d.proven || len(a.bad) > 0}
+	if d.proven {
+		t.wait = min(max(waitTimes*d.usual, leastWait), mostWait)
+	}
 	a.out[t] = true
 	if !d.proven {
 		d.proving = true

@@ -11,6 +11,9 @@ import (
 
 // asideFor says why another machine goes first.
 func (l *Ledger) asideFor(a *account, d *domain, t route.Target) string {
+	if d.late[id(t)] {
+		return t.Name + " did not answer when it was signed in to: it is signed in to again when others are through"
+	}
 	until := time.Now()
 	for _, o := range slices.Concat(d.silent, a.bad) {
 		if id(o.target) == id(t) {

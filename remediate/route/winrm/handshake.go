@@ -48,6 +48,8 @@ func (r *Route) handshake(ctx context.Context, t route.Target, l *link, credenti
 	if l.trial, err = begin(domainOf(challenge)); err != nil {
 		return barred(ctx, t, err)
 	}
+	l.most = l.trial.Wait()
+	defer func() { l.most = 0 }()
 	verdict, err := l.post(ctx, contentSOAP, negotiateHeader(message), nil)
 	if err != nil {
 		return ioFailure(ctx, t.Name, opAuthenticate, err)

@@ -5,10 +5,12 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -93,5 +95,48 @@ func TestAFarEndThatTakesAnythingClearsNoRefusal(t *testing.T) {
 				t.Errorf("%d failed logons", s.FailedLogons)
 			}
 		})
+	}
+}
+
+// silent answers nothing until whoever asked is gone.
+func silent(_ http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	<-r.Context().Done()
+}
+
+// hurried is a ledger whose sign-ins are not waited for.
+type hurried struct {
+	wait       time.Duration
+	unanswered atomic.Int32
+}
+
+func (h *hurried) Try(context.Context, route.Account, route.Target, route.Ask) (route.Trial, error) {
+	return h, nil
+}
+func (h *hurried) Wait() time.Duration         { return h.wait }
+func (*hurried) Accepted()                     {}
+func (*hurried) Refused(context.Context) error { return nil }
+func (h *hurried) Unanswered()                 { h.unanswered.Add(1) }
+func (*hurried) Unjudged()                     {}
+
+// Silence after the secret was sent, or in place of the proof, ends when the ledger says so.
+func TestSilenceAfterTheSecretIsWaitedForAsTheLedgerSays(t *testing.T) {
+	ledger := &hurried{wait: 30 * time.Millisecond}
+	r := mustRoute(t, winrm.Config{Credential: fixed(user, password), Ledger: ledger})
+	_, err := r.Run(t.Context(), route.Target{ID: "EVIL", Name: "EVIL", Address: liar(t, silent)}, "x", nil)
+	if err == nil || !strings.Contains(err.Error(), "no answer within 30ms") || ledger.unanswered.Load() != 1 {
+		t.Errorf("%v, %d unanswered", err, ledger.unanswered.Load())
+	}
+}
+
+// Whoever took the account is waited for as ever.
+func TestOnlyTheSignInIsHurried(t *testing.T) {
+	h, wait := newHost(t), time.Second
+	h.on["create"] = func(c *call) { time.Sleep(wait + wait/4); c.normal() }
+	h.stdout = func([]byte) []byte { return nil }
+	h.startSealed()
+	r := mustRoute(t, winrm.Config{Credential: fixed(user, password), Ledger: &hurried{wait: wait}, CleanupTimeout: patience})
+	if _, err := r.Run(t.Context(), route.Target{ID: "1", Name: "WS1", Address: h.address()}, "x", []byte("y")); err != nil {
+		t.Error(err)
 	}
 }

@@ -56,6 +56,7 @@ type link struct {
 	path    string
 	url     string // for the SOAP header To
 	receive time.Duration
+	most    time.Duration // less than that, while others wait; 0: no less
 	waited  time.Duration // for the answer to the last request
 	stop    func()        // ends the watch on ctx
 
@@ -166,6 +167,9 @@ func (l *link) patience() time.Duration {
 	l.waited = l.receive
 	if l.requests == 0 {
 		l.waited = min(l.receive, firstAnswer)
+	}
+	if l.most > 0 {
+		l.waited = min(l.waited, l.most)
 	}
 	return l.waited
 }
