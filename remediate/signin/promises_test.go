@@ -1,0 +1,215 @@
+package signin_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fleetmend/fleetmend/remediate/route"
+	"github.com/fleetmend/fleetmend/remediate/signin"
+)
+
+// answers are what machines say when they are asked, by ID, and who was.
+type answers struct {
+	say   map[string]signin.State // "": accepted
+	asked []string
+}
+
+func (s *answers) ask(ctx context.Context, m route.Target, begin func() (route.Trial, error)) error {
+	s.asked = append(s.asked, m.Name)
+	trial, err := begin()
+	if err != nil {
+		return err
+	}
+	switch s.say[m.ID] {
+	case signin.Refused:
+		return trial.Refused(ctx)
+	case signin.Sent: // nothing is told
+	case signin.Unanswered:
+		trial.Unanswered()
+	default:
+		trial.Accepted()
+	}
+	return nil
+}
+
+func isBarred(t *testing.T, err error) *route.BarredError {
+	t.Helper()
+	var barred *route.BarredError
+	if !errors.As(err, &barred) {
+		t.Fatalf("not barred: %v", err)
+	}
+	return barred
+}
+
+// Where one domain has taken the account the first sign-in of another is one at a machine that has not, and leaves the place of the question.
+func TestANewDomainWaitsForWhoIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, s, m, began := signin.New(&signin.Memory{}, 0), &answers{}, fleet("CORP", 2), make(chan route.Trial, 1)
+		begun(t, l, m[0], s.ask).Accepted()
+		first := begun(t, l, m[1], s.ask)
+		go func() { began <- begun(t, l, fleet("OTHER", 1)[0], s.ask) }()
+		synctest.Wait()
+		if len(began) > 0 {
+			t.Error("two at machines that have not taken it")
+		}
+		first.Accepted()
+		(<-began).Accepted()
+	})
+}
+
+// Where a doubt is left since nobody is there to be asked, a sign-in is written down before it is made.
+func TestASignInInDoubtIsWrittenDownFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, book, m := newWorld(), &signin.Memory{}, fleet("CORP", 3)
+		l := signin.New(book, 0)
+		w.one(t.Context(), l, m[0])
+		w.down[m[0].ID] = true
+		begun(t, l, m[1], w.ask).Unanswered()
+		trial := begun(t, l, m[2], w.ask)
+		if got := book.States(); got[len(got)-1] != signin.Sent {
+			t.Errorf("%v", got)
+		}
+		trial.Accepted()
+	})
+}
+
+// A process that was killed left a sign-in at one machine: the next one is another's.
+func TestWhatAKilledProcessLeftIsASilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		book, m, s, later := &signin.Memory{}, fleet("CORP", 2), &answers{}, (*route.NotYetError)(nil)
+		begun(t, signin.New(book, 0), m[0], s.ask)
+		if _, err := signin.New(book, 0).Try(t.Context(), account(m[0]), m[0], s.ask); !errors.As(err, &later) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// Who is asked and says nothing has not answered; and when that was the last sign-in that may fail, nobody else is asked.
+func TestWhoIsAskedAndSilentIsTheLast(t *testing.T) {
+	for _, silent := range []signin.State{signin.Sent, signin.Unanswered} {
+		synctest.Test(t, func(t *testing.T) {
+			l, m := signin.New(&signin.Memory{}, 0), fleet("CORP", 3)
+			s := &answers{say: map[string]signin.State{m[0].ID: silent, m[1].ID: silent}}
+			begun(t, l, m[0], s.ask).Accepted()
+			begun(t, l, m[1], s.ask).Accepted()
+			err := begun(t, l, m[2], s.ask).Refused(t.Context())
+			if no := isBarred(t, err); !no.All || !strings.Contains(no.Why, "were refused or had no answer (CORP-PC2, CORP-PC1)") || len(s.asked) != 1 {
+				t.Errorf("%v, asked %v", err, s.asked)
+			}
+		})
+	}
+}
+
+// What another domain than its own says bars the account everywhere when it was the last that may fail.
+func TestTheLastThatMayFailBarsAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		book, s, other := &signin.Memory{}, &answers{}, fleet("OTHER", 3)
+		begun(t, signin.New(book, 0), fleet("CORP", 1)[0], s.ask)
+		if no := isBarred(t, begun(t, signin.New(book, 0), other[0], s.ask).Refused(t.Context())); !no.All {
+			t.Errorf("refused: %v", no)
+		}
+		l := signin.New(&signin.Memory{}, 0)
+		begun(t, l, other[0], s.ask).Unanswered()
+		begun(t, l, other[1], s.ask).Unanswered()
+		if _, err := l.Try(t.Context(), account(other[2]), other[2], s.ask); !isBarred(t, err).All {
+			t.Errorf("unanswered: %v", err)
+		}
+	})
+}
+
+// Where a secret goes with every request, one that was accepted may be refused later, and counts.
+func TestAcceptedAndRefusedLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		book, s, m := &signin.Memory{}, &answers{}, fleet("CORP", 2)
+		l := signin.New(book, 0)
+		begun(t, l, m[0], s.ask).Accepted()
+		trial := begun(t, l, m[1], s.ask)
+		trial.Accepted()
+		if err := trial.Refused(t.Context()); err != nil || !slices.Equal(s.asked, []string{"CORP-PC0"}) || !slices.Contains(book.States(), signin.Cleared) {
+			t.Errorf("%v, asked %v: %v", err, s.asked, book.States())
+		}
+	})
+}
+
+// No machine of a domain that rejects the account by now is asked about it.
+func TestADomainThatRejectsIsNotAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, corp, other := signin.New(&signin.Memory{}, 5), fleet("CORP", 1), fleet("OTHER", 2)
+		s := &answers{say: map[string]signin.State{}}
+		begun(t, l, corp[0], s.ask).Accepted()
+		begun(t, l, other[0], s.ask).Accepted()
+		s.say[other[0].ID] = signin.Refused
+		if err := begun(t, l, other[1], s.ask).Refused(t.Context()); err != nil || !slices.Equal(s.asked, []string{"OTHER-PC0", "CORP-PC0"}) {
+			t.Errorf("%v, asked %v", err, s.asked)
+		}
+		if _, err := l.Try(t.Context(), account(other[1]), other[1], s.ask); isBarred(t, err).All {
+			t.Errorf("%v", err)
+		}
+		again := begun(t, l, corp[0], s.ask)
+		s.asked = nil
+		if err := again.Refused(t.Context()); err == nil || len(s.asked) > 0 {
+			t.Errorf("%v, asked %v", err, s.asked)
+		}
+	})
+}
+
+// turns is a book with one lock, for which is looked every millisecond, as for that of a file.
+type turns struct {
+	signin.Memory
+	held chan struct{}
+}
+
+type turn struct{ held chan struct{} }
+
+func (turn) Mark() int64      { return 0 }
+func (turn) Note(int64) error { return nil }
+func (t turn) Release() error { <-t.held; return nil }
+
+func (b *turns) Lock(ctx context.Context, _ string) (signin.Lock, error) {
+	for {
+		select {
+		case b.held <- struct{}{}:
+			return turn{b.held}, nil
+		default:
+			time.Sleep(time.Millisecond)
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// A process that always has a sign-in under way leaves the account to others all the same.
+func TestProcessesTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, book, m := newWorld(), &turns{held: make(chan struct{}, 1)}, fleet("CORP", 2)
+		busy, over := signin.New(book, 5), make(chan struct{})
+		for _, one := range m {
+			w.one(t.Context(), busy, one)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		for _, one := range []route.Target{m[0], m[1], m[0], m[1]} {
+			go func() {
+				defer func() { over <- struct{}{} }()
+				for ctx.Err() == nil {
+					w.one(ctx, busy, one)
+				}
+			}()
+		}
+		time.Sleep(time.Second)
+		began := time.Now()
+		w.one(t.Context(), signin.New(book, 5), m[0])
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("after %s", took)
+		}
+		cancel()
+		for range 4 {
+			<-over
+		}
+	})
+}
