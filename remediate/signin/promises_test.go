@@ -193,13 +193,16 @@ func TestProcessesTakeTurns(t *testing.T) {
 			w.one(t.Context(), busy, one)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		for _, one := range []route.Target{m[0], m[1], m[0], m[1]} {
+		for _, one := range m {
 			go func() {
 				defer func() { over <- struct{}{} }()
 				for ctx.Err() == nil {
-					w.one(ctx, busy, one)
+					trial := begun(t, busy, one, w.ask)
+					time.Sleep(w.rtt)
+					trial.Accepted()
 				}
 			}()
+			time.Sleep(w.rtt / 2) // when one ends the other is under way
 		}
 		time.Sleep(time.Second)
 		began := time.Now()
@@ -208,7 +211,7 @@ func TestProcessesTakeTurns(t *testing.T) {
 			t.Errorf("after %s", took)
 		}
 		cancel()
-		for range 4 {
+		for range m {
 			<-over
 		}
 	})
