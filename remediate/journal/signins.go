@@ -18,6 +18,9 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/signin"
 )
 
+// ElseDone ends the reason of a run that left machines out because an account was not accepted there, and went on with all others.
+const ElseDone = "; all else is done"
+
 // SignIns is the book of sign-ins of a state folder: all its runs share it. It implements [signin.Book], and is safe for
 // concurrent use.
 type SignIns struct {

@@ -117,6 +117,7 @@ func TestSummary(t *testing.T) {
 			"1 of 2 machines are back as they were. 1 had nothing to take back."},
 		{"gate", journal.Run{Mode: agent.Fix, Status: journal.RunGated, Reason: "3 of 10 failed in wave 2, 10 % are allowed."}, done(journal.Held, journal.Failed),
 			"0 of 2 machines are fixed. 1 failed. 1 was held back and not touched. A gate stopped the run: 3 of 10 failed in wave 2, 10 % are allowed."},
+		{"auth in one domain", journal.Run{Mode: agent.Fix, Status: journal.RunAuth, Reason: "WS1 rejected it (domain BRANCH)" + journal.ElseDone}, done(journal.Held), "0 of 1 machine is fixed. 1 was held back and not touched. The account was not accepted everywhere: WS1 rejected it (domain BRANCH); all else is done."},
 		{"auth", journal.Run{Mode: agent.Fix, Status: journal.RunAuth}, done(journal.Held), "0 of 1 machine is fixed. 1 was held back and not touched. The run stopped because the account was not accepted."},
 		{"under way", journal.Run{Mode: agent.Fix, Status: journal.RunRunning}, []journal.Machine{pending, moving},
 			"0 of 2 machines are fixed. 1 is in progress. 1 is waiting. The run has not ended yet."},

@@ -84,6 +84,9 @@ func endingOf(run journal.Run) string {
 	case journal.RunGated:
 		return " A gate stopped the run" + reason + "."
 	case journal.RunAuth:
+		if strings.HasSuffix(run.Reason, journal.ElseDone) {
+			return " The account was not accepted everywhere" + reason + "."
+		}
 		return " The run stopped because the account was not accepted" + reason + "."
 	case journal.RunTimeout:
 		return " The run reached its time limit" + reason + "."

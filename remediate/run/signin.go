@@ -60,7 +60,7 @@ func (x *execution) over() (journal.Status, string) {
 	if x.bars.some == "" {
 		return journal.RunDone, ""
 	}
-	return journal.RunAuth, x.bars.some + "; all else is done"
+	return journal.RunAuth, x.bars.some + journal.ElseDone
 }
 
 // unsent is how a machine ends whose account is barred, so that nothing was sent to it this time.

@@ -80,7 +80,7 @@ func (r *RuleFlags) Add(cmd *cobra.Command) {
 	signInsFlag(f, &to.SignIns)
 	lasting(f, &to.Backoff, "backoff", d.Backoff, "pause before the first further attempt, doubled each time (0: none)")
 	lasting(f, &to.MachineTimeout, "machine-timeout", d.MachineTimeout, "time for one machine, all attempts together")
-	lasting(f, &to.RunTimeout, "run-timeout", d.RunTimeout, "time for the whole run (0: none)")
+	lasting(f, &to.RunTimeout, "run-timeout", d.RunTimeout, "time for the whole run; machines in flight have one more minute (0: none)")
 }
 
 // gone is a flag of earlier versions: it is accepted, does nothing, and says so once, where talk goes.

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -288,6 +289,13 @@ func (l *link) cause(ctx context.Context, err error) error {
 	}
 	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
 		return &said{fmt.Sprintf("no answer within %v", l.waited), err}
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok { // its text names addresses and system calls
+		cause := e.Err
+		if call, ok := errors.AsType[*os.SyscallError](cause); ok {
+			cause = call.Err
+		}
+		return &said{fmt.Sprintf("the connection broke (%v)", cause), err}
 	}
 	return err
 }

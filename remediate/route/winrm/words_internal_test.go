@@ -7,11 +7,13 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -214,5 +216,14 @@ func TestTheWordsOfNoResult(t *testing.T) {
 	cancel()
 	if sleep(over, time.Hour) || !sleep(t.Context(), time.Nanosecond) {
 		t.Error("a pause that was ended is one that went by, or the reverse")
+	}
+}
+
+// What the system says of a connection that broke is told without its addresses and calls.
+func TestABrokenConnectionInWords(t *testing.T) {
+	l := &link{}
+	err := l.cause(t.Context(), &net.OpError{Op: "read", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 5985}, Err: os.NewSyscallError("read", syscall.ECONNRESET)})
+	if err.Error() != "the connection broke ("+syscall.ECONNRESET.Error()+")" || !errors.Is(err, syscall.ECONNRESET) {
+		t.Error(err)
 	}
 }
