@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/fleetmend/fleetmend/internal/table"
 )
@@ -246,6 +247,9 @@ func checkHost(v string) error {
 		if r <= ' ' || strings.ContainsRune(`"/\:*?<>|,;=+[]@`, r) {
 			return fmt.Errorf("is no host name (character %q)", r)
 		}
+	}
+	if !strings.ContainsFunc(v, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }) {
+		return fmt.Errorf("is no host name")
 	}
 	return nil
 }

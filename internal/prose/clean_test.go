@@ -17,6 +17,16 @@ func TestClean(t *testing.T) {
 	if got := Clean("x\n\ty\r\n" + poison + "Zürich 東京-PC 🖥"); got != "x\n\ty\na[31m31mbZürich 東京-PC 🖥" {
 		t.Errorf("%q", got)
 	}
+	for text, want := range map[string]string{"\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645": "", "\u0915\u094d\u200d\u0937": "", "👩\u200d💻 team": "", "☎\ufe0f\u200d": "",
+		"ad\u200cmi\u200dn": "admin", "\u0645\u200c\u200c\u062e": "\u0645\u200c\u062e", "\u0645\u202e\u200dx": "\u0645x"} {
+		if want == "" {
+			want = text
+		}
+		var page bytes.Buffer
+		if _, err := PageWriter(&page).Write([]byte(text)); err != nil || OneLine(text) != want || Clean(text) != want || page.String() != want {
+			t.Errorf("%q: %q, %q, %q", text, OneLine(text), Clean(text), page.String())
+		}
+	}
 	long := Clean(strings.Repeat("x", 100_000) + "\nshort")
 	if lines := strings.Split(long, "\n"); len([]rune(lines[0])) != longestLine+1 || !strings.HasSuffix(lines[0], "…") || lines[1] != "short" {
 		t.Errorf("%d, %q", len(lines[0]), lines[1])

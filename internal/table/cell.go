@@ -16,7 +16,7 @@ var (
 	typeName   = lazyregexp.New(`^(?:Selected\.|Deserialized\.)*(?:System|Microsoft|Windows)(?:\.[A-Z_][A-Za-z0-9_+]*(?:` + "`" + `[0-9]+)?)+(?:\[.*\])?$`)
 	scientific = lazyregexp.New(`^[+-]?[0-9](?:[.,][0-9]+)?E[+-]?[0-9]{1,3}$`)
 	narrow     = lazyregexp.New(`^#{2,}$`)
-	errorValue = lazyregexp.New(`^#(?:N/A|NAME\?|VALUE!|REF!|DIV/0!|NUM!|NULL!|NV|WERT!|BEZUG!|ZAHL!)$`)
+	errorValue = lazyregexp.New(`^#(?:N/[ABD]|NV|NB|[¡¿]?[\p{Lu}/0]+[!?])$`) // of any language: #NV, #BEZUG!, #¿NOMBRE?
 	formula    = lazyregexp.New(`^="((?:[^"]|"")*)"$`)
 )
 

@@ -103,7 +103,7 @@ func pageName(number int) string {
 	return fmt.Sprintf("code page %d", number)
 }
 
-// decode reads text of a named encoding, or finds out which it is. What is no UTF is taken for Windows-1252, if it can
+// decode reads text of a named encoding, or finds out which it is. What is no UTF, and has no mark of it, is taken for Windows-1252, if it can
 // be, and that guess is marked; five bytes have no letter there, and tell that it is something else.
 func decode(data []byte, name string) (Table, error) {
 	page, words, err := pageOf(name)
@@ -119,7 +119,7 @@ func decode(data []byte, name string) (Table, error) {
 		return Table{Encoding: text.Encoding, text: text.Content}, nil
 	}
 	var wrong *textfile.Error
-	if name != "" || !errors.As(err, &wrong) || bytes.IndexByte(data, 0) >= 0 || bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
+	if name != "" || !errors.As(err, &wrong) || bytes.IndexByte(data, 0) >= 0 || bytes.HasPrefix(data, []byte("\xef\xbb\xbf")) || bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
 		return Table{}, err
 	}
 	t := Table{Encoding: pageName(1252)}

@@ -83,6 +83,7 @@ func Open(r io.Reader, o Options) (Table, error) {
 }
 
 func (t *Table) open(o Options) (err error) {
+	t.text = strings.TrimRight(strings.TrimLeft(t.text, "\ufeff"), "\x1a") // as copy a.csv+b.csv of cmd ends what it writes
 	if IsJSON(t.text) {
 		t.rows, err = flatten(t.text, o.room)
 		t.form, t.text = "JSON", ""

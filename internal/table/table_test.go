@@ -73,6 +73,13 @@ func TestCodePages(t *testing.T) {
 	}
 }
 
+// What begins with the mark of UTF-8 is UTF-8: one letter of a code page in it does not make another text of all others.
+func TestAMarkIsNoGuess(t *testing.T) {
+	if _, err := table.Open(strings.NewReader("\ufeffName,Owner\nWS1,Müller\nWS2,M\xfcller\n"), table.Options{}); err == nil || !strings.Contains(err.Error(), "no text in UTF-8") {
+		t.Error(err)
+	}
+}
+
 func TestDelimiterIsSaidOrTold(t *testing.T) {
 	in, rows := open(t, "Name;Site\nA,1;B\n", table.Options{})
 	if in.Delimiter != ';' || !strings.Contains(in.ReadAs(), "semicolons") || rows[1][0] != "A,1" {
@@ -106,6 +113,11 @@ func TestValue(t *testing.T) {
 		"@{Name=WS1; Id=2}":                                              {"", "object"},
 		"########":                                                       {"", "###"},
 		"#N/A":                                                           {"", "error"},
+		"#¿NOMBRE?":                                                      {"", "error"},
+		"#VALEUR!":                                                       {"", "error"},
+		"#ARG!":                                                          {"", "error"},
+		"#N/D":                                                           {"", "error"},
+		"#12":                                                            {"#12", ""},
 		"#BEZUG!":                                                        {"", "error"},
 		"system.corp.example":                                            {"system.corp.example", ""},
 		"Microsoft":                                                      {"Microsoft", ""},

@@ -101,7 +101,7 @@ var fieldOfHeader = sync.OnceValue(func() map[string]string {
 func plain(header string) string {
 	return strings.Map(func(r rune) rune {
 		switch r {
-		case ' ', '_', '-', '.', '\'', '’', '\u00a0', '\t', '\n', '\r', '(', ')', '#', ':':
+		case ' ', '_', '-', '.', '\'', '’', '\u00a0', '\ufeff', '\t', '\n', '\r', '(', ')', '#', ':':
 			return -1
 		}
 		return r

@@ -30,6 +30,7 @@ type reading struct {
 type entry struct {
 	line         int
 	name, domain string // domain in NetBIOS form, where the name came with one
+	named        bool   // by a column of names
 	fields       map[string]string
 
 	wrong error  // of a name that is none
@@ -52,6 +53,9 @@ func (e *entry) key() string {
 func (t *reading) take(r table.Row) error {
 	if len(r.Cells) > len(t.columns) && !table.Blank(r.Cells[len(t.columns):]) {
 		return fmt.Errorf("%d cells, but the header has %d", len(r.Cells), len(t.columns))
+	}
+	if t.isHeader(r.Cells) {
+		return errors.New("the header stands here again, as where tables were put together")
 	}
 	e := &entry{line: r.Line, fields: map[string]string{}}
 	for i, c := range r.Cells[:min(len(r.Cells), len(t.columns))] {
@@ -99,6 +103,19 @@ func (t *reading) take(r table.Row) error {
 	return nil
 }
 
+// isHeader reports whether a row is the header once more.
+func (t *reading) isHeader(cells []string) bool {
+	if len(cells) < len(t.columns) {
+		return false
+	}
+	for i, c := range t.columns {
+		if strings.Trim(cells[i], " \t\ufeff") != c.Header {
+			return false
+		}
+	}
+	return true
+}
+
 // cell takes one value.
 func (t *reading) cell(e *entry, i int, value string) {
 	column := t.columns[i]
@@ -119,7 +136,9 @@ func (t *reading) cell(e *entry, i int, value string) {
 	}
 	switch field {
 	case "name", "fqdn":
-		if err := e.host(field, value); err != nil && e.wrong == nil {
+		if err := e.host(field, value); errors.Is(err, errOther) {
+			e.note(column.Header, err.Error())
+		} else if err != nil && e.wrong == nil {
 			e.wrong, e.said = fmt.Errorf("column %q: %w (write the name of one machine, as WS1, CORP\\WS1 or ws1.corp.example)", column.Header, err), value
 		}
 		return
@@ -152,7 +171,12 @@ func (t *reading) cell(e *entry, i int, value string) {
 	e.fields[field] = value
 }
 
-// host takes a name in any form. An address in its place is an address.
+var errOther = errors.New("names another machine than a column before it, whose name was taken")
+
+// cut reports whether a name is the other one after the 15 characters of NetBIOS.
+func cut(name, whole string) bool { return len(name) == 15 && strings.HasPrefix(whole, name) }
+
+// host takes a name in any form. An address in its place is an address. Of several names the first is taken, but where it is cut.
 func (e *entry) host(field, value string) error {
 	if ip, err := netip.ParseAddr(value); err == nil {
 		if e.fields["address"] == "" {
@@ -164,6 +188,13 @@ func (e *entry) host(field, value string) error {
 	if err := inventory.CheckField("name", name); err != nil {
 		return fmt.Errorf("name %q %w", value, errors.Unwrap(err))
 	}
+	if had := e.fields["name"]; field == "name" && e.named && !cut(had, name) && name != had {
+		if cut(name, had) {
+			return nil
+		}
+		return errOther
+	}
+	e.named = e.named || field == "name"
 	if e.domain == "" {
 		e.domain = domain
 	}
