@@ -38,14 +38,25 @@ func (a Absence) Words() string {
 	return ""
 }
 
-// Doubles are the entries that share their FQDN with another: one name leads to one machine, and who asks both asks it twice. Of
+// Called is the name by which the machine is found, in lower case: its FQDN, or its short name where there is no address either. It is
+// empty where only an address leads there, which many machines have had.
+func (m *Machine) Called() string {
+	switch {
+	case m.FQDN != "":
+		return strings.ToLower(m.FQDN)
+	case m.Address == "":
+		return strings.ToLower(m.Name)
+	}
+	return ""
+}
+
+// Doubles are the entries that are [Machine.Called] as another: one name leads to one machine, and who asks both asks it twice. Of
 // those that are not absent the one that was seen last stands for the machine; the others are given by their IDs, each with a reason.
 func Doubles(machines []Machine) map[string]string {
 	byName := map[string][]*Machine{}
 	for i := range machines {
-		if m := &machines[i]; m.FQDN != "" && m.Absence() == "" {
-			name := strings.ToLower(m.FQDN)
-			byName[name] = append(byName[name], m)
+		if m := &machines[i]; m.Called() != "" && m.Absence() == "" {
+			byName[m.Called()] = append(byName[m.Called()], m)
 		}
 	}
 	var out map[string]string

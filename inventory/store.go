@@ -74,16 +74,16 @@ type querier interface {
 func (s *Store) write(ctx context.Context, do func(tx *sql.Tx) error) error {
 	tx, err := s.db.Write(ctx)
 	if err != nil {
-		return err
+		return sqlitefile.Explain(err)
 	}
 	defer func() { _ = tx.Rollback() }()
 	if err := do(tx); err != nil {
-		return err
+		return sqlitefile.Explain(err)
 	}
 	if _, err := tx.ExecContext(ctx, "UPDATE generation SET n = n + 1"); err != nil {
-		return err
+		return sqlitefile.Explain(err)
 	}
-	return tx.Commit()
+	return sqlitefile.Explain(tx.Commit())
 }
 
 func nanos(t time.Time) int64 {

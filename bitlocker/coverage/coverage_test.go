@@ -131,6 +131,10 @@ func TestWriters(t *testing.T) {
 	if s := html.String(); strings.Contains(s, "<b>PC") || strings.Contains(s, "<i>X") || !strings.Contains(s, "=PC&lt;b&gt;") || strings.Contains(s, "http") && !strings.Contains(s, "http-equiv") || !strings.Contains(s, "Escrow a key") {
 		t.Errorf("%s", s)
 	}
+	var none strings.Builder
+	if err := errors.Join(coverage.Build(t0, nil, nil).Text(&none), coverage.Build(t0, nil, nil).HTML(&none)); err != nil || strings.Contains(none.String(), "100") || strings.Contains(none.String(), "0 machines,") {
+		t.Errorf("of no machine a share is said (%v): %s", err, none.String())
+	}
 	if c := coverage.Build(t0, nil, nil).Total.Covered(); c != 1 {
 		t.Errorf("%v", c)
 	}

@@ -23,7 +23,13 @@ func day(t time.Time) string {
 	return t.UTC().Format("2006-01-02")
 }
 
-func percent(s Sum) string { return fmt.Sprintf("%.1f %%", 100*s.Covered()) }
+// percent says nothing of no machine: all of none would look like a fleet that is well.
+func percent(s Sum) string {
+	if s.Total == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f %%", 100*s.Covered())
+}
 
 func groupName(s string) string {
 	if s == "" {
@@ -99,7 +105,7 @@ body{font:14px sans-serif;margin:2em;color:#222;background:#fff} table{border-co
 td,th{padding:.3em .7em;border-bottom:1px solid #ccc;text-align:left} td.n{text-align:right} td:first-child{white-space:nowrap} .zero{color:#999}
 .none,.invalid{background:#f6d0d0} .unreadable,.stale{background:#f8e6c0} tfoot{font-weight:bold}
 </style></head><body><h1>BitLocker key coverage</h1>
-<p>{{.At.UTC.Format "2006-01-02 15:04"}} UTC. {{.Total.Total}} machines, {{percent .Total}} of those that need a key have a usable one.{{with leftOut .}} Not counted: {{.}}.{{end}}</p>
+<p>{{.At.UTC.Format "2006-01-02 15:04"}} UTC. {{.Total.Total}} machines{{if .Total.Total}}, {{percent .Total}} of those that need a key have a usable one{{end}}.{{with leftOut .}} Not counted: {{.}}.{{end}}</p>
 <table><thead><tr><th>Group</th><th>Machines</th><th>Covered</th>{{range verdicts}}<th>{{.}}</th>{{end}}</tr></thead>
 <tbody>{{range .Groups}}{{$s := .}}<tr><td>{{group .Group}}</td><td class="n">{{.Total}}</td><td class="n">{{percent .}}</td>{{range verdicts}}{{$n := index $s.Counts .}}<td class="n {{if $n}}{{.}}{{else}}zero{{end}}">{{$n}}</td>{{end}}</tr>
 {{end}}</tbody><tfoot>{{with .Total}}{{$s := .}}<tr><td>all</td><td class="n">{{.Total}}</td><td class="n">{{percent .}}</td>{{range verdicts}}{{$n := index $s.Counts .}}<td class="n {{if $n}}{{.}}{{else}}zero{{end}}">{{$n}}</td>{{end}}</tr>{{end}}</tfoot></table>

@@ -161,12 +161,12 @@ func leftOutBefore(ctx context.Context, d *desk.Desk, j *journal.Journal, id str
 func doublesAmong(ctx context.Context, store *inventory.Store, again []inventory.Machine, planned map[string]bool) (map[string]string, error) {
 	names := map[string]bool{}
 	for i := range again {
-		names[again[i].FQDN] = true
+		names[again[i].Called()] = true
 	}
 	var same []inventory.Machine
 	err := store.Each(ctx, inventory.Selector{}, nil, func(m *inventory.Machine) error {
-		if m.FQDN != "" && names[m.FQDN] && planned[m.ID] {
-			same = append(same, inventory.Machine{ID: strings.Clone(m.ID), FQDN: strings.Clone(m.FQDN), Enabled: m.Enabled, Gone: m.Gone, LastSeen: m.LastSeen})
+		if called := m.Called(); called != "" && names[called] && planned[m.ID] {
+			same = append(same, inventory.Machine{ID: strings.Clone(m.ID), Name: strings.Clone(called), Enabled: m.Enabled, Gone: m.Gone, LastSeen: m.LastSeen})
 		}
 		return nil
 	})
