@@ -131,8 +131,8 @@ func TestSilenceAfterTheSecretIsWaitedForAsTheLedgerSays(t *testing.T) {
 
 // Whoever took the account is waited for as ever.
 func TestOnlyTheSignInIsHurried(t *testing.T) {
-	h, wait := newHost(t), time.Second
-	h.on["create"] = func(c *call) { time.Sleep(wait + wait/4); c.normal() }
+	h, wait := newHost(t), 3*time.Second
+	h.on["create"] = func(c *call) { time.Sleep(wait + wait/10); c.normal() }
 	h.stdout = func([]byte) []byte { return nil }
 	h.startSealed()
 	r := mustRoute(t, winrm.Config{Credential: fixed(user, password), Ledger: &hurried{wait: wait}, CleanupTimeout: patience})
