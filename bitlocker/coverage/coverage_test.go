@@ -121,7 +121,7 @@ func TestWriters(t *testing.T) {
 	if err := errors.Join(r.Text(&text), r.CSV(&table), r.HTML(&html)); err != nil {
 		t.Fatal(err)
 	}
-	if s := text.String(); !strings.Contains(s, "50.0 %") || !strings.Contains(s, "1 keys belong to no machine") || strings.Contains(s, "PC-2") {
+	if s := text.String(); !strings.Contains(s, "50.0 %") || !strings.Contains(s, "Keys of none of these machines: 1. They") || strings.Contains(s, "PC-2") {
 		t.Errorf("%s", s)
 	}
 	rows, err := csv.NewReader(&table).ReadAll()

@@ -73,7 +73,7 @@ func (r Report) Text(w io.Writer) error {
 		fmt.Fprintf(&t, "\nNot counted: %s.\n", out)
 	}
 	if len(r.Orphans) > 0 {
-		fmt.Fprintf(&t, "\n%d keys belong to no machine of the inventory; they are found by `fleetmend keys find` all the same.\n", len(r.Orphans))
+		fmt.Fprintf(&t, "\nKeys of none of these machines: %d. They are found by `fleetmend keys find` all the same.\n", len(r.Orphans))
 	}
 	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, err := io.WriteString(columns, t.String())
@@ -113,7 +113,7 @@ td,th{padding:.3em .7em;border-bottom:1px solid #ccc;text-align:left} td.n{text-
 <table><thead><tr><th>Machine</th><th>Group</th><th>Verdict</th><th>Keys</th><th>Newest key ID</th><th>Escrowed</th><th>Sources</th><th>Why</th></tr></thead>
 <tbody>{{range .Lines}}<tr class="{{.Verdict}}"><td>{{.Machine.Name}}</td><td>{{group .Machine.Group}}</td><td>{{.Verdict}}</td><td class="n">{{.Keys}}</td><td>{{.Newest}}</td><td>{{day .Created}}</td><td>{{range .Sources}}{{.}} {{end}}</td><td>{{.Why}}</td></tr>
 {{end}}</tbody></table>
-{{with .Orphans}}<h2>Keys of no machine in the inventory</h2><table><tbody>{{range .}}<tr><td>{{.ID}}</td><td>{{.Machine.Label}}</td><td>{{day .Created}}</td><td>{{.Source}}</td></tr>
+{{with .Orphans}}<h2>Keys of none of these machines</h2><table><tbody>{{range .}}<tr><td>{{.ID}}</td><td>{{.Machine.Label}}</td><td>{{day .Created}}</td><td>{{.Source}}</td></tr>
 {{end}}</tbody></table>{{end}}</body></html>
 `))
 })

@@ -3,6 +3,9 @@ package csv_test
 import (
 	"strings"
 	"testing"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/inventory/csv"
 )
 
 // Tables that were put together with copy a.csv+b.csv have the header, and the mark, once more, and end in Ctrl-Z.
@@ -14,6 +17,22 @@ func TestTheHeaderAgain(t *testing.T) {
 	}
 	if len(report.BadRows) != 1 || report.BadRows[0].Line != 3 || !strings.Contains(report.BadRows[0].Reason, "the header stands here again") {
 		t.Errorf("%v", report.BadRows)
+	}
+}
+
+func TestAHeaderElsewhereIsPointedAt(t *testing.T) {
+	for text, want := range map[string]string{
+		"Report of all devices;;\n;;\nName;Serial;OS\nWS1;S1;Windows 11\n": "line 3 looks like the header",
+		"\xc8\xec\xff;SN\nWS1;S1\n":                                        "--encoding",
+	} {
+		_, _, err := csv.Read(strings.NewReader(text), csv.Options{Source: "csv:t", SeenAt: seen})
+		if hints := strings.Join(hint.Of(err), "\n"); err == nil || !strings.Contains(hints, want) {
+			t.Errorf("%q: %v, %q", text, err, hints)
+		}
+	}
+	_, _, err := csv.Read(strings.NewReader("Place\nServer\n"), csv.Options{Source: "csv:t", SeenAt: seen})
+	if hints := strings.Join(hint.Of(err), "\n"); err == nil || strings.Contains(hints, "looks like") || strings.Contains(hints, "guess") {
+		t.Errorf("%v, %q", err, hints)
 	}
 }
 

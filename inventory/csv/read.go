@@ -2,11 +2,13 @@ package csv
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/table"
 	"github.com/fleetmend/fleetmend/internal/textfile"
 	"github.com/fleetmend/fleetmend/inventory"
@@ -78,7 +80,7 @@ func Read(r io.Reader, o Options) ([]inventory.Record, Report, error) {
 				return nil, report, fmt.Errorf("read table: header in line %d: %w", row.Line, row.Err)
 			}
 			if t.columns, err = columns(row.Cells, o.Map); err != nil {
-				return nil, report, fmt.Errorf("read table: %w", err)
+				return nil, report, fmt.Errorf("read table: %w", elsewhere(in, err))
 			}
 			t.used = make([]bool, len(t.columns))
 			continue
@@ -97,6 +99,35 @@ func Read(r io.Reader, o Options) ([]inventory.Record, Report, error) {
 		report.ReadAs += ", " + dates
 	}
 	return records, report, nil
+}
+
+// elsewhere says of a table without a column of names what may be the matter: its header is further down, as under the title of a
+// report, or is in another encoding.
+func elsewhere(in table.Table, err error) error {
+	const far = 30
+	if wrong := (*WrongColumnsError)(nil); !errors.As(err, &wrong) {
+		return err
+	}
+	if in.Guess != "" {
+		err = hint.Wrapf(err, "it was read as %s, which is a guess: if the columns look garbled, say which encoding it is with --encoding", in.Encoding)
+	}
+	n := 0
+	for row := range in.Rows() {
+		if n++; n > far {
+			break
+		}
+		found, none := columns(row.Cells, nil)
+		known := 0
+		for _, c := range found {
+			if c.Field != "" {
+				known++
+			}
+		}
+		if none == nil && known > 1 {
+			return hint.Wrapf(err, "line %d looks like the header: take out the lines above it", row.Line)
+		}
+	}
+	return err
 }
 
 // finish makes records and says what is left to say. A name that several machines have is told apart by their keys,
