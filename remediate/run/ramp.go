@@ -144,7 +144,5 @@ func (x *execution) mayPass(w *wave) bool {
 
 // carry takes the silent machines of a wave along to the next one.
 func (x *execution) carry(w *wave) {
-	for _, t := range w.queue.remove(func(*task) bool { return true }) {
-		x.carried = append(x.carried, t)
-	}
+	x.carried = append(x.carried, w.queue.remove(func(*task) bool { return true })...)
 }
