@@ -60,8 +60,9 @@ func TestTenThousandMachines(t *testing.T) {
 	until(t, "every connection is closed", func() bool { return f.Stats().Connections == 0 })
 	s := f.Stats()
 	t.Logf("10,000 machines in %v, %.2f requests per machine, %s", took.Round(time.Millisecond), float64(s.Requests)/10_000, resident(t))
+	// Seven requests look at a machine, and one proves that it took the account.
 	const left = 10 // a shell is closed within a few seconds or left to the machine, which a busy computer makes of some
-	if s.Changes != 6000 || s.Answers != 10_000 || s.FailedLogons != 0 || s.Shells > left || s.Requests > 70_000 {
+	if s.Changes != 6000 || s.Answers != 10_000 || s.FailedLogons != 0 || s.Shells > left || s.Requests > 80_100 {
 		t.Errorf("%+v", s)
 	}
 }

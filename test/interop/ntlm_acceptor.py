@@ -26,6 +26,12 @@ SHELL = "http://schemas.microsoft.com/wbem/wsman/1/windows/shell"
 TRANSFER = "http://schemas.xmlsoap.org/ws/2004/09/transfer"
 SEALED = b"application/HTTP-SPNEGO-session-encrypted"
 BOUNDARY = b"--Encrypted Boundary"
+IDENTIFY = "http://schemas.dmtf.org/wbem/wsman/identity/1/wsmanidentity.xsd"
+IDENTIFIED = (
+    '<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Header/><s:Body><i:IdentifyResponse xmlns:i="%s">'
+    "<i:ProtocolVersion>http://schemas.dmtf.org/wbem/wsman/1/wsman.xsd</i:ProtocolVersion>"
+    "<i:ProductVendor>Microsoft Corporation</i:ProductVendor></i:IdentifyResponse></s:Body></s:Envelope>" % IDENTIFY
+).encode()
 
 bindings = None
 
@@ -109,9 +115,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if sealed:
             body = self.unseal(body)
         text = body.decode()
-        action = re.search(r"<a:Action[^>]*>([^<]*)<", text).group(1)
-        message = re.search(r"<a:MessageID[^>]*>([^<]*)<", text).group(1)
-        reply = self.perform(action, message, text)
+        if IDENTIFY in text:  # it has no header
+            reply = IDENTIFIED
+        else:
+            action = re.search(r"<a:Action[^>]*>([^<]*)<", text).group(1)
+            message = re.search(r"<a:MessageID[^>]*>([^<]*)<", text).group(1)
+            reply = self.perform(action, message, text)
         if not sealed or self.path == "/plain":
             self.answer(200, reply, "application/soap+xml;charset=UTF-8")
             return
@@ -166,6 +175,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 def main():
     global bindings
+    http.server.ThreadingHTTPServer.request_queue_size = 128  # five callers at once are too few
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     if len(sys.argv) > 1:

@@ -92,7 +92,7 @@ func disturb(t *testing.T, kind string, after time.Duration) {
 	case r.Status.Final() && open > 0:
 		t.Fatalf("%s with %d machines that are not done", r.Status, open)
 	case !r.Status.Final():
-		s.ok("runs", "resume", "last", "--foreground")
+		s.ok("runs", "resume", "last", "--foreground", "--sign-ins", manyKills)
 	}
 	checkOutcomes(t, s.config, s.control)
 }

@@ -296,7 +296,7 @@ func TestTwoRunsAndAThird(t *testing.T) {
 	}
 	run := s.list()[1]
 	plan := s.ok("plan", "safeboot-off", "--on", first)
-	if want := fmt.Sprintf("run %s of %s has it (process %d on ", run.ID, run.Operator, run.Owner.PID); !strings.Contains(plan, want) {
+	if want := fmt.Sprintf("run %s of %s has it (process %d on ", run.ID, run.Operator, run.Owner.PID); !strings.Contains(strings.Join(strings.Fields(plan), " "), want) {
 		t.Errorf("no %q in\n%s", want, plan)
 	}
 	signalTo(t, s.fleet, syscall.SIGCONT)

@@ -124,15 +124,15 @@ func sealedRoundTrip(t *testing.T, a *acceptor) {
 
 func sealIsInsistedOn(t *testing.T, a *acceptor) {
 	target := route.Target{Name: "WS1", Address: "127.0.0.1:" + a.port}
-	for path, op := range map[string]string{"/tamper": "create", "/plain": "create", "/weak": "authenticate"} {
+	for path, op := range map[string]string{"/tamper": "authenticate", "/plain": "authenticate", "/weak": "authenticate"} {
 		r := ntlmRoute(t, user, password, func(c *winrm.Config) { c.Path = path })
 		_, err := r.Run(t.Context(), target, "x", []byte("x"))
 		check(t, path, err, route.Untrusted, op)
 	}
-	// A replayed answer is noticed once there is an earlier one: at Command, when the machine may have started.
+	// A replayed answer is noticed once there is an earlier one, that to the proof of the sign-in: before anything has started.
 	r := ntlmRoute(t, user, password, func(c *winrm.Config) { c.Path = "/replay" })
 	_, err := r.Run(t.Context(), target, "x", []byte("x"))
-	check(t, "/replay", err, route.Unknown, "command")
+	check(t, "/replay", err, route.Untrusted, "create")
 }
 
 func wrongPasswordOnce(t *testing.T, a *acceptor) {
