@@ -89,7 +89,9 @@ func account(m route.Target) route.Account {
 // tell gives a trial what came of it.
 func (w *world) tell(ctx context.Context, m route.Target, trial route.Trial) (string, error) {
 	if w.hang[m.ID] {
+		w.mu.Lock()
 		w.attempts++
+		w.mu.Unlock()
 		time.Sleep(cmp.Or(trial.Wait(), 30*time.Second))
 		trial.Unanswered()
 		return "unanswered", errCut
@@ -160,7 +162,9 @@ func (w *world) one(ctx context.Context, l route.Ledger, m route.Target) (what s
 		who.Word = w.word
 		trial, err := l.Try(ctx, who, m, w.ask)
 		if later := (*route.NotYetError)(nil); errors.As(err, &later) {
+			w.mu.Lock()
 			w.aside++
+			w.mu.Unlock()
 			what = "unanswered"
 			time.Sleep(w.rtt)
 			continue

@@ -214,7 +214,3 @@ func unlockJournal(ts *testscript.TestScript, _ bool, _ []string) {
 		release.(func())()
 	}
 }
-
-// manyKills is for tests that kill a run again and again within half an hour: a sign-in that was under way then had no answer, and two of
-// them are all that is borne unless somebody says otherwise.
-const manyKills = "40"
