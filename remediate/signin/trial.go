@@ -184,20 +184,41 @@ func (t *trial) Unanswered() {
 
 // Refused implements [route.Trial].
 func (t *trial) Refused(ctx context.Context) error {
+	if verdict := t.rejected(); verdict != nil {
+		return verdict
+	}
+	return t.ledger.cleared(ctx, t)
+}
+
+// rejected books a refusal. Nobody tries between that and what it means for the account. Nil: it is a doubt.
+func (t *trial) rejected() error {
 	l, a, d := t.ledger, t.a, t.d
+	l.mu.Lock()
+	a.writing++
+	l.mu.Unlock()
+	defer l.settled(a)
 	if _, err := t.count(Refused); err != nil {
 		return err
 	}
 	l.mu.Lock()
 	proven := d.proven
 	l.mu.Unlock()
-	if t.judges { // who asked has the verdict
-		return &route.BarredError{Account: t.who, All: true, Why: t.target.Name + " rejected " + t.who.Name}
+	switch why := t.target.Name + " rejected " + t.who.Name; {
+	case t.judges: // who asked has the verdict
+		return &route.BarredError{Account: t.who, All: true, Why: why}
+	case !proven:
+		return l.close(a, d, t.who, why)
 	}
-	if !proven {
-		return l.close(a, d, t.who, t.target.Name+" rejected "+t.who.Name)
-	}
-	return l.cleared(ctx, t)
+	return nil
+}
+
+// settled lets others in again.
+func (l *Ledger) settled(a *account) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a.writing--
+	l.unlock(a)
+	l.tell(a)
 }
 
 // cleared returns when the doubt about a refusal is settled.
