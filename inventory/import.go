@@ -192,7 +192,7 @@ type importer struct {
 }
 
 func (w *importer) run(source string, incoming *arrivals, how change) error {
-	if len(w.c.recs) == 0 {
+	if len(w.c.recs) == 0 && len(w.c.machines) == 0 {
 		return w.fill(incoming)
 	}
 	w.dirty, w.reach = map[*rec]write{}, map[tie]bool{}

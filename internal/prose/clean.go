@@ -32,16 +32,24 @@ func joins(before, r rune) bool {
 	return (r == 0x200c || r == 0x200d) && before >= 0x590 && !odd(before)
 }
 
-// OneLine makes text safe for one line of a terminal: no control characters, no escape sequences.
-func OneLine(text string) string {
+// dropping judges the characters of a text, one after the other: which ones are not shown.
+func dropping() func(rune) bool {
 	var before rune
-	return strings.Map(func(r rune) rune {
+	return func(r rune) bool {
 		kept := joins(before, r)
 		before = r
-		switch {
+		return odd(r) && !kept
+	}
+}
+
+// OneLine makes text safe for one line of a terminal: no control characters, no escape sequences.
+func OneLine(text string) string {
+	drop := dropping()
+	return strings.Map(func(r rune) rune {
+		switch dropped := drop(r); {
 		case r == '\n', r == '\r', r == '\t':
 			return ' '
-		case odd(r) && !kept:
+		case dropped:
 			return -1
 		}
 		return r
@@ -53,16 +61,13 @@ const longestLine = 8000
 
 // Clean is [OneLine] for text of several lines, with tabs as they are. A line without end is cut.
 func Clean(text string) string {
-	n := 0
-	var before rune
+	n, drop := 0, dropping()
 	return strings.Map(func(r rune) rune {
-		kept := joins(before, r)
-		before = r
-		switch {
+		switch dropped := drop(r); {
 		case r == '\n':
 			n = 0
 			return r
-		case r != '\t' && odd(r) && !kept:
+		case r != '\t' && dropped:
 			return -1
 		}
 		if n++; n > longestLine {
@@ -83,11 +88,9 @@ func Cleaner(w io.Writer) io.Writer {
 // PageWriter writes a page of HTML without what [OneLine] would drop; its lines are as long as they are.
 func PageWriter(w io.Writer) io.Writer {
 	return filter{w, func(b []byte) []byte {
-		var before rune
+		drop := dropping()
 		return bytes.Map(func(r rune) rune {
-			kept := joins(before, r)
-			before = r
-			if r != '\n' && r != '\t' && odd(r) && !kept {
+			if dropped := drop(r); dropped && r != '\n' && r != '\t' {
 				return -1
 			}
 			return r

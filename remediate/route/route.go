@@ -50,10 +50,10 @@ const (
 	Denied      Class = "denied"      // authenticated but not allowed; trying again changes nothing
 	Untrusted   Class = "untrusted"   // the machine's certificate or sealing is not acceptable
 	Refused     Class = "refused"     // something answered that is not what we speak, or our request is refused for good
-	Stopped     Class = "stopped"     // our own ctx or breaker ended it before anything ran
+	Stopped     Class = "stopped"     // our own ctx or the ledger ended it before anything ran
 
-	// Unknown: the request may have started, and no answer came: the connection was lost, or PowerShell crashed. Only the machine's record can tell, so the
-	// same run ID is asked again.
+	// Unknown: the request may have started, and no answer came: the connection was lost, or PowerShell crashed. Only the
+	// machine's record can tell, so the same run ID is asked again.
 	Unknown Class = "unknown"
 )
 

@@ -8,7 +8,8 @@ import (
 // A machine is at risk from the moment it is asked to do something until it is known to have come through it: one that
 // restarts is, until its verify holds. There are never more of them than the gate could bear to lose, so a wave begins
 // with few and grows as they come through (gate.room). Meanwhile the next ones are looked for, so that no machine that is
-// switched off holds such a place for as long as it takes to see that; not while there are many places and nobody was silent, for a look costs a connection. Everything here belongs to the owner of the wave.
+// switched off holds such a place for as long as it takes to see that; not while there are many places and nobody was
+// silent, for a look costs a connection. Everything here belongs to the owner of the wave.
 
 // lobbySize is how many machines are looked for at least.
 const lobbySize = 8

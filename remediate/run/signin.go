@@ -18,7 +18,6 @@ type barring struct {
 
 	mu   sync.Mutex
 	some string // why machines of a domain were not signed in to
-	n    int    // how many
 }
 
 // barredBy returns what an error says of the account, nil for nothing.
@@ -42,7 +41,6 @@ func (x *execution) heed(t *task, err error) {
 		x.bars.mu.Lock()
 		defer x.bars.mu.Unlock()
 		x.bars.some = no.Error()
-		x.bars.n++
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -40,6 +41,11 @@ type world struct {
 func newWorld() *world {
 	return &world{rtt: 20 * time.Millisecond, rand: rand.New(rand.NewPCG(1, 2)).Float64, wrong: func(string) bool { return false },
 		broken: map[string]bool{}, cut: map[string]bool{}, down: map[string]bool{}, hang: map[string]bool{}, liars: map[string]bool{}}
+}
+
+// left are the machines that reject whatever they get.
+func (w *world) left(machines []route.Target) []route.Target {
+	return slices.DeleteFunc(slices.Clone(machines), func(m route.Target) bool { return !w.broken[m.ID] })
 }
 
 var errCut = errors.New("cut")
@@ -206,12 +212,7 @@ func TestFiveOfFiveHundredRejectAGoodAccount(t *testing.T) {
 			t.Errorf("%v %v, %d at once", counts, named, w.mostOut)
 		}
 		// Those that are left, alone: a retry, and with a password that is wrong by now.
-		var left []route.Target
-		for _, m := range machines {
-			if w.broken[m.ID] {
-				left = append(left, m)
-			}
-		}
+		left := w.left(machines)
 		if counts, named := w.run(t, signin.New(book, 0), left, 100); counts["denied"] != 5 {
 			t.Errorf("retry: %v %v", counts, named)
 		}
@@ -286,12 +287,7 @@ func TestFiveOfFiveHundredWhereOnlyTheirWordIsThere(t *testing.T) {
 		if counts, named := w.run(t, signin.New(book, 0), machines, 100); counts["done"] != 495 || counts["denied"] != 5 {
 			t.Errorf("%v %v", counts, named)
 		}
-		var left []route.Target
-		for _, m := range machines {
-			if w.broken[m.ID] {
-				left = append(left, m)
-			}
-		}
+		left := w.left(machines)
 		if counts, named := w.run(t, signin.New(book, 0), left, 100); counts["denied"] != 5 {
 			t.Errorf("retry: %v %v", counts, named)
 		}

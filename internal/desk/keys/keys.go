@@ -47,6 +47,16 @@ func (k Key) Sources() []string {
 	return out
 }
 
+// times is how often a source has the key: no password is looked at for that.
+func (k Key) times(source string) (n int) {
+	for _, p := range k.Places {
+		if p.Source == source {
+			n++
+		}
+	}
+	return n
+}
+
 // Machines are the machines that the places name, each once: more than one where they do not agree. A place that has no name, as a
 // key file of Windows or a device ID alone, does not disagree with one that has. What stands for a missing ID is made of the short
 // name, so that the names in full tell two machines apart.

@@ -40,6 +40,20 @@ func TestPlacesThatDisagree(t *testing.T) {
 	}
 }
 
+// One key ID that a source has with two passwords is found as what it is, and what two sources have once each is not remarked on.
+func TestASourceThatHasAKeyTwiceIsSaid(t *testing.T) {
+	place := func(source string) Place {
+		return Place{Match: bitlocker.Match{KeyRef: bitlocker.KeyRef{Source: source, Machine: bitlocker.Machine{Name: "WS1"}}}}
+	}
+	twice := Key{Places: []Place{place("csv:a.csv"), place("csv:a.csv"), place("ad:x")}}
+	if got, want := twice.Remark(), "csv:a.csv has it 2 times, perhaps with different passwords"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := (Key{Places: []Place{place("csv:a.csv"), place("ad:x")}}).Remark(); got != "" {
+		t.Errorf("%q", got)
+	}
+}
+
 // A key is shown with the machine that some place names, whichever place is asked for its password first.
 func TestAPlaceWithoutNameTakesThatOfAnother(t *testing.T) {
 	id, err := bitlocker.ParseKeyID("4C4B6D8A-0F1E-4D2C-9B3A-112233445566")

@@ -75,6 +75,11 @@ func (k Key) Remark() string {
 	if named := k.Machines(); len(named) > 1 {
 		words = append(words, "the places name different machines: "+strings.Join(named, ", "))
 	}
+	for _, source := range k.Sources() {
+		if n := k.times(source); n > 1 {
+			words = append(words, fmt.Sprintf("%s has it %d times, perhaps with different passwords", source, n))
+		}
+	}
 	for _, p := range k.Places {
 		at := ""
 		if len(k.Places) > 1 {

@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fleetmend/fleetmend/internal/secret"
 	"github.com/fleetmend/fleetmend/internal/simfleet"
 	"github.com/fleetmend/fleetmend/internal/simfleet/ntlm"
 	"github.com/fleetmend/fleetmend/remediate/agent"
@@ -75,12 +74,7 @@ func TestAFarEndThatTakesAnythingClearsNoRefusal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := startFleet(t, simfleet.Options{Machines: 12, Seed: 4, Mix: &simfleet.Mix{Affected: 1}})
 			config := ways(t, f)["ntlm sealed over http"]
-			account := config.Credential
-			config.Credential = func(ctx context.Context, target route.Target) (winrm.Credential, error) {
-				c, err := account(ctx, target)
-				c.Password = secret.New("wrong")
-				return c, err
-			}
+			config.Credential = wrongly(config.Credential)
 			r, fix := mustRoute(t, config), channelFile(t)
 			evil := route.Target{ID: "EVIL", Name: "EVIL", Address: liar(t, then)}
 			ask := func(target route.Target) error {

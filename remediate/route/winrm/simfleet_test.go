@@ -237,16 +237,20 @@ func TestFloodIsBounded(t *testing.T) {
 	}
 }
 
+// wrongly gives the accounts of credentials with a wrong password.
+func wrongly(right func(context.Context, route.Target) (winrm.Credential, error)) func(context.Context, route.Target) (winrm.Credential, error) {
+	return func(ctx context.Context, target route.Target) (winrm.Credential, error) {
+		c, err := right(ctx, target)
+		c.Password = secret.New("wrong")
+		return c, err
+	}
+}
+
 func TestWrongPasswordIsTriedOnceInTheFleet(t *testing.T) {
 	leaktest.Check(t)
 	f := startFleet(t, simfleet.Options{Machines: 200, Seed: 4, Mix: &simfleet.Mix{Affected: 1}})
 	config := ways(t, f)["ntlm sealed over http"]
-	account := config.Credential
-	config.Credential = func(ctx context.Context, target route.Target) (winrm.Credential, error) {
-		c, err := account(ctx, target)
-		c.Password = secret.New("wrong")
-		return c, err
-	}
+	config.Credential = wrongly(config.Credential)
 	r, fix := mustRoute(t, config), channelFile(t)
 	classes := map[route.Class]int{}
 	var mu sync.Mutex
