@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"maps"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -94,7 +93,7 @@ func take(ctx context.Context, d *desk.Desk, incident string, selector inventory
 	if err != nil {
 		return nil, err
 	}
-	collected := spare(n)
+	collected := desk.Spare(room(n))
 	defer collected()
 	b, facts, err := gather(ctx, d, &i, selector)
 	if err != nil {
@@ -128,16 +127,9 @@ func take(ctx context.Context, d *desk.Desk, incident string, selector inventory
 	return s, nil
 }
 
-// spare lets less be collected while the cases of n machines are read, of which nearly all is needed to the end, up to a bound that 50,000
-// do not pass, nor the first reading of them, which packs what it reads. What it returns takes that back.
-func spare(n int) func() {
-	bound := debug.SetMemoryLimit(-1)
-	percent, limit := debug.SetGCPercent(200), debug.SetMemoryLimit(min(bound, max(90<<20, int64(n)*2_000)))
-	return func() {
-		debug.SetGCPercent(percent)
-		debug.SetMemoryLimit(limit)
-	}
-}
+// room is how many bytes the cases of n machines may have, of which nearly all is needed to the end: 50,000 do not pass it, nor does the
+// first reading of them, which packs what it reads.
+func room(n int) int64 { return max(90<<20, int64(n)*2_000) }
 
 // tally counts judged machines.
 type tally struct {

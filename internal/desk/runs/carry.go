@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"strings"
 
 	"github.com/fleetmend/fleetmend/internal/connect"
@@ -41,22 +40,14 @@ func Start(ctx context.Context, d *desk.Desk, p *plan.Plan, o Options) (*journal
 	if err != nil {
 		return nil, err
 	}
-	usual := room(p)
-	defer usual()
+	asEver := desk.Spare(room(p))
+	defer asEver()
 	return engine.Start(ctx, p)
 }
 
-// room lets the collector of garbage come half as often, as long as the memory is what a run of that size may have: nearly all that a
-// machine takes is gone with its answer. It returns what takes that back.
-func room(p *plan.Plan) func() {
-	const usual, each = 150 << 20, 8_000 // bytes
-	bound := debug.SetMemoryLimit(-1)
-	percent, limit := debug.SetGCPercent(200), debug.SetMemoryLimit(min(bound, max(usual, int64(p.Machines())*each)))
-	return func() {
-		debug.SetGCPercent(percent)
-		debug.SetMemoryLimit(limit)
-	}
-}
+// room is how many bytes a run of that size may have before garbage is collected as ever: nearly all that a machine takes is gone with its
+// answer.
+func room(p *plan.Plan) int64 { return max(150<<20, int64(p.Machines())*8_000) }
 
 // Resume goes on with a run that was paused, interrupted or killed. A run that another process works on is a
 // *journal.LockedError.
@@ -76,8 +67,8 @@ func Resume(ctx context.Context, d *desk.Desk, id string, o Options) (*journal.R
 	if err != nil {
 		return nil, err
 	}
-	usual := room(p)
-	defer usual()
+	asEver := desk.Spare(room(p))
+	defer asEver()
 	return engine.Resume(ctx, id)
 }
 
