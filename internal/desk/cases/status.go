@@ -129,7 +129,7 @@ func take(ctx context.Context, d *desk.Desk, incident string, selector inventory
 
 // room is how many bytes the cases of n machines may have, of which nearly all is needed to the end: 50,000 do not pass it, nor does the
 // first reading of them, which packs what it reads.
-func room(n int) int64 { return max(90<<20, int64(n)*2_000) }
+func room(n int) int64 { return max(80<<20, int64(n)*1_700) }
 
 // tally counts judged machines.
 type tally struct {
