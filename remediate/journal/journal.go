@@ -11,36 +11,34 @@ import (
 	"time"
 
 	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/outcome"
 	"github.com/fleetmend/fleetmend/remediate/route"
 )
 
-// State is where a machine stands in a run.
-type State string
-
-// The states. Leased and Running were committed before the machine was contacted; after a crash a machine found Running
-// or Rebooting is asked again under the same run ID.
-const (
-	Pending   State = "pending"
-	Leased    State = "leased"    // taken by a worker, nothing sent yet
-	Running   State = "running"   // a request may have reached the machine
-	Rebooting State = "rebooting" // fixed, the restart is awaited, verify is still to come
-	Done      State = "done"      // Outcome says how
+// State, Outcome and End are how a machine stands and how it ended; see package outcome.
+type (
+	State   = outcome.State
+	Outcome = outcome.Outcome
+	End     = outcome.End
 )
 
-// Outcome is how a machine ended.
-type Outcome string
-
-// The outcomes. Detect-only runs end in clean or affected.
+// The states and outcomes of package outcome.
 const (
-	Clean       Outcome = "clean"
-	Affected    Outcome = "affected"
-	Fixed       Outcome = "fixed"
-	Undone      Outcome = "undone"
-	Failed      Outcome = "failed"
-	Unreachable Outcome = "unreachable"
-	Unknown     Outcome = "unknown"
-	Held        Outcome = "held"
-	Skipped     Outcome = "skipped"
+	Pending   = outcome.Pending
+	Leased    = outcome.Leased
+	Running   = outcome.Running
+	Rebooting = outcome.Rebooting
+	Done      = outcome.Done
+
+	Clean       = outcome.Clean
+	Affected    = outcome.Affected
+	Fixed       = outcome.Fixed
+	Undone      = outcome.Undone
+	Failed      = outcome.Failed
+	Unreachable = outcome.Unreachable
+	Unknown     = outcome.Unknown
+	Held        = outcome.Held
+	Skipped     = outcome.Skipped
 )
 
 // Status is where a run stands.

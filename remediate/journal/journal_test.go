@@ -131,37 +131,6 @@ func TestARunIsRecordedAndReadBack(t *testing.T) {
 	}
 }
 
-// The whole state machine, written out: every pair that is not here is refused.
-func TestStateMachine(t *testing.T) {
-	type to struct {
-		state   journal.State
-		outcome journal.Outcome
-	}
-	allowed := map[journal.State][]to{
-		journal.Pending: {{journal.Leased, ""}, {journal.Done, journal.Held}, {journal.Done, journal.Skipped}},
-		journal.Leased:  {{journal.Running, ""}, {journal.Pending, ""}, {journal.Done, journal.Held}, {journal.Done, journal.Unreachable}},
-		journal.Running: {{journal.Running, ""}, {journal.Leased, ""}, {journal.Rebooting, ""}, {journal.Done, journal.Clean}, {journal.Done, journal.Affected},
-			{journal.Done, journal.Fixed}, {journal.Done, journal.Undone}, {journal.Done, journal.Failed}, {journal.Done, journal.Unreachable},
-			{journal.Done, journal.Unknown}, {journal.Done, journal.Held}},
-		journal.Rebooting: {{journal.Done, journal.Fixed}, {journal.Done, journal.Undone}, {journal.Done, journal.Failed}, {journal.Done, journal.Unknown}},
-	}
-	states := []journal.State{journal.Pending, journal.Leased, journal.Running, journal.Rebooting, journal.Done}
-	outcomes := []journal.Outcome{"", journal.Clean, journal.Affected, journal.Fixed, journal.Undone, journal.Failed, journal.Unreachable, journal.Unknown, journal.Held, journal.Skipped}
-	for _, from := range states {
-		for _, state := range states {
-			for _, outcome := range outcomes {
-				for _, was := range outcomes {
-					want := slices.Contains(allowed[from], to{state, outcome}) ||
-						from == journal.Done && was == journal.Fixed && state == journal.Done && outcome == journal.Failed
-					if got := journal.Allowed(from, was, state, outcome); got != want {
-						t.Errorf("%s(%s) -> %s(%s): %v, want %v", from, was, state, outcome, got, want)
-					}
-				}
-			}
-		}
-	}
-}
-
 func TestRefusedTransitionsLeaveNothing(t *testing.T) {
 	j := open(t, filepath.Join(t.TempDir(), "j.db"))
 	s := create(t, j, testPlan(t, 2), nil)

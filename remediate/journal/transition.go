@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/outcome"
 	"github.com/fleetmend/fleetmend/remediate/route"
 )
 
@@ -25,56 +26,6 @@ func (e *TransitionError) Error() string {
 		text += ": " + e.Why
 	}
 	return text
-}
-
-// Allowed is the state machine: whether a machine may go from one state to another, and with which outcome when the
-// other is done.
-//
-//	pending -> leased -> running -> rebooting -> done
-//
-// A leased machine may go back to pending, a running one back to leased (nothing ran, a pause before the next attempt)
-// or to running (asked again under the same run ID). Held and unreachable may follow on leased, because nothing was
-// sent; a fixed machine that fails the second verify after the soak becomes failed.
-func Allowed(from State, was Outcome, to State, outcome Outcome) bool {
-	if to != Done {
-		if outcome != "" {
-			return false
-		}
-		switch from {
-		case Pending:
-			return to == Leased
-		case Leased:
-			return to == Running || to == Pending
-		case Running:
-			return to == Running || to == Leased || to == Rebooting
-		}
-		return false
-	}
-	switch from {
-	case Pending:
-		return outcome == Held || outcome == Skipped
-	case Leased:
-		return outcome == Held || outcome == Unreachable
-	case Running:
-		switch outcome {
-		case Clean, Affected, Fixed, Undone, Failed, Unreachable, Unknown, Held:
-			return true
-		}
-	case Rebooting:
-		return outcome == Fixed || outcome == Undone || outcome == Failed || outcome == Unknown
-	case Done:
-		return was == Fixed && outcome == Failed
-	}
-	return false
-}
-
-// End is how a machine ended.
-type End struct {
-	Outcome  Outcome
-	Class    route.Class   // of the error, where one decided
-	Reason   string        // one line for people
-	Result   *agent.Result // nil keeps the one recorded before
-	Rebooted bool          // the restart was observed
 }
 
 // Lease marks machines as taken by the engine and claims them for the run, in one transaction; nothing has been sent. A
@@ -186,7 +137,7 @@ func (s *Session) moveWith(ids []string, to State, event Event, update func(*bat
 			if !ok {
 				return fmt.Errorf("machine %s: %w", id, errNoMachine)
 			}
-			if r := &s.rows[pos]; !Allowed(r.state, r.outcome, to, event.Outcome) {
+			if r := &s.rows[pos]; !outcome.Allowed(r.state, r.outcome, to, event.Outcome) {
 				return &TransitionError{Machine: r.name, From: r.state, To: to, Outcome: event.Outcome}
 			}
 		}

@@ -95,6 +95,15 @@ func (e *BarredError) Error() string {
 	return fmt.Sprintf("%s (domain %s)", e.Why, e.Account.Domain)
 }
 
+// BarredBy returns what an error says of the account, nil for nothing.
+func BarredBy(err error) *BarredError {
+	var e *BarredError
+	if errors.As(err, &e) {
+		return e
+	}
+	return nil
+}
+
 // Advise adds what to do next.
 func (e *BarredError) Advise() error {
 	if !e.Until.IsZero() {

@@ -2,11 +2,8 @@ package run
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
@@ -14,27 +11,25 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
+	"github.com/fleetmend/fleetmend/remediate/run/errand"
 )
 
 // execution is one run under way. The goroutine of all owns it; workers touch only what is marked so.
 type execution struct {
 	*Engine
 	journal *journal.Session
-	kept    map[string]bool // machines that had kept the agent when the run began
+	crew    *errand.Crew
 	plan    *plan.Plan
 	rules   *plan.Options
 	gate    *gate
 	left    map[int][]journal.Machine // how far each machine was when this life of the run began, by wave
 	drawn   map[string]bool           // machines of later waves that were canaries of an earlier one
 
-	halt     *halt         // why no new machines are started; nil while they are
-	silence  atomic.Int64  // how often a machine was silent: then it pays to look who is there; workers
-	carried  []*task       // silent machines of waves that have passed
-	late     []leftover    // the same, of an earlier life of the run
-	quickest atomic.Int64  // nanoseconds of the shortest restart so far; 0: none was seen; workers
-	halted   chan struct{} // closed with halt; workers
-	stopping atomic.Bool   // the same; workers
-	bars     barring       // what is known of accounts
+	halt    *halt         // why no new machines are started; nil while they are
+	carried []*task       // silent machines of waves that have passed
+	late    []leftover    // the same, of an earlier life of the run
+	halted  chan struct{} // closed with halt; workers
+	bars    barring       // what is known of accounts
 
 	paused   bool
 	base     journal.Status // what the run is when it is not paused: running or waiting
@@ -63,6 +58,11 @@ func newExecution(e *Engine, s *journal.Session, rules *plan.Options) *execution
 		Engine: e, journal: s, plan: s.Plan(), rules: rules,
 		gate:   newGate(rules, s.Plan().Mode),
 		halted: make(chan struct{}), bars: barring{closed: make(chan struct{})}, base: journal.RunRunning, control: s.ControlSeq(), approved: map[int]string{}, drawn: map[string]bool{},
+	}
+	x.crew = &errand.Crew{Run: s.ID(), Mode: x.plan.Mode, Playbook: &x.plan.Playbook, Rules: rules, Routes: e.options.Routes, Rand: e.options.Rand,
+		Halted: x.halted, Barred: x.bars.closed, Heed: x.heed}
+	if x.plan.Mode == agent.Undo {
+		x.crew.Run = x.plan.Undoes
 	}
 	return x
 }
@@ -153,7 +153,6 @@ func (x *execution) stopFor(status journal.Status, reason string) {
 		return
 	}
 	x.halt = &halt{status, reason}
-	x.stopping.Store(true)
 	close(x.halted)
 }
 
@@ -350,17 +349,3 @@ func (e *stoppedError) Error() string { return "stopped at once by " + e.who }
 
 // Is makes it an end of the context like every other.
 func (e *stoppedError) Is(target error) bool { return target == context.Canceled }
-
-// requestRun is the run ID that machines know: with undo that of the run to take back.
-func (x *execution) requestRun() string {
-	if x.plan.Mode == agent.Undo {
-		return x.plan.Undoes
-	}
-	return x.journal.ID()
-}
-
-func (x *execution) request(e *plan.Entry, mode agent.Mode) agent.Request {
-	var nonce [16]byte
-	_, _ = rand.Read(nonce[:]) //nolint:errcheck // never fails (crypto/rand)
-	return agent.Request{Run: x.requestRun(), Nonce: hex.EncodeToString(nonce[:]), Mode: mode, Playbook: x.plan.Playbook, Record: e.Record, Kept: x.kept[e.ID]}
-}

@@ -4,9 +4,7 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
-	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
@@ -77,18 +75,6 @@ func TestTheRoomGrowsWithWhatWentWell(t *testing.T) {
 		if free.room() != unbounded {
 			t.Errorf("%s without a limit, or without a fix, is bounded: %d", free.mode, free.room())
 		}
-	}
-}
-
-func TestAMachinesTextIsOneLine(t *testing.T) {
-	for text, want := range map[string]string{"a\x7fb\r\nc\td\x1b[31m": "ab c d[31m", "\x1f": "", " ~\u0080": "~"} {
-		if got := prose.Short(text, longestText); got != want {
-			t.Errorf("%q became %q, not %q", text, got, want)
-		}
-	}
-	long := strings.Repeat("\u00e4", 700)
-	if got := prose.Short(long, longestText); len(got) > 1204 || !utf8.ValidString(got) || !strings.HasSuffix(got, "\u00e4 ...") {
-		t.Errorf("%d bytes: %q", len(got), got)
 	}
 }
 

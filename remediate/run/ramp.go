@@ -3,6 +3,8 @@ package run
 import (
 	"cmp"
 	"slices"
+
+	"github.com/fleetmend/fleetmend/remediate/run/errand"
 )
 
 // A machine is at risk from the moment it is asked to do something until it is known to have come through it: one that
@@ -50,10 +52,10 @@ func (w *wave) settle(v *verdict) {
 		t.placed = false
 		w.places--
 	}
-	if delete(w.silent, t); v.what == again && t.silent {
+	if delete(w.silent, t); v.What == errand.Again && t.Silent() {
 		w.silent[t] = true
 	}
-	if t.risked && (v.what == finished || !t.running && !t.maybe && t.fixed == nil) {
+	if t.risked && (v.What == errand.Ended || !t.Begun()) {
 		t.risked = false
 		t.order += first
 		w.risked--
@@ -66,7 +68,7 @@ func lookers(forks int) int { return 2*forks + 64 }
 
 // looksFirst reports whether a machine is looked for before it gets a place: where one was silent, and where places are dear and taken.
 func (x *execution) looksFirst(w *wave, t *task, room int) bool {
-	return !t.there && (x.silence.Load() > 0 || room < dear && w.risked >= room)
+	return !t.there && (x.crew.Silences() > 0 || room < dear && w.risked >= room)
 }
 
 const dear = 40
@@ -117,8 +119,8 @@ func (x *execution) nextTask(w *wave) *task {
 func (w *wave) park(t *task) {
 	t.fallBack()
 	at, _ := slices.BinarySearchFunc(w.parked, t, func(a, b *task) int {
-		if a.flaps != b.flaps {
-			return map[bool]int{true: -1, false: 1}[a.flaps]
+		if a.Flaps() != b.Flaps() {
+			return map[bool]int{true: -1, false: 1}[a.Flaps()]
 		}
 		return cmp.Compare(a.order, b.order)
 	})

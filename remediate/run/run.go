@@ -133,7 +133,7 @@ func (e *Engine) execute(ctx context.Context, p *plan.Plan, open func(func(journ
 	x := newExecution(e, s, &rules)
 	// Only a hint, which saves bytes: without it the agent is sent.
 	if kept, err := e.options.Journal.Kept(ctx, agent.Digest()); err == nil {
-		x.kept = kept
+		x.crew.Kept = kept
 	}
 	failure := x.explain(x.all(ctx, kind))
 	closed := s.Close()

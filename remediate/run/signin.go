@@ -7,7 +7,9 @@ import (
 	"sync"
 
 	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/route"
+	"github.com/fleetmend/fleetmend/remediate/run/errand"
 )
 
 // barring is what routes said of accounts that are not sent any more. Workers write it; why is readable after closed is closed.
@@ -20,21 +22,12 @@ type barring struct {
 	some string // why machines of a domain were not signed in to
 }
 
-// barredBy returns what an error says of the account, nil for nothing.
-func barredBy(err error) *route.BarredError {
-	var e *route.BarredError
-	if errors.As(err, &e) {
-		return e
-	}
-	return nil
-}
-
 // heed stops the run where an account is barred everywhere. A route without a ledger says so by the class alone.
-func (x *execution) heed(t *task, err error) {
-	class, no := route.ClassOf(err), barredBy(err)
+func (x *execution) heed(e *plan.Entry, err error) {
+	class, no := route.ClassOf(err), route.BarredBy(err)
 	switch {
 	case class == route.Auth && no == nil:
-		x.bars.bar(fmt.Sprintf("%s rejected the credentials (%s): %s", t.entry.Name, t.entry.Route, reasonOf(err)))
+		x.bars.bar(fmt.Sprintf("%s rejected the credentials (%s): %s", e.Name, e.Route, errand.Reason(err)))
 	case no != nil && no.All:
 		x.bars.bar(no.Error())
 	case no != nil:
@@ -61,17 +54,6 @@ func (x *execution) over() (journal.Status, string) {
 	return journal.RunAuth, x.bars.some + journal.ElseDone
 }
 
-// unsent is how a machine ends whose account is barred, so that nothing was sent to it this time.
-func (t *task) unsent(no *route.BarredError) journal.End {
-	if t.signed { // it was tried before
-		return journal.End{Outcome: journal.Unreachable, Class: t.lastClass, Reason: t.last}
-	}
-	if no.All {
-		return journal.End{Outcome: journal.Held, Reason: "not started: " + no.Error()}
-	}
-	return journal.End{Outcome: journal.Held, Reason: "not signed in to: " + no.Error()}
-}
-
 // prove asks the routes that can tell before any machine is asked: an account that is not good stops the run then.
 func (x *execution) prove(ctx context.Context) error {
 	asked := map[string]bool{}
@@ -87,8 +69,8 @@ func (x *execution) prove(ctx context.Context) error {
 			switch {
 			case ctx.Err() != nil:
 				return context.Cause(ctx)
-			case barredBy(err) != nil:
-				x.bars.bar(barredBy(err).Error())
+			case route.BarredBy(err) != nil:
+				x.bars.bar(route.BarredBy(err).Error())
 				return x.stopRejected()
 			case err != nil && !errors.Is(err, route.ErrNoProof):
 				x.options.Logger.WarnContext(ctx, "whether the account is good is not known yet", "route", name, "error", err)

@@ -10,58 +10,7 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/route"
-)
-
-// task is what is to be done with one machine. It belongs to the owner goroutine while it is queued and to one worker
-// while it is out.
-type task struct {
-	entry    *plan.Entry
-	order    int
-	due      time.Time // while delayed
-	deadline time.Time // of all attempts; set by the first
-
-	second     bool          // second verify after the soak; the machine is done and fixed
-	attempts   int           // requests so far, those of earlier lives of the run included
-	tries      int           // errors in this life
-	firstError time.Time     // of them
-	leased     bool          // recorded as leased, or beyond
-	running    bool          // recorded as running
-	silent     bool          // the last attempt found nobody
-	maybe      bool          // a request may have started: only the machine can say
-	risked     bool          // holds a place among those at risk
-	ahead      bool          // was found, and goes before those that nobody has looked for
-	placed     bool          // holds a place among the forks
-	scouts     bool          // is only looked for
-	knocks     int           // so far
-	missed     bool          // a knock found nobody
-	flaps      bool          // and a later one somebody: it comes and goes
-	there      bool          // was found, and waits for one
-	last       string        // why the last attempt did not do
-	lastClass  route.Class   // of that
-	signed     bool          // it had to do with signing in
-	fixed      *agent.Result // the answer that announced a restart
-	fixedAt    time.Time     // when it came
-}
-
-// verdict is what a worker found out.
-type verdict struct {
-	task    *task
-	what    what
-	outcome journal.Outcome // with finished
-	class   route.Class     // with finished, of the error that decided
-	after   time.Duration   // with again
-	err     error           // with broken
-}
-
-type what int
-
-const (
-	finished   what = iota // recorded with its outcome
-	again                  // to be tried after a pause
-	found                  // looked for, and there
-	notStarted             // the run stopped before anything was sent
-	left                   // stays as the journal has it
-	broken                 // the journal refused; the run ends
+	"github.com/fleetmend/fleetmend/remediate/run/errand"
 )
 
 // wave is one wave under way, owned by one goroutine.
@@ -125,7 +74,7 @@ func (x *execution) fill(w *wave, machines []journal.Machine) {
 	}
 	x.refill(w)
 	for _, t := range x.carried {
-		if w.queue.add(t); t.silent {
+		if w.queue.add(t); t.Silent() {
 			w.silent[t] = true
 		}
 	}
@@ -138,15 +87,16 @@ func (x *execution) fill(w *wave, machines []journal.Machine) {
 
 // put queues a machine as the journal has it, or counts it where it is done.
 func (x *execution) put(w *wave, entry *plan.Entry, m *journal.Machine, order int) {
-	t := &task{entry: entry, order: order, attempts: m.Attempts}
+	o := errand.Order{Entry: entry, Attempts: m.Attempts, Running: m.State == journal.Running}
+	if m.State == journal.Rebooting {
+		o.Fixed, o.FixedAt = m.Result, m.FixedAt
+	}
+	t := x.task(o, order)
 	switch m.State {
 	case journal.Leased:
 		t.leased = true
-	case journal.Running:
-		t.leased, t.running, t.maybe = true, true, true
-		w.risk(t)
-	case journal.Rebooting:
-		t.leased, t.fixed, t.fixedAt = true, m.Result, m.FixedAt
+	case journal.Running, journal.Rebooting:
+		t.leased = true
 		w.risk(t)
 	case journal.Done:
 		x.gate.wave.add(x.plan.Mode, m.Outcome, m.Class, 1) // those of all waves are booked in the run
@@ -229,31 +179,28 @@ func (x *execution) take(w *wave, v *verdict) error {
 		w.queue.giveBack(v.task)
 	}
 	w.settle(v)
-	switch v.what {
-	case found:
+	switch v.What {
+	case errand.Found:
 		v.task.there = true
-		if !v.task.flaps && v.task.attempts == 0 {
-			v.task.deadline = time.Time{} // its time begins with its turn
-		}
 		w.park(v.task)
-	case finished:
+	case errand.Ended:
 		if v.task.second {
 			x.book(w, journal.Fixed, "", -1)
 		}
-		x.book(w, v.outcome, v.class, 1)
-		if v.outcome == journal.Fixed && !v.task.second {
+		x.book(w, v.End.Outcome, v.End.Class, 1)
+		if v.End.Outcome == journal.Fixed && !v.task.second {
 			w.fixed = append(w.fixed, v.task)
 		}
-	case again:
-		w.queue.delay(v.task, time.Now().Add(v.after))
-	case notStarted:
+	case errand.Again:
+		w.queue.delay(v.task, time.Now().Add(v.After))
+	case errand.NotStarted:
 		w.queue.add(v.task)
-	case left:
+	case errand.Left:
 		if x.timeUp {
 			return x.abandon(w, v.task)
 		}
-	case broken:
-		return v.err
+	case errand.Broken:
+		return v.Err
 	}
 	return nil
 }
@@ -284,15 +231,10 @@ func (x *execution) pass(w *wave, atEnd bool) error {
 
 // abandon ends a machine that the time of the run left over.
 func (x *execution) abandon(w *wave, t *task) error {
-	end := journal.End{Outcome: journal.Unknown, Reason: x.halt.reason + "; the request may have run, and the machine had not answered"}
-	switch {
-	case t.second:
+	if t.second {
 		return nil
-	case t.fixed != nil:
-		end.Reason = "was fixed, but not verified after the restart: " + x.halt.reason
-	case !t.running && !t.maybe:
-		end = journal.End{Outcome: journal.Held, Reason: "not started: " + x.halt.reason}
 	}
+	end := t.Abandoned(x.halt.reason)
 	if err := x.journal.Finish(t.entry.ID, end); err != nil {
 		return err
 	}
@@ -321,7 +263,7 @@ func (x *execution) shed(w *wave) error {
 	resumable, rejected := !x.halt.status.Final(), x.halt.status == journal.RunAuth
 	var release, hold []string
 	for _, t := range w.queue.remove(func(t *task) bool {
-		return t.second || resumable || rejected || x.timeUp || !t.maybe && t.fixed == nil
+		return t.second || resumable || rejected || x.timeUp || !t.Touched()
 	}) {
 		switch {
 		case t.second:
@@ -329,7 +271,7 @@ func (x *execution) shed(w *wave) error {
 			if err := x.abandon(w, t); err != nil {
 				return err
 			}
-		case t.maybe || t.fixed != nil:
+		case t.Touched():
 			if rejected {
 				if err := x.journal.Finish(t.entry.ID, journal.End{Outcome: journal.Unknown, Reason: "could not be asked what became of it: " + x.halt.reason}); err != nil {
 					return err
@@ -337,11 +279,12 @@ func (x *execution) shed(w *wave) error {
 				x.book(w, journal.Unknown, "", 1)
 				w.risked--
 			}
-		case rejected && t.signed:
-			if err := x.journal.Finish(t.entry.ID, t.unsent(nil)); err != nil {
+		case rejected && t.Signed():
+			end := t.Unsent(nil)
+			if err := x.journal.Finish(t.entry.ID, end); err != nil {
 				return err
 			}
-			x.book(w, journal.Unreachable, t.lastClass, 1)
+			x.book(w, end.Outcome, end.Class, 1)
 		case !resumable:
 			hold = append(hold, t.entry.ID)
 		case t.leased:
@@ -373,7 +316,7 @@ func (x *execution) soak(ctx context.Context, w *wave) error {
 		return nil
 	}
 	for _, t := range w.fixed {
-		w.queue.add(&task{entry: t.entry, order: t.order, second: true})
+		w.queue.add(x.task(errand.Order{Entry: t.entry, Second: true}, t.order))
 	}
 	w.fixed = nil
 	if err := x.drive(ctx, w); err != nil {

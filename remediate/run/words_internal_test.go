@@ -1,9 +1,6 @@
 package run
 
 import (
-	"errors"
-	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -66,36 +63,6 @@ func TestWhatAGateSays(t *testing.T) {
 	}
 	if got := newGate(&plan.Options{}, agent.Fix).unproved(); got != "" {
 		t.Errorf("a wave without machines: %q", got)
-	}
-}
-
-// The words of a reason: what was done and what went wrong, without the machine's name, and what a fix did before it was lost.
-func TestTheWordsOfAReason(t *testing.T) {
-	for want, err := range map[string]error{
-		"connect: no route": &route.Error{Op: "connect", Target: "PC", Err: errors.New("no route")},
-		"connect":           &route.Error{Op: "connect", Target: "PC"},
-		"no route":          &route.Error{Target: "PC", Err: errors.New("no\nroute")},
-		"plain":             errors.New("plain"),
-	} {
-		if got := reasonOf(err); got != want {
-			t.Errorf("%q, want %q", got, want)
-		}
-	}
-	steps := func(n int) (all []agent.StepDone) {
-		for i := range n {
-			all = append(all, agent.StepDone{Action: "put", Target: fmt.Sprint("t", i)})
-		}
-		return all
-	}
-	for want, result := range map[string]agent.Result{
-		"0 changes were made":                              {},
-		"1 change was made: put t0":                        {Changed: 1, Steps: steps(1)},
-		"3 changes were made: put t0, put t1, put t2":      {Changed: 3, Steps: steps(3)},
-		"9 changes were made: put t0, put t1, put t2, ...": {Changed: 9, Steps: steps(4)},
-	} {
-		if got := changes(result); got != want {
-			t.Errorf("%q, want %q", got, want)
-		}
 	}
 }
 
@@ -185,51 +152,5 @@ func TestThePaceOfARun(t *testing.T) {
 	s := g.Snapshot(began.Add(60 * time.Second))
 	if s.Rate != 2.0/30 || s.Done != 5 || s.Seq != 9 || s.States[journal.Pending] != 2 || s.States[journal.Rebooting] != 1 || s.Waves[0].Done != 5 || s.Outcomes[journal.Fixed] != 3 {
 		t.Errorf("%+v", s)
-	}
-}
-
-// How long is waited before a machine is asked again, and when it is not asked any more.
-func TestThePauseBeforeTheNextAttempt(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		rules plan.Options
-		class route.Class
-		maybe bool
-		want  string
-	}{
-		{"a busy one", plan.Options{Backoff: time.Second, Retries: 3}, route.Busy, false, "1s 2s 4s -"},
-		{"a busy one, long", plan.Options{Backoff: time.Second, Retries: 7}, route.Busy, false, "1s 2s 4s 8s 16s 20s 20s -"},
-		{"one that may have been changed", plan.Options{Backoff: time.Second, Retries: 1}, route.Unknown, true, "1s 2s 4s 8s 16s 20s 20s 20s 20s 20s 20s 20s"},
-		{"a silent one", plan.Options{Backoff: 5 * time.Second, Retries: 3}, route.Unreachable, false, "750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms"},
-		{"a silent one, short", plan.Options{Backoff: 500 * time.Millisecond, Retries: 3}, route.Unreachable, false, "750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms"},
-		{"a chase", plan.Options{Backoff: 9 * time.Second, Chase: true}, route.Unreachable, false, "750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms 750ms"},
-	} {
-		x := &execution{Engine: &Engine{options: Options{Rand: func() float64 { return 1 }}}, rules: &c.rules}
-		tried := &task{deadline: time.Now().Add(time.Hour), maybe: c.maybe}
-		var got []string
-		for range 12 {
-			wait, again := x.pause(tried, c.class)
-			if !again {
-				got = append(got, "-")
-				break
-			}
-			got = append(got, wait.String())
-		}
-		if all := strings.Join(got, " "); all != c.want {
-			t.Errorf("%s: %s, want %s", c.name, all, c.want)
-		}
-		tried = &task{deadline: time.Now()}
-		if wait, again := x.pause(tried, c.class); again {
-			t.Errorf("%s is asked after its time, in %s", c.name, wait)
-		}
-	}
-	x := &execution{Engine: &Engine{options: Options{Rand: func() float64 { return 0 }}}, rules: &plan.Options{Backoff: time.Second, Retries: 3}}
-	over := &task{deadline: time.Now().Add(time.Hour), tries: 5, firstError: time.Now().Add(-32 * time.Second)}
-	if wait, again := x.pause(over, route.Unreachable); again {
-		t.Errorf("knocked at after half a minute, in %s", wait)
-	}
-	asked := &task{deadline: time.Now().Add(time.Hour), attempts: 4}
-	if wait, again := x.pause(asked, route.Unreachable); again {
-		t.Errorf("knocked at after four attempts, in %s", wait)
 	}
 }

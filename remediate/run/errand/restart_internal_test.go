@@ -1,4 +1,4 @@
-package run
+package errand
 
 import (
 	"testing"
@@ -28,9 +28,9 @@ func TestRestarted(t *testing.T) {
 		{"an hour later, not restarted", 100, 3700, time.Hour, false, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			tk := &task{fixed: &agent.Result{Uptime: c.then}, fixedAt: time.Now()}
+			tk := &Errand{fixed: &agent.Result{Uptime: c.then}, fixedAt: time.Now()}
 			<-time.After(c.elapsed)
-			if got := restarted(tk, c.now, c.down); got != c.want {
+			if got := tk.restarted(c.now, c.down); got != c.want {
 				t.Errorf("%s: %v", c.name, got)
 			}
 		})
