@@ -127,6 +127,12 @@ func (l *link) close() {
 	_ = l.conn.Close()
 }
 
+// unjudged tells the ledger that the machine did not look at the secret.
+func (l *link) unjudged() {
+	l.trial.Unjudged()
+	l.trial = nil
+}
+
 // usable reports whether another request can be sent on this connection.
 func (l *link) usable() bool { return !l.pending && !l.closing }
 

@@ -233,8 +233,7 @@ func (r *Route) judge(ctx context.Context, t route.Target, l *link, op string, a
 		l.settled = true
 		trial.Accepted()
 	default:
-		l.trial = nil
-		trial.Unjudged()
+		l.unjudged()
 	}
 	return nil
 }
@@ -246,13 +245,13 @@ func (r *Route) refused(ctx context.Context, t route.Target, l *link, op string,
 		return &route.Error{Class: route.Denied, Op: op, Target: t.Name, Status: a.status,
 			Err: hint.Wrap(errors.New("the machine does not accept the client certificate"),
 				"map the certificate to a local account on the machine (winrm create winrm/config/service/certmapping) and allow certificate authentication")}
-	case auth == AuthNTLM && (l.ntlm != nil || l.trial == nil): // it had let us in on this connection
+	case l.trial == nil, auth == AuthNTLM && l.ntlm != nil: // it had let us in on this connection, or had not looked
 		return forgotten(t, op, a)
 	case len(offered) > 0 && auth == AuthBasic && !hasFold(offered, "Basic"):
-		l.trial.Unjudged()
+		l.unjudged()
 		return notOffered(t, op, a, "Basic")
 	case len(offered) > 0 && auth == AuthNTLM && !hasFold(offered, "Negotiate") && !hasFold(offered, "NTLM"):
-		l.trial.Unjudged()
+		l.unjudged()
 		return notOffered(t, op, a, "NTLM")
 	}
 	err := l.trial.Refused(ctx)

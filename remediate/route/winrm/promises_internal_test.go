@@ -184,7 +184,7 @@ func TestAChallengeEndsWithItself(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for id, right := range map[int]int{infoFlags: 4, infoTimestamp: 8} {
+	for id, right := range map[int]int{6: 4, 7: 8} { // MsvAvFlags and MsvAvTimestamp
 		for size := right - 1; size <= right+1; size++ {
 			if err := checkChallenge(challenge(flagsWanted, id, size, "123456789"[:size], 0, 0, "")); (err == nil) != (size == right) {
 				t.Errorf("%d with %d bytes: %v", id, size, err)

@@ -148,6 +148,27 @@ func TestProfileUnloadingGetsANewShellOnce(t *testing.T) {
 	}
 }
 
+// A machine that first says nothing of the account and then refuses it has not judged it.
+func TestSignInAfterAnAnswerThatSaysNothing(t *testing.T) {
+	for _, offered := range []string{`Basic realm="WSMAN"`, "Negotiate"} {
+		n := 0
+		_, r, target := started(t, func(h *host) {
+			h.on["create"] = func(c *call) {
+				if n++; n == 1 {
+					c.answerAs(400, "http://schemas.dmtf.org/wbem/wsman/1/wsman/fault", c.id, `<s:Fault/><f:WSManFault xmlns:f="http://schemas.microsoft.com/wbem/wsman/1/wsmanfault" Code="2147943418"/>`)
+					return
+				}
+				c.unauthorized(offered)
+			}
+		})
+		_, err := r.Do(t.Context(), target, routetest.Request("run", agent.Fix))
+		check(t, offered, err, route.Unreachable, "create")
+		if n != 2 {
+			t.Errorf("%d requests", n)
+		}
+	}
+}
+
 func TestCancelAmidReceiveDeletesTheShell(t *testing.T) {
 	reached := make(chan struct{})
 	h, r, target := started(t, func(h *host) {
