@@ -95,9 +95,11 @@ func sameReply(t *testing.T, body []byte) {
 func TestScannedReplies(t *testing.T) {
 	declared := strings.Replace(createReply, ` xmlns:rsp="`+shellURI+`"`, "", 1)
 	declared = strings.Replace(declared, "<s:Envelope ", `<s:Envelope xmlns:rsp="`+shellURI+`" `, 1)
-	for _, body := range []string{receiveReply, declared, strings.Replace(receiveReply, ` End="true"></rsp:Stream>`, ` End="true"/>`, 1)} {
-		if _, ok, err := scanReply([]byte(body), nil); !ok || err != nil {
-			t.Errorf("not scanned: %v %s", err, body)
+	for _, body := range []string{receiveReply, declared, strings.Replace(receiveReply, ` End="true"></rsp:Stream>`, ` End="true"/>`, 1), `<s:Envelope xmlns:s="` + nsSOAP + `"/>`} {
+		for behind, want := range map[string]bool{"": true, "\n": true, " \r\n\t": true, "x": false, "<": false, "<s:x/>": false} {
+			if _, ok, err := scanReply([]byte(body+behind), nil); ok != want || err != nil {
+				t.Errorf("scanned %v with %q behind it: %v %s", ok, behind, err, body)
+			}
 		}
 		for i := range body {
 			sameReply(t, []byte(body[:i]))
