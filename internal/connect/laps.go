@@ -84,6 +84,10 @@ func (l *LAPS) Credential(ctx context.Context, t route.Target) (winrm.Credential
 	}
 	m, err := l.machine(ctx, t.ID)
 	if err != nil {
+		unknown, ambiguous := (*inventory.UnknownMachinesError)(nil), (*inventory.AmbiguousNameError)(nil)
+		if ctx.Err() == nil && !errors.As(err, &unknown) && !errors.As(err, &ambiguous) { // the file, not the machine
+			return winrm.Credential{}, &route.StoreError{Store: "the inventory", Err: err}
+		}
 		return refuse(route.Refused, err)
 	}
 	admin, err := l.Read(ctx, &m)

@@ -23,7 +23,7 @@ type Account struct {
 // of a secret that can be wrong; tickets and certificates need none. Implementations are safe for concurrent use.
 type Ledger interface {
 	// Try returns when the account may be sent to t, once; that is booked then. Ask is how the route signs in elsewhere where a
-	// doubt has to be settled first. Errors are a *BarredError, a *NotYetError, the end of ctx, and a ledger that cannot be written.
+	// doubt has to be settled first. Errors are a *BarredError, a *NotYetError, the end of ctx, and a *StoreError.
 	Try(ctx context.Context, account Account, t Target, ask Ask) (Trial, error)
 }
 
@@ -38,7 +38,7 @@ type Trial interface {
 	Wait() time.Duration
 	Accepted()
 	// Refused returns nil where the account is good elsewhere, so that the refusal is the machine's own trouble, and else the
-	// *BarredError that is true from now on, or the end of ctx. It may ask elsewhere.
+	// *BarredError that is true from now on, the end of ctx, or a *StoreError. It may ask elsewhere.
 	Refused(ctx context.Context) error
 	// Unanswered is a sending of which nobody knows what became of it. It counts as a refusal until the account is accepted.
 	Unanswered()
@@ -79,6 +79,18 @@ const OtherMachinesTake = "which other machines take"
 type NotYetError struct{ Why string }
 
 func (e *NotYetError) Error() string { return e.Why }
+
+// StoreError says that a store on this computer failed which a route needs: the book of sign-ins, the inventory. That says nothing about
+// the machine or the account, and nothing was sent after it: the run stops.
+type StoreError struct {
+	Store string // "the book of sign-ins"
+	Err   error
+}
+
+func (e *StoreError) Error() string { return fmt.Sprintf("%s cannot be used: %v", e.Store, e.Err) }
+
+// Unwrap returns the cause.
+func (e *StoreError) Unwrap() error { return e.Err }
 
 // BarredError says that an account is not sent any more. Nothing was sent.
 type BarredError struct {

@@ -85,7 +85,7 @@ func (e *Engine) Stop() { e.once.Do(func() { close(e.stop) }) }
 // Start executes a plan and returns when the run is over, with the run as the journal has it. How it ended is in its
 // Status: a gate, rejected credentials or an operator are no errors. Errors are an expired or changed plan (*plan.ExpiredError, *plan.EditedError), an
 // unknown route, another engine at work (*journal.LockedError), a journal that cannot be written (*journal.WriteError;
-// the run stops and can be resumed) and the end of ctx.
+// the run stops and can be resumed), another store that failed (*route.StoreError; the same) and the end of ctx.
 func (e *Engine) Start(ctx context.Context, p *plan.Plan) (*journal.Run, error) {
 	if err := errors.Join(p.Verify(), p.Fresh(time.Now())); err != nil {
 		return nil, err

@@ -66,7 +66,10 @@ func (x *execution) prove(ctx context.Context) error {
 			}
 			asked[name] = true
 			err := prover.Prove(ctx, route.Account{})
+			own, lost := errors.AsType[*route.StoreError](err)
 			switch {
+			case lost:
+				return own
 			case ctx.Err() != nil:
 				return context.Cause(ctx)
 			case route.BarredBy(err) != nil:

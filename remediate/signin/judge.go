@@ -15,6 +15,7 @@ import (
 func (l *Ledger) recall(ctx context.Context, a *account, d *domain, who route.Account, target route.Target, ask route.Ask) error {
 	const most = 4
 	known, err := l.book.Took(ctx, a.name, d.name, mostWitnesses)
+	err = l.lost(ctx, err)
 	took := known[:min(len(known), most)]
 	if err == nil {
 		for _, w := range took {
@@ -49,6 +50,7 @@ var errNobody = errors.New("nobody is there to be asked")
 func (l *Ledger) question(ctx context.Context, a *account, d *domain, who route.Account, witnesses []route.Target, ask route.Ask) (State, error) {
 	for _, w := range witnesses {
 		var made *trial
+		var lost error
 		_ = ask(ctx, w, func() (route.Trial, error) { //nolint:errcheck // what it came to is in the trial
 			l.mu.Lock()
 			a.prune(time.Now())
@@ -60,11 +62,14 @@ func (l *Ledger) question(ctx context.Context, a *account, d *domain, who route.
 			made.judges, made.known, made.wait = true, true, 0
 			l.mu.Unlock()
 			if _, err := l.sent(ctx, made); err != nil {
-				made = nil
+				made, lost = nil, err
 				return nil, err
 			}
 			return made, nil
 		})
+		if lost != nil {
+			return "", lost
+		}
 		if made != nil {
 			made.Unanswered() // where nothing was said
 			l.mu.Lock()

@@ -84,6 +84,7 @@ type Ledger struct {
 
 	mu       sync.Mutex
 	accounts map[string]*account
+	broken   *route.StoreError // the book failed: nothing is sent any more
 }
 
 var _ route.Ledger = (*Ledger)(nil)
@@ -178,7 +179,7 @@ func (a *account) domain(name string) *domain {
 func (l *Ledger) tell(a *account) {
 	for _, queue := range a.waiting {
 		n := 0
-		for e := queue.Front(); e != nil && (n < l.limit || a.closed != nil); e = e.Next() {
+		for e := queue.Front(); e != nil && (n < l.limit || a.closed != nil || l.broken != nil); e = e.Next() {
 			select {
 			case e.Value.(chan struct{}) <- struct{}{}: //nolint:errcheck,forcetypeassert // a list of channels
 			default:
@@ -190,6 +191,22 @@ func (l *Ledger) tell(a *account) {
 		close(a.changed)
 		a.changed = nil
 	}
+}
+
+// lost notes that the book failed, after which nothing is sent. The end of ctx is no failure.
+func (l *Ledger) lost(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.broken == nil {
+		l.broken = &route.StoreError{Store: "the book of sign-ins", Err: err}
+		for _, a := range l.accounts {
+			l.tell(a)
+		}
+	}
+	return l.broken
 }
 
 // look returns what is closed with the next change.

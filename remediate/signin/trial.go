@@ -2,6 +2,7 @@ package signin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -100,16 +101,24 @@ func (t *trial) Accepted() {
 	}
 	t.endLocked(Accepted)
 	l.mu.Unlock()
-	// What is not written down here errs on the safe side.
 	ctx := context.Background()
+	var err error
 	switch {
 	case t.number != 0:
-		_ = l.book.Settle(ctx, Accepted, t.number) //nolint:errcheck // as said
+		err = l.book.Settle(ctx, Accepted, t.number)
 	case note:
-		_, _ = l.book.Add(ctx, Entry{Account: t.a.name, Domain: t.who.Domain, Target: t.target, Time: now, State: Accepted}) //nolint:errcheck // as said
+		_, err = l.book.Add(ctx, Entry{Account: t.a.name, Domain: t.who.Domain, Target: t.target, Time: now, State: Accepted})
 	}
 	if len(cleared) > 0 {
-		_ = l.book.Settle(ctx, Cleared, cleared...) //nolint:errcheck // as said
+		err = errors.Join(err, l.book.Settle(ctx, Cleared, cleared...))
+	}
+	l.toldLater(err)
+}
+
+// toldLater leaves word that the book failed for whoever tries next: this sign-in was made.
+func (l *Ledger) toldLater(err error) {
+	if err != nil {
+		_ = l.lost(context.Background(), fmt.Errorf("write down what became of one: %w", err)) //nolint:errcheck // as said
 	}
 }
 
@@ -126,7 +135,7 @@ func (l *Ledger) written(a *account) {
 // Unjudged implements [route.Trial].
 func (t *trial) Unjudged() {
 	if t.end(Unjudged) && t.number != 0 {
-		_ = t.ledger.book.Settle(context.Background(), Unjudged, t.number) //nolint:errcheck // it counts as unanswered then
+		t.ledger.toldLater(t.ledger.book.Settle(context.Background(), Unjudged, t.number))
 	}
 }
 
@@ -154,7 +163,7 @@ func (t *trial) count(state State) (bool, error) {
 		o.number, err = l.book.Add(ctx, Entry{Account: t.a.name, Domain: t.who.Domain, Target: t.target, Time: o.at, State: state})
 	}
 	if err != nil {
-		err = fmt.Errorf("write down what became of the sign-in of %s: %w", t.who.Name, err)
+		err = l.lost(ctx, fmt.Errorf("write down what became of one: %w", err))
 	}
 	return true, err
 }
@@ -162,7 +171,7 @@ func (t *trial) count(state State) (bool, error) {
 // Unanswered implements [route.Trial].
 func (t *trial) Unanswered() {
 	l, a, d := t.ledger, t.a, t.d
-	counted, _ := t.count(Unanswered) //nolint:errcheck // it is written down as sent, which counts the same
+	counted, _ := t.count(Unanswered) //nolint:errcheck // whoever tries next is told
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if counted && d.proven && !t.known {
@@ -229,8 +238,10 @@ func (l *Ledger) cleared(ctx context.Context, t *trial) error {
 		doubt := slices.ContainsFunc(a.bad, func(o *offence) bool { return o.clock >= t.began && id(o.target) == id(t.target) })
 		free := !a.judging && !a.locking && a.writing == 0
 		closed, changed := a.closed, a.look()
-		next := wait
+		lost, next := l.broken, wait
 		switch {
+		case lost != nil:
+			next = broken
 		case closed != nil:
 			next = barred
 		case !doubt:
@@ -243,6 +254,8 @@ func (l *Ledger) cleared(ctx context.Context, t *trial) error {
 		l.mu.Unlock()
 		var err error
 		switch next {
+		case broken:
+			return lost
 		case barred:
 			return closed
 		case send:

@@ -22,6 +22,7 @@ const (
 	send
 	aside // another machine goes first
 	barred
+	broken // the book is
 )
 
 // Try implements [route.Ledger].
@@ -50,6 +51,9 @@ func (l *Ledger) Try(ctx context.Context, who route.Account, target route.Target
 		var t *trial
 		var err error
 		switch next {
+		case broken:
+			err = l.broken
+			l.unlock(a)
 		case barred:
 			err = a.refusal(d)
 			l.unlock(a)
@@ -72,7 +76,7 @@ func (l *Ledger) Try(ctx context.Context, who route.Account, target route.Target
 		}
 		l.mu.Unlock()
 		switch next {
-		case barred, aside:
+		case broken, barred, aside:
 			return nil, err
 		case lock:
 			err = l.lock(ctx, a, who)
@@ -135,6 +139,8 @@ const (
 func (l *Ledger) next(a *account, d *domain, who route.Account, machine string, now time.Time) move {
 	a.prune(now)
 	switch {
+	case l.broken != nil:
+		return broken
 	case a.closed != nil, d.closed != nil:
 		return barred
 	case d.late[machine] && a.others():
@@ -217,7 +223,7 @@ func (l *Ledger) sent(ctx context.Context, t *trial) (route.Trial, error) {
 	number, err := l.book.Add(ctx, Entry{Account: t.a.name, Domain: t.who.Domain, Target: t.target, Time: time.Now(), State: Sent})
 	if err != nil {
 		t.end(Unjudged)
-		return nil, fmt.Errorf("write down the sign-in of %s: %w", t.who.Name, err)
+		return nil, l.lost(ctx, fmt.Errorf("write down a sign-in: %w", err))
 	}
 	t.number = number
 	l.mu.Lock()
@@ -254,12 +260,15 @@ func (l *Ledger) lock(ctx context.Context, a *account, who route.Account) error 
 			_ = held.Release() //nolint:errcheck // the first error is the one to tell
 		}
 	}
+	if err != nil {
+		err = l.lost(ctx, fmt.Errorf("read what became of the last ones: %w", err))
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	defer l.tell(a)
 	a.locking = false
 	if err != nil {
-		return fmt.Errorf("look what became of the last sign-ins of %s: %w", who.Name, err)
+		return err
 	}
 	a.lock, a.since = held, now
 	if held.Mark() == a.mark {

@@ -158,6 +158,9 @@ func (r *Route) credential(ctx context.Context, t route.Target) (Credential, err
 		if ctx.Err() != nil {
 			class, err = route.Stopped, context.Cause(ctx)
 		}
+		if own := (*route.StoreError)(nil); errors.As(err, &own) {
+			class = route.Stopped
+		}
 		return &route.Error{Class: class, Op: opAuthenticate, Target: t.Name, Err: err}
 	}
 	credential, err := r.config.Credential(ctx, t)

@@ -44,7 +44,7 @@ type Config struct {
 	Auth   string // default ntlm
 
 	// Credential returns the account for a machine. It is called once a connection stands, from the goroutine of Do, and
-	// must be safe for concurrent use. An *route.Error is passed on; any other error is Refused.
+	// must be safe for concurrent use. A *route.Error is passed on, a *route.StoreError is Stopped; any other error is Refused.
 	Credential  func(ctx context.Context, t route.Target) (Credential, error)
 	Certificate *tls.Certificate // for AuthCertificate
 

@@ -124,7 +124,7 @@ const (
 	Found                  // the machine was looked for, and is there
 	NotStarted             // the run stopped before anything was sent
 	Left                   // it stays as it was noted: ctx ended
-	Broken                 // Notes could not be written; Verdict.Err says why
+	Broken                 // Notes could not be written, or a store that the route needs failed; Verdict.Err says why
 )
 
 // Verdict is what a turn came to.

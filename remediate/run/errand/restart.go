@@ -107,6 +107,8 @@ func (e *Errand) look(ctx context.Context, w *restart) (Verdict, bool) {
 	w.asked = true
 	r := e.ask(ctx, agent.Verify, nil)
 	switch {
+	case r.fatal != nil:
+		return broken(r.fatal), true
 	case r.barred:
 		return e.notStarted(), true
 	case ctx.Err() != nil:

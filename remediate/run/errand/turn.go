@@ -18,7 +18,7 @@ type reply struct {
 	result agent.Result
 	err    error // of the route
 	barred bool  // not asked, because the run stops
-	fatal  error // not asked, because the journal could not be written
+	fatal  error // the journal or another store of our own failed
 }
 
 // Turn does the next thing with the machine: it looks for it, asks it, or waits for its restart and verifies it. With look it
@@ -108,6 +108,9 @@ func (e *Errand) ask(ctx context.Context, mode agent.Mode, begin func() error) r
 	})
 	if errors.Is(err, route.ErrHalted) {
 		return reply{barred: true}
+	}
+	if own, ok := errors.AsType[*route.StoreError](err); ok {
+		return reply{fatal: own}
 	}
 	if e.crew.Heed != nil {
 		e.crew.Heed(e.entry, err)
@@ -318,6 +321,8 @@ func (e *Errand) verifyAgain(ctx context.Context) Verdict {
 	var why string
 	class := route.ClassOf(r.err)
 	switch {
+	case r.fatal != nil:
+		return broken(r.fatal)
 	case r.barred:
 		return Verdict{What: NotStarted}
 	case ctx.Err() != nil, class == route.Auth, route.BarredBy(r.err) != nil:
