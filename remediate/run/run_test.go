@@ -193,6 +193,10 @@ func TestRestart(t *testing.T) {
 		{"does not go", func(m *fakeMachine) { m.lazy = true }, journal.Failed, false, "did not restart within 15m0s", 16 * time.Minute},
 		{"relapses", func(m *fakeMachine) { m.reboots, m.relapse = 60*time.Second, true }, journal.Failed, true, "verify does not hold after the restart: the file is there again", 3 * time.Minute},
 		{"blind", func(m *fakeMachine) { m.reboots, m.blind = 60*time.Second, true }, journal.Fixed, true, "", 3 * time.Minute},
+		{"had just started, and is down for a moment", func(m *fakeMachine) {
+			m.booted, m.reboots, m.quick = time.Now().Add(-time.Second), 800*time.Millisecond, true
+		}, journal.Fixed, true, "", 40 * time.Second},
+		{"blind, and down for a moment", func(m *fakeMachine) { m.blind, m.reboots = true, 400*time.Millisecond }, journal.Fixed, true, "", 40 * time.Second},
 		{"blind, not seen", func(m *fakeMachine) { m.blind, m.lazy = true, true }, journal.Fixed, false, "the restart was not observed", 3 * time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {

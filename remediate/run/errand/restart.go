@@ -51,7 +51,7 @@ func (e *Errand) awaitRestart(ctx context.Context) Verdict {
 	e.deadline = limit.Add(e.crew.Rules.Timeout)
 	var w restart
 	jitter := func(d time.Duration) time.Duration { return d/2 + time.Duration(e.crew.Rand()*float64(d/2)) }
-	for pause, wait := firstPause, e.firstLook(); ; pause = min(pause*3/2, 20*time.Second) {
+	for pause, wait := firstPause, e.firstLook(); ; {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -65,21 +65,37 @@ func (e *Errand) awaitRestart(ctx context.Context) Verdict {
 		if !time.Now().Before(limit) || w.blind && w.holds && !w.down && time.Since(began) >= min(blindPatience, e.crew.Rules.RebootWait) {
 			return e.giveUp(&w)
 		}
+		if e.glances(&w) {
+			wait = jitter(glance)
+			continue
+		}
 		wait = jitter(pause)
+		pause = min(pause*3/2, 20*time.Second)
 	}
 }
 
 // firstPause is the time until somebody looks for a restarting machine first, where nothing is known of restarts yet.
 const firstPause = 2 * time.Second
 
-// firstLook is how long nobody needs to look whether a machine is back: the shortest restart of this run tells. One whose uptime
-// does not tell has to be seen going down.
+// firstLook is how long nobody needs to look whether a machine is back: the shortest restart of this run tells.
 func (e *Errand) firstLook() time.Duration {
-	wait := firstPause
-	if uptime := time.Duration(e.fixed.Uptime) * time.Second; uptime > slack {
-		wait = max(wait, time.Duration(e.crew.quickest.Load())*9/10)
+	wait := max(firstPause, time.Duration(e.crew.quickest.Load())*9/10)
+	if e.untold() {
+		wait = glance
 	}
 	return max(min(wait, e.crew.Rules.RebootWait)-time.Since(e.fixedAt), 0)
+}
+
+// untold reports whether the uptime of a machine when it was fixed can never tell that it restarted since: it has to be seen
+// going down, which may be over within a second.
+func (e *Errand) untold() bool { return time.Duration(e.fixed.Uptime)*time.Second <= slack }
+
+// glance is how often such a machine is looked for.
+const glance = 250 * time.Millisecond
+
+// glances reports whether a machine is looked for as often now.
+func (e *Errand) glances(w *restart) bool {
+	return e.untold() && !w.down && time.Since(e.fixedAt) < lightly && !e.restartedBefore(*e.fixed)
 }
 
 // back notes how long a restart took.
@@ -99,7 +115,7 @@ const lightly = 20 * time.Second
 
 // look asks a machine once whether it is back, and if so, whether verify holds.
 func (e *Errand) look(ctx context.Context, w *restart) (Verdict, bool) {
-	if w.asked && !w.down && time.Since(e.fixedAt) < lightly {
+	if w.asked && !w.down && time.Since(e.fixedAt) < lightly || e.glances(w) {
 		err := e.within(ctx, func(ctx context.Context) error { return e.crew.Routes[e.entry.Route].Alive(ctx, e.entry.Target) })
 		w.down, w.lastErr = err != nil, err
 		return Verdict{What: Left}, ctx.Err() != nil
@@ -123,7 +139,7 @@ func (e *Errand) look(ctx context.Context, w *restart) (Verdict, bool) {
 	}
 	w.lastErr = nil
 	unknown := r.result.Uptime < 0 || e.fixed.Uptime < 0
-	w.holds, w.blind = r.result.Outcome == agent.Fixed, unknown || time.Duration(e.fixed.Uptime)*time.Second <= slack
+	w.holds, w.blind = r.result.Outcome == agent.Fixed, unknown || e.untold()
 	switch {
 	case e.restartedBefore(*e.fixed): // its own record says so
 	case unknown && !w.down, !unknown && !e.restarted(r.result.Uptime, w.down):
