@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/table"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 )
@@ -138,13 +140,37 @@ func newControl(c *Commands, control runs.ControlKind, verb, short, said string)
 		if err := runs.Control(ctx, d, r.ID, control); err != nil {
 			return err
 		}
-		if r.Idle() && control == runs.ToCancel {
-			c.Say("run %s is cancelled; nobody worked on it: what was in flight is unknown, and `fleetmend runs retry %s` asks it", r.ID, r.ID)
-			return nil
-		}
 		c.Say("%s", strings.ReplaceAll(said, "RUN", r.ID))
 		return nil
 	})
+}
+
+func newCancel(c *Commands) *cobra.Command {
+	var yes bool
+	cmd := named(c, &cobra.Command{
+		Use: "cancel RUN", Short: "End a run for good: those in flight end, the rest is held",
+		Long: `End a run for good: the machines in flight end, the rest is held, for runs retry. A cancelled run is not resumed; runs stop ends one
+that is.`,
+		Example: "fleetmend runs cancel last\nfleetmend runs cancel last --yes",
+	}, func(ctx context.Context, d *desk.Desk, r *runs.Run) error {
+		if open := runs.Open(r); open > 0 && !r.Status.Final() {
+			c.Say("run %s (%s): %s have no outcome yet", r.ID, r.Playbook, prose.Machines(open))
+			if err := c.Confirm(ctx, yes, "A cancelled run is not resumed; `fleetmend runs stop` ends one that is.", strconv.Itoa(open)); err != nil {
+				return err
+			}
+		}
+		if err := runs.Control(ctx, d, r.ID, runs.ToCancel); err != nil {
+			return err
+		}
+		if r.Idle() {
+			c.Say("run %s is cancelled; nobody worked on it: what was in flight is unknown, and `fleetmend runs retry %s` asks it", r.ID, r.ID)
+			return nil
+		}
+		c.Say("run %s is stopping", r.ID)
+		return nil
+	})
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask for confirmation")
+	return cmd
 }
 
 func newApprove(c *Commands) *cobra.Command {

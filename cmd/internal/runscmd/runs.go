@@ -25,7 +25,7 @@ func newRuns(c *Commands) *cobra.Command {
 		newList(c), newShow(c), newWatch(c), newResume(c), newRetry(c), newUndo(c), newReport(c),
 		newControl(c, runs.ToPause, "pause", "Start no further machine until it is continued", "run RUN is pausing; `fleetmend runs resume RUN` goes on"),
 		newApprove(c), newStop(c),
-		newControl(c, runs.ToCancel, "cancel", "End a run for good: those in flight end, the rest is held", "run RUN is stopping"),
+		newCancel(c),
 	)
 	return cmd
 }

@@ -247,6 +247,15 @@ func Control(ctx context.Context, d *desk.Desk, id string, kind journal.ControlK
 	return j.Control(ctx, id, kind, d.Operator())
 }
 
+// Open is how many machines of a run have no outcome yet.
+func Open(r *journal.Run) int {
+	open := r.Machines + r.Counts[journal.Skipped]
+	for _, n := range r.Counts {
+		open -= n
+	}
+	return max(open, 0)
+}
+
 // Approve lets a wave begin and returns its number; 0 is the one that waits now.
 func Approve(ctx context.Context, d *desk.Desk, id string, wave int) (int, error) {
 	j, err := d.Journal(ctx)
