@@ -227,6 +227,10 @@ func advice(status Status, class route.Class, reason string, run journal.Run) st
 	case Status(journal.Skipped):
 		return "Left out on purpose, for the reason given. Change the selection or the inventory and plan again if that was not meant."
 	case Status(journal.Unknown):
+		if class == route.Overflow {
+			return "Something on these machines writes without end into what the agent answers (a profile of PowerShell, a policy that traces, a script that is caught in a loop). " +
+				"Look at one of them, end what writes, then retry the run: every step looks first whether it is needed. Else start them from a boot medium (`fleetmend media build`)."
+		}
 		return "Retry the run. Every step looks first whether it is needed, so nothing is done twice."
 	}
 	switch class {

@@ -34,7 +34,10 @@ func TestASignInThatFailedIsAdvisedOn(t *testing.T) {
 	silent.Class = route.Unreachable
 	off := one("PC2", journal.Unreachable, "connect: PC2:5985 did not answer within 10s")
 	off.Class = route.Unreachable
+	flooded := one("PC5", journal.Unknown, "receive: the output is larger than the limit of 4.0 MiB: 4.1 came")
+	flooded.Class = route.Overflow
 	for want, m := range map[string]journal.Machine{
+		"end what writes":             flooded,
 		"at the sign-in":              silent,
 		"Check that the machines are": off,
 		"half an hour after":          one("PC3", journal.Held, `not started: two sign-ins of CORP\admin had no answer (PC1, PC2)`),

@@ -55,13 +55,18 @@ const (
 	// Unknown: the request may have started, and no answer came: the connection was lost, or PowerShell crashed. Only the
 	// machine's record can tell, so the same run ID is asked again.
 	Unknown Class = "unknown"
+	// Overflow: the machine wrote more than is taken of one answer, and no result among it. The request may have run; it is
+	// asked once more, for only its record can tell, and not again: it would write as much each time.
+	Overflow Class = "overflow"
 )
 
 // NothingRan reports whether the class guarantees that the machine was not touched.
-func (c Class) NothingRan() bool { return c != Unknown }
+func (c Class) NothingRan() bool { return c != Unknown && c != Overflow }
 
 // Retriable reports whether trying again later may help and is safe.
-func (c Class) Retriable() bool { return c == Unreachable || c == Busy || c == Unknown }
+func (c Class) Retriable() bool {
+	return c == Unreachable || c == Busy || c == Unknown || c == Overflow
+}
 
 // OpReceive is the operation of an [Error] about what the machine answered: it was reached, and the account was let in.
 const OpReceive = "receive"

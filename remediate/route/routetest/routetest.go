@@ -68,9 +68,9 @@ const patience = 2 * time.Minute
 func Suite(t *testing.T, h Harness) {
 	t.Run("outcomes", func(t *testing.T) { outcomes(t, h) })
 	t.Run("repeated run", func(t *testing.T) { repeated(t, h) })
-	t.Run("foreign nonce", func(t *testing.T) { withoutResult(t, h, Foreign) })
-	t.Run("no result", func(t *testing.T) { withoutResult(t, h, Silent) })
-	t.Run("flood", func(t *testing.T) { withoutResult(t, h, Flood) })
+	t.Run("foreign nonce", func(t *testing.T) { withoutResult(t, h, Foreign, route.Unknown) })
+	t.Run("no result", func(t *testing.T) { withoutResult(t, h, Silent, route.Unknown) })
+	t.Run("flood", func(t *testing.T) { withoutResult(t, h, Flood, route.Overflow) })
 	t.Run("dead", func(t *testing.T) { dead(t, h) })
 	t.Run("ended before the start", func(t *testing.T) { endedBefore(t, h) })
 	for _, stage := range h.Stages() {
@@ -158,11 +158,11 @@ func repeated(t *testing.T, h Harness) {
 	allClosed(t, h)
 }
 
-func withoutResult(t *testing.T, h Harness, trouble Trouble) {
+func withoutResult(t *testing.T, h Harness, trouble Trouble, class route.Class) {
 	guard(t, h)
 	r, target := h.Start(t, Machine{Agent: answer(agent.Fixed), Trouble: trouble})
 	_, err := r.Do(t.Context(), target, Request("run", agent.Fix))
-	wantClass(t, err, target, route.Unknown)
+	wantClass(t, err, target, class)
 	if len(hint.Of(err)) == 0 {
 		t.Errorf("no hint on %v", err)
 	}

@@ -18,11 +18,13 @@ var errTooMuch = errors.New("the output is larger than the limit")
 type output struct {
 	Output
 	limit int64
+	came  int64 // bytes, those that were cut off included
 }
 
 func (o *output) size() int64 { return int64(len(o.Stdout)) + int64(len(o.Stderr)) }
 
 func (o *output) write(stream string, data []byte) error {
+	o.came += int64(len(data))
 	room := o.limit - o.size()
 	kept := data[:min(int64(len(data)), max(room, 0))]
 	switch stream {

@@ -257,9 +257,9 @@ func (s *session) shrink() {
 }
 
 func (s *session) tooMuch() error {
-	return &route.Error{Class: route.Unknown, Op: opReceive, Target: s.target.Name,
-		Err: hint.Wrap(fmt.Errorf("%w of %d bytes; the command was stopped", errTooMuch, s.out.limit),
-			"let the script write less, or to a file on the machine")}
+	return &route.Error{Class: route.Overflow, Op: opReceive, Target: s.target.Name,
+		Err: hint.Wrap(fmt.Errorf("%w of %.1f MiB: %.1f MiB came and no end of it, and the command was stopped", errTooMuch, float64(s.out.limit)/(1<<20), float64(s.out.came)/(1<<20)),
+			"let the script write less, or to a file on the machine; a profile of PowerShell or a policy there may write as well")}
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {

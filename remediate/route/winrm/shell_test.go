@@ -202,7 +202,10 @@ func TestTooMuchOutput(t *testing.T) {
 	}
 	h, r, target := started(t, flood(func() []byte { return []byte("head") }))
 	out, err := r.Run(t.Context(), target, "x", nil)
-	check(t, "flood", err, route.Unknown, "receive")
+	check(t, "flood", err, route.Overflow, "receive")
+	if text := "the output is larger than the limit of 1.0 MiB: 1.0 MiB came"; !strings.Contains(err.Error(), text) {
+		t.Errorf("%v", err)
+	}
 	if len(out.Stdout) != 1<<20 || !bytes.HasPrefix(out.Stdout, []byte("headxxx")) || h.shell || len(hint.Of(err)) == 0 {
 		t.Errorf("%d bytes kept, shell left %v, %v", len(out.Stdout), h.shell, err)
 	}

@@ -231,7 +231,7 @@ func TestFloodIsBounded(t *testing.T) {
 	}
 	r := mustRoute(t, ways(t, f)["ntlm sealed over http"])
 	_, err := r.Do(t.Context(), target, agent.Request{Run: "r1", Nonce: agent.Nonce(), Mode: agent.Detect, Playbook: channelFile(t)})
-	check(t, "flood", err, route.Unknown, "receive")
+	check(t, "flood", err, route.Overflow, "receive")
 	if s := settled(t, f); s.Shells != 0 {
 		t.Errorf("%d shells left", s.Shells)
 	}

@@ -130,7 +130,7 @@ func TestHowOutputEnds(t *testing.T) {
 		}
 		s = sessionOn(&scripted{answers: []saying{{200, "", brought(11, ""), 0}}})
 		s.out.limit = 10
-		if e, _ := errors.AsType[*route.Error](s.receive(t.Context())); e == nil || !errors.Is(e, errTooMuch) || e.Class != route.Unknown || len(s.out.Stdout) != 10 || len(hint.Of(e)) != 1 {
+		if e, _ := errors.AsType[*route.Error](s.receive(t.Context())); e == nil || !errors.Is(e, errTooMuch) || e.Class != route.Overflow || len(s.out.Stdout) != 10 || len(hint.Of(e)) != 1 {
 			t.Errorf("%v", e)
 		}
 	})

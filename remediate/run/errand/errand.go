@@ -83,6 +83,7 @@ type Errand struct {
 	running    bool      // noted as begun
 	silent     bool      // the last attempt found nobody
 	maybe      bool      // a request may have started: only the machine can say
+	overflows  int       // answers that were larger than is taken
 	knocks     int       // so far
 	missed     bool      // a knock found nobody
 	flaps      bool      // and a later one somebody: it comes and goes

@@ -129,7 +129,7 @@ func (e *Errand) look(ctx context.Context, w *restart) (Verdict, bool) {
 		return e.notStarted(), true
 	case ctx.Err() != nil:
 		return Verdict{What: Left}, true
-	case refusesUs(r.err, w):
+	case refusesUs(r.err, w), route.ClassOf(r.err) == route.Overflow && e.overflowed():
 		return ended(outcome.End{Outcome: outcome.Unknown, Class: route.ClassOf(r.err),
 			Reason: "was fixed and restarted, but could not be verified: " + Reason(r.err)}), true
 	case r.err != nil:

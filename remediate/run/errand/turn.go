@@ -172,7 +172,7 @@ func (e *Errand) failedToAsk(ctx context.Context, err error) Verdict {
 		e.signed = failure.Op == route.OpAuthenticate
 	}
 	late := !time.Now().Before(e.deadline)
-	if class == route.Unknown && e.running {
+	if !class.NothingRan() && e.running {
 		e.maybe = true
 	}
 	if e.silent = class == route.Unreachable && !e.maybe; e.silent {
@@ -181,6 +181,8 @@ func (e *Errand) failedToAsk(ctx context.Context, err error) Verdict {
 	}
 	end := outcome.End{Outcome: outcome.Unreachable, Class: class, Reason: reason}
 	switch {
+	case class == route.Overflow && e.overflowed():
+		return ended(outcome.End{Outcome: outcome.Unknown, Class: class, Reason: reason + "; it was asked twice, no result was among what came, and the request may have run"})
 	case class.Retriable() && !late:
 		if wait, ok := e.pause(class); ok {
 			return e.later(class, reason, wait)
@@ -200,6 +202,12 @@ func (e *Errand) failedToAsk(ctx context.Context, err error) Verdict {
 		end.Reason += "; the request may have run, and the machine could not be asked since"
 	}
 	return ended(end)
+}
+
+// overflowed reports whether a machine that wrote too much has done so before: the second time it was asked for its record.
+func (e *Errand) overflowed() bool {
+	e.overflows++
+	return e.overflows > 1
 }
 
 // pause counts an error and gives the time until the next attempt, or false when there is none left. Where the machine
@@ -327,6 +335,8 @@ func (e *Errand) verifyAgain(ctx context.Context) Verdict {
 		return Verdict{What: NotStarted}
 	case ctx.Err() != nil, class == route.Auth, route.BarredBy(r.err) != nil:
 		return Verdict{What: Left}
+	case class == route.Overflow && e.overflowed():
+		why = "was fixed, but cannot be verified after the soak: " + Reason(r.err)
 	case class.Retriable() && time.Now().Before(e.deadline):
 		if wait, ok := e.pause(class); ok {
 			return Verdict{What: Again, After: wait}
