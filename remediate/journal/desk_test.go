@@ -50,6 +50,36 @@ func TestAListOfCasesIsBroughtUpToDate(t *testing.T) {
 	}
 }
 
+// The digest of an incident is made when there is none, and anew when a thousand cases have changed since, not with each of them.
+func TestWhenAnIncidentIsDigested(t *testing.T) {
+	ctx := t.Context()
+	j := open(t, filepath.Join(t.TempDir(), "j.db"))
+	once(t, j, cure(t, 3), journal.Affected, journal.Affected, journal.Clean)
+	machines := make([]string, 1001)
+	for i := range machines {
+		machines[i] = fmt.Sprintf("x%04d", i)
+	}
+	first := int64(0)
+	for _, c := range []struct {
+		mark []string
+		rows int
+		anew bool
+	}{{nil, 3, true}, {machines[:1000], 3, false}, {machines[1000:], 1004, true}} {
+		if c.mark != nil {
+			_, err := j.Mark(ctx, trouble, c.mark, journal.MarkFixed, "by hand", "ada")
+			must(t, err)
+		}
+		list, err := j.CaseList(ctx, trouble)
+		must(t, err)
+		number, rows, err := j.Digested(ctx, trouble)
+		must(t, err)
+		if rows != c.rows || (number == list.Number()) != c.anew || !c.anew && number != first || list.Len() != len(cases(t, j)) {
+			t.Errorf("after %d marks: %d cases as of %d of %d", len(c.mark), rows, number, list.Number())
+		}
+		first = number
+	}
+}
+
 // An incident keeps what it was opened with, and its window can be changed.
 func TestAnIncidentKeepsItsWindowAndItsPlaybook(t *testing.T) {
 	ctx := t.Context()

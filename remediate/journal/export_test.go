@@ -17,3 +17,9 @@ func (j *Journal) Crossed(ctx context.Context) ([]string, error) {
 	}
 	return collect(rows, func(rows *sql.Rows) (id string, err error) { return id, rows.Scan(&id) })
 }
+
+// Digested is the number of the feed that the digest of an incident is as of, and how many cases it has; zeros where there is none.
+func (j *Journal) Digested(ctx context.Context, incident string) (number int64, rows int, err error) {
+	err = j.db.QueryRowContext(ctx, "SELECT coalesce(max(n), 0), coalesce(max(rows), 0) FROM digest WHERE scope = ?", incident).Scan(&number, &rows)
+	return number, rows, err
+}

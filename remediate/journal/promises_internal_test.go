@@ -70,6 +70,10 @@ func TestACommitIsOnDiskWhenItReturns(t *testing.T) {
 			t.Errorf("%s is %s for who writes and %s for the others, not %s", name, here, there, want)
 		}
 	}
+	var patience int // a run does not end because another process was slow
+	if none(t, s.conn.QueryRowContext(t.Context(), "PRAGMA busy_timeout").Scan(&patience)); patience != 300_000 {
+		t.Errorf("who writes waits %d ms for another process", patience)
+	}
 	if runtime.GOOS == "windows" {
 		return
 	}
