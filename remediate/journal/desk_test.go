@@ -331,7 +331,7 @@ func TestABackOffNeedsAnErrorBeforeAnythingRan(t *testing.T) {
 	s := create(t, j, testPlan(t, 1), nil)
 	must(t, s.Lease(id(0)), s.Begin(id(0), 1))
 	err := s.BackOff(id(0), route.Unknown, "cut off")
-	if refused := (*journal.TransitionError)(nil); !errors.As(err, &refused) || refused.From != journal.Running || refused.To != journal.Leased || !strings.Contains(err.Error(), "with an error of class unknown something may have run") {
+	if refused := (*journal.TransitionError)(nil); !errors.As(err, &refused) || refused.From != journal.Running || refused.To != journal.Leased || !strings.HasSuffix(err.Error(), "with an error of class unknown something may have run") {
 		t.Fatalf("backed off: %v", err)
 	}
 	must(t, s.BackOff(id(0), route.Busy, "quota"))

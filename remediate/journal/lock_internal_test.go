@@ -4,12 +4,18 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/remediate/route"
+	"github.com/fleetmend/fleetmend/remediate/signin"
 )
 
 // Who looks whether a lock is held, and who shares it, is no owner.
@@ -96,5 +102,112 @@ func TestARefusedChangeLetsOthersWrite(t *testing.T) {
 		}
 		none(t, tx.Rollback())
 		cancel()
+	}
+}
+
+// A session has a connection of its own beside those of who looks, and a watch another.
+func TestRoomForSessions(t *testing.T) {
+	j, s, _ := twoWaves(t)
+	if most := j.db.Stats().MaxOpenConnections; most != 6 {
+		t.Errorf("%d connections beside one session", most)
+	}
+	if none(t, s.Close(), s.Close()); j.db.Stats().MaxOpenConnections != 5 {
+		t.Errorf("%d connections without one", j.db.Stats().MaxOpenConnections)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := j.Resume(over, s.ID(), nil); err == nil || j.db.Stats().MaxOpenConnections != 5 {
+		t.Errorf("%v, %d connections after a session that was not opened", err, j.db.Stats().MaxOpenConnections)
+	}
+}
+
+// Advice to try again is given where something was left undone, and of a run that is not there nothing is read.
+func TestWhatARunLeft(t *testing.T) {
+	for outcome, left := range map[Outcome]bool{Failed: true, Unreachable: true, Unknown: true, Held: true, Fixed: false, Clean: false, Skipped: false, Affected: false} {
+		err := (&Run{ID: "r1", Status: RunDone, Counts: map[Outcome]int{outcome: 1}}).Over()
+		if ended, ok := errors.AsType[*EndedError](err); !ok || ended.Run != "r1" || ended.Status != RunDone || (len(hint.Of(err)) > 0) != left {
+			t.Errorf("%s: %v %q", outcome, err, hint.Of(err))
+		}
+	}
+	j, s, _ := twoWaves(t)
+	for name, read := range map[string]func(context.Context, string) ([]Machine, error){"machines": j.Machines, "left": j.Left} {
+		if all, err := read(t.Context(), s.ID()); err != nil || len(all) != 3 {
+			t.Errorf("%s: %d, %v", name, len(all), err)
+		}
+		_, err := read(t.Context(), "20240719-041233-aaaaaa")
+		if _, ok := errors.AsType[*NotFoundError](err); !ok {
+			t.Errorf("%s of no run: %v", name, err)
+		}
+	}
+}
+
+// The book of sign-ins: what is noted under an account's lock the next who has it reads, what counts against an account, and who took it.
+func TestTheBookOfSignIns(t *testing.T) {
+	j, _, _ := twoWaves(t)
+	ctx, book := t.Context(), j.SignIns()
+	for _, mark := range []int64{0, 42, -7} {
+		l, err := book.Lock(ctx, "k")
+		none(t, err)
+		if mark != 0 {
+			none(t, l.Note(mark), l.Release())
+			l, err = book.Lock(ctx, "k")
+			none(t, err)
+		}
+		if l.Mark() != mark {
+			t.Errorf("mark %d, not %d", l.Mark(), mark)
+		}
+		over, cancel := context.WithTimeoutCause(ctx, 20*time.Millisecond, errHeld)
+		if _, err := book.Lock(over, "k"); !errors.Is(err, errHeld) {
+			t.Errorf("a lock that is held: %v", err)
+		}
+		cancel()
+		other, err := book.Lock(ctx, "another")
+		none(t, err, other.Release(), l.Release())
+	}
+	at := time.Now().Add(-time.Minute)
+	states := []signin.State{signin.Sent, signin.Refused, signin.Unanswered, signin.Accepted, signin.Unjudged, signin.Accepted}
+	var numbers []int64
+	for i, state := range states {
+		n, err := book.Add(ctx, signin.Entry{Account: "k", Domain: "D", Target: route.Target{ID: fmt.Sprint(i), Name: fmt.Sprint("PC", i)}, Time: at, State: state})
+		none(t, err)
+		numbers = append(numbers, n)
+	}
+	against := func(account string, since time.Time) (list []string) {
+		all, err := book.Against(ctx, account, since)
+		none(t, err)
+		for _, e := range all {
+			if e.Account != account || e.Domain != "D" || e.Time.UnixMilli() != at.UnixMilli() || !slices.Contains(numbers, e.N) {
+				t.Errorf("%+v", e)
+			}
+			list = append(list, e.Target.Name+" "+string(e.State))
+		}
+		return list
+	}
+	took := func(account, domain string, most int) (list []string) {
+		all, err := book.Took(ctx, account, domain, most)
+		none(t, err)
+		for _, target := range all {
+			list = append(list, target.ID+" "+target.Name)
+		}
+		return list
+	}
+	if got := against("k", at.Add(-time.Second)); !slices.Equal(got, []string{"PC0 sent", "PC1 refused", "PC2 unanswered"}) {
+		t.Errorf("%q", got)
+	}
+	if got := slices.Concat(against("k", at), against("other", at.Add(-time.Second)), took("other", "D", 9), took("k", "E", 9)); len(got) != 0 {
+		t.Errorf("%q", got)
+	}
+	if got := took("k", "D", 9); !slices.Equal(got, []string{"5 PC5", "3 PC3"}) {
+		t.Errorf("%q", got)
+	}
+	if got := took("k", "D", 1); !slices.Equal(got, []string{"5 PC5"}) {
+		t.Errorf("%q", got)
+	}
+	none(t, book.Settle(ctx, signin.Accepted, numbers[0], numbers[1]), book.Settle(ctx, signin.Refused, numbers[5]))
+	if got := against("k", at.Add(-time.Second)); !slices.Equal(got, []string{"PC2 unanswered", "PC5 refused"}) {
+		t.Errorf("%q", got)
+	}
+	if got := took("k", "D", 9); !slices.Equal(got, []string{"3 PC3", "1 PC1", "0 PC0"}) {
+		t.Errorf("%q", got)
 	}
 }

@@ -80,12 +80,12 @@ func (s *Session) write() {
 				more = false
 			}
 		}
-		if broken == nil {
+		if broken != nil {
+			for _, o := range ops {
+				o.done <- broken
+			}
+		} else {
 			broken = s.writeBatch(ops)
-			continue
-		}
-		for _, o := range ops {
-			o.done <- broken
 		}
 	}
 }
