@@ -92,7 +92,7 @@ func TestWhatIsAnAnswer(t *testing.T) {
 	for raw, want := range map[string]error{
 		"\x15\x03\x03": errTLSPort, "\x16\x03\x03": errTLSPort, "\x14\x03\x03\r\n\r\n": errNotHTTP, "\x17HTTP\r\n\r\n": errNotHTTP, "HTTP/1.1 200": errClosed, "": errClosed,
 		answer: nil, again + answer: nil, strings.Repeat(again, 4) + answer: nil, strings.Repeat(again, 5) + answer: errNotHTTP, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi": errClosed,
-		"HTTP/1.1 200 OK\r\nContent-Length: 4194305\r\n\r\n": errTooLarge, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhi": nil, "HELLO\r\n\r\n": errNotHTTP,
+		"HTTP/1.1 200 OK\r\nContent-Length: 4194305\r\n\r\n": errTooLarge, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhi": nil, "HELLO\r\n\r\n": errNotHTTP, "HTTP/1.1 x\r\nH": errNotHTTP, "HTTP/1.1 x\r\n": errClosed,
 	} {
 		l := newLink(canned{in: strings.NewReader(raw)}, time.Second)
 		a, err := l.read()
@@ -133,8 +133,13 @@ func TestSchemesAndTokens(t *testing.T) {
 	if got := (Credential{User: "u", Domain: "D"}).account() + " " + (Credential{User: "u@d"}).account(); got != `D\u u@d` {
 		t.Error(got)
 	}
+	seen := map[string]bool{}
 	for range 50 { // version 4 (RFC 9562)
-		if id := newMessageID(); !regexp.MustCompile(`^uuid:[0-9A-F]{8}-[0-9A-F]{4}-4[0-9A-F]{3}-[89AB][0-9A-F]{3}-[0-9A-F]{12}$`).MatchString(id) {
+		id := newMessageID()
+		if seen[id] {
+			t.Fatalf("%s twice", id)
+		}
+		if seen[id] = true; !regexp.MustCompile(`^uuid:[0-9A-F]{8}-[0-9A-F]{4}-4[0-9A-F]{3}-[89AB][0-9A-F]{3}-[0-9A-F]{12}$`).MatchString(id) {
 			t.Fatal(id)
 		}
 	}
