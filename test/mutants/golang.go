@@ -23,7 +23,18 @@ import (
 // golang is a Go package of this module.
 type golang struct {
 	folder string
-	all    *together // made when the first mutant is tried
+	all    []*together // one for each package whose tests are its own; made when the first mutant is tried
+}
+
+// testedIn are packages whose work the tests of others see as well as their own do.
+var testedIn = map[string]string{"remediate/run/errand": "remediate/run"}
+
+// testers are the packages whose tests are asked.
+func (g *golang) testers() []string {
+	if other := testedIn[g.folder]; other != "" {
+		return []string{g.folder, other}
+	}
+	return []string{g.folder}
 }
 
 // notIt are files that do not do a package's work: in remediate/windows the machine that the tests are made with.
@@ -45,8 +56,8 @@ func (g *golang) points(context.Context) ([]mutant, error) {
 }
 
 func (g *golang) close() {
-	if g.all != nil {
-		g.all.close()
+	for _, t := range g.all {
+		t.close()
 	}
 }
 
@@ -237,23 +248,38 @@ var (
 )
 
 func (g *golang) try(ctx context.Context, m mutant, test string) (verdict, error) {
-	if g.all == nil {
-		p, err := g.parse()
-		if err != nil {
-			return verdict{}, err
-		}
-		if g.all, err = compile(ctx, p); err != nil {
-			return verdict{}, err
+	for i, tester := range g.testers() {
+		if i == len(g.all) {
+			p, err := g.parse()
+			if err != nil {
+				return verdict{}, err
+			}
+			t, err := compile(ctx, p, tester)
+			if err != nil {
+				return verdict{}, err
+			}
+			g.all = append(g.all, t)
 		}
 	}
-	if _, ok := g.all.numbers[m.id]; ok {
-		return g.all.try(ctx, m, test)
+	alone := true
+	for i, tester := range g.testers() {
+		var v verdict
+		var err error
+		if _, ok := g.all[i].numbers[m.id]; ok {
+			v, err = g.all[i].try(ctx, m, test)
+		} else {
+			v, err = tryAlone(ctx, m, tester, test)
+		}
+		if err != nil || v.noticed || v.invalid {
+			return v, err
+		}
+		alone = alone && v.alone
 	}
-	return g.tryAlone(ctx, m, test)
+	return verdict{alone: alone}, nil
 }
 
-// tryAlone compiles the package anew for one mutant and runs one test or all.
-func (g *golang) tryAlone(ctx context.Context, m mutant, test string) (verdict, error) {
+// tryAlone compiles the package anew for one mutant and runs one test or all of a package.
+func tryAlone(ctx context.Context, m mutant, folder, test string) (verdict, error) {
 	overlay, clean, err := overlayOf(m)
 	if err != nil {
 		return verdict{}, err
@@ -263,7 +289,7 @@ func (g *golang) tryAlone(ctx context.Context, m mutant, test string) (verdict, 
 	if test != "" {
 		args = append(args, "-run", "^"+strings.Join(strings.Split(regexp.QuoteMeta(test), "/"), "$/^")+"$")
 	}
-	out, err := exec.CommandContext(ctx, "go", append(args, "./"+g.folder)...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "go", append(args, "./"+folder)...).CombinedOutput()
 	if bytes.Contains(out, []byte("[build failed]")) || bytes.Contains(out, []byte("[setup failed]")) {
 		return verdict{invalid: true}, nil
 	}

@@ -27,7 +27,7 @@ import (
 // switches on one: it is compiled once, and tells which tests come by which mutant. What cannot be switched (a constant,
 // the last statement of a function) is not in it and is compiled by itself.
 type together struct {
-	folder  string // of the package
+	folder  string // of the package whose tests they are
 	dir     string // of the program; removed by close
 	program string
 	numbers map[string]int      // of the mutants in it, by name
@@ -79,13 +79,13 @@ func mutantPick[T any](n int, a, b T) T {
 
 func (t *together) close() { _ = os.RemoveAll(t.dir) }
 
-// compile puts the mutants of the parsed files into one program. Those at which the compiler stumbles are left out of it.
-func compile(ctx context.Context, pkg *parsed) (*together, error) {
+// compile puts the mutants of the parsed files into one program, with the tests of a package. Those at which the compiler stumbles are left out of it.
+func compile(ctx context.Context, pkg *parsed, tests string) (*together, error) {
 	dir, err := os.MkdirTemp("", "mutants-")
 	if err != nil {
 		return nil, err
 	}
-	t := &together{folder: pkg.folder, dir: dir, program: filepath.Join(dir, "mutants.test")}
+	t := &together{folder: tests, dir: dir, program: filepath.Join(dir, "mutants.test")}
 	if err := pkg.check(ctx); err != nil {
 		t.close()
 		return nil, err
@@ -140,7 +140,7 @@ func (t *together) build(ctx context.Context, pkg *parsed, without map[string]bo
 	if err := os.WriteFile(overlay, list, 0o600); err != nil {
 		return nil, err
 	}
-	return exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-gcflags=-e", "-overlay", overlay, "-o", t.program, "./"+pkg.folder).CombinedOutput()
+	return exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-gcflags=-e", "-overlay", overlay, "-o", t.program, "./"+t.folder).CombinedOutput()
 }
 
 // survey runs each test by itself and sees which mutants it comes by.

@@ -223,6 +223,7 @@ func TestBeforeASignIn(t *testing.T) {
 		"barred":             {"u", []saying{asks(good)}, no, route.Stopped, "barred", 1, ""},
 		"no verdict":         {"u", []saying{asks(good)}, nil, route.Unreachable, "reset", 2, ""},
 		"refused":            {"u", []saying{asks(good), asks("")}, nil, route.Auth, "rejected the credentials", 2, "refused"},
+		"other ways only":    {"u", []saying{asks(good), {401, "WWW-Authenticate: Kerberos\r\n", "", 0}}, nil, route.Refused, "the machine does not take NTLM; it offers Kerberos", 2, "unjudged"},
 		"busy":               {"u", []saying{asks(good), {503, "", "", 0}}, nil, route.Busy, "HTTP 503", 2, "unjudged"},
 		"a fault":            {"u", []saying{asks(good), {500, "", "<x/>", 0}}, nil, route.Refused, "HTTP status 500", 2, ""},
 		"no proof":           {"u", []saying{asks(good), {200, "", "", 0}}, nil, route.Unreachable, "reset", 3, ""},
