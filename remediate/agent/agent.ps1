@@ -403,13 +403,17 @@ function New-RegistryData($Step) {
     elseif ($value -isnot [bool] -and [string]$value -cmatch '^-?[0-9]+\z') { $kind = 'number' }
     if ($kind -eq '') { throw 'a value must be a whole number, a text or a list of texts' }
     if ($given -eq '') { $given = @{ number = 'dword'; text = 'string'; list = 'multi-string' }[$kind] }
-    $fits = @{ 'dword' = 'number'; 'qword' = 'number'; 'string' = 'text'; 'expand-string' = 'text'; 'multi-string' = 'list' }[$given]
+    $fits = @{ 'dword' = 'number'; 'qword' = 'number'; 'string' = 'text'; 'expand-string' = 'text'; 'binary' = 'text'; 'multi-string' = 'list' }[$given]
     if ($null -eq $fits -or $given -cne $given.ToLowerInvariant()) { throw "unknown type '$given'" }
     if ($fits -cne $kind) { throw "a $given cannot be set to a $kind" }
     if ($kind -ceq 'number') {
         $number = $null
         try { $number = [uint64][string]$value } catch { $null = $_ }
         if ($null -eq $number -or ($given -ceq 'dword' -and $number -gt 4294967295)) { throw "'$value' is no $given" }
+    }
+    if ($given -ceq 'binary') {
+        if ($value -cnotmatch '^([0-9A-Fa-f]{2})*\z') { throw "'$value' is no hexadecimal" }
+        $value = $value.ToUpperInvariant()
     }
     return @{ type = $given; data = @(Protect-Text $value) }
 }
@@ -513,9 +517,15 @@ function Test-OsCondition($Condition) {
     $version = Get-ItemProperty -LiteralPath 'Registry::HKEY_LOCAL_MACHINE\SOFTWARE\Microsoft\Windows NT\CurrentVersion'
     $build = [int](Get-Field $version 'CurrentBuildNumber' '0')
     if ($build -eq 0) { throw 'the build number is unknown' }
+    # What updates make of a build: 7623 of 26100.7623. One that nothing has updated has none.
+    $revision = Get-Field $version 'UBR' 0
+    if ($revision -isnot [int]) { $revision = 0 }
     $least = [int](Get-Field $os 'min-build' 0)
     $most = [int](Get-Field $os 'max-build' 0)
-    return ($least -eq 0 -or $build -ge $least) -and ($most -eq 0 -or $build -le $most)
+    $lowest = [int](Get-Field $os 'min-revision' 0)
+    $highest = [int](Get-Field $os 'max-revision' 0)
+    if ($build -lt $least -or ($build -eq $least -and $revision -lt $lowest)) { return $false }
+    return $most -eq 0 -or $build -lt $most -or ($build -eq $most -and ($highest -eq 0 -or $revision -le $highest))
 }
 # One row for each kind of condition: its name in the playbook and the function that looks. The same kinds as in playbook.ConditionKinds.
 $script:TestKinds = @(
@@ -555,7 +565,12 @@ function Test-ScriptCondition($Condition) {
     $script:Words = 'script'
     $body = $Condition.script
     $ran = Invoke-Script ([string]$body.shell) ([string]$body.body) @(Get-List $body 'args') ([int](Get-Field $body 'timeout' 0))
-    return $ran.code -eq [int](Get-Field $Condition 'exit-code' 0)
+    return $ran.code -eq (Get-ExitNumber (Get-Field $Condition 'exit-code' 0))
+}
+# An exit code as Windows hands it over: what is written as 3221225481, 0xC0000009, is -1073741815.
+function Get-ExitNumber($Code) {
+    if ([long]$Code -gt 2147483647) { return [int]([long]$Code - 4294967296) }
+    return [int]$Code
 }
 function Test-Condition($Condition) {
     foreach ($row in $script:TestKinds) {
@@ -1293,7 +1308,7 @@ function Invoke-ScriptStep($Step, $Done) {
     }
     $ran = Invoke-Script ([string]$Step.shell) ([string]$Step.body) $list $seconds
     $Done.note = $ran.output
-    $good = @(Get-List $Step 'ok')
+    $good = @(Get-List $Step 'ok' | ForEach-Object { Get-ExitNumber $_ })
     if ($good.Count -eq 0) { $good = @(0) }
     if ($good -notcontains $ran.code) { throw "script ended with $($ran.code): $($ran.output)" }
     Write-Record $mark @{ code = $ran.code; output = '=' + $ran.output }

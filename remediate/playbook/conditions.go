@@ -137,26 +137,6 @@ func (d *decoder) hash(n *yaml.Node, path string) string {
 	return s
 }
 
-func (d *decoder) osTest(n *yaml.Node, path string) *OSTest {
-	keys := d.mapping(n, path, "os", osKeys)
-	if keys == nil {
-		return nil
-	}
-	var t OSTest
-	if v := keys["min-build"]; v != nil {
-		t.MinBuild = d.integer(v, path+".min-build", 1, 999999)
-	}
-	if v := keys["max-build"]; v != nil {
-		t.MaxBuild = d.integer(v, path+".max-build", 1, 999999)
-	}
-	if len(keys) == 0 {
-		d.fail(n, "os is empty; add \"min-build\", \"max-build\" or both")
-	} else if t.MinBuild > 0 && t.MaxBuild > 0 && t.MinBuild > t.MaxBuild {
-		d.fail(n, "min-build %d is above max-build %d, so no machine can match", t.MinBuild, t.MaxBuild)
-	}
-	return &t
-}
-
 // data reads a value to compare with or to write: text, a whole number, or a list of texts.
 func (d *decoder) data(n *yaml.Node, path string) any {
 	if n.Kind == yaml.SequenceNode {

@@ -65,16 +65,6 @@ func comparisonText(c Condition) string {
 	return strings.Join(parts, " and ")
 }
 
-func osText(t OSTest) string {
-	switch {
-	case t.MinBuild > 0 && t.MaxBuild > 0:
-		return fmt.Sprintf("the build of Windows is from %d to %d", t.MinBuild, t.MaxBuild)
-	case t.MinBuild > 0:
-		return fmt.Sprintf("the build of Windows is %d or later", t.MinBuild)
-	}
-	return fmt.Sprintf("the build of Windows is %d or earlier", t.MaxBuild)
-}
-
 func fileTestText(t FileTest) string {
 	var parts []string
 	if t.Header != "" {

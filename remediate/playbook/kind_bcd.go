@@ -31,6 +31,10 @@ var bcdTestKind = testKind{
 	decode: func(d *decoder, keys map[string]*yaml.Node, path string, c *Condition) {
 		c.BCD = d.element(keys["bcd"], path+".bcd")
 	},
+	render: func(o object, c Condition) {
+		o.text("bcd", c.BCD)
+		o.comparison(c)
+	},
 	describe: func(c Condition) string { return "the boot element " + c.BCD + " " + comparisonText(c) },
 }
 

@@ -36,6 +36,10 @@ var fileTestKind = testKind{
 	decode: func(d *decoder, keys map[string]*yaml.Node, path string, c *Condition) {
 		c.File, c.FileTest = d.filePath(keys["file"], path+".file", true), d.fileTest(keys, path)
 	},
+	render: func(o object, c Condition) {
+		o.text("file", c.File)
+		o.fileTest(c.FileTest)
+	},
 	describe: func(c Condition) string { return "there is a file " + c.File + fileTestText(c.FileTest) },
 }
 
@@ -44,6 +48,10 @@ var noFileTestKind = testKind{
 	is: func(c Condition) bool { return c.NoFile != "" },
 	decode: func(d *decoder, keys map[string]*yaml.Node, path string, c *Condition) {
 		c.NoFile, c.FileTest = d.filePath(keys["no-file"], path+".no-file", true), d.fileTest(keys, path)
+	},
+	render: func(o object, c Condition) {
+		o.text("no-file", c.NoFile)
+		o.fileTest(c.FileTest)
 	},
 	describe: func(c Condition) string { return "there is no file " + c.NoFile + fileTestText(c.FileTest) },
 }

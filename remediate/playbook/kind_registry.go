@@ -1,10 +1,11 @@
 package playbook
 
 import (
+	"encoding/hex"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -37,6 +38,11 @@ var registryTestKind = testKind{
 		if v := keys["name"]; v != nil {
 			c.Name = d.text(v, path+".name", nameText)
 		}
+	},
+	render: func(o object, c Condition) {
+		o.text("registry", c.Registry)
+		o.text("name", c.Name)
+		o.comparison(c)
 	},
 	describe: func(c Condition) string {
 		return fmt.Sprintf("the registry value %s in %s %s", valueName(c.Name), c.Registry, comparisonText(c))
@@ -73,6 +79,18 @@ func (f fields) registry() *RegistryChange {
 	return r
 }
 
+// bytes reads a binary value, which is written in hexadecimal and may be empty.
+func (f fields) bytes(n *yaml.Node, text string) any {
+	if f.isTemplate(text) {
+		return text
+	}
+	s := strings.ToUpper(strings.Join(strings.Fields(text), ""))
+	if _, err := hex.DecodeString(s); err != nil {
+		f.fail(n, "a value of type binary is hexadecimal, two digits a byte, such as '00FF', not %q", clip(text))
+	}
+	return s
+}
+
 // fit checks that a value can have the registry type that is asked for.
 func (f fields) fit(n *yaml.Node, kind string, value any) any {
 	if text, ok := value.(string); ok && (kind == "dword" || kind == "qword") {
@@ -85,7 +103,7 @@ func (f fields) fit(n *yaml.Node, kind string, value any) any {
 	}
 	switch v := value.(type) {
 	case int64:
-		if kind == "string" || kind == "expand-string" || kind == "multi-string" {
+		if kind == "string" || kind == "expand-string" || kind == "multi-string" || kind == "binary" {
 			f.fail(n, "a value of type %s is text; put %s in quotes", kind, n.Value)
 		} else if kind != "qword" && v > math.MaxUint32 {
 			f.fail(n, "%s does not fit a dword (at most %d); add \"type: qword\"", n.Value, uint32(math.MaxUint32))
@@ -96,12 +114,12 @@ func (f fields) fit(n *yaml.Node, kind string, value any) any {
 			f.fail(n, "a value of type %s is a whole number, not %q", kind, clip(v))
 		case "multi-string":
 			f.fail(n, "a value of type multi-string is a list; write ['%s']", clip(v))
+		case "binary":
+			return f.bytes(n, v)
 		}
 	case []string:
 		if kind != "" && kind != "multi-string" {
 			f.fail(n, "a list is a value of type multi-string, not %s", kind)
-		} else if slices.Contains(v, "") {
-			f.fail(n, "a multi-string cannot hold an empty text: it would end there")
 		}
 	}
 	return value

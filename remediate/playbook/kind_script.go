@@ -31,6 +31,14 @@ var scriptTestKind = testKind{
 			c.ExitCode = &code
 		}
 	},
+	render: func(o object, c Condition) {
+		script := o.object(o.path + ".script")
+		script.script(*c.Script)
+		o.add("script", script.node)
+		if c.ExitCode != nil {
+			o.add("exit-code", numberNode(int64(*c.ExitCode)))
+		}
+	},
 	describe: func(c Condition) string {
 		code := 0
 		if c.ExitCode != nil {

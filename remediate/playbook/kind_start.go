@@ -47,6 +47,10 @@ var serviceTestKind = testKind{
 			c.State = d.word(v, path+".state", "state", states)
 		}
 	},
+	render: func(o object, c Condition) {
+		o.text("service", c.Service)
+		o.comparison(c)
+	},
 	describe: func(c Condition) string { return "the service " + c.Service + " " + comparisonText(c) },
 }
 
@@ -56,6 +60,10 @@ var driverTestKind = testKind{
 	is:       func(c Condition) bool { return c.Driver != "" },
 	decode: func(d *decoder, keys map[string]*yaml.Node, path string, c *Condition) {
 		c.Driver = d.service(keys["driver"], path+".driver", "driver")
+	},
+	render: func(o object, c Condition) {
+		o.text("driver", c.Driver)
+		o.comparison(c)
 	},
 	describe: func(c Condition) string { return "the driver " + c.Driver + " " + comparisonText(c) },
 }

@@ -22,6 +22,7 @@ type testKind struct {
 	compares string // what it must be compared by; "" where it says enough by itself
 	is       func(c Condition) bool
 	decode   func(d *decoder, keys map[string]*yaml.Node, path string, c *Condition)
+	render   func(o object, c Condition) // its keys, in their order
 	describe func(c Condition) string
 }
 
@@ -80,5 +81,5 @@ func conditionKind(name string) testKind {
 			return k
 		}
 	}
-	return testKind{describe: func(Condition) string { return "nothing is asked" }}
+	return testKind{render: func(object, Condition) {}, describe: func(Condition) string { return "nothing is asked" }}
 }

@@ -91,10 +91,13 @@ type Window struct {
 	Before time.Time `json:"before,omitzero"`
 }
 
-// OSTest compares the build number, e.g. 22631. Zero means open; both ends are included.
+// OSTest compares the build number, e.g. 22631, and the revision that updates give it (UBR, the 7623 of 26100.7623). Zero means
+// open; both ends are included. MaxBuild without a revision includes them all.
 type OSTest struct {
-	MinBuild int `json:"min-build,omitempty"`
-	MaxBuild int `json:"max-build,omitempty"`
+	MinBuild    int `json:"min-build,omitempty"`
+	MinRevision int `json:"min-revision,omitempty"`
+	MaxBuild    int `json:"max-build,omitempty"`
+	MaxRevision int `json:"max-revision,omitempty"`
 }
 
 // StartType is the start type of a service or driver, by its name in Windows' own tools.
@@ -138,7 +141,7 @@ type Put struct {
 type RegistryChange struct {
 	Key    string `json:"key"`
 	Name   string `json:"name"`
-	Type   string `json:"type,omitempty"`   // dword (default for numbers), string (default for text), expand-string, multi-string, qword
+	Type   string `json:"type,omitempty"`   // dword (default for numbers), string (default for text), expand-string, multi-string, qword, binary (upper-case hex)
 	Value  any    `json:"value,omitempty"`  // nil only with Delete
 	Delete bool   `json:"delete,omitempty"` //
 }

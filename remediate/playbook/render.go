@@ -186,35 +186,18 @@ func (r *renderer) conditions(path string, all []Condition) *yaml.Node {
 
 func (r *renderer) condition(path string, c Condition) *yaml.Node {
 	o := r.object(path)
-	o.text("file", c.File)
-	o.text("no-file", c.NoFile)
-	o.fileTest(c.FileTest)
-	o.text("registry", c.Registry)
-	o.text("name", c.Name)
-	o.text("service", c.Service)
-	o.text("driver", c.Driver)
-	o.text("bcd", c.BCD)
+	conditionKind(c.Kind()).render(o, c)
+	return o.node
+}
+
+// comparison writes what several kinds compare with.
+func (o object) comparison(c Condition) {
 	o.text("start", string(c.Start))
 	o.text("state", c.State)
-	o.add("equals", r.data(c.Equals))
+	o.add("equals", o.data(c.Equals))
 	if c.Present != nil {
 		o.add("present", boolNode(*c.Present))
 	}
-	if c.OS != nil {
-		os := r.object(path + ".os")
-		os.number("min-build", c.OS.MinBuild)
-		os.number("max-build", c.OS.MaxBuild)
-		o.add("os", os.node)
-	}
-	if c.Script != nil {
-		script := r.object(path + ".script")
-		script.script(*c.Script)
-		o.add("script", script.node)
-	}
-	if c.ExitCode != nil {
-		o.add("exit-code", numberNode(int64(*c.ExitCode)))
-	}
-	return o.node
 }
 
 func (o object) fileTest(t FileTest) {

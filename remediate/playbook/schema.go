@@ -5,15 +5,13 @@ package playbook
 var (
 	playbookKeys = []string{"playbook", "summary", "references", "tool", "params", "detect", "fix", "verify", "reboot"}
 	paramKeys    = []string{"summary", "pattern", "default"}
-
-	osKeys     = []string{"min-build", "max-build"}
-	windowKeys = []string{"after", "before"}
+	windowKeys   = []string{"after", "before"}
 
 	reboots       = []string{string(RebootNever), string(RebootIfFixed), string(RebootAlways)}
 	serviceStarts = []string{string(StartAuto), string(StartManual), string(StartDisabled), string(StartSystem), string(StartBoot)}
 	states        = []string{"running", "stopped"}
 	shells        = []string{"powershell", "cmd"}
-	registryTypes = []string{"dword", "qword", "string", "expand-string", "multi-string"}
+	registryTypes = []string{"dword", "qword", "string", "expand-string", "multi-string", "binary"}
 )
 
 // The limits of a playbook. They keep one envelope small enough for every route.

@@ -3,6 +3,7 @@ package windows
 import (
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/fleetmend/fleetmend/remediate/playbook"
 )
@@ -21,5 +22,17 @@ func (r *run) osHolds(want playbook.OSTest) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("the build number is unknown: %w", err)
 	}
-	return build >= want.MinBuild && (want.MaxBuild == 0 || build <= want.MaxBuild), nil
+	revision := 0
+	if want.MinRevision > 0 || want.MaxRevision > 0 { // a build that nothing has updated has none
+		v, err := r.value(versionKey, "UBR")
+		if err != nil {
+			return false, err
+		}
+		if v != nil && v.Type == "dword" && len(v.Data) == 1 {
+			revision, _ = strconv.Atoi(v.Data[0][1:]) // a dword is a number
+		}
+	}
+	late := build > want.MinBuild || build == want.MinBuild && revision >= want.MinRevision
+	early := want.MaxBuild == 0 || build < want.MaxBuild || build == want.MaxBuild && (want.MaxRevision == 0 || revision <= want.MaxRevision)
+	return late && early, nil
 }

@@ -1,7 +1,9 @@
 package windows
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -86,7 +88,7 @@ func TestBuildNumbers(t *testing.T) {
 		want bool
 	}{
 		{playbook.OSTest{}, true}, {playbook.OSTest{MinBuild: 22631}, true}, {playbook.OSTest{MinBuild: 22632}, false}, {playbook.OSTest{MaxBuild: 22631}, true}, {playbook.OSTest{MaxBuild: 22630}, false},
-		{playbook.OSTest{MinBuild: 22631, MaxBuild: 22631}, true}, {playbook.OSTest{MinBuild: 1, MaxBuild: 1}, false},
+		{playbook.OSTest{MinBuild: 22631, MinRevision: 1}, false}, {playbook.OSTest{MinBuild: 22631, MaxBuild: 22631}, true}, {playbook.OSTest{MinBuild: 1, MaxBuild: 1}, false},
 	} {
 		if got, err := r.osHolds(c.test); got != c.want || err != nil {
 			t.Errorf("%+v: %v %v", c.test, got, err)
@@ -95,5 +97,45 @@ func TestBuildNumbers(t *testing.T) {
 	r.request.Root = `X:\`
 	if got, err := r.osHolds(playbook.OSTest{}); got || err == nil {
 		t.Errorf("offline: %v %v", got, err)
+	}
+}
+
+// Every kind has cases, which both interpreters are held to: each action changes something in one and is taken back in one, each condition
+// holds in one and does not in another.
+func TestEveryKindHasCases(t *testing.T) {
+	paths, err := filepath.Glob(filepath.Join(caseFolder, "*.json"))
+	if err != nil || len(paths) == 0 {
+		t.Fatal(paths, err)
+	}
+	seen := map[string]bool{}
+	for _, path := range paths {
+		c := loadCase(t, path)
+		outcomes := map[string]bool{}
+		for _, s := range c.Steps {
+			outcomes[fmt.Sprint(s.Expect["outcome"])] = true
+		}
+		for _, a := range c.Playbook.Fix {
+			seen["action "+a.Kind()+" fixed"] = seen["action "+a.Kind()+" fixed"] || outcomes["fixed"]
+			seen["action "+a.Kind()+" undone"] = seen["action "+a.Kind()+" undone"] || outcomes["undone"]
+		}
+		if len(c.Playbook.Detect) == 1 {
+			kind := c.Playbook.Detect[0].Kind()
+			seen["condition "+kind+" holds"] = seen["condition "+kind+" holds"] || outcomes["affected"] || outcomes["fixed"]
+			seen["condition "+kind+" does not hold"] = seen["condition "+kind+" does not hold"] || outcomes["clean"]
+		}
+	}
+	for _, k := range stepKinds {
+		for _, how := range []string{" fixed", " undone"} {
+			if !seen["action "+k.name+how] {
+				t.Errorf("no case in which the action %s is%s", k.name, how)
+			}
+		}
+	}
+	for _, k := range testKinds {
+		for _, how := range []string{" holds", " does not hold"} {
+			if !seen["condition "+k.name+how] {
+				t.Errorf("no case in which the condition %s%s", k.name, how)
+			}
+		}
 	}
 }

@@ -162,7 +162,7 @@ func newData(kindGiven string, v any) (*data, error) {
 	if d.Type == "" {
 		d.Type = map[string]string{"number": "dword", "text": "string", "list": "multi-string"}[kind]
 	}
-	want, known := map[string]string{"dword": "number", "qword": "number", "string": "text", "expand-string": "text", "multi-string": "list"}[d.Type]
+	want, known := map[string]string{"dword": "number", "qword": "number", "string": "text", "expand-string": "text", "binary": "text", "multi-string": "list"}[d.Type]
 	switch {
 	case !known:
 		return nil, fmt.Errorf("unknown type '%s'", d.Type)
@@ -170,5 +170,11 @@ func newData(kindGiven string, v any) (*data, error) {
 		return nil, fmt.Errorf("a %s cannot be set to a %s", d.Type, kind)
 	}
 	_, err := d.value()
+	if err != nil && d.Type == "binary" {
+		err = fmt.Errorf("'%s' is no hexadecimal", texts[0])
+	}
+	if d.Type == "binary" {
+		d.Data = guard([]string{strings.ToUpper(texts[0])})
+	}
 	return d, err
 }
