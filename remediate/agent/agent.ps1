@@ -1202,18 +1202,49 @@ function Assert-NotVital([string]$Name, [string]$Key, [int]$Number) {
         }
     }
 }
-# The service controller reads the registry at its own start only: a service is set through it. Drivers are no services to it.
+# To change the start type of a service takes more than one move: the controller reads the registry at its own start only, so a service is set
+# through it, and what runs although it is disabled is let start for a moment. What it is to be in the end is written down first; whoever
+# comes after a request that was ended in between brings it there. Drivers are no services to the controller: theirs is a value like others.
 function Set-StartType([string]$Name, [string]$Key, $Data, [bool]$IsService) {
-    $word = @{ '=2' = 'Automatic'; '=3' = 'Manual'; '=4' = 'Disabled' }[[string]$Data.data[0]]
-    if ($IsService -and $null -ne $word -and (Get-State $Name) -cne '' -and $null -ne (Get-Command -Name Set-Service -ErrorAction SilentlyContinue)) {
-        $delayed = Get-RegistryData $Key 'DelayedAutostart'
+    if (-not $IsService) {
+        Set-RegistryData $Key 'Start' $Data
+        return
+    }
+    $begun = Write-Start $Name $Key $Data @()
+    Set-ServiceStart $Key $begun $Data
+    Remove-Start
+}
+function Write-Start([string]$Name, [string]$Key, $Data, $Between) {
+    Complete-Start
+    $seen = @($Data.data) + @($Between)
+    $now = Get-RegistryData $Key 'Start'
+    if ($null -ne $now) { $seen += $now.data }
+    $begun = @{ name = $Name; wanted = $Data; seen = $seen; delayed = (Get-RegistryData $Key 'DelayedAutostart') }
+    Write-Record 'start.json' $begun
+    return (New-Object PSObject -Property $begun)
+}
+function Set-ServiceStart([string]$Key, $Begun, $Data) {
+    $name = [string]$Begun.name
+    $word = @{ '=2' = 'Automatic'; '=3' = 'Manual'; '=4' = 'Disabled' }[[string]@($Data.data)[0]]
+    if ($null -ne $word -and (Get-State $name) -cne '' -and $null -ne (Get-Command -Name Set-Service -ErrorAction SilentlyContinue)) {
         # One that is marked for deletion is refused: its key is still there.
-        try { Set-Service -Name $Name -StartupType $word } catch { $null = $_ }
+        try { Set-Service -Name $name -StartupType $word } catch { $null = $_ }
         # PowerShell 7 takes the delay away along with the start type.
+        $delayed = Get-Field $Begun 'delayed' $null
         if (-not (Test-Same (Get-RegistryData $Key 'DelayedAutostart') $delayed)) { Set-RegistryData $Key 'DelayedAutostart' $delayed }
     }
     if (-not (Test-Same (Get-RegistryData $Key 'Start') $Data)) { Set-RegistryData $Key 'Start' $Data }
 }
+# What a request that was ended has begun; what somebody changed since stays as he made it.
+function Complete-Start {
+    if (-not (Test-Record 'start.json')) { return }
+    $begun = Read-Record 'start.json' 'wanted'
+    $key = "$($script:ServicesKey)\$($begun.name)"
+    $now = Get-RegistryData $key 'Start'
+    if ($null -ne $now -and @($begun.seen) -ccontains $now.data[0]) { Set-ServiceStart $key $begun $begun.wanted }
+    Remove-Start
+}
+function Remove-Start { Remove-Item -LiteralPath (Get-RecordPlace 'start.json') -Force -ErrorAction SilentlyContinue }
 function Invoke-StartChange($Step, $Done, [string]$What) {
     $Done.target = [string]$Step.name
     $number = Get-StartNumber ([string]$Step.start)
@@ -1288,9 +1319,14 @@ function Register-SafeMode([string]$Service, [int]$Depth) {
     }
     $needs = Get-RegistryValue $own 'DependOnService'
     if ($null -ne $needs -and $Depth -lt 5) { foreach ($one in @(Unprotect-Text $needs.data)) { if ($one -cne '') { Register-SafeMode $one ($Depth + 1) } } }
-    if (Test-Path -LiteralPath "Registry::$key") { return }
-    Add-Record @{ action = 'key'; target = $key; key = $key }
-    [void](New-Item -Path "Registry::$key")
+    if (Test-Path -LiteralPath "Registry::$key") {
+        # A request that was ended may have made it, and no more.
+        if (-not $script:Counted.ContainsKey("$($script:Step)|" + $key.ToUpperInvariant()) -or $null -ne (Get-RegistryValue $key '')) { return }
+    }
+    else {
+        Add-Record @{ action = 'key'; target = $key; key = $key }
+        [void](New-Item -Path "Registry::$key")
+    }
     Set-ItemProperty -LiteralPath "Registry::$key" -Name '(default)' -Value 'Service' -Type String
 }
 # A script that ended well is not run again when the fix is asked again, and its undo is recorded once.
@@ -1444,13 +1480,21 @@ function Undo-Stop([int]$Number, $Entry) {
     $key = "$($script:ServicesKey)\$name"
     $start = Get-RegistryData $key 'Start'
     $off = $null -ne $start -and $start.data[0] -ceq '=4'
-    if ($off) { Set-StartType $name $key @{ type = 'dword'; data = @('=3') } $true }
+    if ($off) {
+        $begun = Write-Start $name $key $start @('=3')
+        Set-ServiceStart $key $begun @{ type = 'dword'; data = @('=3') }
+    }
     # Start-Service waits without an end for one that never gets ready. 1056: it runs already.
     try {
         $ran = Invoke-Native 'sc.exe' @('start', $name)
         if ($ran.code -ne 0 -and $ran.code -ne 1056) { throw "service '$name' does not start: sc.exe ended with $($ran.code): $($ran.output -join ' ')" }
     }
-    finally { if ($off) { Set-StartType $name $key $start $true } }
+    finally {
+        if ($off) {
+            Set-ServiceStart $key $begun $start
+            Remove-Start
+        }
+    }
     Wait-State $name 'Running'
     return $true
 }
@@ -1537,6 +1581,7 @@ function Invoke-Fix($Playbook) {
         # Cut off in the middle: detect may not hold any more, but the rest of the work is still to be done.
         [void](Read-Record 'manifest.json' 'run')
         if (Test-Record 'undoing.json') { throw 'this run was taken back: use a new run' }
+        Complete-Start
         $total = Get-Total
         for (; $script:Records -lt $total; $script:Records++) {
             $entry = Read-Change $script:Records
@@ -1588,6 +1633,7 @@ function Invoke-Undo([string]$Wanted) {
     $policy = ''
     if (-not (Test-Record 'manifest.json')) { $problems += 'manifest.json is gone' }
     else { try { $policy = [string](Get-Field (Read-Record 'manifest.json' 'run') 'reboot' '') } catch { $problems += $_.Exception.Message } }
+    try { Complete-Start } catch { $problems += $_.Exception.Message }
     $continued = Test-Record 'undoing.json'
     if (-not $continued) { Write-Record 'undoing.json' @{ time = (Get-UnixTime) } }
     $stopped = @()

@@ -214,15 +214,16 @@ func TestFullDisk(t *testing.T) {
 }
 
 // TestEndedAnywhere ends the agent at outward calls of a fix and an undo, and asks again: every ninth of one case, every one
-// of four where there is time.
+// of all kinds where it is to be proved.
 func TestEndedAnywhere(t *testing.T) {
 	t.Parallel()
 	cases, step := "channel-file-affected", "9"
 	switch {
 	case os.Getenv("FLEETMEND_PROVE") != "":
-		cases, step = "order-of-undo,channel-file-affected,service-disable,bcd-replace,registry-set,script-action", "1"
+		cases, step = "order-of-undo,channel-file-affected,service-disable,service-ran-though-disabled,delayed-start,dependents-stay-stopped,"+
+			"safe-mode-without-winrm,put-makes-folders,bcd-replace,registry-set,script-action", "1"
 	case os.Getenv("FLEETMEND_LONG") != "":
-		cases, step = "order-of-undo,service-disable,bcd-replace", "6"
+		cases, step = "order-of-undo,service-disable,bcd-replace", "11"
 	}
 	output, err := runScript(t, "trouble.ps1", "-Case", "'"+cases+"'", "-Step", step)
 	if err != nil || strings.Count(output, "ok   ") != strings.Count(cases, ",")+1 {

@@ -20,7 +20,10 @@ foreach ($name in 'reading', 'registry', 'machine', 'compare', 'ask') { . (Join-
 
 function New-Scratch($Test) {
     $scratch = Join-Path ([IO.Path]::GetTempPath()) ('fleetmend-' + [Guid]::NewGuid().ToString('N'))
-    New-Machine $scratch (Get-Field $Test 'before' $null)
+    $before = Get-Field $Test 'before' $null
+    New-Machine $scratch $before
+    # The controller remembers what the machine started with.
+    if ($null -eq (Get-Field $before 'scm' $null)) { Set-ServiceState $scratch (New-Object PSObject -Property @{ booted = $true }) }
     return $scratch
 }
 # All that the outside can see of a machine.
@@ -31,14 +34,7 @@ function Get-State([string]$Scratch) {
         foreach ($one in (Read-State $Scratch 'sddl').PSObject.Properties) { if ($one.Name -notmatch '\\fleetmend') { $lines += "sddl $($one.Name) $($one.Value)" } }
     }
     foreach ($one in (Read-State $Scratch 'services').PSObject.Properties) { $lines += "services $($one.Name) $($one.Value)" }
-    # What the controller remembers; what it was never told otherwise is what the registry says.
-    $scm = Read-State $Scratch 'scm'
-    foreach ($key in (Read-State $Scratch 'registry').PSObject.Properties) {
-        $start = $key.Value.PSObject.Properties['Start']
-        if ($key.Name -notmatch '\\Services\\([^\\]+)$' -or $null -eq $start) { continue }
-        $name = $Matches[1]
-        $lines += "scm $name $(Get-Field $scm $name ([int](ConvertFrom-Raw $start.Value)))"
-    }
+    foreach ($one in (Read-State $Scratch 'scm').PSObject.Properties) { $lines += "scm $($one.Name) $($one.Value)" }
     if ([IO.File]::Exists("$Scratch.bcd")) { $lines += @([IO.File]::ReadAllLines("$Scratch.bcd")) }
     $sorted = [string[]]@($lines)
     [Array]::Sort($sorted, [StringComparer]::Ordinal)

@@ -223,8 +223,17 @@ func (r *run) safeMode(service string, depth int) error {
 			}
 		}
 	}
-	if there, err = r.Registry.HasKey(key); err != nil || there {
+	if there, err = r.Registry.HasKey(key); err != nil {
 		return err
+	}
+	word := &data{Type: "string", Data: []string{"=Service"}}
+	if there {
+		// A request that was ended may have made it, and no more.
+		_, ours := r.counted[countKey(r.step, key)]
+		if now, err := r.value(key, ""); err != nil || !ours || now != nil {
+			return err
+		}
+		return r.setValue(key, "", word)
 	}
 	keys, ok := r.Registry.(Keys)
 	if !ok {
@@ -236,7 +245,7 @@ func (r *run) safeMode(service string, depth int) error {
 	if err := keys.MakeKey(key); err != nil {
 		return fmt.Errorf("make key %s: %w", key, err)
 	}
-	return r.setValue(key, "", &data{Type: "string", Data: []string{"=Service"}})
+	return r.setValue(key, "", word)
 }
 
 // removeKey takes a key out that was made for safe mode, unless somebody put more into it.

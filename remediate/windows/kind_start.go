@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,10 +97,57 @@ func (r *run) changeStart(c playbook.StartChange, what string) error {
 	return err
 }
 
-// setStart sets a start type. The service controller reads the registry at its own start only: a service is set through it.
-// One that is marked for deletion is refused there, but its key is still there.
+// startRecord (start.json) is written before a service's start type is changed, and removed after it: that takes more than
+// one move. The controller reads the registry at its own start only, so a service is set through it, and what runs
+// although it is disabled is let start for a moment. Whoever comes after a request that was ended in between brings the
+// service to what it is to be in the end.
+type startRecord struct {
+	Name    string   `json:"name"`
+	Wanted  *data    `json:"wanted"`
+	Seen    []string `json:"seen"`              // start types on the way there
+	Delayed *data    `json:"delayed,omitempty"` // what PowerShell 7 takes away along with the start type; nil: it was absent
+}
+
+const (
+	startRecordName = "start.json"
+	delayedStart    = "DelayedAutostart"
+)
+
+// setStart sets a start type. Offline, and for a driver, it is a value like others.
 func (r *run) setStart(name, key string, d *data, isService bool) error {
-	if number, err := strconv.Atoi(strings.Join(unguard(d.Data), "")); isService && r.Services != nil && err == nil && number >= 2 && number <= 4 {
+	if !isService || r.Services == nil {
+		return r.setValue(key, "Start", d)
+	}
+	if err := r.beginStart(name, key, d); err != nil {
+		return err
+	}
+	if err := r.serviceStart(name, key, d); err != nil {
+		return err
+	}
+	return r.endStart()
+}
+
+func (r *run) beginStart(name, key string, want *data, between ...string) error {
+	if err := r.completeStart(); err != nil {
+		return err
+	}
+	begun := startRecord{Name: name, Wanted: want, Seen: append(slices.Clone(want.Data), between...)}
+	now, err := r.value(key, "Start")
+	if err != nil {
+		return err
+	}
+	if now != nil {
+		begun.Seen = append(begun.Seen, now.Data...)
+	}
+	if begun.Delayed, err = r.value(key, delayedStart); err != nil {
+		return err
+	}
+	return r.write(startRecordName, begun)
+}
+
+// serviceStart: one that is marked for deletion is refused by the controller, but its key is still there.
+func (r *run) serviceStart(name, key string, d *data) error {
+	if number, err := strconv.Atoi(strings.Join(unguard(d.Data), "")); r.Services != nil && err == nil && number >= 2 && number <= 4 {
 		if _, ok, err := r.Services.State(name); err == nil && ok {
 			_ = r.Services.SetStart(name, number)
 		}
@@ -108,6 +156,44 @@ func (r *run) setStart(name, key string, d *data, isService bool) error {
 		return err
 	}
 	return r.setValue(key, "Start", d)
+}
+
+func (r *run) endStart() error {
+	if err := r.Files.Remove(join(r.folder, startRecordName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove record %s: %w", startRecordName, err)
+	}
+	return nil
+}
+
+// completeStart ends what a request that was ended has begun; what somebody changed since stays as he made it.
+func (r *run) completeStart() error {
+	var begun startRecord
+	if found, err := r.read(startRecordName, "wanted", &begun); err != nil || !found {
+		return err
+	}
+	if err := r.needRegistry(); err != nil {
+		return err
+	}
+	key := servicesKey + `\` + begun.Name
+	now, err := r.value(key, "Start")
+	if err != nil {
+		return err
+	}
+	if now != nil && len(now.Data) == 1 && slices.Contains(begun.Seen, now.Data[0]) {
+		if err := r.serviceStart(begun.Name, key, begun.Wanted); err != nil {
+			return err
+		}
+		delayed, err := r.value(key, delayedStart)
+		if err != nil {
+			return err
+		}
+		if !delayed.equal(begun.Delayed) {
+			if err := r.setValue(key, delayedStart, begun.Delayed); err != nil {
+				return err
+			}
+		}
+	}
+	return r.endStart()
 }
 
 // running returns a service that is not stopped, after those that would stop with it.
@@ -202,7 +288,11 @@ func (r *run) startAgain(name string) (bool, error) {
 	}
 	off := start != nil && slices.Equal(start.Data, []string{"=4"})
 	if off {
-		if err := r.setStart(name, key, &data{Type: "dword", Data: []string{"=3"}}, true); err != nil {
+		manual := &data{Type: "dword", Data: []string{"=3"}}
+		if err := r.beginStart(name, key, start, manual.Data...); err != nil {
+			return false, err
+		}
+		if err := r.serviceStart(name, key, manual); err != nil {
 			return false, err
 		}
 	}
@@ -210,7 +300,7 @@ func (r *run) startAgain(name string) (bool, error) {
 	defer cancel()
 	err = r.Services.Start(ctx, name)
 	if off {
-		err = errors.Join(err, r.setStart(name, key, start, true))
+		err = errors.Join(err, r.completeStart())
 	}
 	if state, _, look := r.Services.State(name); look == nil && errors.Is(err, context.DeadlineExceeded) && r.ctx.Err() == nil {
 		return false, fmt.Errorf("service '%s' is %s, not Running, after half a minute", name, state)

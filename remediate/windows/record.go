@@ -267,8 +267,11 @@ func (r *run) ofTheFix(want string, total int) error {
 	return fmt.Errorf("the records of this run (manifest.json to %s) are not those that the fix reported; nothing was taken back", last)
 }
 
-// recount takes over what an earlier, cut request of this run has changed already.
+// recount takes over what an earlier, cut request of this run has changed already, and ends what it had begun.
 func (r *run) recount() error {
+	if err := r.completeStart(); err != nil {
+		return err
+	}
 	total, err := r.total()
 	if err != nil {
 		return err

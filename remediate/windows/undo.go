@@ -46,6 +46,9 @@ func (r *run) undo(result *agent.Result) (restart bool, err error) {
 	} else if !found {
 		u.problem(errors.New("manifest.json is gone"))
 	}
+	if err := r.completeStart(); err != nil {
+		u.problem(err)
+	}
 	continued, err := r.exists(join(r.folder, "undoing.json"))
 	if err != nil {
 		return false, err

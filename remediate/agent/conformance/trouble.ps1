@@ -13,7 +13,7 @@ function Limit-File([string]$Place) {
     $file = $ExecutionContext.SessionState.Path.GetUnresolvedProviderPathFromPSPath($Place)
     if (-not [IO.File]::Exists($file)) { return }
     $length = (New-Object IO.FileInfo $file).Length
-    if ($Trouble.How -eq 'half' -and $Trouble.Calls -eq $Trouble.EndAt) { $length = [Math]::Floor($length / 2) }
+    if ($Trouble.How -eq 'half' -and $call -eq $Trouble.EndAt) { $length = [Math]::Floor($length / 2) }
     if ($Trouble.Room -ge 0) {
         $length = [Math]::Min($length, $Trouble.Room)
         $Trouble.Room -= $length
@@ -24,13 +24,15 @@ function Limit-File([string]$Place) {
 }
 $outward = {
     if ($Trouble.Ended) { exit 137 }
+    # A stand-in's cmdlet may make calls of its own.
     $Trouble.Calls++
-    if ($Trouble.Calls -eq $Trouble.EndAt -and $Trouble.How -eq 'before') { Stop-Here }
+    $call = $Trouble.Calls
+    if ($call -eq $Trouble.EndAt -and $Trouble.How -eq 'before') { Stop-Here }
     $name = $MyInvocation.MyCommand.Name
     $inner = $Trouble.Inner[$name]
     if ($MyInvocation.ExpectingInput) { $input | & $inner @args } else { & $inner @args }
     if ($name -eq 'Set-Content' -and ($Trouble.Room -ge 0 -or $Trouble.How -eq 'half')) { Limit-File $args[1 + [Array]::IndexOf($args, '-LiteralPath')] }
-    if ($Trouble.Calls -eq $Trouble.EndAt) { Stop-Here }
+    if ($call -eq $Trouble.EndAt) { Stop-Here }
 }
 foreach ($name in 'Set-Content', 'Rename-Item', 'Move-Item', 'Copy-Item', 'New-Item', 'Remove-Item', 'Set-ItemProperty', 'New-ItemProperty',
     'Remove-ItemProperty', 'Stop-Service', 'Set-Service', 'Start-Process') {

@@ -286,7 +286,8 @@ function Stop-Service { [CmdletBinding()] param([string[]]$Name, [switch]$Force,
     }
     Set-StandInService $found 'Stopped'
 }
-# ChangeServiceConfig reaches the controller's memory and the registry; a number in the registry alone is read at the next start.
+# ChangeServiceConfig reaches the controller's memory and the registry; a number in the registry alone is read at the next start. PowerShell 7
+# then says that the start is not delayed, whatever it was.
 function Set-Service { [CmdletBinding()] param([string]$Name, [string]$StartupType)
     $found = Get-StandInService ([WildcardPattern]::Unescape($Name))
     $number = @{ Automatic = 2; Manual = 3; Disabled = 4 }[$StartupType]
@@ -294,10 +295,12 @@ function Set-Service { [CmdletBinding()] param([string]$Name, [string]$StartupTy
         Write-Error "Cannot change service '$Name' to '$StartupType'."
         return
     }
-    Set-ItemProperty -LiteralPath "Registry::HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\$found" -Name 'Start' -Value $number -Type DWord
+    $key = "Registry::HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\$found"
+    Set-ItemProperty -LiteralPath $key -Name 'Start' -Value $number -Type DWord
     $all = Read-StandIn 'scm'
     $all[$found] = $number
     Save-StandIn 'scm' $all
+    Set-ItemProperty -LiteralPath $key -Name 'DelayedAutostart' -Value 0 -Type DWord
 }
 
 # --- WMI, tools ---------------------------------------------------------------------------------------------------------------------
