@@ -28,6 +28,7 @@ import (
 //	undoing.json                      the undo was begun
 //	undone-0001.json                  the change of undo-0001.json is taken back
 //	stuck-0001.json                   undo stopped at it once
+//	start.json                        a service's start type is being changed: see startRecord
 //	lock.json                         a request is at work: see lock.go
 //	fix-restart.json, ...             the restart was scheduled
 type manifest struct {
