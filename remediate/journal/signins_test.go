@@ -24,7 +24,7 @@ func TestProcessesShareTheSignIns(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = j.Close() }) //nolint:errcheck // the folder goes as well
-		ledgers = append(ledgers, signin.New(j.SignIns(), 0))
+		ledgers = append(ledgers, signin.New(j.SignIns(), signin.Rule{}))
 	}
 	who := func(m route.Target) route.Account { return route.Account{Name: `CORP\ada`, Domain: "CORP", Home: true} }
 	var out, most, wrong, attempts atomic.Int64
@@ -85,7 +85,7 @@ func TestProcessesShareTheSignIns(t *testing.T) {
 	}
 	defer j.Close()
 	m := route.Target{ID: "x", Name: "PCX"}
-	if _, err := signin.New(j.SignIns(), 0).Try(ctx, who(m), m, ask); err == nil || attempts.Load() != before {
+	if _, err := signin.New(j.SignIns(), signin.Rule{}).Try(ctx, who(m), m, ask); err == nil || attempts.Load() != before {
 		t.Errorf("%v after %d more", err, attempts.Load()-before)
 	}
 	against, err := j.SignIns().Against(ctx, `corp\ada`, time.Now().Add(-time.Minute))

@@ -16,6 +16,7 @@ type Account struct {
 	Domain string // of the machine that is signed in to, as its challenge names it; "" where nothing names one
 	Home   bool   // that domain is the account's own: its word is the last
 	Own    bool   // an account of this one machine, with a password of its own
+	Final  bool   // a domain controller of its own domain is asked: nobody knows better
 	Word   bool   // that a machine took it is that machine's word alone, which nothing proves
 }
 

@@ -119,7 +119,7 @@ func TestRejectedCredentialsStopTheRun(t *testing.T) {
 			}
 			return nil
 		}
-		s.fleet.ledger = signin.New(s.journal.SignIns(), 0)
+		s.fleet.ledger = signin.New(s.journal.SignIns(), signin.Rule{})
 		s.fleet.account = func(t route.Target) error { return routeError(route.Auth, t.Name, "authenticate", "401") }
 		r := s.start(t.Context())
 		if r.Status != journal.RunAuth || !strings.HasSuffix(r.Reason, " rejected ada") {

@@ -323,7 +323,7 @@ func TestADomainThatRejectsTheAccount(t *testing.T) {
 		for i := range s.input.Entries {
 			s.input.Entries[i].Site = []string{"CORP", "OTHER"}[i%2]
 		}
-		s.fleet.ledger = signin.New(s.journal.SignIns(), 0)
+		s.fleet.ledger = signin.New(s.journal.SignIns(), signin.Rule{})
 		s.fleet.account = func(t route.Target) error {
 			if t.Site == "OTHER" {
 				return routeError(route.Auth, t.Name, "authenticate", "401")

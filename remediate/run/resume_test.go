@@ -143,7 +143,7 @@ func TestRejectedCredentialsOnResume(t *testing.T) {
 		s.input.Options.Forks = 3
 		s.fleet.latency = 10 * time.Second
 		r := s.cut(15 * time.Second) // three are in flight for the second time
-		s.fleet.ledger = signin.New(s.journal.SignIns(), 0)
+		s.fleet.ledger = signin.New(s.journal.SignIns(), signin.Rule{})
 		s.fleet.account = func(t route.Target) error { return routeError(route.Auth, t.Name, "authenticate", "401") }
 		s.wantCounts(s.resume(r.ID), journal.RunAuth, journal.Fixed, 3, journal.Unknown, 3, journal.Held, 4)
 		if n := len(s.fleet.signed); n != 1 {

@@ -324,7 +324,7 @@ func TestRunTimeoutEndsWhatHangs(t *testing.T) {
 func TestStopWhileMachinesWaitToBeSignedIn(t *testing.T) {
 	bubble(t, 30, func(t *testing.T, s *setup) {
 		s.input.Options.Forks = 30
-		s.fleet.ledger = signin.New(s.journal.SignIns(), 0)
+		s.fleet.ledger = signin.New(s.journal.SignIns(), signin.Rule{})
 		s.fleet.account = func(route.Target) error { time.Sleep(10 * time.Second); return nil }
 		e := s.newEngine()
 		time.AfterFunc(15*time.Second, e.Stop)

@@ -83,7 +83,7 @@ func TestABookThatFailsIsNoVerdict(t *testing.T) {
 		bubble(t, 20, func(t *testing.T, s *setup) {
 			good := call / 5
 			book := &failing{in: []string{"lock", "against", "took", "add", "settle"}[call%5], good: good}
-			s.fleet.ledger, s.fleet.latency = signin.New(book, 0), time.Second
+			s.fleet.ledger, s.fleet.latency = signin.New(book, signin.Rule{}), time.Second
 			var rejects string
 			s.fleet.account = func(m route.Target) error {
 				time.Sleep(time.Second)

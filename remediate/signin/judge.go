@@ -53,7 +53,7 @@ func (l *Ledger) question(ctx context.Context, a *account, d *domain, who route.
 		var lost error
 		_ = ask(ctx, w, func() (route.Trial, error) { //nolint:errcheck // what it came to is in the trial
 			l.mu.Lock()
-			a.prune(time.Now())
+			a.prune(time.Now(), l.window)
 			if made != nil || len(a.bad)+len(a.out)+1 > l.limit {
 				l.mu.Unlock()
 				return nil, errNobody
@@ -88,7 +88,7 @@ func (l *Ledger) question(ctx context.Context, a *account, d *domain, who route.
 		l.mu.Lock()
 		full := len(a.bad) >= l.limit
 		if full {
-			a.closed = spent(a.bad, who)
+			a.closed = l.spent(a.bad, who)
 			l.tell(a)
 		}
 		refusal := a.closed
@@ -104,7 +104,7 @@ func (l *Ledger) question(ctx context.Context, a *account, d *domain, who route.
 func (l *Ledger) close(a *account, d *domain, who route.Account, why string) *route.BarredError {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := &route.BarredError{Account: who, Why: why, All: len(a.bad) >= l.limit || who.Home && !a.provenBut(d)}
+	e := &route.BarredError{Account: who, Why: why, All: len(a.bad) >= l.limit || who.Final || who.Home && !a.provenBut(d)}
 	if e.All {
 		a.closed = e
 	}
@@ -140,7 +140,7 @@ func (l *Ledger) settle(ctx context.Context, a *account, d *domain, who route.Ac
 		home, witnesses := a.witness(d)
 		full := len(a.bad) >= l.limit
 		if full && a.closed == nil {
-			a.closed = spent(a.bad, who)
+			a.closed = l.spent(a.bad, who)
 		}
 		refusal := a.closed
 		l.mu.Unlock()

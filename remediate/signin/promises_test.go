@@ -49,7 +49,7 @@ func isBarred(t *testing.T, err error) *route.BarredError {
 // Where one domain has taken the account the first sign-in of another is one at a machine that has not, and leaves the place of the question.
 func TestANewDomainWaitsForWhoIsUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, s, m, began := signin.New(&signin.Memory{}, 0), &answers{}, fleet("CORP", 2), make(chan route.Trial, 1)
+		l, s, m, began := signin.New(&signin.Memory{}, signin.Rule{}), &answers{}, fleet("CORP", 2), make(chan route.Trial, 1)
 		begun(t, l, m[0], s.ask).Accepted()
 		first := begun(t, l, m[1], s.ask)
 		go func() { began <- begun(t, l, fleet("OTHER", 1)[0], s.ask) }()
@@ -66,7 +66,7 @@ func TestANewDomainWaitsForWhoIsUnderWay(t *testing.T) {
 func TestASignInInDoubtIsWrittenDownFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, book, m := newWorld(), &signin.Memory{}, fleet("CORP", 3)
-		l := signin.New(book, 0)
+		l := signin.New(book, signin.Rule{})
 		w.one(t.Context(), l, m[0])
 		w.down[m[0].ID] = true
 		begun(t, l, m[1], w.ask).Unanswered()
@@ -82,8 +82,8 @@ func TestASignInInDoubtIsWrittenDownFirst(t *testing.T) {
 func TestWhatAKilledProcessLeftIsASilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		book, m, s, later := &signin.Memory{}, fleet("CORP", 2), &answers{}, (*route.NotYetError)(nil)
-		begun(t, signin.New(book, 0), m[0], s.ask)
-		if _, err := signin.New(book, 0).Try(t.Context(), account(m[0]), m[0], s.ask); !errors.As(err, &later) {
+		begun(t, signin.New(book, signin.Rule{}), m[0], s.ask)
+		if _, err := signin.New(book, signin.Rule{}).Try(t.Context(), account(m[0]), m[0], s.ask); !errors.As(err, &later) {
 			t.Errorf("%v", err)
 		}
 	})
@@ -93,7 +93,7 @@ func TestWhatAKilledProcessLeftIsASilence(t *testing.T) {
 func TestWhoIsAskedAndSilentIsTheLast(t *testing.T) {
 	for _, silent := range []signin.State{signin.Sent, signin.Unanswered} {
 		synctest.Test(t, func(t *testing.T) {
-			l, m := signin.New(&signin.Memory{}, 0), fleet("CORP", 3)
+			l, m := signin.New(&signin.Memory{}, signin.Rule{}), fleet("CORP", 3)
 			s := &answers{say: map[string]signin.State{m[0].ID: silent, m[1].ID: silent}}
 			begun(t, l, m[0], s.ask).Accepted()
 			begun(t, l, m[1], s.ask).Accepted()
@@ -109,11 +109,11 @@ func TestWhoIsAskedAndSilentIsTheLast(t *testing.T) {
 func TestTheLastThatMayFailBarsAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		book, s, other := &signin.Memory{}, &answers{}, fleet("OTHER", 3)
-		begun(t, signin.New(book, 0), fleet("CORP", 1)[0], s.ask)
-		if no := isBarred(t, begun(t, signin.New(book, 0), other[0], s.ask).Refused(t.Context())); !no.All {
+		begun(t, signin.New(book, signin.Rule{}), fleet("CORP", 1)[0], s.ask)
+		if no := isBarred(t, begun(t, signin.New(book, signin.Rule{}), other[0], s.ask).Refused(t.Context())); !no.All {
 			t.Errorf("refused: %v", no)
 		}
-		l := signin.New(&signin.Memory{}, 0)
+		l := signin.New(&signin.Memory{}, signin.Rule{})
 		begun(t, l, other[0], s.ask).Unanswered()
 		begun(t, l, other[1], s.ask).Unanswered()
 		if _, err := l.Try(t.Context(), account(other[2]), other[2], s.ask); !isBarred(t, err).All {
@@ -126,7 +126,7 @@ func TestTheLastThatMayFailBarsAll(t *testing.T) {
 func TestAcceptedAndRefusedLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		book, s, m := &signin.Memory{}, &answers{}, fleet("CORP", 2)
-		l := signin.New(book, 0)
+		l := signin.New(book, signin.Rule{})
 		begun(t, l, m[0], s.ask).Accepted()
 		trial := begun(t, l, m[1], s.ask)
 		trial.Accepted()
@@ -139,7 +139,7 @@ func TestAcceptedAndRefusedLater(t *testing.T) {
 // No machine of a domain that rejects the account by now is asked about it.
 func TestADomainThatRejectsIsNotAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, corp, other := signin.New(&signin.Memory{}, 5), fleet("CORP", 1), fleet("OTHER", 2)
+		l, corp, other := signin.New(&signin.Memory{}, signin.Rule{Limit: 5}), fleet("CORP", 1), fleet("OTHER", 2)
 		s := &answers{say: map[string]signin.State{}}
 		begun(t, l, corp[0], s.ask).Accepted()
 		begun(t, l, other[0], s.ask).Accepted()
@@ -188,7 +188,7 @@ func (b *turns) Lock(ctx context.Context, _ string) (signin.Lock, error) {
 func TestProcessesTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, book, m := newWorld(), &turns{held: make(chan struct{}, 1)}, fleet("CORP", 2)
-		busy, over := signin.New(book, 5), make(chan struct{})
+		busy, over := signin.New(book, signin.Rule{Limit: 5}), make(chan struct{})
 		for _, one := range m {
 			w.one(t.Context(), busy, one)
 		}
@@ -206,7 +206,7 @@ func TestProcessesTakeTurns(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		began := time.Now()
-		w.one(t.Context(), signin.New(book, 5), m[0])
+		w.one(t.Context(), signin.New(book, signin.Rule{Limit: 5}), m[0])
 		if took := time.Since(began); took > 2*time.Second {
 			t.Errorf("after %s", took)
 		}

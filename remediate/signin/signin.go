@@ -14,6 +14,7 @@
 package signin
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"slices"
@@ -23,12 +24,19 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/route"
 )
 
-// Limit is how many sign-ins of an account that were not accepted are borne where nobody says another number: no domain locks
+// Limit is how many sign-ins of an account that were not accepted are borne where nobody says another number: hardly a domain locks
 // an account after so few.
 const Limit = 2
 
-// Window is how long a sign-in counts that was not accepted: as long as Windows counts them unless told otherwise.
+// Window is how long sign-ins count that were not accepted, from the last of them on: as long as Windows counts them unless told
+// otherwise.
 const Window = 30 * time.Minute
+
+// Rule is what an account bears. The zero value is [Limit] and [Window].
+type Rule struct {
+	Limit  int           // sign-ins that were not accepted or are under way; with 1 a refusal is never asked about elsewhere
+	Window time.Duration // how long they count after the last of them
+}
 
 // State is what became of a sign-in.
 type State string
@@ -79,8 +87,9 @@ type Lock interface {
 
 // Ledger implements [route.Ledger].
 type Ledger struct {
-	book  Book
-	limit int
+	book   Book
+	limit  int
+	window time.Duration
 
 	mu       sync.Mutex
 	accounts map[string]*account
@@ -89,9 +98,9 @@ type Ledger struct {
 
 var _ route.Ledger = (*Ledger)(nil)
 
-// New makes a ledger over a book; a limit below [Limit] is that.
-func New(book Book, limit int) *Ledger {
-	return &Ledger{book: book, limit: max(limit, Limit), accounts: map[string]*account{}}
+// New makes a ledger over a book, for accounts that bear the same.
+func New(book Book, rule Rule) *Ledger {
+	return &Ledger{book: book, limit: cmp.Or(max(rule.Limit, 0), Limit), window: cmp.Or(max(rule.Window, 0), Window), accounts: map[string]*account{}}
 }
 
 // account is what this process knows of one account. The ledger's mutex guards it.
@@ -225,15 +234,22 @@ func (a *account) queueUp(k kind) *list.Element {
 	return a.waiting[k].PushBack(make(chan struct{}, 1))
 }
 
-// prune forgets what is older than the window.
-func (a *account) prune(now time.Time) {
-	kept := a.bad[:0]
-	for _, o := range a.bad {
-		if now.Sub(o.at) < Window {
-			kept = append(kept, o)
+// prune forgets what counts when the last of it is older than the window. Until then all count, as at a domain controller (MS-SAMR
+// 3.1.1.8.4: its count begins anew when nothing was wrong for that long).
+func (a *account) prune(now time.Time, window time.Duration) {
+	if len(a.bad) > 0 && now.Sub(last(a.bad)) >= window {
+		a.bad = nil
+	}
+}
+
+// last is when the last of some offences was.
+func last(all []*offence) (at time.Time) {
+	for _, o := range all {
+		if o.at.After(at) {
+			at = o.at
 		}
 	}
-	a.bad = kept
+	return at
 }
 
 // known and unknown are the sign-ins under way at machines that had taken the account, and at others.
@@ -280,9 +296,9 @@ func (a *account) others() bool {
 	return len(a.out) > 0 || a.judging
 }
 
-// last reports whether the last sign-in that may fail would be this machine's, which has not answered one already: it is kept for
+// lastOf reports whether the last sign-in that may fail would be this machine's, which has not answered one already: it is kept for
 // another, so that no machine alone stops all. While that of others is not known, offences are those of its domain in this run, or all.
-func (l *Ledger) last(a *account, d *domain, machine string) bool {
+func (l *Ledger) lastOf(a *account, d *domain, machine string) bool {
 	count := func(all []*offence) (n int) {
 		for _, o := range all {
 			if o.what == Unanswered && id(o.target) == machine {
@@ -291,7 +307,7 @@ func (l *Ledger) last(a *account, d *domain, machine string) bool {
 		}
 		return n
 	}
-	return count(d.silent) >= Limit-1 || count(a.bad) >= l.limit-1
+	return count(d.silent) >= Limit-1 || count(a.bad) >= max(l.limit-1, 1)
 }
 
 // silence reports whether nothing was refused.

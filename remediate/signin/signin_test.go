@@ -207,18 +207,18 @@ func TestFiveOfFiveHundredRejectAGoodAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, book, machines := newWorld(), &signin.Memory{}, fleet("CORP", 500)
 		w.five(machines)
-		counts, named := w.run(t, signin.New(book, 0), machines, 100)
+		counts, named := w.run(t, signin.New(book, signin.Rule{}), machines, 100)
 		if counts["done"] != 495 || counts["denied"] != 5 || w.worst > 0 || w.mostOut > signin.Limit {
 			t.Errorf("%v %v, %d at once", counts, named, w.mostOut)
 		}
 		// Those that are left, alone: a retry, and with a password that is wrong by now.
 		left := w.left(machines)
-		if counts, named := w.run(t, signin.New(book, 0), left, 100); counts["denied"] != 5 {
+		if counts, named := w.run(t, signin.New(book, signin.Rule{}), left, 100); counts["denied"] != 5 {
 			t.Errorf("retry: %v %v", counts, named)
 		}
 		w.wrong = func(string) bool { return true }
 		before := w.attempts
-		if counts, named := w.run(t, signin.New(book, 0), left, 100); counts["held"] != 5 || w.attempts-before != 1 {
+		if counts, named := w.run(t, signin.New(book, signin.Rule{}), left, 100); counts["held"] != 5 || w.attempts-before != 1 {
 			t.Errorf("wrong password: %v %v after %d", counts, named, w.attempts-before)
 		}
 	})
@@ -233,10 +233,10 @@ func TestWhatIsSaidNamesAMachineOnce(t *testing.T) {
 		w, book, m := newWorld(), &signin.Memory{}, fleet("CORP", 1)[0]
 		w.wrong = func(string) bool { return true }
 		for range 2 {
-			w.one(t.Context(), signin.New(book, 0), m)
+			w.one(t.Context(), signin.New(book, signin.Rule{}), m)
 		}
 		want := `two sign-ins of CORP\admin were refused (CORP-PC0) and none was accepted since: see that the password is right, then go on after ` + soon() + `, or at once with --sign-ins 3`
-		if _, err := signin.New(book, 0).Try(t.Context(), account(m), m, w.ask); err == nil || err.Error() != want {
+		if _, err := signin.New(book, signin.Rule{}).Try(t.Context(), account(m), m, w.ask); err == nil || err.Error() != want {
 			t.Error(err)
 		}
 	})
@@ -254,7 +254,7 @@ func TestOneMachinesWordIsNotBelievedForLong(t *testing.T) {
 			}
 			for life := range 2 {
 				w.refused = 0
-				if counts, _ := w.run(t, signin.New(book, 0), machines, 1+life*50); w.refused > 2*liars+1 {
+				if counts, _ := w.run(t, signin.New(book, signin.Rule{}), machines, 1+life*50); w.refused > 2*liars+1 {
 					t.Errorf("%d liars, life %d: %d refused, %v", liars, life, w.refused, counts)
 				}
 			}
@@ -271,7 +271,7 @@ func TestOneWitnessForManyRefusals(t *testing.T) {
 			for _, m := range machines[1:] {
 				w.broken[m.ID] = true
 			}
-			if counts, named := w.run(t, signin.New(&signin.Memory{}, 0), machines, 1); counts["done"] != 1 || counts["denied"] != denied {
+			if counts, named := w.run(t, signin.New(&signin.Memory{}, signin.Rule{}), machines, 1); counts["done"] != 1 || counts["denied"] != denied {
 				t.Errorf("%v: %v %v", word, counts, named)
 			}
 		})
@@ -284,11 +284,11 @@ func TestFiveOfFiveHundredWhereOnlyTheirWordIsThere(t *testing.T) {
 		w, book, machines := newWorld(), &signin.Memory{}, fleet("CORP", 500)
 		w.word = true
 		w.five(machines)
-		if counts, named := w.run(t, signin.New(book, 0), machines, 100); counts["done"] != 495 || counts["denied"] != 5 {
+		if counts, named := w.run(t, signin.New(book, signin.Rule{}), machines, 100); counts["done"] != 495 || counts["denied"] != 5 {
 			t.Errorf("%v %v", counts, named)
 		}
 		left := w.left(machines)
-		if counts, named := w.run(t, signin.New(book, 0), left, 100); counts["denied"] != 5 {
+		if counts, named := w.run(t, signin.New(book, signin.Rule{}), left, 100); counts["denied"] != 5 {
 			t.Errorf("retry: %v %v", counts, named)
 		}
 	})
@@ -299,21 +299,21 @@ func TestAWrongPasswordIsTriedOnce(t *testing.T) {
 		w, book := newWorld(), &signin.Memory{}
 		w.wrong = func(string) bool { return true }
 		for life, attempts := range []int{1, 2, 2, 2} { // a third would be one too many
-			counts, _ := w.run(t, signin.New(book, 0), fleet("CORP", 200), 100)
+			counts, _ := w.run(t, signin.New(book, signin.Rule{}), fleet("CORP", 200), 100)
 			if w.attempts != attempts || counts["held"] < 199 {
 				t.Errorf("life %d: %d attempts, %v", life, w.attempts, counts)
 			}
 		}
-		if _, err := signin.New(book, 0).Try(t.Context(), account(fleet("CORP", 1)[0]), fleet("CORP", 1)[0], w.ask); err == nil ||
+		if _, err := signin.New(book, signin.Rule{}).Try(t.Context(), account(fleet("CORP", 1)[0]), fleet("CORP", 1)[0], w.ask); err == nil ||
 			!strings.HasPrefix(err.Error(), `two sign-ins of CORP\admin were refused (CORP-PC`) {
 			t.Errorf("%v", err)
 		}
-		if w.run(t, signin.New(book, 3), fleet("CORP", 200), 100); w.attempts != 3 {
+		if w.run(t, signin.New(book, signin.Rule{Limit: 3}), fleet("CORP", 200), 100); w.attempts != 3 {
 			t.Errorf("--sign-ins 3: %d", w.attempts)
 		}
 		time.Sleep(signin.Window)
 		w.wrong = func(string) bool { return false }
-		if counts, _ := w.run(t, signin.New(book, 0), fleet("CORP", 200), 100); counts["done"] != 200 {
+		if counts, _ := w.run(t, signin.New(book, signin.Rule{}), fleet("CORP", 200), 100); counts["done"] != 200 {
 			t.Errorf("after the window: %v", counts)
 		}
 	})
@@ -327,7 +327,7 @@ func TestThePasswordIsChangedInMidRun(t *testing.T) {
 			at := time.Now().Add(time.Duration(seed) * 53 * time.Millisecond)
 			w.wrong = func(string) bool { return time.Now().After(at) }
 			machines := append(fleet("CORP", 300), fleet("CORP", 300)...) // each twice: the verify after a restart
-			counts, named := w.run(t, signin.New(&signin.Memory{}, 0), machines, 200)
+			counts, named := w.run(t, signin.New(&signin.Memory{}, signin.Rule{}), machines, 200)
 			if w.refused > signin.Limit || w.worst > signin.Limit || counts["denied"] > 0 {
 				t.Errorf("seed %d: %d refused, %v %v", seed, w.refused, counts, named)
 			}
@@ -351,7 +351,7 @@ func TestOneOfTwoDomainsRejects(t *testing.T) {
 			default:
 				r.Shuffle(len(machines), func(i, j int) { machines[i], machines[j] = machines[j], machines[i] })
 			}
-			counts, named := w.run(t, signin.New(&signin.Memory{}, 0), machines, 1+int(seed)*5)
+			counts, named := w.run(t, signin.New(&signin.Memory{}, signin.Rule{}), machines, 1+int(seed)*5)
 			if w.refused != 1 || counts["done"] != 100 || counts["held"] != 99 {
 				t.Errorf("seed %d: %d refused, %v %v", seed, w.refused, counts, named)
 			}
@@ -365,17 +365,17 @@ func TestMachinesThatHangUpBeforeTheyAnswer(t *testing.T) {
 		for _, m := range fleet("CORP", 40) {
 			w.cut[m.ID] = true
 		}
-		counts, _ := w.run(t, signin.New(book, 0), fleet("CORP", 40), 40)
+		counts, _ := w.run(t, signin.New(book, signin.Rule{}), fleet("CORP", 40), 40)
 		if w.attempts != 2 || counts["held"] != 38 || counts["unanswered"] != 2 {
 			t.Errorf("%d attempts, %v", w.attempts, counts)
 		}
-		_, err := signin.New(book, 0).Try(t.Context(), account(fleet("CORP", 1)[0]), fleet("CORP", 1)[0], w.ask)
+		_, err := signin.New(book, signin.Rule{}).Try(t.Context(), account(fleet("CORP", 1)[0]), fleet("CORP", 1)[0], w.ask)
 		barred := (*route.BarredError)(nil)
 		if !errors.As(err, &barred) || !barred.All || !strings.HasPrefix(err.Error(), `two sign-ins of CORP\admin had no answer (CORP-PC`) {
 			t.Errorf("resumed: %v", err)
 		}
 		clear(w.cut)
-		if counts, _ := w.run(t, signin.New(book, 3), fleet("CORP", 40), 40); counts["done"] != 40 {
+		if counts, _ := w.run(t, signin.New(book, signin.Rule{Limit: 3}), fleet("CORP", 40), 40); counts["done"] != 40 {
 			t.Errorf("--sign-ins 3: %v", counts)
 		}
 	})
@@ -388,20 +388,20 @@ func TestOneMachineThatHangsUpStopsNobody(t *testing.T) {
 		w, book, machines := newWorld(), &signin.Memory{}, fleet("CORP", 40)
 		w.cut[machines[0].ID] = true
 		for life := range 2 { // alone, as the first wave
-			if counts, _ := w.run(t, signin.New(book, 0), machines[:1], 1); counts["unanswered"] != 1 || w.attempts != 1 {
+			if counts, _ := w.run(t, signin.New(book, signin.Rule{}), machines[:1], 1); counts["unanswered"] != 1 || w.attempts != 1 {
 				t.Errorf("life %d: %v after %d", life, counts, w.attempts)
 			}
 		}
 		m := machines[0]
-		if _, err := signin.New(book, 0).Try(t.Context(), account(m), m, w.ask); err == nil ||
+		if _, err := signin.New(book, signin.Rule{}).Try(t.Context(), account(m), m, w.ask); err == nil ||
 			!strings.HasPrefix(err.Error(), "CORP-PC0 did not answer when it was signed in to") || !strings.HasSuffix(err.Error(), "after "+soon()+", or at once with --sign-ins 3") {
 			t.Error(err)
 		}
-		begun(t, signin.New(book, 3), m, w.ask).Unjudged() // as it says
+		begun(t, signin.New(book, signin.Rule{Limit: 3}), m, w.ask).Unjudged() // as it says
 		other := fleet("OTHER", 40)
 		w.cut[other[0].ID] = true
 		for _, forks := range []int{1, 50} {
-			if counts, named := w.run(t, signin.New(book, 0), append(machines, other...), forks); counts["done"] != 78 || counts["unanswered"] != 2 {
+			if counts, named := w.run(t, signin.New(book, signin.Rule{}), append(machines, other...), forks); counts["done"] != 78 || counts["unanswered"] != 2 {
 				t.Errorf("%d at a time: %v %v", forks, counts, named)
 			}
 		}
@@ -411,7 +411,7 @@ func TestOneMachineThatHangsUpStopsNobody(t *testing.T) {
 // Machines that never answer hold the others for a moment each, and once only until the others are through.
 func TestSilentMachinesHoldNobodyForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, l, machines := newWorld(), signin.New(&signin.Memory{}, 0), fleet("CORP", 100)
+		w, l, machines := newWorld(), signin.New(&signin.Memory{}, signin.Rule{}), fleet("CORP", 100)
 		for _, m := range machines[20:60] {
 			w.hang[m.ID] = true
 		}
@@ -439,7 +439,7 @@ func TestSilentMachinesHoldNobodyForLong(t *testing.T) {
 func TestHowLongIsWaited(t *testing.T) {
 	for _, usual := range []time.Duration{10 * time.Millisecond, 300 * time.Millisecond, 5 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
-			l, m, judge := signin.New(&signin.Memory{}, 0), fleet("CORP", 4), time.Duration(-1)
+			l, m, judge := signin.New(&signin.Memory{}, signin.Rule{}), fleet("CORP", 4), time.Duration(-1)
 			ask := func(_ context.Context, _ route.Target, begin func() (route.Trial, error)) error {
 				trial, err := begin()
 				if err == nil {
@@ -471,7 +471,7 @@ func TestHowLongIsWaited(t *testing.T) {
 func TestNobodyIsThereAndOneHangsUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, machines := newWorld(), fleet("CORP", 10)
-		l := signin.New(&signin.Memory{}, 0)
+		l := signin.New(&signin.Memory{}, signin.Rule{})
 		w.one(t.Context(), l, machines[0])
 		w.down[machines[0].ID], w.cut[machines[1].ID] = true, true
 		if what := w.one(t.Context(), l, machines[1]); what != "unanswered" || w.attempts != 2 {
@@ -490,7 +490,7 @@ func TestALineIsCutNowAndThen(t *testing.T) {
 		for i, m := range machines {
 			w.cut[m.ID] = i%10 == 7
 		}
-		counts, _ := w.run(t, signin.New(&signin.Memory{}, 0), machines, 100)
+		counts, _ := w.run(t, signin.New(&signin.Memory{}, signin.Rule{}), machines, 100)
 		if counts["done"] != 450 || counts["unanswered"] != 50 {
 			t.Errorf("%v", counts)
 		}
@@ -502,7 +502,7 @@ func TestNoAccountIsLocked(t *testing.T) {
 	for seed := range uint64(150) {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 9))
-			w, book, limit := newWorld(), &signin.Memory{}, 2+r.IntN(4)
+			w, book, limit := newWorld(), &signin.Memory{}, 1+r.IntN(5)
 			w.rand = r.Float64
 			var machines []route.Target
 			for _, d := range []string{"CORP", "OTHER", "THIRD"}[:1+r.IntN(3)] {
@@ -519,7 +519,7 @@ func TestNoAccountIsLocked(t *testing.T) {
 			wrong := []string{"", "CORP", "OTHER"}[r.IntN(3)]
 			w.wrong = func(domain string) bool { return time.Now().After(changes) && (wrong == "" || wrong == domain) }
 			for range lives {
-				w.run(t, signin.New(book, limit), machines, 1+r.IntN(80))
+				w.run(t, signin.New(book, signin.Rule{Limit: limit}), machines, 1+r.IntN(80))
 			}
 			if wrong == "" && w.worst > limit || w.mostOut > limit {
 				t.Errorf("seed %d, limit %d: %d in a row, %d at once", seed, limit, w.worst, w.mostOut)
@@ -531,7 +531,7 @@ func TestNoAccountIsLocked(t *testing.T) {
 // The end of whoever asks for all must not keep the others waiting for ever.
 func TestWhoAsksGoesAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, l, machines := newWorld(), signin.New(&signin.Memory{}, 0), fleet("CORP", 20)
+		w, l, machines := newWorld(), signin.New(&signin.Memory{}, signin.Rule{}), fleet("CORP", 20)
 		w.run(t, l, machines[:10], 1)
 		w.broken[machines[10].ID] = true
 		ctx, cancel := context.WithTimeout(t.Context(), 45*time.Millisecond) // it is refused after 40, and asks elsewhere
@@ -554,7 +554,7 @@ func TestSpellingsOfAnAccountCountTogether(t *testing.T) {
 		}
 		for i, m := range fleet("CORP", 3) {
 			name := []string{`CORP\admin`, "admin@corp.test", `corp.test\ADMIN`}[i]
-			trial, err := try(signin.New(book, 0), name, m)
+			trial, err := try(signin.New(book, signin.Rule{}), name, m)
 			if (err != nil) != (i == 2) {
 				t.Fatalf("%s: %v", name, err)
 			}
@@ -565,7 +565,7 @@ func TestSpellingsOfAnAccountCountTogether(t *testing.T) {
 				t.Error("refused, and not barred")
 			}
 		}
-		l, m := signin.New(&signin.Memory{}, 0), fleet("CORP", 2)
+		l, m := signin.New(&signin.Memory{}, signin.Rule{}), fleet("CORP", 2)
 		for i, m := range m {
 			trial, err := try(l, `CORP\Admin`, m)
 			if err != nil {
@@ -584,7 +584,7 @@ func TestSpellingsOfAnAccountCountTogether(t *testing.T) {
 // An account of one machine is that machine's affair.
 func TestAccountsOfTheMachinesThemselves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := signin.New(&signin.Memory{}, 0)
+		l := signin.New(&signin.Memory{}, signin.Rule{})
 		for i, m := range fleet("CORP", 10) {
 			who := route.Account{Name: m.Name + `\Administrator`, Domain: m.Name, Home: true, Own: true}
 			trial, err := l.Try(t.Context(), who, m, nil)
@@ -625,14 +625,14 @@ func TestAKilledProcessHadNoAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, book, m := newWorld(), &signin.Memory{}, fleet("CORP", 3)
 		for i := range 2 {
-			begun(t, signin.New(book, 0), m[i], w.ask)
+			begun(t, signin.New(book, signin.Rule{}), m[i], w.ask)
 		}
-		_, err := signin.New(book, 0).Try(t.Context(), account(m[0]), m[0], w.ask)
+		_, err := signin.New(book, signin.Rule{}).Try(t.Context(), account(m[0]), m[0], w.ask)
 		if barred := (*route.BarredError)(nil); !errors.As(err, &barred) || !strings.Contains(err.Error(), "had no answer (CORP-PC0, CORP-PC1)") || !strings.HasSuffix(err.Error(), "--sign-ins 3") {
 			t.Errorf("%v", err)
 		}
 		time.Sleep(signin.Window)
-		begun(t, signin.New(book, 0), m[0], w.ask).Accepted()
+		begun(t, signin.New(book, signin.Rule{}), m[0], w.ask).Accepted()
 		if got := book.States(); got[len(got)-1] != signin.Accepted {
 			t.Errorf("%v", got)
 		}
@@ -642,7 +642,7 @@ func TestAKilledProcessHadNoAnswer(t *testing.T) {
 // What was on its way before a refusal proves nothing about the time after it.
 func TestAnEarlierSignInDoesNotClearARefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, m, asked := signin.New(&signin.Memory{}, 3), fleet("CORP", 4), 0
+		l, m, asked := signin.New(&signin.Memory{}, signin.Rule{Limit: 3}), fleet("CORP", 4), 0
 		ask := func(ctx context.Context, _ route.Target, begin func() (route.Trial, error)) error {
 			asked++
 			trial, err := begin()
@@ -673,7 +673,7 @@ func TestAnEarlierSignInDoesNotClearARefusal(t *testing.T) {
 func TestTheWordOfTheOwnDomain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, takes := range []bool{false, true} {
-			w, l, other, own := newWorld(), signin.New(&signin.Memory{}, 0), fleet("OTHER", 3), fleet("CORP", 1)
+			w, l, other, own := newWorld(), signin.New(&signin.Memory{}, signin.Rule{}), fleet("OTHER", 3), fleet("CORP", 1)
 			w.wrong = func(domain string) bool { return domain == "CORP" }
 			if takes {
 				w.one(t.Context(), l, other[0])
@@ -696,7 +696,7 @@ func TestASilentDomainIsLeftOut(t *testing.T) {
 		for _, m := range fleet("OTHER", 30) {
 			w.cut[m.ID] = true
 		}
-		counts, named := w.run(t, signin.New(&signin.Memory{}, 0), machines, 20)
+		counts, named := w.run(t, signin.New(&signin.Memory{}, signin.Rule{}), machines, 20)
 		if counts["done"] != 30 || counts["held"]+counts["unanswered"] != 30 || w.attempts > 40 {
 			t.Errorf("%v %v after %d", counts, named, w.attempts)
 		}
@@ -717,7 +717,7 @@ func (s *slow) Add(ctx context.Context, e signin.Entry) (int64, error) {
 func TestARefusalIsWrittenDownFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, book := newWorld(), &slow{}
-		l, m := signin.New(book, 5), fleet("CORP", 5)
+		l, m := signin.New(book, signin.Rule{Limit: 5}), fleet("CORP", 5)
 		for _, one := range m[:3] {
 			w.one(t.Context(), l, one)
 		}
@@ -734,7 +734,7 @@ func TestARefusalIsWrittenDownFirst(t *testing.T) {
 // Who waits when the run stops is not signed in any more; who had begun goes on.
 func TestAHaltedRunSignsInNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, l, m, halted := newWorld(), signin.New(&signin.Memory{}, 0), fleet("CORP", 3), make(chan struct{})
+		w, l, m, halted := newWorld(), signin.New(&signin.Memory{}, signin.Rule{}), fleet("CORP", 3), make(chan struct{})
 		first := begun(t, l, m[0], w.ask)
 		waits := make(chan error, 1)
 		go func() {

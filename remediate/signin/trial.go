@@ -182,7 +182,7 @@ func (t *trial) Unanswered() {
 	}
 	d.silent = append(d.silent, &offence{what: Unanswered, target: t.target, at: time.Now()})
 	if len(d.silent) >= Limit {
-		d.closed = spent(d.silent, t.who)
+		d.closed = l.spent(d.silent, t.who)
 		d.closed.All = t.who.Home && !a.provenBut(d) || len(a.bad) >= l.limit
 		if d.closed.All {
 			a.closed = d.closed
@@ -215,7 +215,7 @@ func (t *trial) rejected() error {
 	switch why := t.target.Name + " rejected " + t.who.Name; {
 	case t.judges: // who asked has the verdict
 		return &route.BarredError{Account: t.who, All: true, Why: why}
-	case !proven:
+	case !proven, t.who.Final:
 		return l.close(a, d, t.who, why)
 	}
 	return nil

@@ -137,7 +137,7 @@ const (
 
 // next decides. The caller holds the mutex.
 func (l *Ledger) next(a *account, d *domain, who route.Account, machine string, now time.Time) move {
-	a.prune(now)
+	a.prune(now, l.window)
 	switch {
 	case l.broken != nil:
 		return broken
@@ -155,10 +155,11 @@ func (l *Ledger) next(a *account, d *domain, who route.Account, machine string, 
 	known, unknown := a.underWay()
 	out := known + unknown
 	proven := a.proven()
+	question := min(l.limit-1, 1) // the place that is kept for it
 	switch {
 	case len(a.bad) > 0 && proven && out > 0:
 		return wait
-	case len(a.bad) > 0 && proven && a.alone && len(a.bad) < l.limit:
+	case len(a.bad) > 0 && proven && (a.alone || who.Final) && len(a.bad) < l.limit:
 		return l.orAside(a, d, who, machine)
 	case len(a.bad) > 0 && proven:
 		return judge
@@ -168,22 +169,22 @@ func (l *Ledger) next(a *account, d *domain, who route.Account, machine string, 
 		if out > 0 {
 			return wait
 		}
-		a.closed = spent(a.bad, who)
+		a.closed = l.spent(a.bad, who)
 		return barred
-	case !d.proven && proven && unknown+1+max(known, 1) > l.limit:
+	case !d.proven && proven && unknown+1+max(known, question) > l.limit:
 		return wait
-	case !d.proven && !d.recalled && !who.Own:
+	case !d.proven && !d.recalled && !who.Own && !who.Final:
 		return recall
 	case !d.proven:
 		return l.orAside(a, d, who, machine)
-	case d.took[machine] && unknown+known+1 > l.limit, !d.took[machine] && unknown+1+max(known, 1) > l.limit:
+	case d.took[machine] && unknown+known+1 > l.limit, !d.took[machine] && unknown+1+max(known, question) > l.limit:
 		return wait
 	}
 	return send
 }
 
 func (l *Ledger) orAside(a *account, d *domain, who route.Account, machine string) move {
-	if !who.Own && l.last(a, d, machine) {
+	if !who.Own && !who.Final && l.lastOf(a, d, machine) {
 		return aside
 	}
 	return send
@@ -240,6 +241,9 @@ func (l *Ledger) mark(a *account) {
 	}
 }
 
+// farBack is for how many windows it is looked back: each may have begun before the one before it was over.
+const farBack = 20
+
 // lock takes the account for this process, and reads what others made of it.
 func (l *Ledger) lock(ctx context.Context, a *account, who route.Account) error {
 	if rest := time.Until(a.pause); rest > 0 { // nobody else looks at it while locking
@@ -256,7 +260,7 @@ func (l *Ledger) lock(ctx context.Context, a *account, who route.Account) error 
 	var against []Entry
 	now := time.Now()
 	if err == nil && held.Mark() != a.mark {
-		if against, err = l.book.Against(ctx, a.name, now.Add(-Window)); err != nil {
+		if against, err = l.book.Against(ctx, a.name, now.Add(-farBack*l.window)); err != nil {
 			_ = held.Release() //nolint:errcheck // the first error is the one to tell
 		}
 	}
@@ -279,6 +283,9 @@ func (l *Ledger) lock(ctx context.Context, a *account, who route.Account) error 
 		what := e.State
 		if what == Sent {
 			what = Unanswered
+		}
+		if len(a.bad) > 0 && e.Time.Sub(last(a.bad)) >= l.window {
+			a.bad = nil
 		}
 		a.bad = append(a.bad, &offence{number: e.N, what: what, target: e.Target, at: e.Time, clock: a.clock})
 	}

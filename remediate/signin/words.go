@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/fleetmend/fleetmend/remediate/route"
 )
@@ -14,29 +13,21 @@ func (l *Ledger) asideFor(a *account, d *domain, t route.Target) string {
 	if d.late[id(t)] {
 		return t.Name + " did not answer when it was signed in to: it is signed in to again when others are through"
 	}
-	until := time.Now()
-	for _, o := range slices.Concat(d.silent, a.bad) {
-		if id(o.target) == id(t) {
-			until = o.at.Add(Window)
-		}
-	}
+	until := last(slices.Concat(d.silent, a.bad)).Add(l.window)
 	return fmt.Sprintf("%s did not answer when it was signed in to: it is signed in to again when another machine has taken the account, after %s, or at once with --sign-ins %d",
 		t.Name, until.Local().Format("15:04"), l.limit+1)
 }
 
 // spent says that too much was not accepted to try once more.
-func spent(bad []*offence, who route.Account) *route.BarredError {
+func (l *Ledger) spent(bad []*offence, who route.Account) *route.BarredError {
 	var names []string
-	refused, first := 0, time.Now()
+	refused := 0
 	for _, o := range bad {
 		if !slices.Contains(names, o.target.Name) {
 			names = append(names, o.target.Name)
 		}
 		if o.what == Refused {
 			refused++
-		}
-		if o.at.Before(first) {
-			first = o.at
 		}
 	}
 	what := "had no answer"
@@ -46,10 +37,14 @@ func spent(bad []*offence, who route.Account) *route.BarredError {
 	case refused > 0:
 		what = "were refused or had no answer"
 	}
-	until := first.Add(Window)
+	noun := "sign-ins"
+	if len(bad) == 1 {
+		noun, what = "sign-in", strings.Replace(what, "were", "was", 1)
+	}
+	until := last(bad).Add(l.window)
 	return &route.BarredError{Account: who, All: true, Until: until,
-		Why: fmt.Sprintf("%s sign-ins of %s %s (%s) and none was accepted since: see that the password is right, then go on after %s, or at once with --sign-ins %d",
-			number(len(bad)), who.Name, what, strings.Join(names, ", "), until.Local().Format("15:04"), len(bad)+1)}
+		Why: fmt.Sprintf("%s %s of %s %s (%s) and none was accepted since: see that the password is right, then go on after %s, or at once with --sign-ins %d",
+			number(len(bad)), noun, who.Name, what, strings.Join(names, ", "), until.Local().Format("15:04"), len(bad)+1)}
 }
 
 func number(n int) string {

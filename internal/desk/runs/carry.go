@@ -90,7 +90,7 @@ func engine(ctx context.Context, d *desk.Desk, c *connect.Connector, p *plan.Pla
 	if err != nil {
 		return nil, err
 	}
-	routes, err := routesOf(ctx, c, p, connect.RouteOptions{PasswordFile: o.PasswordFile, Ledger: signin.New(j.SignIns(), rules.SignIns)})
+	routes, err := routesOf(ctx, c, p, connect.RouteOptions{PasswordFile: o.PasswordFile, Ledger: signin.New(j.SignIns(), signin.Rule{Limit: rules.SignIns})})
 	if err != nil {
 		return nil, err
 	}

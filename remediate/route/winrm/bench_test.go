@@ -129,7 +129,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 		for _, limit := range []int{signin.Limit, 5, 1000} {
 			b.Run(fmt.Sprintf("%s/sign-ins-%d", rtt, limit), func(b *testing.B) {
 				began := time.Now()
-				fan(b, fleet, winrm.Config{Ledger: signin.New(&signin.Memory{}, limit), Dial: far(rtt)}, 200)
+				fan(b, fleet, winrm.Config{Ledger: signin.New(&signin.Memory{}, signin.Rule{Limit: limit}), Dial: far(rtt)}, 200)
 				b.ReportMetric(float64(b.N)/time.Since(began).Seconds(), "machines/s")
 			})
 		}

@@ -114,7 +114,7 @@ func TestWhoTookTheAccount(t *testing.T) {
 		{401, "", AuthBasic, nil, signin.Refused, route.Auth}, // nothing says that it was not judged
 	} {
 		book := &signin.Memory{}
-		r := &Route{config: Config{Auth: c.auth, Ledger: signin.New(book, 0)}}
+		r := &Route{config: Config{Auth: c.auth, Ledger: signin.New(book, signin.Rule{})}}
 		trial, err := r.config.Ledger.Try(t.Context(), route.Account{Name: "k", Home: true}, route.Target{ID: "1", Name: "WS1"}, r.ask(true))
 		if err != nil {
 			t.Fatal(err)
@@ -281,7 +281,7 @@ func TestTheEndOfACallHitsNoOther(t *testing.T) {
 func TestSignInForgottenInTheMiddle(t *testing.T) {
 	for op, want := range map[string]route.Class{opCreate: route.Unreachable, opCommand: route.Unreachable, opSend: route.Unknown, opReceive: route.Unknown, opDelete: route.Unreachable} {
 		book := &signin.Memory{}
-		r := &Route{config: Config{Auth: AuthNTLM, Ledger: signin.New(book, 0)}}
+		r := &Route{config: Config{Auth: AuthNTLM, Ledger: signin.New(book, signin.Rule{})}}
 		trial, err := r.config.Ledger.Try(t.Context(), route.Account{Name: "k", Home: true}, route.Target{ID: "1", Name: "WS1"}, r.ask(true))
 		if err != nil {
 			t.Fatal(err)

@@ -140,7 +140,7 @@ func (c *Config) applyDefaults() {
 		c.MaxOutput = 4 << 20
 	}
 	if c.Ledger == nil {
-		c.Ledger = signin.New(&signin.Memory{}, signin.Limit)
+		c.Ledger = signin.New(&signin.Memory{}, signin.Rule{Limit: signin.Limit})
 	}
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext
