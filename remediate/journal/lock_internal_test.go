@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -145,6 +146,18 @@ func TestWhatARunLeft(t *testing.T) {
 func TestTheBookOfSignIns(t *testing.T) {
 	j, _, _ := twoWaves(t)
 	ctx, book := t.Context(), j.SignIns()
+	for _, account := range []string{"first", "second"} { // the folder of the locks is there or not
+		none(t, os.RemoveAll(j.locks()))
+		if account == "second" {
+			none(t, makeLocks(j.locks()))
+		}
+		l, err := book.Lock(ctx, account)
+		none(t, err)
+		if info, err := l.(*signInLock).f.Stat(); err != nil || runtime.GOOS != "windows" && info.Mode() != 0o600 {
+			t.Errorf("%s: %v %v", account, info.Mode(), err)
+		}
+		none(t, l.Release())
+	}
 	for _, mark := range []int64{0, 42, -7} {
 		l, err := book.Lock(ctx, "k")
 		none(t, err)
@@ -209,5 +222,71 @@ func TestTheBookOfSignIns(t *testing.T) {
 	}
 	if got := took("k", "D", 9); !slices.Equal(got, []string{"3 PC3", "1 PC1", "0 PC0"}) {
 		t.Errorf("%q", got)
+	}
+}
+
+// Who waited for his turn has it alone.
+func TestATurnThatWasWaitedForIsAlone(t *testing.T) {
+	j, _, _ := twoWaves(t)
+	var turns [3]*turn
+	for i := range turns {
+		var err error
+		turns[i], err = j.openTurn()
+		none(t, err)
+		defer turns[i].close() //nolint:errcheck // nothing was written into it
+	}
+	none(t, turns[0].wait(t.Context()))
+	waited := make(chan error)
+	go func() { waited <- turns[1].wait(t.Context()) }()
+	time.Sleep(20 * time.Millisecond) // as long as it takes until he looks again and again; he has it alone either way
+	none(t, turns[0].leave(), <-waited)
+	if err := tryLock(turns[2].f, false); !errors.Is(err, errHeld) {
+		t.Errorf("another looks: %v", err)
+	}
+	none(t, turns[1].leave(), turns[2].wait(t.Context()), turns[2].leave())
+}
+
+// A change that was handed over before its session was closed is written.
+func TestWhatWasHandedOverIsWritten(t *testing.T) {
+	j, _, p := twoWaves(t)
+	for i := range p.Waves {
+		for k := range p.Waves[i].Entries {
+			p.Waves[i].Entries[k].ID += "'"
+		}
+	}
+	none(t, p.Seal())
+	for range 20 { // the writer finds the change or the end first, as it comes
+		now := time.Now()
+		s, err := j.open(t.Context(), newID(now), nil)
+		none(t, err)
+		s.plan = p
+		none(t, s.insert(t.Context(), p, now))
+		o := op{check: nop, apply: func(b *batch) error { return b.event(-1, Event{Kind: Stopping, Text: "last"}) }, done: make(chan error, 1)}
+		s.ops <- o
+		close(s.closed)
+		s.write()
+		select {
+		case err := <-o.done:
+			none(t, err)
+		default:
+			t.Fatal("nobody answered")
+		}
+		events, err := j.Events(t.Context(), s.ID(), 0)
+		none(t, err, s.abandon())
+		if n := len(events); n == 0 || events[n-1].Text != "last" {
+			t.Fatalf("%+v", events)
+		}
+	}
+}
+
+func TestAWaveThatIsNotAwaited(t *testing.T) {
+	for want, e := range map[string]*NotAwaitedError{
+		"run r waits for the approval of wave 1, not of wave 2: nothing was approved":          {Run: "r", Status: RunWaiting, Wave: 2, Awaited: 1},
+		"run r does not wait for the approval of wave 1 (it is running): nothing was approved": {Run: "r", Status: RunRunning, Wave: 1},
+		"run r does not wait for approval (it is paused): nothing was approved":                {Run: "r", Status: RunPaused},
+	} {
+		if e.Error() != want {
+			t.Errorf("%q, not %q", e.Error(), want)
+		}
 	}
 }
