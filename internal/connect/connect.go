@@ -70,9 +70,24 @@ type RouteOptions struct {
 	Ledger       route.Ledger // of the sign-ins of all runs; nil: of this route alone
 }
 
+// way makes a route, and has the limits that it needs in place of those of a run.
+type way struct {
+	make   func(context.Context, *Connector, RouteOptions) (route.Route, error)
+	limits route.Limits
+}
+
 // routes are the ways to a machine, by the word that a plan has for them.
-var routes = map[string]func(context.Context, *Connector, RouteOptions) (route.Route, error){
-	"winrm": winrmRoute,
+var routes = map[string]way{
+	"winrm": {make: winrmRoute},
+}
+
+// Limits are those of the routes that this build knows, by their words.
+func Limits() map[string]route.Limits {
+	all := map[string]route.Limits{}
+	for name, way := range routes {
+		all[name] = way.limits
+	}
+	return all
 }
 
 // Routes are the words of the routes that this build knows, sorted.
@@ -91,7 +106,7 @@ func (c *Connector) Route(ctx context.Context, name string, how RouteOptions) (r
 	if !ok {
 		return nil, hint.Mistake(fmt.Errorf("no route %q here", name), "the routes are %s", strings.Join(Routes(), ", "))
 	}
-	return made(ctx, c, how)
+	return made.make(ctx, c, how)
 }
 
 // own closes something with the Connector.

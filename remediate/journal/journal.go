@@ -145,4 +145,5 @@ const (
 	Stopping     Kind = "stopping"   // no new machines; Text: why
 	Ignored      Kind = "ignored"    // a wish that does nothing; Text: which, and why
 	MachineMove  Kind = "machine"    // State and Outcome say where to
+	RouteStep    Kind = "step"       // a route is about to do something outside of a machine, or did it; Text: what
 )

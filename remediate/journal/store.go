@@ -85,6 +85,9 @@ var digestSchema string
 //go:embed signins.sql
 var signInsSchema string
 
+//go:embed steps.sql
+var stepsSchema string
+
 // migrations lead from one version of the schema to the next; user_version counts those that were applied.
 var migrations = []string{`
 CREATE TABLE runs (
@@ -172,7 +175,7 @@ ALTER TABLE incidents ADD COLUMN parameters TEXT NOT NULL DEFAULT '';
 `, derived + `
 -- What runs that were over had still claimed.
 DELETE FROM claims WHERE run NOT IN (SELECT n FROM runs WHERE status IN ('running', 'paused', 'waiting', 'interrupted'));
-`, digestSchema, signInsSchema}
+`, digestSchema, signInsSchema, stepsSchema}
 
 // derived makes the cases anew, for a journal that was written when another rule held: what was fixed did not stay fixed.
 var derived = "DELETE FROM cases;" + casesOfAll + ";" + strings.NewReplacer("?1", "''", "?2", "'[]'").Replace(markRule) + ";"

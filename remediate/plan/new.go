@@ -13,6 +13,7 @@ import (
 	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
+	"github.com/fleetmend/fleetmend/remediate/route"
 )
 
 // DefaultTTL is how long a plan may wait for its apply. Longer, and the fleet is not the one that was looked at.
@@ -35,6 +36,8 @@ type Input struct {
 	Exclude  string        // selector of what was left out
 	Now      time.Time     // the wall clock
 	TTL      time.Duration // 0: DefaultTTL
+
+	Limits map[string]route.Limits // of routes, where they need others than those of Options
 }
 
 // Source is the playbook and where it came from.
@@ -67,6 +70,7 @@ func New(in Input) (*Plan, error) {
 		Playbook: in.Source.Playbook, Parameters: maps.Clone(in.Source.Parameters), PlaybookDigest: in.Source.Digest, PlaybookFile: in.Source.File,
 		Skipped: slices.Clone(in.Skipped), Options: in.Options,
 	}
+	p.Options.ByRoute = maps.Clone(p.Options.ByRoute)
 	if p.Mode == "" {
 		p.Mode = agent.Fix
 	}
@@ -82,6 +86,14 @@ func New(in Input) (*Plan, error) {
 	entries := slices.Clone(in.Entries)
 	arrange(entries)
 	p.Waves = cut(entries, sizes)
+	for i := range entries {
+		if limits := in.Limits[entries[i].Route]; limits != (route.Limits{}) {
+			if p.Options.ByRoute == nil {
+				p.Options.ByRoute = map[string]route.Limits{}
+			}
+			p.Options.ByRoute[entries[i].Route] = limits
+		}
+	}
 	if placed := p.Machines(); placed != len(entries) {
 		return nil, hint.Wrap(fmt.Errorf("make plan: the waves hold %d of %d machines", placed, len(entries)), wavesHint)
 	}
@@ -211,7 +223,13 @@ func (o *Options) validate() error {
 		wrong = "limits and retries cannot be negative"
 	case o.RebootWait < 0 || o.Backoff < 0 || o.Soak < 0 || o.RunTimeout < 0:
 		wrong = "durations cannot be negative"
-	default:
+	}
+	for name, l := range o.ByRoute {
+		if l.Timeout < 0 || l.RebootWait < 0 || l.Forks < 0 {
+			wrong = "the limits of route " + name + " cannot be negative"
+		}
+	}
+	if wrong == "" {
 		return nil
 	}
 	return fmt.Errorf("check plan: %s", wrong)

@@ -6,6 +6,7 @@
 package plan
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/fleetmend/fleetmend/remediate/agent"
@@ -80,4 +81,12 @@ type Options struct {
 	MinSample  int           `json:"min_sample"`               // of older plans, whose digest it is part of: obeyed no more
 	RunTimeout time.Duration `json:"run_timeout,omitempty"`    // whole run; 0: none
 	SignIns    int           `json:"sign_ins,omitempty"`       // of an account, not accepted or under way; 0: what locks no account anywhere
+
+	ByRoute map[string]route.Limits `json:"by_route,omitempty"` // of routes that need others
+}
+
+// For are the limits of the machines that go by a route; Forks 0: no other than those of the run.
+func (o *Options) For(name string) route.Limits {
+	l := o.ByRoute[name]
+	return route.Limits{Timeout: cmp.Or(l.Timeout, o.Timeout), RebootWait: cmp.Or(l.RebootWait, o.RebootWait), Forks: l.Forks}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
+	"github.com/fleetmend/fleetmend/remediate/route"
 	"github.com/fleetmend/fleetmend/remediate/run/errand"
 )
 
@@ -23,6 +24,7 @@ type execution struct {
 	rules   *plan.Options
 	gate    *gate
 	left    map[int][]journal.Machine // how far each machine was when this life of the run began, by wave
+	steps   map[string][]route.Step   // that durable routes had taken by then, by machine ID
 	drawn   map[string]bool           // machines of later waves that were canaries of an earlier one
 
 	halt    *halt         // why no new machines are started; nil while they are
@@ -93,6 +95,10 @@ func (x *execution) all(ctx context.Context, kind journal.Kind) error {
 	if x.left, err = x.leftovers(ctx); err != nil {
 		return err
 	}
+	if x.steps, err = x.options.Journal.Steps(ctx, x.journal.ID()); err != nil {
+		return err
+	}
+	x.crew.Shared = errand.NewSteps(x.steps[""], x.halted, func(step route.Step) error { return record(x.journal, "", step) })
 	if err := x.prove(ctx); err != nil {
 		return err
 	}

@@ -7,22 +7,24 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/plan"
 )
 
-// queue gives out tasks in the order of the plan as far as the limits per site and subnet allow. A machine whose site is
-// full holds back only machines of that site. Tasks are kept by (site, subnet), so that a full site of 50,000 machines
+// queue gives out tasks in the order of the plan as far as the limits per site, subnet and route allow. A machine whose site is
+// full holds back only machines of that site. Tasks are kept by (site, subnet, route), so that a full site of 50,000 machines
 // costs one comparison, not 50,000. One goroutine owns a queue.
 type queue struct {
-	perSite, perSubnet int
-	sites, subnets     map[string]int // tasks out
-	buckets            map[place]*bucket
-	ready              buckets            // with a task, not known to be full
-	fullSites          map[string][]place // parked until a task of the site comes back
-	fullSubnets        map[string][]place
-	delayed            delays
-	waiting            int // in buckets
+	limits  [limited]func(key string) int // 0: none
+	out     [limited]map[string]int       // tasks out
+	full    [limited]map[string][]place   // parked until a task of the site, subnet or route comes back
+	buckets map[place]*bucket
+	ready   buckets // with a task, not known to be full
+	delayed delays
+	waiting int // in buckets
 }
 
+// What limits a machine has: of its site, of its subnet, and of its route.
+const limited = 3
+
 // place is where a machine stands, as far as limits are set. Machines without a site or subnet share no limit.
-type place struct{ site, subnet string }
+type place [limited]string
 
 type bucket struct {
 	place
@@ -31,16 +33,21 @@ type bucket struct {
 }
 
 func newQueue(rules *plan.Options) *queue {
-	return &queue{perSite: rules.PerSite, perSubnet: rules.PerSubnet, sites: map[string]int{}, subnets: map[string]int{},
-		buckets: map[place]*bucket{}, fullSites: map[string][]place{}, fullSubnets: map[string][]place{}}
+	same := func(n int) func(string) int { return func(string) int { return n } }
+	q := &queue{buckets: map[place]*bucket{}, limits: [limited]func(string) int{same(rules.PerSite), same(rules.PerSubnet),
+		func(route string) int { return rules.ByRoute[route].Forks }}}
+	for i := range limited {
+		q.out[i], q.full[i] = map[string]int{}, map[string][]place{}
+	}
+	return q
 }
 
-func (q *queue) placeOf(t *task) (p place) {
-	if q.perSite > 0 {
-		p.site = t.entry.Site
-	}
-	if q.perSubnet > 0 {
-		p.subnet = t.entry.Subnet
+func (q *queue) placeOf(t *task) place {
+	p := place{t.entry.Site, t.entry.Subnet, t.entry.Route}
+	for i, key := range p {
+		if q.limits[i](key) == 0 {
+			p[i] = ""
+		}
 	}
 	return p
 }
@@ -68,14 +75,7 @@ func (q *queue) add(t *task) {
 func (q *queue) next() *task {
 	for len(q.ready) > 0 {
 		b := q.ready[0]
-		switch {
-		case b.site != "" && q.sites[b.site] >= q.perSite:
-			heap.Pop(&q.ready)
-			q.fullSites[b.site] = append(q.fullSites[b.site], b.place)
-			continue
-		case b.subnet != "" && q.subnets[b.subnet] >= q.perSubnet:
-			heap.Pop(&q.ready)
-			q.fullSubnets[b.subnet] = append(q.fullSubnets[b.subnet], b.place)
+		if q.park(b) {
 			continue
 		}
 		t := heap.Pop(&b.tasks).(*task) //nolint:errcheck,forcetypeassert // a heap of tasks
@@ -85,20 +85,32 @@ func (q *queue) next() *task {
 			heap.Pop(&q.ready)
 		}
 		q.waiting--
-		q.sites[b.site]++
-		q.subnets[b.subnet]++
+		for i, key := range b.place {
+			q.out[i][key]++
+		}
 		return t
 	}
 	return nil
 }
 
+// park takes the first bucket out of those that are ready where a limit is reached.
+func (q *queue) park(b *bucket) bool {
+	for i, key := range b.place {
+		if key != "" && q.out[i][key] >= q.limits[i](key) {
+			heap.Pop(&q.ready)
+			q.full[i][key] = append(q.full[i][key], b.place)
+			return true
+		}
+	}
+	return false
+}
+
 // giveBack frees the place of a task that next gave out.
 func (q *queue) giveBack(t *task) {
-	p := q.placeOf(t)
-	q.sites[p.site]--
-	q.subnets[p.subnet]--
-	q.unpark(q.fullSites, p.site)
-	q.unpark(q.fullSubnets, p.subnet)
+	for i, key := range q.placeOf(t) {
+		q.out[i][key]--
+		q.unpark(q.full[i], key)
+	}
 }
 
 func (q *queue) unpark(full map[string][]place, key string) {
@@ -147,8 +159,9 @@ func (q *queue) remove(drop func(*task) bool) []*task {
 		sort(t)
 	}
 	q.buckets, q.ready, q.delayed, q.waiting = map[place]*bucket{}, nil, nil, 0
-	clear(q.fullSites)
-	clear(q.fullSubnets)
+	for i := range limited {
+		clear(q.full[i])
+	}
 	for i, t := range stay {
 		if i < queued {
 			q.add(t)

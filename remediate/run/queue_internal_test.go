@@ -14,18 +14,19 @@ import (
 // room. Three thousand random steps with few sites make every kind of parking happen.
 func TestQueueAgainstTheNaiveRule(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 7)) //nolint:gosec // a test wants the same numbers each time
-	for _, rules := range []plan.Options{{}, {PerSite: 2}, {PerSubnet: 1}, {PerSite: 3, PerSubnet: 2}} {
+	for _, rules := range []plan.Options{{}, {PerSite: 2}, {PerSubnet: 1}, {PerSite: 3, PerSubnet: 2}, {PerSite: 3, ByRoute: map[string]route.Limits{"far": {Forks: 2}}}} {
 		q := newQueue(&rules)
 		waiting, out := map[*task]bool{}, []*task{}
-		sites, subnets := map[string]int{}, map[string]int{}
+		sites, subnets, far := map[string]int{}, map[string]int{}, 0
 		free := func(e *plan.Entry) bool {
 			return (rules.PerSite == 0 || e.Site == "" || sites[e.Site] < rules.PerSite) &&
-				(rules.PerSubnet == 0 || e.Subnet == "" || subnets[e.Subnet] < rules.PerSubnet)
+				(rules.PerSubnet == 0 || e.Subnet == "" || subnets[e.Subnet] < rules.PerSubnet) &&
+				(e.Route != "far" || rules.ByRoute == nil || far < 2)
 		}
 		for step := range 3_000 {
 			switch random.IntN(3) {
 			case 0:
-				e := &plan.Entry{Target: route.Target{Name: fmt.Sprint(step), Site: pick(random, "", "A", "B", "C"), Subnet: pick(random, "", "1", "2")}}
+				e := &plan.Entry{Target: route.Target{Name: fmt.Sprint(step), Site: pick(random, "", "A", "B", "C"), Subnet: pick(random, "", "1", "2")}, Route: pick(random, "near", "far")}
 				tk := &task{entry: e, order: random.IntN(1000)*100_000 + step}
 				q.add(tk)
 				waiting[tk] = true
@@ -44,6 +45,9 @@ func TestQueueAgainstTheNaiveRule(t *testing.T) {
 					out = append(out, want)
 					sites[want.entry.Site]++
 					subnets[want.entry.Subnet]++
+					if want.entry.Route == "far" {
+						far++
+					}
 				}
 			case 2:
 				if len(out) == 0 {
@@ -54,6 +58,9 @@ func TestQueueAgainstTheNaiveRule(t *testing.T) {
 				out = append(out[:i], out[i+1:]...)
 				sites[tk.entry.Site]--
 				subnets[tk.entry.Subnet]--
+				if tk.entry.Route == "far" {
+					far--
+				}
 				q.giveBack(tk)
 				if random.IntN(4) == 0 { // retried later
 					q.delay(tk, time.Time{})

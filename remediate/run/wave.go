@@ -316,7 +316,7 @@ func (x *execution) soak(ctx context.Context, w *wave) error {
 		return nil
 	}
 	for _, t := range w.fixed {
-		w.queue.add(x.task(errand.Order{Entry: t.entry, Second: true}, t.order))
+		w.queue.add(x.task(errand.Order{Entry: t.entry, Second: true, Steps: t.Steps()}, t.order))
 	}
 	w.fixed = nil
 	if err := x.drive(ctx, w); err != nil {

@@ -49,8 +49,21 @@ func (n notes) BackOff(class route.Class, reason string) error {
 
 func (n notes) Restart(result agent.Result) error { return n.Reboot(n.machine, result) }
 
+func (n notes) Step(step route.Step) error { return record(n.Session, n.machine, step) }
+
+// record writes a step of a route down as it is now.
+func record(s *journal.Session, machine string, step route.Step) error {
+	if step.State == route.StepPlanned {
+		return s.PlanStep(machine, step)
+	}
+	return s.SettleStep(machine, step)
+}
+
 // task makes the task for a machine that is as o says.
 func (x *execution) task(o errand.Order, order int) *task {
+	if o.Steps == nil {
+		o.Steps = x.steps[o.Entry.ID]
+	}
 	return &task{Errand: x.crew.Errand(o, notes{x.journal, o.Entry.ID}), entry: o.Entry, order: order, second: o.Second}
 }
 
@@ -62,7 +75,7 @@ func (x *execution) work(ctx context.Context, t *task) verdict {
 			return v
 		}
 	}
-	return x.record(t, t.Turn(ctx, t.scouts))
+	return x.conclude(t, t.Turn(ctx, t.scouts))
 }
 
 // lease takes the machine for this run, where no other has it.
@@ -72,7 +85,7 @@ func (x *execution) lease(ctx context.Context, t *task) (verdict, bool) {
 	}
 	err := x.journal.Lease(t.entry.ID)
 	if claimed, ok := errors.AsType[*journal.ClaimedError](err); ok {
-		return x.record(t, errand.Verdict{What: errand.Ended, End: journal.End{Outcome: journal.Skipped, Reason: claimed.Claim.String()}}), true
+		return x.conclude(t, errand.Verdict{What: errand.Ended, End: journal.End{Outcome: journal.Skipped, Reason: claimed.Claim.String()}}), true
 	}
 	if err != nil {
 		return verdict{errand.Verdict{What: errand.Broken, Err: err}, t}, true
@@ -81,8 +94,8 @@ func (x *execution) lease(ctx context.Context, t *task) (verdict, bool) {
 	return verdict{}, false
 }
 
-// record writes an end down. That a machine is still fixed is nothing new.
-func (x *execution) record(t *task, v errand.Verdict) verdict {
+// conclude writes an end down. That a machine is still fixed is nothing new.
+func (x *execution) conclude(t *task, v errand.Verdict) verdict {
 	if v.What == errand.Ended && (!t.second || v.End.Outcome != journal.Fixed) {
 		if err := x.journal.Finish(t.entry.ID, v.End); err != nil {
 			v = errand.Verdict{What: errand.Broken, Err: err}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"github.com/fleetmend/fleetmend/internal/connect"
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/desk/cases"
 	"github.com/fleetmend/fleetmend/internal/desk/machines"
@@ -132,7 +133,7 @@ func Plan(d *desk.Desk, r Request, entries []plan.Entry, skipped []plan.Skip, so
 	}
 	return plan.New(plan.Input{
 		Entries: entries, Skipped: skipped, Source: source, Mode: mode, Waves: sizes, Options: options, Incident: r.Incident, Asks: r.asks,
-		Operator: d.Operator(), Selector: on, Exclude: r.Exclude, Now: d.Now(), TTL: r.TTL,
+		Operator: d.Operator(), Selector: on, Exclude: r.Exclude, Now: d.Now(), TTL: r.TTL, Limits: connect.Limits(),
 	})
 }
 

@@ -77,11 +77,13 @@ func (r Rules) with(s settings.Run) Rules {
 func (r Rules) over(o plan.Options) (plan.Options, error) {
 	r.Approval, r.Chase, r.Attended = r.Approval || o.Approval, r.Chase || o.Chase, r.Attended || o.Attended
 	signIns := max(o.SignIns, signin.Limit)
-	return r.or(Rules{SignIns: &signIns,
+	rules, err := r.or(Rules{SignIns: &signIns,
 		MaxFail: o.MaxFail.String(), MaxUnreachable: o.MaxUnreach.String(), MaxDenied: o.MaxDenied.String(), Forks: &o.Forks, PerSite: &o.PerSite,
 		PerSubnet: &o.PerSubnet, Retries: &o.Retries, Soak: &o.Soak, Backoff: &o.Backoff, MachineTimeout: &o.Timeout, RebootWait: &o.RebootWait,
 		RunTimeout: &o.RunTimeout,
 	}).options()
+	rules.ByRoute = o.ByRoute
+	return rules, err
 }
 
 // or fills what r does not say from d.

@@ -26,6 +26,7 @@ type Notes interface {
 	Begin(attempt int) error                        // from now on a request may reach the machine; counted from 1
 	BackOff(class route.Class, reason string) error // nothing ran, and it is tried again
 	Restart(result agent.Result) error              // it was changed and restarts now
+	Step(step route.Step) error                     // of a durable route, as it is now: planned, or settled
 }
 
 // Crew is what all errands of one run have in common. Its fields are not changed once the first errand is made; it is safe
@@ -41,6 +42,8 @@ type Crew struct {
 
 	Halted <-chan struct{} // closed: nothing is begun any more; what may have been changed is asked on
 	Barred <-chan struct{} // closed: no account is sent any more, so that nobody is asked
+
+	Shared *Steps // of durable routes, for what their machines share; nil: there is none
 
 	// Heed is told of every error of a route at once, for it may be about an account: then nobody else must send it. May be nil.
 	Heed func(e *plan.Entry, err error)
@@ -67,13 +70,17 @@ type Order struct {
 	Fixed    *agent.Result // the answer that announced a restart, which is awaited; nil: none did
 	FixedAt  time.Time     // when it came
 	Second   bool          // the machine is fixed, and verified once more after the soak
+	Steps    []route.Step  // of a durable route, in their order
 }
 
 // Errand is one machine on its way. It is used by one goroutine at a time.
 type Errand struct {
-	crew  *Crew
-	notes Notes
-	entry *plan.Entry
+	crew   *Crew
+	notes  Notes
+	entry  *plan.Entry
+	way    route.Durable
+	limits route.Limits // of that way
+	steps  *Steps       // nil: it leaves none
 
 	deadline   time.Time // of all attempts; set by the first
 	second     bool      // verify after the soak
@@ -96,9 +103,26 @@ type Errand struct {
 
 // Errand makes the errand to a machine.
 func (c *Crew) Errand(o Order, notes Notes) *Errand {
-	return &Errand{crew: c, notes: notes, entry: o.Entry, second: o.Second, attempts: o.Attempts,
-		running: o.Running, maybe: o.Running, fixed: o.Fixed, fixedAt: o.FixedAt}
+	e := &Errand{crew: c, notes: notes, entry: o.Entry, second: o.Second, attempts: o.Attempts,
+		running: o.Running, maybe: o.Running, fixed: o.Fixed, fixedAt: o.FixedAt, limits: c.Rules.For(o.Entry.Route)}
+	way := c.Routes[o.Entry.Route]
+	if _, durable := way.(route.Durable); durable {
+		e.steps = &Steps{write: notes.Step, stopping: c.Halted, run: c.Shared, list: o.Steps}
+	}
+	e.way = route.Carried(way)
+	return e
 }
+
+// Steps are those of a durable route so far.
+func (e *Errand) Steps() []route.Step {
+	if e.steps == nil {
+		return nil
+	}
+	return e.steps.Steps()
+}
+
+// answers reports whether the machine itself can be looked for: what a durable route mends is dead by definition.
+func (e *Errand) answers() bool { return e.steps == nil }
 
 // Begun reports whether the machine is at risk: it was asked to do something, and did not come through it yet.
 func (e *Errand) Begun() bool { return e.running || e.Touched() }

@@ -47,8 +47,8 @@ const blindPatience = 2 * time.Minute
 // among the forks meanwhile, so that never more machines restart at once than the plan allows to be in flight.
 func (e *Errand) awaitRestart(ctx context.Context) Verdict {
 	began := time.Now()
-	limit := began.Add(e.crew.Rules.RebootWait)
-	e.deadline = limit.Add(e.crew.Rules.Timeout)
+	limit := began.Add(e.limits.RebootWait)
+	e.deadline = limit.Add(e.limits.Timeout)
 	var w restart
 	jitter := func(d time.Duration) time.Duration { return d/2 + time.Duration(e.crew.Rand()*float64(d/2)) }
 	for pause, wait := firstPause, e.firstLook(); ; {
@@ -62,7 +62,7 @@ func (e *Errand) awaitRestart(ctx context.Context) Verdict {
 		if v, over := e.look(ctx, &w); over {
 			return v
 		}
-		if !time.Now().Before(limit) || w.blind && w.holds && !w.down && time.Since(began) >= min(blindPatience, e.crew.Rules.RebootWait) {
+		if !time.Now().Before(limit) || w.blind && w.holds && !w.down && time.Since(began) >= min(blindPatience, e.limits.RebootWait) {
 			return e.giveUp(&w)
 		}
 		if e.glances(&w) {
@@ -83,7 +83,7 @@ func (e *Errand) firstLook() time.Duration {
 	if e.untold() {
 		wait = glance
 	}
-	return max(min(wait, e.crew.Rules.RebootWait)-time.Since(e.fixedAt), 0)
+	return max(min(wait, e.limits.RebootWait)-time.Since(e.fixedAt), 0)
 }
 
 // untold reports whether the uptime of a machine when it was fixed can never tell that it restarted since: it has to be seen
@@ -116,7 +116,7 @@ const lightly = 20 * time.Second
 // look asks a machine once whether it is back, and if so, whether verify holds.
 func (e *Errand) look(ctx context.Context, w *restart) (Verdict, bool) {
 	if w.asked && !w.down && time.Since(e.fixedAt) < lightly || e.glances(w) {
-		err := e.within(ctx, func(ctx context.Context) error { return e.crew.Routes[e.entry.Route].Alive(ctx, e.entry.Target) })
+		err := e.within(ctx, func(ctx context.Context) error { return e.way.Alive(ctx, e.entry.Target) })
 		w.down, w.lastErr = err != nil, err
 		return Verdict{What: Left}, ctx.Err() != nil
 	}
@@ -169,9 +169,9 @@ func (e *Errand) giveUp(w *restart) Verdict {
 	switch {
 	case w.lastErr != nil:
 		return ended(outcome.End{Outcome: outcome.Failed, Class: route.ClassOf(w.lastErr),
-			Reason: fmt.Sprintf("did not come back within %s after the restart (%s): %s", e.crew.Rules.RebootWait, done, Reason(w.lastErr))})
+			Reason: fmt.Sprintf("did not come back within %s after the restart (%s): %s", e.limits.RebootWait, done, Reason(w.lastErr))})
 	case w.blind && w.holds:
 		return ended(outcome.End{Outcome: outcome.Fixed, Reason: "verify holds, but the restart was not observed"})
 	}
-	return ended(outcome.End{Outcome: outcome.Failed, Reason: fmt.Sprintf("did not restart within %s (%s)", e.crew.Rules.RebootWait, done)})
+	return ended(outcome.End{Outcome: outcome.Failed, Reason: fmt.Sprintf("did not restart within %s (%s)", e.limits.RebootWait, done)})
 }

@@ -25,7 +25,7 @@ type reply struct {
 // only looks whether the machine is there, and asks nothing. It is over when ctx is.
 func (e *Errand) Turn(ctx context.Context, look bool) Verdict {
 	if e.deadline.IsZero() {
-		e.deadline = time.Now().Add(e.crew.Rules.Timeout)
+		e.deadline = time.Now().Add(e.limits.Timeout)
 	}
 	switch {
 	case e.second:
@@ -36,7 +36,7 @@ func (e *Errand) Turn(ctx context.Context, look bool) Verdict {
 	if ctx.Err() != nil {
 		return Verdict{What: Left}
 	}
-	if look || e.silent {
+	if e.answers() && (look || e.silent) {
 		if v, there := e.knock(ctx); !there {
 			return v
 		}
@@ -103,10 +103,18 @@ func (e *Errand) ask(ctx context.Context, mode agent.Mode, begin func() error) r
 		ctx = route.WithHalt(ctx, e.crew.Halted)
 	}
 	err := e.within(ctx, func(ctx context.Context) (err error) {
-		result, err = e.crew.Routes[e.entry.Route].Do(ctx, e.entry.Target, e.crew.request(e.entry, mode))
+		result, err = e.way.Carry(ctx, e.entry.Target, e.crew.request(e.entry, mode), e.log())
 		return err
 	})
-	if errors.Is(err, route.ErrHalted) {
+	if e.steps != nil && err != nil {
+		if lost := e.steps.lost(); lost != nil {
+			return reply{fatal: lost}
+		}
+		if route.ClassOf(err).NothingRan() { // its steps say so
+			e.maybe = e.steps.open()
+		}
+	}
+	if errors.Is(err, route.ErrHalted) && !e.Touched() {
 		return reply{barred: true}
 	}
 	if own, ok := errors.AsType[*route.StoreError](err); ok {
@@ -116,6 +124,13 @@ func (e *Errand) ask(ctx context.Context, mode agent.Mode, begin func() error) r
 		e.crew.Heed(e.entry, err)
 	}
 	return reply{result: result, err: err}
+}
+
+func (e *Errand) log() route.Log {
+	if e.steps == nil {
+		return nil
+	}
+	return e.steps
 }
 
 func (e *Errand) within(ctx context.Context, do func(context.Context) error) error {
@@ -151,7 +166,7 @@ func (e *Errand) knock(ctx context.Context) (Verdict, bool) {
 			ctx, cancel = context.WithTimeout(ctx, knockLasts)
 			defer cancel()
 		}
-		return e.crew.Routes[e.entry.Route].Alive(ctx, e.entry.Target)
+		return e.way.Alive(ctx, e.entry.Target)
 	})
 	switch {
 	case err == nil:
@@ -191,7 +206,7 @@ func (e *Errand) failedToAsk(ctx context.Context, err error) Verdict {
 		if class == route.Stopped { // by our own deadline
 			end.Class = route.Unreachable
 		}
-		end.Reason = fmt.Sprintf("gave up after %s: %s", e.crew.Rules.Timeout, orElse(e.last, reason))
+		end.Reason = fmt.Sprintf("gave up after %s: %s", e.limits.Timeout, orElse(e.last, reason))
 	case route.BarredBy(err) != nil && class == route.Stopped:
 		end = e.Unsent(route.BarredBy(err))
 	case class == route.Stopped:
