@@ -55,6 +55,7 @@ func (s *scene) Begin(attempt int) error {
 }
 func (s *scene) BackOff(c route.Class, why string) error { return s.say("backoff %s %s", c, why) }
 func (s *scene) Restart(r agent.Result) error            { return s.say("restart %d", r.Changed) }
+func (s *scene) Step(step route.Step) error              { return s.say("step %s %s", step.ID, step.State) }
 func (s *scene) Name() string                            { return "fake" }
 
 func (s *scene) Do(ctx context.Context, _ route.Target, r agent.Request) (agent.Result, error) {
