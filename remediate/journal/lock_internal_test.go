@@ -163,6 +163,9 @@ func TestTheBookOfSignIns(t *testing.T) {
 		none(t, err)
 		if mark != 0 {
 			none(t, l.Note(mark), l.Release())
+			if info, err := os.Stat(l.(*signInLock).f.Name()); err != nil || info.Size() != 8 {
+				t.Errorf("%v %v", info, err)
+			}
 			l, err = book.Lock(ctx, "k")
 			none(t, err)
 		}
