@@ -13,14 +13,12 @@ $ProgressPreference = 'SilentlyContinue'
 # --- reading data -------------------------------------------------------------------------------------------------------------------
 # One value, not a list: a function's list of one would arrive as its element.
 function Get-Field($Object, [string]$Name, $Default) {
-    if ($null -eq $Object) { return $Default }
     $property = $Object.PSObject.Properties[$Name]
     if ($null -eq $property -or $null -eq $property.Value) { return $Default }
     return $property.Value
 }
 # A list; call it inside @( ).
 function Get-List($Object, [string]$Name) {
-    if ($null -eq $Object) { return }
     $property = $Object.PSObject.Properties[$Name]
     if ($null -eq $property -or $null -eq $property.Value) { return }
     foreach ($element in @($property.Value)) { $element }
@@ -271,7 +269,8 @@ function Get-RegistryValue([string]$Key, [string]$Name) {
     if (-not (Test-Path -LiteralPath "Registry::$Key")) { return $null }
     $shown = $Name
     if ($Name -ceq '') { $shown = '(default)' }
-    try { $all = Get-ItemProperty -LiteralPath "Registry::$Key" -Name ([WildcardPattern]::Escape($shown)) }
+    # Beside -LiteralPath a name is taken as it is; that one with wildcards is not there nobody says.
+    try { $all = Get-ItemProperty -LiteralPath "Registry::$Key" -Name $shown }
     catch {
         $text = $_.Exception.Message
         if ([string]$_.FullyQualifiedErrorId -clike '*PSArgumentException*' -or $text -clike "Property $([WildcardPattern]::Escape($shown)) does not exist*") { return $null }
@@ -280,9 +279,7 @@ function Get-RegistryValue([string]$Key, [string]$Name) {
         throw "$Key $Name cannot be read: $text"
     }
     if ($null -eq $all) { return $null }
-    $property = $all.PSObject.Properties[$shown]
-    if ($null -eq $property) { return $null }
-    $value = $property.Value
+    $value = $all.PSObject.Properties[$shown].Value
     if ($value -is [int] -or $value -is [uint32]) { return @{ type = 'dword'; data = @("=$value") } }
     if ($value -is [long] -or $value -is [uint64]) { return @{ type = 'qword'; data = @("=$value") } }
     if ($value -is [byte[]]) { return @{ type = 'bytes'; data = @('=' + (-join (@($value) | ForEach-Object { '{0:X2}' -f $_ }))) } }
@@ -361,7 +358,7 @@ function Set-RegistryData([string]$Key, [string]$Name, $Data) {
     if ($null -eq $Data) {
         # Remove-ItemProperty does not find the default value.
         if ($Name -ceq '') { [void](Invoke-Tool 'reg.exe' @('delete', $Key, '/ve', '/f')) }
-        else { Remove-ItemProperty -LiteralPath "Registry::$Key" -Name ([WildcardPattern]::Escape($Name)) }
+        else { Remove-ItemProperty -LiteralPath "Registry::$Key" -Name $Name }
         return
     }
     $texts = @(Unprotect-Text $Data.data)

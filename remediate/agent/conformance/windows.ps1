@@ -58,11 +58,11 @@ function Get-ItemProperty { [CmdletBinding()] param([string]$LiteralPath, [strin
         Write-Error "Cannot find path '$LiteralPath' because it does not exist."
         return
     }
+    # Beside -LiteralPath the provider takes a name as it is; that one is not there it says only of a name without wildcards.
     $names = @($values.Keys)
-    $Name = @($Name | ForEach-Object { [WildcardPattern]::Unescape($_) })
-    if ($PSBoundParameters.ContainsKey('Name')) { $names = @($names | Where-Object { $Name -contains $_ }) }
+    if ($PSBoundParameters.ContainsKey('Name')) { $names = @($names | Where-Object { $_.Equals($Name[0], [StringComparison]::OrdinalIgnoreCase) }) }
     if ($names.Count -eq 0) {
-        if ($PSBoundParameters.ContainsKey('Name')) { Write-Error "Property $Name does not exist at path $LiteralPath." }
+        if ($PSBoundParameters.ContainsKey('Name') -and -not [WildcardPattern]::ContainsWildcardCharacters($Name[0])) { Write-Error "Property $Name does not exist at path $LiteralPath." }
         return
     }
     $all = New-Object PSObject
@@ -118,8 +118,8 @@ function New-ItemProperty { [CmdletBinding()] param([string]$LiteralPath, [strin
 function Remove-ItemProperty { [CmdletBinding()] param([string]$LiteralPath, [string]$Name)
     $all = Read-StandIn 'registry'
     $values = Get-StandInKey $all $LiteralPath
-    # The default value is not found by its name.
-    if ($null -eq $values -or $Name -eq '(default)' -or -not $values.Remove([WildcardPattern]::Unescape($Name))) {
+    # The default value is not found by its name, and any other as it is.
+    if ($null -eq $values -or $Name -eq '(default)' -or -not $values.Remove($Name)) {
         Write-Error "Property $Name does not exist at path $LiteralPath."
         return
     }

@@ -6,6 +6,8 @@ $line = [regex]::Replace("icacls.exe $place $($words -join ' ')", '[0-9a-f]{32}'
 $global:LASTEXITCODE = 0
 $failing = $StandIn.Plus.PSObject.Properties['icacls-fails']
 if ($null -ne $failing -and $line.Contains([string]$failing.Value)) { 'Access is denied.'; $global:LASTEXITCODE = 5; return }
+$idle = $StandIn.Plus.PSObject.Properties['icacls-idle'] # it says that it did it, and did not
+if ($null -ne $idle -and $line.Contains([string]$idle.Value)) { return }
 $all = Read-StandIn 'sddl'
 $sids = @{ '*S-1-5-18' = 'SY'; '*S-1-5-32-544' = 'BA' }
 $options = @($args | Select-Object -Skip 1)
