@@ -526,7 +526,8 @@ function Test-OsCondition($Condition) {
 }
 # One row for each kind of condition: its name in the playbook and the function that looks. The same kinds as in playbook.ConditionKinds.
 $script:TestKinds = @(
-    @('file', 'Test-FileCondition'), @('no-file', 'Test-NoFileCondition'), @('registry', 'Test-RegistryCondition'), @('service', 'Test-ServiceCondition')
+    @('file', 'Test-FileCondition'), @('no-file', 'Test-NoFileCondition'), @('registry', 'Test-RegistryCondition')
+    @('registry-key', 'Test-KeyCondition'), @('service', 'Test-ServiceCondition')
     @('driver', 'Test-DriverCondition'), @('bcd', 'Test-BcdCondition'), @('os', 'Test-OsCondition'), @('script', 'Test-ScriptCondition')
 )
 function Test-FileCondition($Condition) {
@@ -543,6 +544,13 @@ function Test-RegistryCondition($Condition) {
     $now = Get-ComparedData ([string]$Condition.registry) $name
     if (Test-Field $Condition 'equals') { return ($null -ne $now) -and (Test-Equal $now $Condition.equals) }
     return ($null -ne $now) -eq [bool](Get-Field $Condition 'present' $true)
+}
+function Test-KeyCondition($Condition) {
+    $key = [string]$Condition.'registry-key'
+    $script:Words = "registry-key $key"
+    Assert-Online 'registry'
+    Assert-NoSlash $key
+    return [bool](Test-Path -LiteralPath "Registry::$key") -eq [bool](Get-Field $Condition 'present' $true)
 }
 function Test-ServiceCondition($Condition) {
     $script:Words = "service $($Condition.service)"
@@ -1174,6 +1182,22 @@ function Invoke-RegistryChange($Step, $Done) {
     if (-not (Test-Path -LiteralPath "Registry::$key")) { throw "no key $key" }
     Update-Registry $key $name $data
 }
+# Makes a key with those above it that are not there, each on its record. One that is there is never touched: New-Item -Force would empty it.
+function Invoke-KeyChange($Step, $Done) {
+    $key = [string]$Step.key
+    $Done.target = $key
+    Assert-Online 'registry'
+    Assert-NoSlash $key
+    $missing = @()
+    for ($at = $key; -not (Test-Path -LiteralPath "Registry::$at"); $at = $at.Substring(0, $at.LastIndexOf([char]'\'))) {
+        if ($at.Split([char]'\').Count -lt 3) { throw "no key $at" }
+        $missing = @($at) + $missing
+    }
+    foreach ($one in $missing) {
+        Add-Record @{ action = 'made-key'; target = $one; key = $one }
+        [void](New-Item -Path "Registry::$one")
+    }
+}
 function Invoke-ServiceChange($Step, $Done) { Invoke-StartChange $Step $Done 'service' }
 function Invoke-DriverChange($Step, $Done) { Invoke-StartChange $Step $Done 'driver' }
 # What the machine itself says of a driver that it cannot start without: its group, and the filter lists of the classes of disks and input.
@@ -1348,8 +1372,8 @@ function Invoke-ScriptStep($Step, $Done) {
 }
 # One row for each kind of action, as in playbook.ActionKinds.
 $script:StepKinds = @(
-    @('quarantine', 'Invoke-Quarantine'), @('put', 'Invoke-Put'), @('registry', 'Invoke-RegistryChange'), @('service', 'Invoke-ServiceChange')
-    @('driver', 'Invoke-DriverChange'), @('bcd', 'Invoke-BcdChange'), @('script', 'Invoke-ScriptStep')
+    @('quarantine', 'Invoke-Quarantine'), @('put', 'Invoke-Put'), @('registry', 'Invoke-RegistryChange'), @('registry-key', 'Invoke-KeyChange')
+    @('service', 'Invoke-ServiceChange'), @('driver', 'Invoke-DriverChange'), @('bcd', 'Invoke-BcdChange'), @('script', 'Invoke-ScriptStep')
 )
 function Invoke-Action($Action, $Done) {
     foreach ($row in $script:StepKinds) {
@@ -1454,6 +1478,18 @@ function Undo-Key([int]$Number, $Entry) {
     Remove-Item -LiteralPath "Registry::$key"
     return $true
 }
+# A key that was made goes, unless somebody uses it.
+function Undo-MadeKey([int]$Number, $Entry) {
+    $key = [string]$Entry.key
+    if (-not (Test-Path -LiteralPath "Registry::$key")) { return $false }
+    $item = Get-Item -LiteralPath "Registry::$key"
+    if ([int]$item.ValueCount -gt 0 -or [int]$item.SubKeyCount -gt 0) {
+        $script:Remarks += "$key stays: somebody has put more into it"
+        return $false
+    }
+    Remove-Item -LiteralPath "Registry::$key"
+    return $true
+}
 function Undo-Bcd([int]$Number, $Entry) {
     $name = [string]$Entry.name
     $old = Get-Field $Entry 'old' $null
@@ -1505,7 +1541,7 @@ function Undo-Script([int]$Number, $Entry) {
 }
 # One row for each kind of record, as in remediate/windows.
 $script:ChangeKinds = @(
-    @('quarantine', 'Undo-Quarantine'), @('put', 'Undo-Put'), @('registry', 'Undo-Registry'), @('key', 'Undo-Key')
+    @('quarantine', 'Undo-Quarantine'), @('put', 'Undo-Put'), @('registry', 'Undo-Registry'), @('key', 'Undo-Key'), @('made-key', 'Undo-MadeKey')
     @('stop', 'Undo-Stop'), @('bcd', 'Undo-Bcd'), @('script', 'Undo-Script')
 )
 function Undo-Change([int]$Number, $Entry) {
@@ -1589,7 +1625,14 @@ function Invoke-Fix($Playbook) {
     }
     $script:Step = 0
     foreach ($action in @(Get-List $Playbook 'fix')) {
-        Invoke-Step $action
+        try { Invoke-Step $action }
+        catch {
+            if (-not [bool](Get-Field $action 'optional' $false)) { throw }
+            $done = $script:Steps[$script:Steps.Count - 1]
+            $done['failed'] = $true
+            $done.note = Limit-Text $_.Exception.Message
+            $script:Remarks += "an optional step failed: $($done.action) $($done.target): $($_.Exception.Message)"
+        }
         $script:Step++
     }
     $changed = $script:Counted.Count

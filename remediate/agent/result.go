@@ -86,10 +86,11 @@ func size(lines []string) (n int) {
 
 // StepDone says what one action did.
 type StepDone struct {
-	Action  string `json:"action"` // quarantine, put, registry, service, driver, bcd, script
+	Action  string `json:"action"` // one of playbook.ActionKinds
 	Target  string `json:"target"`
 	Changed int    `json:"changed"`
-	Note    string `json:"note,omitempty"` // bounded to 2,000 characters; output of a script
+	Note    string `json:"note,omitempty"`   // bounded to 2,000 characters; output of a script, or why an optional step failed
+	Failed  bool   `json:"failed,omitempty"` // an optional step that failed; the others are only told where the fix ended with them
 }
 
 // The outcomes of a Result.

@@ -9,7 +9,7 @@ import (
 
 // action reads one step of the fix by the row of its kind.
 func (d *decoder) action(n *yaml.Node, path string) (a Action) {
-	kind, keys := d.one(n, path, "action", ActionKinds(), func(kind string) []string { return []string{kind} })
+	kind, keys := d.one(n, path, "action", ActionKinds(), func(kind string) []string { return []string{kind, "optional"} })
 	if keys == nil || keys[kind] == nil {
 		return a
 	}
@@ -20,6 +20,9 @@ func (d *decoder) action(n *yaml.Node, path string) (a Action) {
 	f := fields{d, d.mapping(keys[kind], path+"."+kind, what, row.keys), keys[kind], path + "." + kind}
 	if f.keys != nil {
 		row.decode(f, &a)
+	}
+	if v := keys["optional"]; v != nil {
+		a.Optional = d.boolean(v, path+".optional")
 	}
 	return a
 }

@@ -17,7 +17,11 @@ func Describe(p Playbook) []string {
 		lines = append(lines, "A machine is affected if "+allOf(p.Detect)+".")
 	}
 	for _, a := range p.Fix {
-		lines = append(lines, actionKind(a.Kind()).describe(a))
+		line := actionKind(a.Kind()).describe(a)
+		if a.Optional {
+			line += " Where this fails, the fix goes on."
+		}
+		lines = append(lines, line)
 	}
 	if len(p.Fix) == 0 {
 		lines = append(lines, "Changes nothing.")

@@ -13,7 +13,7 @@ type stepKind struct {
 	describe func(a Action) string
 }
 
-var stepKinds = []stepKind{quarantineKind, putKind, registryKind, serviceKind, driverKind, bcdKind, scriptKind}
+var stepKinds = []stepKind{quarantineKind, putKind, registryKind, registryKeyKind, serviceKind, driverKind, bcdKind, scriptKind}
 
 // testKind is one row of the table of conditions.
 type testKind struct {
@@ -26,7 +26,7 @@ type testKind struct {
 	describe func(c Condition) string
 }
 
-var testKinds = []testKind{fileTestKind, noFileTestKind, registryTestKind, serviceTestKind, driverTestKind, bcdTestKind, osTestKind, scriptTestKind}
+var testKinds = []testKind{fileTestKind, noFileTestKind, registryTestKind, registryKeyTestKind, serviceTestKind, driverTestKind, bcdTestKind, osTestKind, scriptTestKind}
 
 // ActionKinds returns the names of all kinds of actions, as they stand in YAML and on the wire.
 func ActionKinds() []string {

@@ -89,6 +89,8 @@ var rules = []rule{
 	{"weak-guard", (*linter).weakGuard},
 	{"wide-wildcard", (*linter).wideWildcard},
 	{"fix-wider-than-detect", (*linter).fixWiderThanDetect},
+	{"default-value", (*linter).defaultValue},
+	{"optional-alone", (*linter).optionalAlone},
 	{"wrong-path", (*linter).wrongPath},
 	{"outside-c", (*linter).outsideC},
 	{"user-variable", (*linter).userVariable},

@@ -36,6 +36,8 @@ func target(c Condition) string {
 	switch {
 	case c.Registry != "":
 		return strings.ToLower("registry " + c.Registry + " " + c.Name)
+	case c.RegistryKey != "":
+		return strings.ToLower("registry-key " + c.RegistryKey)
 	case c.BCD != "":
 		return "bcd " + strings.ToLower(c.BCD)
 	}
@@ -84,6 +86,24 @@ func (l *linter) fixWiderThanDetect() {
 					"repeat the header, sha256 and modified of detect")
 			}
 		}
+	}
+}
+
+// defaultValue is the near miss of somebody who asks for a key: most keys have no default value.
+func (l *linter) defaultValue() {
+	for name, list := range map[string][]Condition{"detect": l.p.Detect, "verify": l.p.Verify} {
+		for i, c := range list {
+			if c.Registry != "" && c.Name == "" && c.Present != nil {
+				l.add(SeverityWarning, fmt.Sprintf("%s[%d].registry", name, i), "this asks for the key's default value, which most keys do not have",
+					"write \"registry-key\" to ask for the key, or \"name\" for the value")
+			}
+		}
+	}
+}
+
+func (l *linter) optionalAlone() {
+	if len(l.p.Fix) > 0 && !slices.ContainsFunc(l.p.Fix, func(a Action) bool { return !a.Optional }) {
+		l.add(SeverityWarning, "fix", "every step is optional, so a machine where all of them fail is not told from others before verify", "leave out \"optional\" where the step is the cure")
 	}
 }
 

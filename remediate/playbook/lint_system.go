@@ -136,11 +136,16 @@ func (l *linter) slashInKey() {
 		if a.Registry != nil {
 			check(fmt.Sprintf("fix[%d].registry.key", i), a.Registry.Key)
 		}
+		if a.RegistryKey != nil {
+			check(fmt.Sprintf("fix[%d].registry-key.key", i), a.RegistryKey.Key)
+		}
 	}
 	for i, c := range l.p.Detect {
 		check(fmt.Sprintf("detect[%d].registry", i), c.Registry)
+		check(fmt.Sprintf("detect[%d].registry-key", i), c.RegistryKey)
 	}
 	for i, c := range l.p.Verify {
 		check(fmt.Sprintf("verify[%d].registry", i), c.Registry)
+		check(fmt.Sprintf("verify[%d].registry-key", i), c.RegistryKey)
 	}
 }

@@ -19,6 +19,8 @@ var lintCases = []struct{ rule, fires, silent string }{
 	{"weak-guard", `fix: [{quarantine: {file: 'C:\x\abc*', modified: {after: 2024-07-19T04:09:00Z}}}]`, `fix: [{quarantine: {file: 'C:\x\abc*', modified: {after: 2024-07-19T04:09:00Z, before: 2024-07-20T00:00:00Z}}}]`},
 	{"wide-wildcard", `fix: [{quarantine: {file: 'C:\Windows\System32\drivers\*.sys', header: AA}}]`, `fix: [{quarantine: {file: 'C:\Windows\System32\drivers\bad*.sys', header: AA}}]`},
 	{"fix-wider-than-detect", `detect: [{file: 'C:\a', header: AA}]` + "\n" + `fix: [{quarantine: {file: 'C:\A'}}]`, `detect: [{file: 'C:\a', header: AA}]` + "\n" + `fix: [{quarantine: {file: 'C:\A', header: AA}}]`},
+	{"default-value", `detect: [{registry: 'HKLM\SOFTWARE\A', present: true}]`, `detect: [{registry-key: 'HKLM\SOFTWARE\A', present: true}]`},
+	{"optional-alone", `fix: [{bcd: {delete: safeboot}, optional: true}]`, "fix: [{bcd: {delete: safeboot}, optional: true}, {bcd: {delete: safeboot}}]"},
 	{"wrong-path", `detect: [{file: 'C:\Windows\System32\drivers\C-00000291*.sys'}]`, `detect: [{file: 'C:\Windows\System32\drivers\CrowdStrike\C-00000291*.sys'}]`},
 	{"wrong-path", `fix: [{quarantine: {file: '%windir%\System32\drivers\C-00000291*.sys', header: AA}}]`, `fix: [{quarantine: {file: '%windir%\System32\drivers\CrowdStrike\C-00000291*.sys', header: AA}}]`},
 	{"outside-c", `detect: [{file: 'D:\a'}]`, `detect: [{file: 'c:\a'}]`},

@@ -44,13 +44,14 @@ const (
 	RebootAlways  Reboot = "always"   // on every affected machine, also when another fix was there first
 )
 
-// Condition is one of: File, NoFile, Registry, Service, Driver, BCD, OS, Script. Exactly one of these is set.
+// Condition is one of: File, NoFile, Registry, RegistryKey, Service, Driver, BCD, OS, Script. Exactly one of these is set.
 //
 // File holds if at least one file matches the pattern and FileTest; NoFile if none does. Patterns may have * and ? in
 // the last part only, case is ignored, and a pattern with a three-letter extension does not find longer ones.
 // Registry compares a value: with Equals it must be there and equal (numbers with dword and qword, texts with string and
 // expand-string as stored and without regard to case, lists with multi-string element by element, upper-case hex with
 // binary; another type is not equal), with Present it must be there or not; with neither it must be there.
+// RegistryKey asks whether a key is there, or with Present false whether it is not; what is in it does not matter.
 // Service and Driver look at the service's registry key (Present: it is there or not; Start: its start type) and, for
 // services, at the state. What is not there has no start type and no state: only present: false holds.
 // BCD looks at an element of the boot entry {default}, Equals without regard to case. OS compares the build number of the
@@ -63,7 +64,9 @@ type Condition struct {
 	Registry string `json:"registry,omitempty"` // full key, HKEY_LOCAL_MACHINE\...
 	Name     string `json:"name,omitempty"`     // value name; "" is the default value
 	Equals   any    `json:"equals,omitempty"`   // string, float64/int64 or []string; also for BCD
-	Present  *bool  `json:"present,omitempty"`  // for Registry, Service, Driver, BCD
+	Present  *bool  `json:"present,omitempty"`  // for Registry, RegistryKey, Service, Driver, BCD
+
+	RegistryKey string `json:"registry-key,omitempty"` // full key
 
 	Service string    `json:"service,omitempty"`
 	Driver  string    `json:"driver,omitempty"`
@@ -112,16 +115,20 @@ const (
 	StartDisabled StartType = "disabled" // 4
 )
 
-// Action is one of: Quarantine, Put, Registry, Service, Driver, BCD, Script. Exactly one is set. Every action is
-// idempotent, says how much it changed, and records what its undo needs before it acts.
+// Action is one of: Quarantine, Put, Registry, RegistryKey, Service, Driver, BCD, Script. Exactly one is set. Every action is
+// idempotent, says how much it changed, and records what its undo needs before it acts. One that is Optional may fail: that is
+// reported, and the fix goes on with the next.
 type Action struct {
-	Quarantine *Quarantine     `json:"quarantine,omitempty"`
-	Put        *Put            `json:"put,omitempty"`
-	Registry   *RegistryChange `json:"registry,omitempty"`
-	Service    *StartChange    `json:"service,omitempty"`
-	Driver     *StartChange    `json:"driver,omitempty"`
-	BCD        *BCDChange      `json:"bcd,omitempty"`
-	Script     *Script         `json:"script,omitempty"`
+	Quarantine  *Quarantine     `json:"quarantine,omitempty"`
+	Put         *Put            `json:"put,omitempty"`
+	Registry    *RegistryChange `json:"registry,omitempty"`
+	RegistryKey *RegistryKey    `json:"registry-key,omitempty"`
+	Service     *StartChange    `json:"service,omitempty"`
+	Driver      *StartChange    `json:"driver,omitempty"`
+	BCD         *BCDChange      `json:"bcd,omitempty"`
+	Script      *Script         `json:"script,omitempty"`
+
+	Optional bool `json:"optional,omitempty"`
 }
 
 // Quarantine moves every matching file into the run's folder on the machine. Undo moves it back.
@@ -135,6 +142,11 @@ type Put struct {
 	File   string `json:"file"` // no wildcards
 	Hex    string `json:"hex"`  // content; at most 48 KiB decoded
 	SHA256 string `json:"sha256"`
+}
+
+// RegistryKey makes a key with those above it that are not there. Undo removes those that it made and nobody uses.
+type RegistryKey struct {
+	Key string `json:"key"`
 }
 
 // RegistryChange sets or deletes one value. The key must exist; keys are neither made nor deleted.

@@ -243,6 +243,7 @@ func (r *renderer) action(path string, a Action) *yaml.Node {
 		actionKind(kind).render(inner, a)
 		outer.add(kind, inner.node)
 	}
+	outer.flag("optional", a.Optional)
 	return outer.node
 }
 

@@ -15,7 +15,7 @@ import (
 // The fields of a result, and of its steps, that a case may speak of.
 var (
 	resultFields = strings.Fields("run outcome changed message repeated reboot uptime ps language record clipped kept note")
-	doneFields   = strings.Fields("action target changed note")
+	doneFields   = strings.Fields("action target changed note failed")
 )
 
 func compareResult(t reporter, label string, s CaseStep, result agent.Result) {

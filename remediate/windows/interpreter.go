@@ -363,7 +363,7 @@ func (r *run) fix(result *agent.Result) (restart bool, err error) {
 			return false, fmt.Errorf("stopped: %w", err)
 		}
 		r.step = n
-		if err := r.act(action); err != nil {
+		if err := r.act(action); err != nil && !r.letBe(action, err) {
 			return false, err
 		}
 	}

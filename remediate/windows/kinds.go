@@ -16,7 +16,7 @@ type stepKind struct {
 	act    func(r *run, a playbook.Action, done *agent.StepDone) error
 }
 
-var stepKinds = []stepKind{quarantineKind, putKind, registryKind, serviceKind, driverKind, bcdKind, scriptKind}
+var stepKinds = []stepKind{quarantineKind, putKind, registryKind, registryKeyKind, serviceKind, driverKind, bcdKind, scriptKind}
 
 // testKind is one row of the table of conditions.
 type testKind struct {
@@ -25,7 +25,7 @@ type testKind struct {
 	holds func(r *run, c playbook.Condition) (bool, error)
 }
 
-var testKinds = []testKind{fileTest, noFileTest, registryTest, serviceTest, driverTest, bcdTest, osTest, scriptTest}
+var testKinds = []testKind{fileTest, noFileTest, registryTest, registryKeyTest, serviceTest, driverTest, bcdTest, osTest, scriptTest}
 
 // changeKind is one row of the table of records: how a change is taken back. It reports whether it changed something;
 // false where the change was never done or is undone already.
@@ -35,7 +35,7 @@ type changeKind struct {
 	back func(r *run, u undoRecord) (bool, error) // whether it is still taken back; nil where nothing tells
 }
 
-var changeKinds = []changeKind{quarantineChange, putChange, registryChange, keyChange, stopChange, bcdChange, scriptChange}
+var changeKinds = []changeKind{quarantineChange, putChange, registryChange, keyChange, madeKeyChange, stopChange, bcdChange, scriptChange}
 
 // do does one action by the row of its kind.
 func (r *run) do(a playbook.Action, done *agent.StepDone) error {
@@ -79,6 +79,17 @@ func (r *run) act(a playbook.Action) error {
 	done.Changed = r.changedIn(r.step)
 	r.steps = append(r.steps, done)
 	return err
+}
+
+// letBe notes that an optional action failed, and reports whether the fix goes on: not where it was stopped.
+func (r *run) letBe(a playbook.Action, err error) bool {
+	if !a.Optional || r.ctx.Err() != nil {
+		return false
+	}
+	done := &r.steps[len(r.steps)-1]
+	done.Failed, done.Note = true, bound(err.Error())
+	r.remarks = append(r.remarks, "an optional step failed: "+done.Action+" "+done.Target+": "+err.Error())
+	return true
 }
 
 // all reports whether every condition holds, and else which one does not.

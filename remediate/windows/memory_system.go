@@ -117,6 +117,20 @@ func (m *Memory) RemoveKey(key string) error {
 	return nil
 }
 
+// Inside implements [Keys].
+func (m *Memory) Inside(key string) (values int, below []string, err error) {
+	all, there := m.Values(key)
+	if !there {
+		return 0, nil, fmt.Errorf("look into key %q: %w", key, fs.ErrNotExist)
+	}
+	for _, one := range m.Keys() {
+		if name, ok := strings.CutPrefix(one, fold(key)+`\`); ok && !strings.Contains(name, `\`) {
+			below = append(below, name)
+		}
+	}
+	return len(all), below, nil
+}
+
 // Values returns the values of a key by name, and whether the key exists.
 func (m *Memory) Values(key string) (map[string]Value, bool) {
 	m.mu.Lock()

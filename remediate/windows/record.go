@@ -57,7 +57,7 @@ type outcome struct {
 // undoRecord is one change to take back. Paths are in the words of the running system (C:), kept files by name.
 type undoRecord struct {
 	Step      int      `json:"step"`
-	Action    string   `json:"action"` // quarantine, put, registry, key, stop, bcd, script
+	Action    string   `json:"action"` // quarantine, put, registry, key, made-key, stop, bcd, script
 	Target    string   `json:"target"`
 	Path      string   `json:"path,omitempty"`
 	Kept      string   `json:"kept,omitempty"`

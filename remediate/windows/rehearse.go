@@ -40,7 +40,7 @@ func rehearse(ctx context.Context, c Case, live *liveRegistry) (problems []strin
 		p := parts(m)
 		if live != nil {
 			live.write(t, m)
-			p.Registry = live.Registry
+			p.Registry = live.LiveRegistry
 		}
 		result, err := ask(ctx, New(p), request, s.Agent)
 		if err != nil {

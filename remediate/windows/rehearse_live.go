@@ -6,22 +6,27 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/agent"
 )
 
+// LiveRegistry is a registry with its keys.
+type LiveRegistry interface {
+	Registry
+	Keys
+}
+
 // RehearseOn is [Rehearse] with another registry in the place of memory's: what the case says is written into it, and what is there
-// after each step is held against the case, types and all. MakeKey makes a key; one that is there already is no error.
-func RehearseOn(ctx context.Context, c Case, registry Registry, makeKey func(key string) error) (problems []string, answers []agent.Result) {
-	return rehearse(ctx, c, &liveRegistry{registry, makeKey, map[string][]string{}})
+// after each step is held against the case, types and all.
+func RehearseOn(ctx context.Context, c Case, registry LiveRegistry) (problems []string, answers []agent.Result) {
+	return rehearse(ctx, c, &liveRegistry{registry, map[string][]string{}})
 }
 
 type liveRegistry struct {
-	Registry
-	makeKey func(key string) error
-	names   map[string][]string // that were written, by key
+	LiveRegistry
+	names map[string][]string // that were written, by key
 }
 
 // write makes the registry what the machine in memory has.
 func (l *liveRegistry) write(t reporter, m *Memory) {
 	for _, key := range m.Keys() {
-		if err := l.makeKey(key); err != nil {
+		if err := l.MakeKey(key); err != nil {
 			t.Errorf("make %s: %v", key, err)
 		}
 		values, _ := m.Values(key)
@@ -45,6 +50,20 @@ func (l *liveRegistry) write(t reporter, m *Memory) {
 
 // read takes into memory what the registry has: of the values that were written, and of those that the playbook names.
 func (l *liveRegistry) read(t reporter, m *Memory, c Case) {
+	for _, a := range c.Playbook.Fix {
+		if a.RegistryKey == nil {
+			continue
+		}
+		there, err := l.HasKey(a.RegistryKey.Key)
+		if err == nil && there {
+			err = m.MakeKey(a.RegistryKey.Key)
+		} else if err == nil {
+			err = m.RemoveKey(a.RegistryKey.Key)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", a.RegistryKey.Key, err)
+		}
+	}
 	for _, key := range m.Keys() {
 		names := l.names[key]
 		for _, a := range c.Playbook.Fix {

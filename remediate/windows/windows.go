@@ -92,6 +92,8 @@ type Keys interface {
 	MakeKey(key string) error
 	// RemoveKey removes a key with its values, not one that has keys below it.
 	RemoveKey(key string) error
+	// Inside returns how many values a key has, and the names of the keys directly below it in no order.
+	Inside(key string) (values int, below []string, err error)
 }
 
 // Services is what the service controller knows and does; offline there is none (nil).

@@ -171,6 +171,15 @@ func (h *hive) RemoveKey(keyName string) error {
 	return nil
 }
 
+// Inside implements windows.Keys.
+func (h *hive) Inside(keyName string) (values int, below []string, err error) {
+	all, keys := h.below(keyName)
+	for _, name := range keys {
+		below = append(below, name[strings.LastIndexByte(name, '\\')+1:])
+	}
+	return len(all), below, nil
+}
+
 // RegistryValue is a value in a snapshot.
 type RegistryValue struct {
 	Key  string `json:"key"`

@@ -44,7 +44,7 @@ function Compare-Result($Step, $Result, [int]$ExitCode) {
     $seen = @(Get-Field $Result 'steps' @())
     if ($seen.Count -ne @($Step.steps).Count) { return "the result has $($seen.Count) steps, not $(@($Step.steps).Count)" }
     for ($i = 0; $i -lt $seen.Count; $i++) {
-        Assert-Fields @($Step.steps)[$i] 'a step of the result' @('action', 'target', 'changed', 'note')
+        Assert-Fields @($Step.steps)[$i] 'a step of the result' @('action', 'target', 'changed', 'note', 'failed')
         $problem = Compare-Fields "step $($i + 1) of the result: " $seen[$i] @($Step.steps)[$i]
         if ($problem -ne '') { return $problem }
     }

@@ -78,7 +78,8 @@ function Get-Item { [CmdletBinding()] param([string]$LiteralPath, [switch]$Force
         Write-Error "Cannot find path '$LiteralPath' because it does not exist."
         return
     }
-    $key = New-Object PSObject -Property @{ Name = $LiteralPath.Substring(10); Property = @($values.Keys); Values = $values }
+    $below = @((Read-StandIn 'registry').Keys | Where-Object { $_.StartsWith($LiteralPath.Substring(10) + '\', [StringComparison]::OrdinalIgnoreCase) })
+    $key = New-Object PSObject -Property @{ Name = $LiteralPath.Substring(10); Property = @($values.Keys); Values = $values; ValueCount = $values.Count; SubKeyCount = $below.Count }
     Add-Member -InputObject $key -MemberType ScriptMethod -Name GetValueKind -Value { param($Name)
         $kinds = @{ '0' = 'None'; '1' = 'String'; '2' = 'ExpandString'; '3' = 'Binary'; '4' = 'DWord'; '7' = 'MultiString'; '11' = 'QWord' }
         $kind = $kinds[(Get-StandInValue $this $Name).Split([char]':')[0]]

@@ -14,6 +14,7 @@ import (
 // the root of the file. What Set and Delete did is on the disk when they return.
 type Hive interface {
 	windows.Registry
+	windows.Keys
 	// Close unloads the file. No key of it is used any more.
 	Close() error
 }
@@ -186,6 +187,33 @@ func (r *registry) Set(key, name string, value windows.Value) error {
 		return err
 	}
 	return h.Set(k, name, value)
+}
+
+// MakeKey implements [windows.Keys].
+func (r *registry) MakeKey(key string) error {
+	h, k, err := r.place(key)
+	if err != nil {
+		return err
+	}
+	return h.MakeKey(k)
+}
+
+// RemoveKey implements [windows.Keys].
+func (r *registry) RemoveKey(key string) error {
+	h, k, err := r.place(key)
+	if err != nil {
+		return err
+	}
+	return h.RemoveKey(k)
+}
+
+// Inside implements [windows.Keys].
+func (r *registry) Inside(key string) (values int, below []string, err error) {
+	h, k, err := r.place(key)
+	if err != nil {
+		return 0, nil, err
+	}
+	return h.Inside(k)
 }
 
 // Delete implements [windows.Registry].

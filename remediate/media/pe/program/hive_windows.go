@@ -19,6 +19,8 @@ var (
 	regUnLoadKey          = advapi32.NewProc("RegUnLoadKeyW")
 	regSetValueEx         = advapi32.NewProc("RegSetValueExW")
 	regDeleteValue        = advapi32.NewProc("RegDeleteValueW")
+	regCreateKeyEx        = advapi32.NewProc("RegCreateKeyExW")
+	regDeleteKey          = advapi32.NewProc("RegDeleteKeyW")
 	regFlushKey           = advapi32.NewProc("RegFlushKey")
 	lookupPrivilegeValue  = advapi32.NewProc("LookupPrivilegeValueW")
 	adjustTokenPrivileges = advapi32.NewProc("AdjustTokenPrivileges")
@@ -172,4 +174,47 @@ func (h hive) change(key, name string, act func(syscall.Handle, *uint16) error) 
 		}
 		return call(regFlushKey, uintptr(k))
 	})
+}
+
+// MakeKey implements [pe.Hive]. It waits until the key is on the disk.
+func (h hive) MakeKey(key string) error {
+	wide, err := syscall.UTF16PtrFromString(string(h) + `\` + key)
+	if err != nil {
+		return err
+	}
+	var made syscall.Handle
+	const all = 0xf003f // KEY_ALL_ACCESS
+	if err := call(regCreateKeyEx, uintptr(syscall.HKEY_LOCAL_MACHINE), uintptr(unsafe.Pointer(wide)), 0, 0, 0, all, 0, uintptr(unsafe.Pointer(&made)), 0); err != nil {
+		return err
+	}
+	return errors.Join(call(regFlushKey, uintptr(made)), syscall.RegCloseKey(made))
+}
+
+// RemoveKey implements [pe.Hive]. Windows refuses one that has keys below it.
+func (h hive) RemoveKey(key string) error {
+	wide, err := syscall.UTF16PtrFromString(string(h) + `\` + key)
+	if err != nil {
+		return err
+	}
+	return call(regDeleteKey, uintptr(syscall.HKEY_LOCAL_MACHINE), uintptr(unsafe.Pointer(wide)))
+}
+
+// Inside implements [pe.Hive].
+func (h hive) Inside(key string) (values int, below []string, err error) {
+	err = h.with(key, syscall.KEY_QUERY_VALUE|syscall.KEY_ENUMERATE_SUB_KEYS, func(k syscall.Handle) error {
+		var keys, longest, count uint32
+		if err := syscall.RegQueryInfoKey(k, nil, nil, nil, &keys, &longest, nil, &count, nil, nil, nil, nil); err != nil {
+			return err
+		}
+		values = int(count)
+		for n := range keys {
+			name, size := make([]uint16, longest+1), longest+1
+			if err := syscall.RegEnumKeyEx(k, n, &name[0], &size, nil, nil, nil, nil); err != nil {
+				return err
+			}
+			below = append(below, syscall.UTF16ToString(name[:size]))
+		}
+		return nil
+	})
+	return values, below, err
 }

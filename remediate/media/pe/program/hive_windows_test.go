@@ -4,9 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"unsafe"
 
 	"github.com/fleetmend/fleetmend/remediate/windows"
 )
@@ -19,7 +17,12 @@ func (b below) key(key string) string {
 }
 
 func (b below) HasKey(key string) (bool, error) { return b.hive.HasKey(b.key(key)) }
+func (b below) MakeKey(key string) error        { return b.hive.MakeKey(b.key(key)) }
+func (b below) RemoveKey(key string) error      { return b.hive.RemoveKey(b.key(key)) }
 func (b below) Delete(key, name string) error   { return b.hive.Delete(b.key(key), name) }
+func (b below) Inside(key string) (int, []string, error) {
+	return b.hive.Inside(b.key(key))
+}
 func (b below) Get(key, name string) (windows.Value, bool, error) {
 	return b.hive.Get(b.key(key), name)
 }
@@ -31,7 +34,6 @@ func TestRegistryCases(t *testing.T) {
 	if err != nil || len(paths) == 0 {
 		t.Fatal(paths, err)
 	}
-	create := advapi32.NewProc("RegCreateKeyExW")
 	ran := 0
 	for _, path := range paths {
 		name := strings.TrimSuffix(filepath.Base(path), ".json")
@@ -47,19 +49,7 @@ func TestRegistryCases(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			registry := below{hive(`SOFTWARE\fleetmend-cases-` + name)}
-			problems, _ := windows.RehearseOn(t.Context(), c, registry, func(key string) error {
-				wide, err := syscall.UTF16PtrFromString(string(registry.hive) + `\` + registry.key(key))
-				if err != nil {
-					return err
-				}
-				var made syscall.Handle
-				const all = 0xf003f // KEY_ALL_ACCESS
-				if err := call(create, uintptr(syscall.HKEY_LOCAL_MACHINE), uintptr(unsafe.Pointer(wide)), 0, 0, 0, all, 0, uintptr(unsafe.Pointer(&made)), 0); err != nil {
-					return err
-				}
-				return syscall.RegCloseKey(made)
-			})
+			problems, _ := windows.RehearseOn(t.Context(), c, below{hive(`SOFTWARE\fleetmend-cases-` + name)})
 			for _, p := range problems {
 				t.Error(p)
 			}
