@@ -90,13 +90,18 @@ const (
 	claimedMany = "SELECT c.machine, r.id, r.operator FROM claims c JOIN runs r ON r.n = c.run WHERE c.run != ? AND c.machine IN (SELECT value FROM json_each(?))"
 )
 
-// claim takes the machines that ops lease, all in one statement, and returns those that other runs have.
-func (s *Session) claim(ops []op) (map[string]Claim, error) {
+// claim takes the machines that ops lease, all in one statement, and returns what each leases and those that other runs have.
+func (s *Session) claim(ops []op) (leases [][]string, taken map[string]Claim, err error) {
+	leases = make([][]string, len(ops))
 	var ids []string
-	for _, o := range ops {
-		ids = append(ids, o.lease...)
+	for i, o := range ops {
+		if o.lease != nil {
+			leases[i] = o.lease()
+			ids = append(ids, leases[i]...)
+		}
 	}
-	return s.claimAll(ids)
+	taken, err = s.claimAll(ids)
+	return leases, taken, err
 }
 
 // Joined tells the journal which machines the inventory has joined: the ID that each had -> its present one. Runs whose session is opened

@@ -135,7 +135,7 @@ func TestRefusedTransitionsLeaveNothing(t *testing.T) {
 	j := open(t, filepath.Join(t.TempDir(), "j.db"))
 	s := create(t, j, testPlan(t, 2), nil)
 	for name, err := range map[string]error{
-		"begin pending":   s.Begin(id(0), 1),
+		"begin nobody":    s.Begin("nobody", 1),
 		"lease one wrong": s.Lease(id(0), "nobody"),
 		"finish pending":  s.Finish(id(1), journal.End{Outcome: journal.Fixed}),
 		"back off":        s.BackOff(id(0), route.Unknown, "may have run"),

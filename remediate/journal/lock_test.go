@@ -136,6 +136,35 @@ func TestAClaimedMachineIsRefused(t *testing.T) {
 	must(t, err, again.Begin(id(3), 2), again.Finish(id(3), journal.End{Outcome: journal.Fixed}), again.Close(), a.Lease(id(3)))
 }
 
+// A machine that begins without having been leased is taken and claimed in the same commit, or not begun at all.
+func TestAMachineThatBeginsIsClaimed(t *testing.T) {
+	ctx, path := t.Context(), filepath.Join(t.TempDir(), "j.db")
+	j, other := open(t, path), open(t, path)
+	a, b := create(t, j, testPlan(t, 3), nil), create(t, other, testPlan(t, 3), nil)
+	must(t, a.Begin(id(0), 1), a.Lease(id(1)))
+	for _, m := range []string{id(0), id(1)} {
+		if claimed, ok := errors.AsType[*journal.ClaimedError](b.Begin(m, 1)); !ok || claimed.Claim.Run != a.ID() {
+			t.Errorf("%s was begun in two runs", m)
+		}
+	}
+	machines, err := j.Machines(ctx, b.ID())
+	must(t, err)
+	if machines[0].State != journal.Pending || machines[0].Attempts != 0 {
+		t.Errorf("refused, and %+v", machines[0])
+	}
+	must(t, a.Finish(id(0), journal.End{Outcome: journal.Clean}), a.Begin(id(1), 1), a.Finish(id(1), journal.End{Outcome: journal.Clean}), b.Begin(id(0), 1))
+	claims, err := j.Claims(ctx)
+	must(t, err)
+	if len(claims) != 1 || claims[id(0)].Run != b.ID() {
+		t.Errorf("claims: %v", claims)
+	}
+	events, err := j.Events(ctx, a.ID(), 0)
+	must(t, err)
+	if len(events) != 5 || events[0].State != journal.Running || events[1].State != journal.Leased {
+		t.Errorf("%+v", events)
+	}
+}
+
 // Four processes work on runs of the same machines, are killed and come back. At no moment is a machine in flight in two runs,
 // the claims are always those of the machines in flight, and every outcome is recorded.
 func TestAMachineIsNeverInTwoRuns(t *testing.T) {

@@ -36,12 +36,13 @@ func (s *Session) Lease(ids ...string) error { return s.move(ids, Leased, "", ni
 // Release puts leased machines back, to be taken up again by a resumed run. Until then other runs may have them.
 func (s *Session) Release(ids ...string) error { return s.move(ids, Pending, "", nil) }
 
-// Begin marks a machine as running: from now on a request may reach it. Attempt counts from 1.
+// Begin marks a machine as running: from now on a request may reach it. Attempt counts from 1. One that is not leased yet is taken
+// and claimed in the same step, as Lease does it.
 func (s *Session) Begin(id string, attempt int) error {
-	return s.move([]string{id}, Running, "", func(b *batch, pos int) error {
+	return s.hand(s.moves([]string{id}, Running, Event{}, func(b *batch, pos int) error {
 		return s.exec("UPDATE machines SET state = 'running', attempts = ?, started = iif(started = 0, ?, started) WHERE run = ? AND pos = ?",
 			attempt, ms(b.now), s.n, pos)
-	})
+	}))
 }
 
 // BackOff puts a running machine back to leased: the error guarantees that nothing ran, and it will be tried again.
@@ -131,21 +132,35 @@ func (s *Session) moveWith(ids []string, to State, event Event, update func(*bat
 	if len(ids) == 0 {
 		return nil
 	}
-	check := func() error {
+	return s.hand(s.moves(ids, to, event, update))
+}
+
+// moves is the change that takes machines to a state. A pending one that is to run is leased on the way: nothing has been sent before
+// both are on disk.
+func (s *Session) moves(ids []string, to State, event Event, update func(*batch, int) error) op {
+	var o op
+	o.lease = func() []string {
+		if pos, known := s.index[ids[0]]; to == Leased || to == Running && known && s.rows[pos].state == Pending {
+			return ids
+		}
+		return nil
+	}
+	o.check = func() error {
 		for _, id := range ids {
 			pos, ok := s.index[id]
 			if !ok {
 				return fmt.Errorf("machine %s: %w", id, errNoMachine)
 			}
-			if r := &s.rows[pos]; !outcome.Allowed(r.state, r.outcome, to, event.Outcome) {
+			r := &s.rows[pos]
+			from := r.state
+			if from == Pending && to == Running {
+				from = Leased
+			}
+			if !outcome.Allowed(from, r.outcome, to, event.Outcome) {
 				return &TransitionError{Machine: r.name, From: r.state, To: to, Outcome: event.Outcome}
 			}
 		}
 		return nil
-	}
-	o := op{check: check}
-	if to == Leased {
-		o.lease = ids
 	}
 	o.apply = func(b *batch) error {
 		for _, id := range ids {
@@ -172,5 +187,5 @@ func (s *Session) moveWith(ids []string, to State, event Event, update func(*bat
 		}
 		return nil
 	}
-	return s.hand(o)
+	return o
 }

@@ -18,7 +18,7 @@ const maxBatch = 1024
 type op struct {
 	check func() error
 	apply func(*batch) error
-	lease []string // machines to claim; one that another run has refuses the op
+	lease func() []string // machines to claim; one that another run has refuses the op; nil: none
 	done  chan error
 }
 
@@ -130,16 +130,16 @@ func (s *Session) start() error {
 
 // apply writes the ops and says which of them were refused.
 func (b *batch) apply(ops []op, refused []error) error {
-	taken, err := b.s.claim(ops)
+	leases, taken, err := b.s.claim(ops)
 	if err != nil {
 		return err
 	}
 	for i, o := range ops {
 		if refused[i] = o.check(); refused[i] == nil {
-			refused[i] = b.s.barred(o.lease, taken)
+			refused[i] = b.s.barred(leases[i], taken)
 		}
 		if refused[i] != nil {
-			b.leaves = append(b.leaves, o.lease...)
+			b.leaves = append(b.leaves, leases[i]...)
 			continue
 		}
 		if err := o.apply(b); err != nil {

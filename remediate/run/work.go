@@ -38,18 +38,23 @@ type verdict struct {
 // notes are what an errand writes down, in the journal of the run.
 type notes struct {
 	*journal.Session
-	machine string
+	task *task
 }
 
-func (n notes) Begin(attempt int) error { return n.Session.Begin(n.machine, attempt) }
+// Begin also takes the machine for this run, in one commit, where that has not been done: no look preceded it.
+func (n notes) Begin(attempt int) error {
+	err := n.Session.Begin(n.task.entry.ID, attempt)
+	n.task.leased = n.task.leased || err == nil
+	return err
+}
 
 func (n notes) BackOff(class route.Class, reason string) error {
-	return n.Session.BackOff(n.machine, class, reason)
+	return n.Session.BackOff(n.task.entry.ID, class, reason)
 }
 
-func (n notes) Restart(result agent.Result) error { return n.Reboot(n.machine, result) }
+func (n notes) Restart(result agent.Result) error { return n.Reboot(n.task.entry.ID, result) }
 
-func (n notes) Step(step route.Step) error { return record(n.Session, n.machine, step) }
+func (n notes) Step(step route.Step) error { return record(n.Session, n.task.entry.ID, step) }
 
 // record writes a step of a route down as it is now.
 func record(s *journal.Session, machine string, step route.Step) error {
@@ -64,38 +69,28 @@ func (x *execution) task(o errand.Order, order int) *task {
 	if o.Steps == nil {
 		o.Steps = x.steps[o.Entry.ID]
 	}
-	return &task{Errand: x.crew.Errand(o, notes{x.journal, o.Entry.ID}), entry: o.Entry, order: order, second: o.Second}
+	t := &task{entry: o.Entry, order: order, second: o.Second}
+	t.Errand = x.crew.Errand(o, notes{x.journal, t})
+	return t
 }
 
 // work does the next thing with a machine, and records how it ended. It runs in a goroutine of its own and is over when its
 // ctx is.
 func (x *execution) work(ctx context.Context, t *task) verdict {
-	if !t.leased && !t.second {
-		if v, over := x.lease(ctx, t); over {
-			return v
+	if !t.leased && (t.scouts || t.Silent()) && ctx.Err() == nil { // it is contacted before anything begins
+		if err := x.journal.Lease(t.entry.ID); err != nil {
+			return x.conclude(t, errand.Verdict{What: errand.Broken, Err: err})
 		}
+		t.leased = true
 	}
 	return x.conclude(t, t.Turn(ctx, t.scouts))
 }
 
-// lease takes the machine for this run, where no other has it.
-func (x *execution) lease(ctx context.Context, t *task) (verdict, bool) {
-	if ctx.Err() != nil {
-		return verdict{errand.Verdict{What: errand.Left}, t}, true
-	}
-	err := x.journal.Lease(t.entry.ID)
-	if claimed, ok := errors.AsType[*journal.ClaimedError](err); ok {
-		return x.conclude(t, errand.Verdict{What: errand.Ended, End: journal.End{Outcome: journal.Skipped, Reason: claimed.Claim.String()}}), true
-	}
-	if err != nil {
-		return verdict{errand.Verdict{What: errand.Broken, Err: err}, t}, true
-	}
-	t.leased = true
-	return verdict{}, false
-}
-
-// conclude writes an end down. That a machine is still fixed is nothing new.
+// conclude writes an end down; a machine that another run has is skipped. That one is still fixed is nothing new.
 func (x *execution) conclude(t *task, v errand.Verdict) verdict {
+	if claimed, ok := errors.AsType[*journal.ClaimedError](v.Err); ok {
+		v = errand.Verdict{What: errand.Ended, End: journal.End{Outcome: journal.Skipped, Reason: claimed.Claim.String()}}
+	}
 	if v.What == errand.Ended && (!t.second || v.End.Outcome != journal.Fixed) {
 		if err := x.journal.Finish(t.entry.ID, v.End); err != nil {
 			v = errand.Verdict{What: errand.Broken, Err: err}
