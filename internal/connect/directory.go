@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/fleetmend/fleetmend/internal/directory"
 	"github.com/fleetmend/fleetmend/internal/hint"
@@ -66,11 +67,21 @@ func (c *Connector) Computers(ctx context.Context, dcs []string) (*ad.Source, er
 		return nil, err
 	}
 	d := c.Settings.Directory
-	s := &ad.Source{Config: config, Bases: d.OUs, Groups: d.Groups, Forest: d.Forest}
+	s := &ad.Source{Config: config, Bases: d.OUs, Groups: d.Groups, Forest: d.Forest, Accounts: c.Accounts()}
 	if d.Base != "" {
 		s.Bases = append([]string{d.Base}, s.Bases...)
 	}
 	return s, nil
+}
+
+// Accounts are those of the settings whose passwords are sent.
+func (c *Connector) Accounts() (names []string) {
+	for _, name := range []string{c.Settings.WinRM.User, c.Settings.Directory.User} {
+		if name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Rejected reports whether err is a directory's refusal of the credentials, which are tried no second time.

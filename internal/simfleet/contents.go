@@ -52,9 +52,14 @@ func (b *contentsBuilder) plain(dn string, classes []string, kind string, more .
 	}, more...)...)
 }
 
+// halfAnHour in the negative steps of 100 ns in which the directory keeps spans of time.
+const halfAnHour = "-18000000000"
+
 func (b *contentsBuilder) structure() {
 	top := directory.DomainDN(dnsDomain)
-	b.plain(top, []string{"top", "domain", "domainDNS"}, "Domain-DNS", directory.Attr("dc", "fleet"), directory.Attr("objectSid", mustSID(domainSID(b.fleet.options.Seed))))
+	b.plain(top, []string{"top", "domain", "domainDNS"}, "Domain-DNS", directory.Attr("dc", "fleet"), directory.Attr("objectSid", mustSID(domainSID(b.fleet.options.Seed))),
+		directory.Attr("lockoutThreshold", strconv.Itoa(max(b.fleet.options.Lockout, 0))),
+		directory.Attr("lockOutObservationWindow", halfAnHour), directory.Attr("lockoutDuration", halfAnHour))
 	container := []string{"top", "container"}
 	for _, name := range []string{"CN=Users", "CN=Computers", "CN=Deleted Objects", "CN=Configuration", "CN=Schema,CN=Configuration", "CN=Partitions,CN=Configuration", "CN=Sites,CN=Configuration", "CN=Subnets,CN=Sites,CN=Configuration"} {
 		b.plain(name+","+top, container, "Container")
@@ -74,6 +79,8 @@ func (b *contentsBuilder) structure() {
 		b.plain(u, []string{"top", "organizationalUnit"}, "Organizational-Unit", directory.Attr("ou", name))
 	}
 	b.configuration(top, subnets)
+	b.plain("CN=System,"+top, container, "Container")
+	b.plain("CN=Password Settings Container,CN=System,"+top, []string{"top", "msDS-PasswordSettingsContainer"}, "ms-DS-Password-Settings-Container", directory.Attr("cn", "Password Settings Container"))
 	for _, a := range b.fleet.accounts {
 		b.user(a, top)
 	}

@@ -160,6 +160,13 @@ func (r *reading) add(ctx context.Context, c *directory.Conn) {
 	if d.sid == "" {
 		r.problem("%s does not show the SID of its domain; primary groups are not seen", c.DC)
 	}
+	switch locks, err := Lockouts(ctx, c, r.Accounts); {
+	case err == nil:
+		locks.ReadAt = r.at
+		r.locks = append(r.locks, locks)
+	case ctx.Err() == nil:
+		r.problem("when accounts are locked is not known: %v", err)
+	}
 }
 
 // whyWhole says why what is known from the last reading is not enough to tell what changed; empty where it is.

@@ -18,6 +18,7 @@ type Source struct {
 	Groups   []string // distinguished, account or common names; members of members count, and the primary group too
 	Forest   bool     // every domain of the forest, one domain controller each
 	Disabled bool     // disabled accounts too
+	Accounts []string // of whom is asked when they are locked: DOMAIN\user or user@domain
 
 	now func() time.Time
 }
@@ -46,6 +47,7 @@ type Result struct {
 	left   map[string]inventory.LeftOut // by key
 	unread []string                     // keys of machines of the missing domains
 	groups map[string]string            // distinguished name -> account name
+	locks  []inventory.Lockouts
 	at     time.Time
 }
 
@@ -81,6 +83,9 @@ func (s *Source) Sync(ctx context.Context, store *inventory.Store, full bool) (R
 	}
 	report, err := store.Take(ctx, s.Name(), inventory.Reading{Before: before, At: res.at, Records: records, Called: res.Called, Gone: res.Gone, Unread: res.unread,
 		Whole: res.Full && len(res.Missing) == 0, Certain: full, LeftOut: res.left, Groups: res.groups, Cursor: res.Cursor})
+	if err == nil {
+		err = store.TakeLockouts(ctx, res.locks)
+	}
 	return res, report, err
 }
 

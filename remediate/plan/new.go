@@ -219,7 +219,7 @@ func (o *Options) validate() error {
 		wrong = "forks must be at least 1"
 	case o.Timeout <= 0:
 		wrong = "the timeout of a machine must be more than 0"
-	case o.PerSite < 0 || o.PerSubnet < 0 || o.Retries < 0 || o.SignIns < 0:
+	case o.PerSite < 0 || o.PerSubnet < 0 || o.Retries < 0 || o.SignIns < 0 || o.SignInWindow < 0:
 		wrong = "limits and retries cannot be negative"
 	case o.RebootWait < 0 || o.Backoff < 0 || o.Soak < 0 || o.RunTimeout < 0:
 		wrong = "durations cannot be negative"

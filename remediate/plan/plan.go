@@ -80,7 +80,11 @@ type Options struct {
 	Attended   bool          `json:"attended,omitempty"`       // somebody is there to be asked when a wave proved nothing
 	MinSample  int           `json:"min_sample"`               // of older plans, whose digest it is part of: obeyed no more
 	RunTimeout time.Duration `json:"run_timeout,omitempty"`    // whole run; 0: none
-	SignIns    int           `json:"sign_ins,omitempty"`       // of an account, not accepted or under way; 0: what locks no account anywhere
+	SignIns    int           `json:"sign_ins,omitempty"`       // of an account, not accepted or under way; 0: what locks hardly an account anywhere
+
+	SignInsSaid  bool          `json:"sign_ins_said,omitempty"`  // somebody gave that number, else it follows from what the domain says
+	SignInsWhy   string        `json:"sign_ins_why,omitempty"`   // where it comes from, in words
+	SignInWindow time.Duration `json:"sign_in_window,omitempty"` // how long they count after the last of them; 0: as long as Windows does unless told otherwise
 
 	ByRoute map[string]route.Limits `json:"by_route,omitempty"` // of routes that need others
 }

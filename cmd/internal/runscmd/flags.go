@@ -97,7 +97,8 @@ func (g *gone) String() string { return "" }
 func (g *gone) Type() string   { return "number" }
 
 func signInsFlag(f *pflag.FlagSet, to **int) {
-	count(f, to, "sign-ins", runs.Default().SignIns, "sign-ins of an account that are under way or were not accepted, at most half of what locks it")
+	count(f, to, "sign-ins", new(int), "sign-ins of an account that are under way or were not accepted (default: half of what locks it, where its domain told, else 2)")
+	f.Lookup("sign-ins").DefValue = ""
 }
 
 // gateFlags are those that change the gate of a run that was planned before.

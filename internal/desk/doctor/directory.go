@@ -9,8 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/directory"
 	"github.com/fleetmend/fleetmend/internal/prose"
+	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/inventory/ad"
 )
 
@@ -50,6 +52,36 @@ func (e *examination) directory(ctx context.Context) {
 	e.clock(conn.Skew)
 	e.offers(conn)
 	e.rights(ctx, conn)
+	e.lockout(ctx, conn)
+}
+
+// lockout says after how many wrong passwords the domain locks the account that signs in at machines, and how many a run bears.
+func (e *examination) lockout(ctx context.Context, conn *directory.Conn) {
+	said, err := ad.Lockouts(ctx, conn, e.desk.Connect.Accounts())
+	if err != nil {
+		e.fail("lockout", err)
+		return
+	}
+	said.ReadAt = e.desk.Now()
+	user := e.desk.Settings.WinRM.User
+	if user == "" {
+		user = e.desk.Settings.Directory.User
+	}
+	locks := fmt.Sprintf("%s locks an account after %d wrong passwords within %d min", said.NetBIOS, said.Domain.Threshold, int(said.Domain.Window.Minutes()))
+	if said.Domain.Threshold == 0 {
+		locks = said.NetBIOS + " locks no account"
+	}
+	bears := desk.BearsOf([]inventory.Lockouts{said}, user, said.ReadAt)
+	detail := fmt.Sprintf("%s; a run sends the password of %s at most %s without an answer: %s", locks, user, prose.Counted(bears.Rule.Limit, "time", "times"), bears.Why)
+	if bears.Known {
+		e.ok("lockout", "%s", detail)
+		return
+	}
+	do := "with --sign-ins N, at most half of the threshold that holds for that account, a run asks more machines at a time"
+	if said.Hidden {
+		do = "let the account that reads the directory see CN=Password Settings Container,CN=System and what is in it, or give --sign-ins N: at most half of the threshold of that account"
+	}
+	e.warn("lockout", do, "%s", detail)
 }
 
 func commas(words []string) string { return strings.Join(words, ", ") }

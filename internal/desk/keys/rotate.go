@@ -357,7 +357,7 @@ func (r *Rotation) plans(ctx context.Context, d *desk.Desk) ([]*plan.Plan, error
 		if err != nil {
 			return nil, &hint.MistakeError{Err: err}
 		}
-		frozen, err := runs.Plan(d, request, entries, nil, plan.Source{Playbook: bound, Digest: source.Digest, Parameters: request.Set})
+		frozen, err := runs.Plan(ctx, d, request, entries, nil, plan.Source{Playbook: bound, Digest: source.Digest, Parameters: request.Set})
 		if err != nil {
 			return nil, err
 		}

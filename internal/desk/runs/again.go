@@ -9,7 +9,6 @@ import (
 	"github.com/fleetmend/fleetmend/internal/settings"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/plan"
-	"github.com/fleetmend/fleetmend/remediate/signin"
 )
 
 // Again is the request that asks the same as a plan did: on the same machines, by the same rules, with nothing said that the settings
@@ -36,7 +35,10 @@ func saidOf(p *plan.Plan, s settings.Run) (r Rules) {
 	r.MaxFail, r.MaxUnreachable = limit(o.MaxFail, usual.MaxFail), limit(o.MaxUnreach, usual.MaxUnreach)
 	r.MaxDenied = limit(o.MaxDenied, usual.MaxDenied)
 	r.Forks, r.PerSite, r.PerSubnet = other(o.Forks, usual.Forks), other(o.PerSite, usual.PerSite), other(o.PerSubnet, usual.PerSubnet)
-	r.Retries, r.SignIns = other(o.Retries, usual.Retries), other(max(o.SignIns, signin.Limit), max(usual.SignIns, signin.Limit))
+	r.Retries = other(o.Retries, usual.Retries)
+	if o.SignInsSaid {
+		r.SignIns = other(o.SignIns, usual.SignIns)
+	}
 	r.Soak, r.Backoff, r.MachineTimeout = other(o.Soak, usual.Soak), other(o.Backoff, usual.Backoff), other(o.Timeout, usual.Timeout)
 	r.RebootWait, r.RunTimeout = other(o.RebootWait, usual.RebootWait), other(o.RunTimeout, usual.RunTimeout)
 	r.Approval, r.Chase = o.Approval, o.Chase

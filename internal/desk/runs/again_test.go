@@ -62,7 +62,7 @@ func TestWhatIsProposedAgainGoesByTheSameRules(t *testing.T) {
 			if r.Reboot != "" {
 				bound.Reboot = playbook.Reboot(r.Reboot)
 			}
-			p, err := runs.Plan(d, r, entries, nil, plan.Source{Playbook: bound, Digest: source.Digest, Parameters: r.Set})
+			p, err := runs.Plan(t.Context(), d, r, entries, nil, plan.Source{Playbook: bound, Digest: source.Digest, Parameters: r.Set})
 			if err != nil {
 				t.Fatalf("%q: %v", r.Args(), err)
 			}

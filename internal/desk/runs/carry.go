@@ -90,7 +90,7 @@ func engine(ctx context.Context, d *desk.Desk, c *connect.Connector, p *plan.Pla
 	if err != nil {
 		return nil, err
 	}
-	routes, err := routesOf(ctx, c, p, connect.RouteOptions{PasswordFile: o.PasswordFile, Ledger: signin.New(j.SignIns(), signin.Rule{Limit: rules.SignIns})})
+	routes, err := routesOf(ctx, c, p, connect.RouteOptions{PasswordFile: o.PasswordFile, Ledger: signin.New(j.SignIns(), signin.Rule{Limit: rules.SignIns, Window: rules.SignInWindow})})
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +222,11 @@ func followUp(ctx context.Context, d *desk.Desk, name string, rules Rules, next 
 	}
 	p, err := next(ctx, j, r.ID, run.Follow{Operator: d.Operator(), Now: d.Now(), Options: func(o plan.Options) (plan.Options, error) {
 		o.Attended = false // whether somebody is there now is in rules
-		return rules.over(o)
+		o, err := rules.over(o)
+		if err == nil {
+			o, err = bearing(ctx, d, o)
+		}
+		return o, err
 	}})
 	if err != nil || rules.Waves == "" {
 		return p, err

@@ -89,7 +89,7 @@ func Freeze(ctx context.Context, d *desk.Desk, r Request, stdin io.Reader) (Froz
 	if err := KnownAs(ctx, d, entries); err != nil {
 		return Frozen{}, err
 	}
-	made, err := Plan(d, r, entries, skipped, plan.Source{Playbook: bound, File: playbookFile(r.Playbook), Digest: source.Digest, Parameters: r.Set})
+	made, err := Plan(ctx, d, r, entries, skipped, plan.Source{Playbook: bound, File: playbookFile(r.Playbook), Digest: source.Digest, Parameters: r.Set})
 	return Frozen{made, findings}, err
 }
 
@@ -110,12 +110,15 @@ func KnownAs(ctx context.Context, d *desk.Desk, entries []plan.Entry) error {
 }
 
 // Plan freezes entries that are chosen already, by the rules of r.
-func Plan(d *desk.Desk, r Request, entries []plan.Entry, skipped []plan.Skip, source plan.Source) (*plan.Plan, error) {
+func Plan(ctx context.Context, d *desk.Desk, r Request, entries []plan.Entry, skipped []plan.Skip, source plan.Source) (*plan.Plan, error) {
 	rules := r.Rules.with(d.Settings.Run)
 	if r.DryRun && r.Waves == "" {
 		rules.Waves = "100%" // nothing is staged by looking
 	}
 	options, err := rules.options()
+	if err == nil {
+		options, err = bearing(ctx, d, options)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/fleetmend/fleetmend/internal/settings"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
-	"github.com/fleetmend/fleetmend/remediate/signin"
 )
 
 // Request says what a plan is to hold. One of Playbook, Script and Command is given.
@@ -62,7 +61,7 @@ func Default() Rules {
 	lasts := func(d time.Duration) *time.Duration { return &d }
 	return Rules{
 		Waves: "1,10,10%,100%", MaxFail: "10%", MaxUnreachable: "none", MaxDenied: "none", Forks: of(200), PerSite: of(0), PerSubnet: of(0),
-		Retries: of(3), SignIns: of(signin.Limit), Soak: lasts(0), Backoff: lasts(2 * time.Second), MachineTimeout: lasts(10 * time.Minute), RebootWait: lasts(15 * time.Minute),
+		Retries: of(3), Soak: lasts(0), Backoff: lasts(2 * time.Second), MachineTimeout: lasts(10 * time.Minute), RebootWait: lasts(15 * time.Minute),
 		RunTimeout: lasts(0),
 	}
 }
@@ -76,13 +75,19 @@ func (r Rules) with(s settings.Run) Rules {
 // over changes the rules of a plan where r says so.
 func (r Rules) over(o plan.Options) (plan.Options, error) {
 	r.Approval, r.Chase, r.Attended = r.Approval || o.Approval, r.Chase || o.Chase, r.Attended || o.Attended
-	signIns := max(o.SignIns, signin.Limit)
-	rules, err := r.or(Rules{SignIns: &signIns,
+	var signIns *int
+	if o.SignIns > 0 {
+		signIns = &o.SignIns
+	}
+	rules, err := r.or(Rules{SignIns: signIns,
 		MaxFail: o.MaxFail.String(), MaxUnreachable: o.MaxUnreach.String(), MaxDenied: o.MaxDenied.String(), Forks: &o.Forks, PerSite: &o.PerSite,
 		PerSubnet: &o.PerSubnet, Retries: &o.Retries, Soak: &o.Soak, Backoff: &o.Backoff, MachineTimeout: &o.Timeout, RebootWait: &o.RebootWait,
 		RunTimeout: &o.RunTimeout,
 	}).options()
-	rules.ByRoute = o.ByRoute
+	rules.ByRoute, rules.SignInWindow = o.ByRoute, o.SignInWindow
+	if r.SignIns == nil {
+		rules.SignInsSaid, rules.SignInsWhy = o.SignInsSaid, o.SignInsWhy
+	}
 	return rules, err
 }
 
@@ -118,14 +123,16 @@ func (r Rules) options() (plan.Options, error) {
 		Retries: *r.Retries, Backoff: *r.Backoff, Soak: *r.Soak, Approval: r.Approval, Chase: r.Chase,
 		RunTimeout: *r.RunTimeout, Attended: r.Attended,
 	}
-	if *r.SignIns > signin.Limit {
-		o.SignIns = *r.SignIns
+	signIns := 1
+	if r.SignIns != nil {
+		signIns = *r.SignIns
+		o.SignIns, o.SignInsSaid = signIns, true
 	}
 	for _, count := range []struct {
 		flag  string
 		value int
 		least int
-	}{{"forks", o.Forks, 1}, {"per-site", o.PerSite, 0}, {"per-subnet", o.PerSubnet, 0}, {"retries", o.Retries, 0}, {"sign-ins", *r.SignIns, signin.Limit}} {
+	}{{"forks", o.Forks, 1}, {"per-site", o.PerSite, 0}, {"per-subnet", o.PerSubnet, 0}, {"retries", o.Retries, 0}, {"sign-ins", signIns, 1}} {
 		if count.value < count.least {
 			return o, hint.Mistake(fmt.Errorf("--%s is %d, and must be at least %d", count.flag, count.value, count.least), "leave it out for what is usual")
 		}

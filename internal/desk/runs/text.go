@@ -37,6 +37,9 @@ func PlanText(p *plan.Plan, width int) string {
 		fmt.Fprintln(&b, prose.Hanging(line, width))
 	}
 	fmt.Fprintf(&b, "gate: %s; %d at once\n", GateText(p.Options), p.Options.Forks)
+	if text := SignInsText(p.Options); text != "" {
+		fmt.Fprintln(&b, prose.Hanging("account: "+text, width))
+	}
 	if p.Options.Approval && len(p.Waves) > 1 {
 		b.WriteString("approval: each wave after the first waits until somebody agrees, at this keyboard or from another terminal\n")
 	}

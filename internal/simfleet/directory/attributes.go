@@ -51,6 +51,9 @@ var schema = []attribute{
 	{name: "nCName", syntax: dnSyntax}, {name: "nETBIOSName"}, {name: "dnsRoot"}, {name: "systemFlags", syntax: numberSyntax},
 	{name: "siteObject", syntax: dnSyntax}, {name: "lDAPDisplayName", indexed: true}, {name: "searchFlags", syntax: numberSyntax}, {name: "attributeID"},
 	{name: "schemaIDGUID", syntax: octetSyntax}, {name: "invocationId", syntax: octetSyntax},
+	{name: "lockoutThreshold", syntax: numberSyntax}, {name: "lockOutObservationWindow", syntax: numberSyntax}, {name: "lockoutDuration", syntax: numberSyntax},
+	{name: "msDS-LockoutThreshold", syntax: numberSyntax}, {name: "msDS-LockoutObservationWindow", syntax: numberSyntax},
+	{name: "msDS-LockoutDuration", syntax: numberSyntax}, {name: "msDS-ResultantPSO", syntax: dnSyntax},
 }
 
 var attributeByName = func() map[string]attributeID {

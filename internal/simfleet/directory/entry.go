@@ -40,6 +40,7 @@ const (
 	structure entryKind = iota
 	machine
 	recoveryKey
+	policies // of single accounts, which administrators alone may see
 )
 
 // entry is an object in the form it is sent in: its attributes are encoded once, and an answer is put together from
@@ -99,6 +100,8 @@ func kindOf(classes []string) entryKind {
 			return machine
 		case "msfve-recoveryinformation":
 			return recoveryKey
+		case "msds-passwordsettingscontainer", "msds-passwordsettings":
+			return policies
 		}
 	}
 	return structure
@@ -154,6 +157,8 @@ func (e *entry) visible(rights Rights) bool {
 		return rights&ListMachines != 0
 	case recoveryKey:
 		return rights&ListKeys != 0
+	case policies:
+		return rights == AllRights
 	}
 	return true
 }

@@ -1,0 +1,95 @@
+package desk
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/fleetmend/fleetmend/inventory"
+	"github.com/fleetmend/fleetmend/inventory/ad"
+	"github.com/fleetmend/fleetmend/remediate/signin"
+)
+
+// Bearing is how many sign-ins an account bears that are not accepted.
+type Bearing struct {
+	Rule  signin.Rule // complete
+	Known bool        // its domain told
+	Why   string      // "half of FLEET's threshold of 10"
+}
+
+// What a domain said of its accounts is believed for so long; and where it locks none, or after many wrong passwords, no more are sent
+// than this: somebody else may count as well.
+const (
+	lockoutsLast = 30 * 24 * time.Hour
+	mostBorne    = 10
+)
+
+// Bears says how many sign-ins an account bears, by what the inventory keeps of its domain.
+func (d *Desk) Bears(ctx context.Context, user string) (Bearing, error) {
+	store, err := d.Inventory(ctx)
+	if err != nil {
+		return Bearing{}, err
+	}
+	all, err := store.Lockouts(ctx)
+	if err != nil {
+		return Bearing{}, err
+	}
+	return BearsOf(all, user, d.Now()), nil
+}
+
+// BearsOf is [Desk.Bears] by what domains said.
+func BearsOf(all []inventory.Lockouts, user string, now time.Time) Bearing {
+	unknown := func(format string, args ...any) Bearing {
+		return Bearing{Rule: signin.Rule{Limit: signin.Limit, Window: signin.Window}, Why: fmt.Sprintf(format, args...)}
+	}
+	name, domain := ad.SplitAccount(user)
+	if domain == "" || domain == "." {
+		return unknown("nobody tells after how many wrong passwords machines lock accounts of their own")
+	}
+	for _, l := range all {
+		if !l.Is(domain) {
+			continue
+		}
+		of, old := strings.ToUpper(domain), now.Sub(l.ReadAt)
+		if l.NetBIOS != "" {
+			of = l.NetBIOS
+		}
+		own, ok := l.Own[strings.ToLower(name)]
+		switch {
+		case old > lockoutsLast:
+			return unknown("what %s said of its threshold is %d days old, `fleetmend inventory sync` asks again", of, int(old.Hours()/24))
+		case !ok && l.Hidden:
+			return unknown("whether %s has a threshold of its own for %s is hidden from the account that reads the directory", of, name)
+		case !ok:
+			return unknown("%s did not say what holds for %s, `fleetmend inventory sync` asks", of, name)
+		}
+		return known(own, own != l.Domain, of, name)
+	}
+	return unknown("the threshold of %s is not known, `fleetmend inventory sync` asks for it", strings.ToUpper(domain))
+}
+
+func known(l inventory.Lockout, single bool, of, name string) Bearing {
+	b := Bearing{Rule: signin.Rule{Limit: min(max(l.Threshold/2, 1), mostBorne), Window: l.Window}, Known: true}
+	if b.Rule.Window <= 0 {
+		b.Rule.Window = signin.Window
+	}
+	threshold := fmt.Sprintf("%s's threshold of %d", of, l.Threshold)
+	if single {
+		threshold = fmt.Sprintf("the threshold of %d that %s has for %s", l.Threshold, of, name)
+	}
+	switch {
+	case l.Threshold == 0:
+		b.Rule.Limit, b.Why = mostBorne, of+" locks no account"
+		if single {
+			b.Why = of + " never locks " + name
+		}
+	case l.Threshold == 1:
+		b.Why = "fewer cannot be, though one wrong password locks it in " + of
+	case l.Threshold/2 > mostBorne:
+		b.Why = "less than half of " + threshold
+	default:
+		b.Why = "half of " + threshold
+	}
+	return b
+}
