@@ -248,6 +248,7 @@ var (
 )
 
 func (g *golang) try(ctx context.Context, m mutant, test string) (verdict, error) {
+	alone := true
 	for i, tester := range g.testers() {
 		if i == len(g.all) {
 			p, err := g.parse()
@@ -260,11 +261,7 @@ func (g *golang) try(ctx context.Context, m mutant, test string) (verdict, error
 			}
 			g.all = append(g.all, t)
 		}
-	}
-	alone := true
-	for i, tester := range g.testers() {
-		var v verdict
-		var err error
+		v, err := verdict{}, error(nil)
 		if _, ok := g.all[i].numbers[m.id]; ok {
 			v, err = g.all[i].try(ctx, m, test)
 		} else {
