@@ -284,7 +284,7 @@ func TestKnocks(t *testing.T) {
 	none := fail(route.Unreachable, "connect", "no route")
 	play(t, func(t *testing.T, s *scene, e *Errand) {
 		for i := range 6 {
-			if got := says(e.Turn(t.Context(), false)); got != "again 750ms" || !e.Silent() || s.crew.Silences() != int64(i+1) {
+			if got := says(e.Turn(t.Context(), false)); got != "again 750ms" || !e.Silent() || s.crew.Silences() != int64(i+1) || !e.firstError.Equal(s.began) {
 				t.Errorf("turn %d: %q, %d silences", i, got, s.crew.Silences())
 			}
 		}
