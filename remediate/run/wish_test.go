@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -90,10 +91,16 @@ func (s *setup) ignored(id string) (n int) {
 	for _, e := range events {
 		if e.Kind == journal.Ignored {
 			n++
+			if !doesNothing.MatchString(e.Text) {
+				s.t.Errorf("ignored: %q", e.Text)
+			}
 		}
 	}
 	return n
 }
+
+var doesNothing = regexp.MustCompile(`^(the approval of wave [0-9]+ by \w+ does nothing: that wave does not wait|` +
+	`the refusal of wave [0-9]+ by \w+ does nothing: it was approved before|the wish of \w+ to stop does nothing: the run was resumed after it)$`)
 
 func TestAnotherProcessStopsTheRunAtOnce(t *testing.T) {
 	bubble(t, 4, func(t *testing.T, s *setup) {
