@@ -227,3 +227,35 @@ func TestWhatIsHeardOfAnAccount(t *testing.T) {
 		}
 	}
 }
+
+// What an earlier life of the run drew from later waves belongs to the wave that drew it; what was held or skipped was not drawn.
+func TestCanariesOfAnEarlierLife(t *testing.T) {
+	x, w := owner(t, true, 0)
+	x.journal, w.counts, w.spec = &journal.Session{}, map[journal.Outcome]int{}, &x.plan.Waves[0]
+	x.drawn = map[string]bool{"6": true}
+	x.left = map[int][]journal.Machine{}
+	w.spec.Entries = make([]plan.Entry, 3)
+	states := []journal.Machine{
+		{State: journal.Pending}, {State: journal.Done, Outcome: journal.Held}, {State: journal.Done, Outcome: journal.Skipped}, {State: journal.Done, Outcome: journal.Fixed},
+		{State: journal.Done, Outcome: journal.Clean}, {State: journal.Leased}, {State: journal.Running, Attempts: 2}, {State: journal.Running, Attempts: 2}, {State: journal.Rebooting, Result: &agent.Result{}},
+	}
+	for i, m := range states {
+		m.Target = route.Target{ID: fmt.Sprint(i), Name: fmt.Sprint("PC", i)}
+		x.left[2] = append(x.left[2], m)
+		x.plan.Waves[1].Entries = append(x.plan.Waves[1].Entries, plan.Entry{Target: m.Target, Route: "none"})
+	}
+	x.refill(w)
+	if w.canaries != 5 || len(w.fixed) != 1 || w.fixed[0].entry.Name != "PC3" || w.counts[journal.Fixed] != 1 || w.counts[journal.Clean] != 1 || x.gate.wave.good != 1 || x.gate.wave.clean != 1 || x.gate.all.good != 0 {
+		t.Errorf("%d canaries, %v, gate %+v", w.canaries, w.counts, x.gate.wave)
+	}
+	var said []string
+	for task := w.queue.next(); task != nil; task = w.queue.next() {
+		said = append(said, fmt.Sprintf("%s leased %v risked %v touched %v", task.entry.Name, task.leased, task.risked, task.Touched()))
+	}
+	if got := strings.Join(said, ", "); got != "PC7 leased true risked true touched true, PC8 leased true risked true touched true, PC5 leased true risked false touched false" || w.risked != 2 {
+		t.Errorf("%s; %d at risk", got, w.risked)
+	}
+	if x.refill(w); w.canaries != 5 {
+		t.Errorf("%d canaries when looked again", w.canaries)
+	}
+}

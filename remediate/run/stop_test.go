@@ -58,7 +58,7 @@ func TestSecondCtrlCLeavesMachinesRunning(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(100*time.Second, cancel)
 		r, err := s.newEngine().Start(ctx, s.plan())
-		if !errors.Is(err, context.Canceled) || len(hint.Of(err)) == 0 || r == nil || r.Status != journal.RunInterrupted {
+		if !errors.Is(err, context.Canceled) || len(hint.Of(err)) == 0 || r == nil || r.Status != journal.RunInterrupted || r.Reason != "stopped at once" {
 			t.Fatalf("%+v %v", r, err)
 		}
 		running := 0
