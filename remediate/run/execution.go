@@ -341,7 +341,7 @@ func (x *execution) approval(c journal.Control) error {
 	if wave == 0 { // left by a version whose approvals had no number
 		wave = x.awaits
 	}
-	if wave == 0 || wave <= x.current {
+	if wave <= x.current { // none waits, where it is 0
 		return x.journal.Note(journal.Ignored, x.current, fmt.Sprintf("the approval of wave %d by %s does nothing: that wave does not wait", wave, c.Who))
 	}
 	x.approved[wave] = c.Who

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -257,5 +258,58 @@ func TestCanariesOfAnEarlierLife(t *testing.T) {
 	}
 	if x.refill(w); w.canaries != 5 {
 		t.Errorf("%d canaries when looked again", w.canaries)
+	}
+}
+
+// A refusal or an approval of a wave that has begun does nothing, and is told; one of no wave ends the run or is for the one that waits.
+func TestWishesForAWaveThatHasBegun(t *testing.T) {
+	x, _ := owner(t, true, 0)
+	j, err := journal.Open(t.Context(), filepath.Join(t.TempDir(), "j.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	sizes, err := plan.ParseWaves("1,100%")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := plan.Input{Options: plan.DefaultOptions(), Now: time.Now(), Operator: "ada", Waves: sizes}
+	in.Source = plan.Source{Playbook: playbook.Playbook{Name: "p"}, File: "p.yaml"}
+	for i := range 3 {
+		in.Entries = append(in.Entries, plan.Entry{Target: route.Target{ID: fmt.Sprint("m", i), Name: fmt.Sprint("PC", i)}, Route: "none"})
+	}
+	p, err := plan.New(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x.journal, err = j.Create(t.Context(), p, nil); err != nil {
+		t.Fatal(err)
+	}
+	defer x.journal.Close()
+	x.current, x.approved, x.halted, x.base = 1, map[int]string{}, make(chan struct{}), journal.RunRunning
+	for _, c := range []journal.Control{{Kind: journal.Cancel, Wave: 1, Who: "eve"}, {Kind: journal.Approve, Wave: 1, Who: "eve"}, {Kind: journal.Approve, Who: "eve"}} {
+		if err := x.obey(c); err != nil || x.halt != nil || len(x.approved) != 0 {
+			t.Errorf("%+v: %v, %v, %v", c, err, x.halt, x.approved)
+		}
+	}
+	x.awaits = 2
+	if err := x.obey(journal.Control{Kind: journal.Approve, Who: "ada"}); err != nil || x.approved[2] != "ada" {
+		t.Errorf("%v %v", err, x.approved)
+	}
+	if err := x.obey(journal.Control{Kind: journal.Cancel, Wave: 2, Who: "eve"}); err != nil || x.halt != nil {
+		t.Errorf("a refusal of what was approved: %v %v", err, x.halt)
+	}
+	if err := x.obey(journal.Control{Kind: journal.Cancel, Who: "eve"}); err != nil || x.halt == nil || x.halt.status != journal.RunCancelled {
+		t.Errorf("%v %v", err, x.halt)
+	}
+	events, err := j.Events(t.Context(), x.journal.ID(), 0)
+	ignored := 0
+	for _, e := range events {
+		if e.Kind == journal.Ignored {
+			ignored++
+		}
+	}
+	if err != nil || ignored != 4 {
+		t.Errorf("%d wishes are told to do nothing, %v", ignored, err)
 	}
 }
