@@ -1174,11 +1174,20 @@ function Invoke-RegistryChange($Step, $Done) {
     $Done.target = "$key $name"
     Assert-Online 'registry'
     Assert-NoSlash $key
+    # A start type may be set as a plain value as well, and what this Windows starts from is not touched there either.
+    $own = [regex]::Match($key, '^HKEY_LOCAL_MACHINE\\SYSTEM\\(?:CurrentControlSet|ControlSet[0-9]{3})\\Services\\([^\\]+)\z', 'IgnoreCase, CultureInvariant')
+    $vital = $own.Success -and (Test-Text $name 'Start')
     if ([bool](Get-Field $Step 'delete' $false)) {
+        if ($vital) { Assert-NotVital $own.Groups[1].Value $key 4 }
         Update-Registry $key $name $null
         return
     }
     $data = New-RegistryData $Step
+    if ($vital) {
+        $number = 4
+        if ([string]$data.type -ceq 'dword') { $number = [long]@(Unprotect-Text $data.data)[0] }
+        Assert-NotVital $own.Groups[1].Value $key $number
+    }
     if (-not (Test-Path -LiteralPath "Registry::$key")) { throw "no key $key" }
     Update-Registry $key $name $data
 }
@@ -1205,7 +1214,7 @@ $script:VitalGroups = 'SCSI MINIPORT', 'SCSI CLASS', 'PRIMARY DISK', 'SYSTEM BUS
 $script:VitalClasses = '4d36e967-e325-11ce-bfc1-08002be10318', '71a27cdd-812a-11d0-bec7-08002be2092f', '4d36e96b-e325-11ce-bfc1-08002be10318',
 '4d36e96f-e325-11ce-bfc1-08002be10318', '4d36e96a-e325-11ce-bfc1-08002be10318', '4d36e97b-e325-11ce-bfc1-08002be10318',
 '4d36e97d-e325-11ce-bfc1-08002be10318', '745a17a0-74d3-11d0-b6fe-00a0c90f57da', '36fc9e60-c465-11cf-8056-444553540000'
-function Assert-NotVital([string]$Name, [string]$Key, [int]$Number) {
+function Assert-NotVital([string]$Name, [string]$Key, [long]$Number) {
     if ($Number -lt 2) { return }
     $start = Get-RegistryValue $Key 'Start'
     $group = Get-RegistryValue $Key 'Group'

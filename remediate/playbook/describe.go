@@ -18,6 +18,9 @@ func Describe(p Playbook) []string {
 	}
 	for _, a := range p.Fix {
 		line := actionKind(a.Kind()).describe(a)
+		if why := actionKind(a.Kind()).permanent(a); why != "" {
+			line += " This cannot be undone: " + why + "."
+		}
 		if a.Optional {
 			line += " Where this fails, the fix goes on."
 		}
@@ -106,7 +109,7 @@ func runsText(s Script) string {
 		text += " with " + strings.Join(quoted, " ")
 	}
 	if s.Undo == "" {
-		return text + ". It cannot be undone."
+		return text + "."
 	}
 	return text + ". Its undo is a script, too."
 }

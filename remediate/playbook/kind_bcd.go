@@ -9,8 +9,9 @@ import (
 
 var bcdKind = stepKind{
 	name: "bcd", keys: []string{"delete", "set", "value"},
-	is:     func(a Action) bool { return a.BCD != nil },
-	decode: func(f fields, a *Action) { a.BCD = f.bcd() },
+	permanent: takenBack,
+	is:        func(a Action) bool { return a.BCD != nil },
+	decode:    func(f fields, a *Action) { a.BCD = f.bcd() },
 	render: func(o object, a Action) {
 		o.text("delete", a.BCD.Delete)
 		o.text("set", a.BCD.Set)

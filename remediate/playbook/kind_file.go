@@ -10,7 +10,8 @@ var fileKeys = []string{"header", "sha256", "modified"}
 
 var quarantineKind = stepKind{
 	name: "quarantine", keys: append([]string{"file"}, fileKeys...),
-	is: func(a Action) bool { return a.Quarantine != nil },
+	permanent: takenBack,
+	is:        func(a Action) bool { return a.Quarantine != nil },
 	decode: func(f fields, a *Action) {
 		a.Quarantine = &Quarantine{FileTest: f.fileTest(f.keys, f.path)}
 		if v := f.need("file"); v != nil {

@@ -10,8 +10,9 @@ import (
 
 var putKind = stepKind{
 	name: "put", keys: []string{"file", "content", "base64", "hex", "sha256"},
-	is:     func(a Action) bool { return a.Put != nil },
-	decode: func(f fields, a *Action) { a.Put = f.put() },
+	permanent: takenBack,
+	is:        func(a Action) bool { return a.Put != nil },
+	decode:    func(f fields, a *Action) { a.Put = f.put() },
 	render: func(o object, a Action) {
 		o.text("file", a.Put.File)
 		o.content(a.Put.Hex)

@@ -12,8 +12,9 @@ import (
 
 var registryKind = stepKind{
 	name: "registry", keys: []string{"key", "name", "type", "value", "delete"},
-	is:     func(a Action) bool { return a.Registry != nil },
-	decode: func(f fields, a *Action) { a.Registry = f.registry() },
+	permanent: func(a Action) string { return firmwareWrite(*a.Registry) },
+	is:        func(a Action) bool { return a.Registry != nil },
+	decode:    func(f fields, a *Action) { a.Registry = f.registry() },
 	render: func(o object, a Action) {
 		o.text("key", a.Registry.Key)
 		o.add("name", o.string(a.Registry.Name))

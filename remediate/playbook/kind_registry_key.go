@@ -8,7 +8,8 @@ import (
 
 var registryKeyKind = stepKind{
 	name: "registry-key", keys: []string{"key"},
-	is: func(a Action) bool { return a.RegistryKey != nil },
+	permanent: takenBack,
+	is:        func(a Action) bool { return a.RegistryKey != nil },
 	decode: func(f fields, a *Action) {
 		a.RegistryKey = &RegistryKey{}
 		if v := f.need("key"); v != nil {

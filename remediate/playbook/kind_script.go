@@ -9,6 +9,12 @@ import (
 
 var scriptKind = stepKind{
 	name: "script", keys: []string{"shell", "body", "args", "timeout", "ok", "undo"},
+	permanent: func(a Action) string {
+		if a.Script.Undo != "" {
+			return ""
+		}
+		return "the script has no undo"
+	},
 	is:       func(a Action) bool { return a.Script != nil },
 	decode:   func(f fields, a *Action) { a.Script = f.script() },
 	render:   func(o object, a Action) { o.script(*a.Script) },

@@ -10,7 +10,8 @@ import (
 
 var serviceKind = stepKind{
 	name: "service", keys: []string{"name", "start", "stop"},
-	is: func(a Action) bool { return a.Service != nil },
+	permanent: takenBack,
+	is:        func(a Action) bool { return a.Service != nil },
 	decode: func(f fields, a *Action) {
 		a.Service = f.start("service", serviceStarts)
 		if v := f.keys["stop"]; v != nil {
@@ -29,9 +30,10 @@ var serviceKind = stepKind{
 
 var driverKind = stepKind{
 	name: "driver", keys: []string{"name", "start"},
-	is:     func(a Action) bool { return a.Driver != nil },
-	decode: func(f fields, a *Action) { a.Driver = f.start("driver", serviceStarts) },
-	render: func(o object, a Action) { o.start(*a.Driver) },
+	permanent: takenBack,
+	is:        func(a Action) bool { return a.Driver != nil },
+	decode:    func(f fields, a *Action) { a.Driver = f.start("driver", serviceStarts) },
+	render:    func(o object, a Action) { o.start(*a.Driver) },
 	describe: func(a Action) string {
 		return fmt.Sprintf("Sets the driver %s to the start type %s.", a.Driver.Name, a.Driver.Start)
 	},

@@ -11,7 +11,12 @@ type stepKind struct {
 	decode   func(f fields, a *Action)
 	render   func(o object, a Action)
 	describe func(a Action) string
+	// permanent says why nothing takes the action back, in words that go on after "cannot be undone:"; "" where undo does.
+	permanent func(a Action) string
 }
+
+// takenBack are the kinds whose every action undo takes back.
+func takenBack(Action) string { return "" }
 
 var stepKinds = []stepKind{quarantineKind, putKind, registryKind, registryKeyKind, serviceKind, driverKind, bcdKind, scriptKind}
 
@@ -72,7 +77,7 @@ func actionKind(name string) stepKind {
 			return k
 		}
 	}
-	return stepKind{describe: func(Action) string { return "Does nothing." }}
+	return stepKind{describe: func(Action) string { return "Does nothing." }, permanent: takenBack}
 }
 
 func conditionKind(name string) testKind {

@@ -15,6 +15,9 @@ const (
 	SeverityWarning Severity = "warning"
 )
 
+// RuleFirmware is the rule whose errors are lifted by agreeing to what cannot be undone.
+const RuleFirmware = "firmware-write"
+
 // Finding is something in a playbook that is allowed but dangerous, or surely not meant.
 type Finding struct {
 	File     string   `json:"file"`
@@ -100,6 +103,13 @@ var rules = []rule{
 	{"system-file", (*linter).systemFile},
 	{"lifeline", (*linter).lifeline},
 	{"early-start", (*linter).earlyStart},
+	{"vital-registry", (*linter).vitalRegistry},
+	{RuleFirmware, (*linter).firmwareWrites},
+	{"unknown-root", (*linter).unknownRoot},
+	{"never-holds", (*linter).neverHolds},
+	{"fixed-drive", (*linter).fixedDriveInScript},
+	{"harmful-script", (*linter).julyScripts},
+	{"safeboot-no-way-in", (*linter).noWayIn},
 	{"alternate-shell", (*linter).alternateShell},
 	{"boot-element", (*linter).bootElement},
 	{"safeboot-stays", (*linter).safebootStays},

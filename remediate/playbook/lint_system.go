@@ -78,7 +78,7 @@ func (l *linter) safebootStays() {
 	}
 	l.boot(func(path, element string, set bool) {
 		if element == "safeboot" && set {
-			l.add(SeverityWarning, path, "machines stay in safe mode until someone takes it back", "say in the summary how: undo, or the playbook safeboot-off")
+			l.add(SeverityError, path, "machines stay in safe mode until someone takes it back", "say in the summary how: undo, or the playbook safeboot-off")
 		}
 	})
 }
@@ -127,25 +127,9 @@ func (l *linter) scriptParameter() {
 }
 
 func (l *linter) slashInKey() {
-	check := func(path, key string) {
+	l.keys(func(path, key string) {
 		if strings.Contains(key, "/") {
 			l.add(SeverityWarning, path, "the key has a slash, which PowerShell's registry paths take for a backslash", "check that this key is reached on a machine")
 		}
-	}
-	for i, a := range l.p.Fix {
-		if a.Registry != nil {
-			check(fmt.Sprintf("fix[%d].registry.key", i), a.Registry.Key)
-		}
-		if a.RegistryKey != nil {
-			check(fmt.Sprintf("fix[%d].registry-key.key", i), a.RegistryKey.Key)
-		}
-	}
-	for i, c := range l.p.Detect {
-		check(fmt.Sprintf("detect[%d].registry", i), c.Registry)
-		check(fmt.Sprintf("detect[%d].registry-key", i), c.RegistryKey)
-	}
-	for i, c := range l.p.Verify {
-		check(fmt.Sprintf("verify[%d].registry", i), c.Registry)
-		check(fmt.Sprintf("verify[%d].registry-key", i), c.RegistryKey)
-	}
+	})
 }

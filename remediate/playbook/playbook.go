@@ -5,7 +5,10 @@
 // crosses the wire to an agent. The package never touches a machine and never runs anything.
 package playbook
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Playbook is one repair. Its JSON form is the wire form that agent.ps1 and the Go interpreter understand; a field
 // that is not set is absent there.
@@ -184,13 +187,13 @@ type Script struct {
 	Undo    string   `json:"undo,omitempty"`    //
 }
 
-// WithoutUndo counts the steps of the fix that nothing takes back: scripts that bring no undo.
-func (p *Playbook) WithoutUndo() int {
-	n := 0
-	for _, a := range p.Fix {
-		if a.Script != nil && a.Script.Undo == "" {
-			n++
+// Permanent are the steps of the fix that nothing takes back, each with the reason: "step 2, script: the script has no undo".
+func (p *Playbook) Permanent() []string {
+	var steps []string
+	for i, a := range p.Fix {
+		if why := actionKind(a.Kind()).permanent(a); why != "" {
+			steps = append(steps, fmt.Sprintf("step %d, %s: %s", i+1, a.Kind(), why))
 		}
 	}
-	return n
+	return steps
 }

@@ -205,6 +205,7 @@ func (r *Report) facts(loc *time.Location) []fact {
 		{"Playbook", r.Run.Playbook}, {"Mode", mode}, {"Run", r.Run.ID}, {"Operator", r.Run.Operator},
 		{"Takes back run", r.Run.Undoes}, {"Repeats run", r.Run.RetryOf},
 		{"Started", zoned(r.Run.Started, loc)}, {"Ended", ended}, {"Took", took(r.AsOf.Sub(r.Run.Started))},
+		{"Cannot be undone", strings.Join(r.Permanent, "; ")},
 		{"Machines", fmt.Sprintf("%s, changed on %s, restarted %s", number(len(r.Machines)), number(changed), number(rebooted))},
 	}
 	return slices.DeleteFunc(facts, func(f fact) bool { return f.Value == "" })

@@ -23,9 +23,10 @@ const Version = 1
 type Report struct {
 	V         int         `json:"v"`
 	Run       journal.Run `json:"run"`
-	AsOf      time.Time   `json:"as_of,omitzero"` // end of the run, or the newest time the journal knows of one that is still going
-	Summary   string      `json:"summary"`        // plain sentences
-	Totals    []Count     `json:"totals"`         // in the order of the outcomes, without zeros
+	AsOf      time.Time   `json:"as_of,omitzero"`      // end of the run, or the newest time the journal knows of one that is still going
+	Summary   string      `json:"summary"`             // plain sentences
+	Permanent []string    `json:"permanent,omitempty"` // steps of a fix that nothing takes back, with the reason; set by who knows the plan
+	Totals    []Count     `json:"totals"`              // in the order of the outcomes, without zeros
 	Waves     []Wave      `json:"waves"`
 	Reasons   []Reason    `json:"reasons"` // what went wrong, most frequent first
 	Next      []Command   `json:"next"`    // what to type now

@@ -71,6 +71,11 @@ func (p *textPage) head(r *Report) {
 	for _, l := range wrap(r.Summary, p.width) {
 		p.line(l)
 	}
+	for _, step := range r.Permanent {
+		for _, l := range wrap("Cannot be undone: "+prose.OneLine(step)+".", p.width) {
+			p.line(l)
+		}
+	}
 }
 
 // waves writes one row per wave with a column for each status that occurs; where that is too wide, rows of words.

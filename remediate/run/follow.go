@@ -104,8 +104,8 @@ func UndoPlan(ctx context.Context, j *journal.Journal, runID string, f Follow) (
 	if err != nil {
 		return nil, fmt.Errorf("undo run %s: %w", runID, err)
 	}
-	if n := p.Playbook.WithoutUndo(); n > 0 && n == len(p.Playbook.Fix) {
-		return nil, hint.Wrap(fmt.Errorf("undo run %s: %s changes machines by scripts alone, and they have no undo", runID, p.Playbook.Name), "nothing was done; what the run changed stays as it is")
+	if n := len(p.Playbook.Permanent()); n > 0 && n == len(p.Playbook.Fix) {
+		return nil, hint.Wrap(fmt.Errorf("undo run %s: nothing that %s does can be undone", runID, p.Playbook.Name), "nothing was done; what the run changed stays as it is")
 	}
 	p.Mode, p.Undoes, p.RetryOf = agent.Undo, runID, ""
 	if err := proven(ctx, j, runID, p); err != nil {

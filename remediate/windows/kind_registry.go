@@ -2,7 +2,9 @@ package windows
 
 import (
 	"fmt"
+	"strconv"
 
+	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
 )
@@ -33,10 +35,20 @@ func (r *run) changeRegistry(c playbook.RegistryChange) error {
 		return err
 	}
 	if c.Delete {
+		if err := r.notVitalStart(c, 4); err != nil { // without one nothing starts
+			return err
+		}
 		return r.toValue(c.Key, c.Name, nil)
 	}
 	d, err := newData(c.Type, c.Value)
 	if err != nil {
+		return err
+	}
+	number := 4 // what is no number starts nothing
+	if d.Type == "dword" {
+		number, _ = strconv.Atoi(d.Data[0][1:])
+	}
+	if err := r.notVitalStart(c, number); err != nil {
 		return err
 	}
 	there, err := r.Registry.HasKey(c.Key)
@@ -47,6 +59,17 @@ func (r *run) changeRegistry(c playbook.RegistryChange) error {
 		return fmt.Errorf("no key %s", c.Key)
 	}
 	return r.toValue(c.Key, c.Name, d)
+}
+
+var serviceKey = lazyregexp.New(`(?i)^HKEY_LOCAL_MACHINE\\SYSTEM\\(?:CurrentControlSet|ControlSet[0-9]{3})\\Services\\([^\\]+)$`)
+
+// notVitalStart: a start type may be set as a plain value as well, and what this Windows starts from is not touched there either.
+func (r *run) notVitalStart(c playbook.RegistryChange, number int) error {
+	found := serviceKey.FindStringSubmatch(c.Key)
+	if found == nil || fold(c.Name) != "START" {
+		return nil
+	}
+	return r.notVital(found[1], c.Key, number)
 }
 
 // toValue brings a value to what it should be (nil: absent) and records what it was.

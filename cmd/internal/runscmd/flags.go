@@ -127,6 +127,7 @@ func (p *planFlags) add(c *command.Context, cmd *cobra.Command) {
 	f.StringVar(&r.Reboot, "reboot", "", "never, if-fixed or always, instead of what the playbook says")
 	lasting(f, &p.Rules.RebootWait, "reboot-wait", runs.Default().RebootWait, "how long a restart may take (0: it is not waited for)")
 	f.BoolVar(&r.Force, "force", false, "go on although lint finds errors in the playbook")
+	f.BoolVar(&r.AcceptPermanent, "accept-permanent", false, "go on although steps of the playbook cannot be undone")
 	p.RuleFlags.Add(cmd)
 	command.Complete(cmd, "reboot", "never", "if-fixed", "always")
 	cmd.ValidArgsFunction = command.Playbooks

@@ -115,6 +115,9 @@ func (c *Commands) carryOut(ctx context.Context, d *desk.Desk, p *plan.Plan, f C
 			affected = ", where they are affected"
 		}
 		text := fmt.Sprintf("%s will be changed%s.", prose.Machines(p.Machines()), affected)
+		if n := len(p.Playbook.Permanent()); p.Mode == agent.Fix && n > 0 {
+			text += fmt.Sprintf(" %s of %d cannot be undone.", prose.Counted(n, "step", "steps"), len(p.Playbook.Fix))
+		}
 		if err := c.Confirm(ctx, f.Yes, text, strconv.Itoa(p.Machines())); err != nil {
 			return err
 		}

@@ -22,5 +22,7 @@ func Said(p *plan.Plan) (reboot string, force bool) {
 	if bound.Reboot != p.Playbook.Reboot {
 		reboot = string(p.Playbook.Reboot)
 	}
-	return reboot, slices.ContainsFunc(playbook.LintBound(source, bound), func(f playbook.Finding) bool { return f.Severity == playbook.SeverityError })
+	return reboot, slices.ContainsFunc(playbook.LintBound(source, bound), func(f playbook.Finding) bool {
+		return f.Severity == playbook.SeverityError && f.Rule != playbook.RuleFirmware
+	})
 }

@@ -19,6 +19,7 @@ func Again(p *plan.Plan, s settings.Run) Request {
 		r.Playbook = p.PlaybookFile
 	}
 	r.Reboot, r.Force = cases.Said(p)
+	r.AcceptPermanent = p.Mode == agent.Fix && len(p.Playbook.Permanent()) > 0
 	r.Rules = saidOf(p, s)
 	return r
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"github.com/fleetmend/fleetmend/internal/connect"
 	"github.com/fleetmend/fleetmend/internal/desk"
@@ -24,6 +25,16 @@ import (
 type Frozen struct {
 	Plan     *plan.Plan
 	Findings []playbook.Finding
+}
+
+// PermanentError says that a playbook does what cannot be undone, and that nobody has agreed to it yet.
+type PermanentError struct {
+	Playbook string
+	Steps    []string // as [playbook.Playbook.Permanent] has them
+}
+
+func (e *PermanentError) Error() string {
+	return fmt.Sprintf("playbook %q does what cannot be undone: %s", e.Playbook, strings.Join(e.Steps, "; "))
 }
 
 // LintError says that lint finds errors in the playbook; Force goes on all the same. The findings are in it.
@@ -60,7 +71,7 @@ func Freeze(ctx context.Context, d *desk.Desk, r Request, stdin io.Reader) (Froz
 	if r.Reboot != "" {
 		bound.Reboot = playbook.Reboot(r.Reboot)
 	}
-	findings, err := checked(source, bound, r.Force)
+	findings, err := checked(source, bound, r)
 	if err != nil {
 		return Frozen{}, err
 	}
@@ -179,16 +190,20 @@ func playbookFile(name string) string {
 	return path
 }
 
-// checked refuses a playbook in which lint finds errors, unless forced.
-func checked(source *playbook.Source, bound playbook.Playbook, force bool) ([]playbook.Finding, error) {
+// checked refuses a playbook in which lint finds errors, unless forced; and, unless it is agreed to, one that does what cannot be undone.
+func checked(source *playbook.Source, bound playbook.Playbook, r Request) ([]playbook.Finding, error) {
 	findings, worst := playbook.LintBound(source, bound), 0
 	for _, f := range findings {
-		if f.Severity == playbook.SeverityError {
+		if f.Severity == playbook.SeverityError && (f.Rule != playbook.RuleFirmware || !r.AcceptPermanent && !r.DryRun) {
 			worst++
 		}
 	}
-	if worst > 0 && !force {
+	if worst > 0 && !r.Force {
 		return findings, hint.Wrap(&LintError{source.File, findings, worst}, "mend the playbook, or add --force if you know better")
+	}
+	// A script or command that somebody gives himself is said in the plan; he need not say twice that he means it.
+	if permanent := bound.Permanent(); len(permanent) > 0 && r.Playbook != "" && !r.DryRun && !r.AcceptPermanent {
+		return findings, hint.Wrap(&PermanentError{bound.Name, permanent}, "nothing was done; add --accept-permanent if that is meant, or --dry-run to see who is affected")
 	}
 	return findings, nil
 }

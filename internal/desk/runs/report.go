@@ -37,6 +37,9 @@ func Report(ctx context.Context, d *desk.Desk, id string) (*journal.Run, *report
 	if err != nil {
 		return nil, nil, err
 	}
+	if r.Mode == agent.Fix {
+		built.Permanent = p.Playbook.Permanent()
+	}
 	built.Next = next(r, p, d.Settings.Run, built.Next)
 	program := commandline.Program{Same: d.Same}
 	for i := range built.Next {

@@ -17,17 +17,18 @@ import (
 
 // Request says what a plan is to hold. One of Playbook, Script and Command is given.
 type Request struct {
-	Playbook string // name of a built-in one, or a file
-	Script   string // file
-	Command  string // PowerShell
-	Set      map[string]string
-	On       string // selector; "": all
-	Exclude  string // selector; "": none
-	Reboot   string // never, if-fixed or always; "": as the playbook says
-	DryRun   bool
-	Force    bool // although lint finds errors
-	Incident string
-	TTL      time.Duration // 0: plan.DefaultTTL
+	Playbook        string // name of a built-in one, or a file
+	Script          string // file
+	Command         string // PowerShell
+	Set             map[string]string
+	On              string // selector; "": all
+	Exclude         string // selector; "": none
+	Reboot          string // never, if-fixed or always; "": as the playbook says
+	DryRun          bool
+	Force           bool // although lint finds errors
+	AcceptPermanent bool // although steps of it cannot be undone
+	Incident        string
+	TTL             time.Duration // 0: plan.DefaultTTL
 	Rules
 
 	asks bool // Incident was found by the question that the playbook asks
@@ -195,7 +196,7 @@ func (r Request) Args() []string {
 	for _, is := range []struct {
 		flag string
 		set  bool
-	}{{"dry-run", r.DryRun}, {"force", r.Force}} {
+	}{{"dry-run", r.DryRun}, {"force", r.Force}, {"accept-permanent", r.AcceptPermanent}} {
 		if is.set {
 			words = append(words, "--"+is.flag)
 		}

@@ -27,8 +27,13 @@ func PlanText(p *plan.Plan, width int) string {
 			fmt.Fprintln(&b, prose.Wrapped("  "+prose.OneLine(line), width))
 		}
 	}
-	if n := p.Playbook.WithoutUndo(); p.Mode == agent.Undo && n > 0 {
-		fmt.Fprintf(&b, "not taken back: what %s without undo did\n", prose.Counted(n, "script", "scripts"))
+	if n := len(p.Playbook.Permanent()); p.Mode == agent.Fix && n > 0 {
+		fmt.Fprintf(&b, "permanent: %s of %d cannot be undone\n", prose.Counted(n, "step", "steps"), len(p.Playbook.Fix))
+	}
+	if p.Mode == agent.Undo {
+		for _, step := range p.Playbook.Permanent() {
+			fmt.Fprintln(&b, prose.Hanging("not taken back: "+prose.OneLine(step), width))
+		}
 	}
 	for _, line := range WaveTexts(p) {
 		fmt.Fprintln(&b, prose.Hanging(line, width))
