@@ -169,10 +169,10 @@ func FuzzChallenge(f *testing.F) {
 	f.Fuzz(func(t *testing.T, message []byte) {
 		defer bounded.Input(t, len(message))()
 		n := testNTLM(t)
-		if _, err := n.authenticate(message, []byte("hash")); err == nil && n.session == nil {
+		if _, err := n.authenticate(message, []byte("hash")); err == nil && n.in.cipher == nil {
 			t.Fatal("no session after a good challenge")
 		}
-		if n.session == nil {
+		if n.in.cipher == nil {
 			return
 		}
 		if _, err := n.unseal(sealedPart{signature: message[:min(len(message), 16)], data: message}); err == nil {
@@ -209,9 +209,7 @@ func testNTLM(t *testing.T) *ntlmClient {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.negotiate(); err != nil {
-		t.Fatal(err)
-	}
+	n.negotiate()
 	return n
 }
 

@@ -24,11 +24,7 @@ func (r *Route) handshake(ctx context.Context, t route.Target, l *link, credenti
 	if err != nil {
 		return fail(route.Refused, 0, err)
 	}
-	message, err := client.negotiate()
-	if err != nil {
-		return fail(route.Refused, 0, err)
-	}
-	a, err := l.post(ctx, contentSOAP, negotiateHeader(message), nil)
+	a, err := l.post(ctx, contentSOAP, negotiateHeader(client.negotiate()), nil)
 	if err != nil {
 		return ioFailure(ctx, t.Name, opAuthenticate, err)
 	}
@@ -41,7 +37,7 @@ func (r *Route) handshake(ctx context.Context, t route.Target, l *link, credenti
 	if l.peer != nil {
 		binding = endPointHash(l.peer.PeerCertificates[0])
 	}
-	message, err = client.authenticate(challenge, binding)
+	message, err := client.authenticate(challenge, binding)
 	if err != nil {
 		return fail(route.Untrusted, a.status, hint.Wrap(err, "nothing is sent to a machine that cannot seal; check its NTLM policy or use https"))
 	}

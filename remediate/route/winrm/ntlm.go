@@ -7,8 +7,6 @@ import (
 	"strings"
 	"unicode/utf16"
 
-	"github.com/bodgit/ntlmssp"
-
 	"github.com/fleetmend/fleetmend/internal/prose"
 )
 
@@ -33,50 +31,6 @@ var (
 	errSeal      = errors.New("the seal of the answer is broken")
 )
 
-// ntlmVersion is what Windows 10 sends; some servers expect a version to be there.
-var ntlmVersion = &ntlmssp.Version{ProductMajorVersion: 10, ProductBuild: 19041, NTLMRevisionCurrent: ntlmssp.NTLMSSPRevisionW2K3}
-
-// ntlmClient is one NTLMv2 logon (MS-NLMP section 3.1.5) and the sealing that follows it.
-type ntlmClient struct {
-	client  *ntlmssp.Client
-	session *ntlmssp.SecuritySession
-}
-
-func newNTLM(c Credential) (*ntlmClient, error) {
-	if c.User == "" || c.Password.IsZero() {
-		return nil, errors.New("a user and a password are needed") // the library would log on anonymously
-	}
-	client, err := ntlmssp.NewClient(
-		ntlmssp.SetCompatibilityLevel(5),
-		ntlmssp.SetUserInfo(c.User, c.Password.Reveal()),
-		ntlmssp.SetDomain(c.Domain),
-		ntlmssp.SetVersion(ntlmVersion))
-	if err != nil {
-		return nil, fmt.Errorf("start NTLM: %w", err)
-	}
-	return &ntlmClient{client: client}, nil
-}
-
-func (n *ntlmClient) negotiate() ([]byte, error) { return n.client.Authenticate(nil, nil) }
-
-// authenticate answers the challenge. binding is the hash of the machine's certificate (see endPointHash), nil over
-// plain HTTP.
-func (n *ntlmClient) authenticate(challenge, binding []byte) ([]byte, error) {
-	if err := checkChallenge(challenge); err != nil {
-		return nil, err
-	}
-	var bindings *ntlmssp.ChannelBindings
-	if binding != nil {
-		bindings = &ntlmssp.ChannelBindings{ApplicationData: append([]byte(ntlmssp.TLSServerEndPoint+":"), binding...)}
-	}
-	message, err := n.client.Authenticate(challenge, bindings)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %v", errChallenge, err)
-	}
-	n.session = n.client.SecuritySession()
-	return message, nil
-}
-
 // The target information of a challenge (MS-NLMP section 2.2.2.1).
 const (
 	infoEnd        = 0
@@ -84,6 +38,7 @@ const (
 	infoDNSDomain  = 4
 	infoFlags      = 6
 	infoTimestamp  = 7
+	infoBindings   = 10
 	challengeFixed = 48
 )
 
@@ -162,25 +117,4 @@ func domainOf(challenge []byte) (names domainNames) {
 		return nil
 	})
 	return names
-}
-
-// seal returns the sealed message with its signature.
-func (n *ntlmClient) seal(message []byte) (signature, sealed []byte, err error) {
-	sealed, signature, err = n.session.Wrap(message)
-	if err == nil && len(signature) != signatureSize {
-		err = errSeal
-	}
-	return signature, sealed, err
-}
-
-// unseal checks and opens one sealed message.
-func (n *ntlmClient) unseal(part sealedPart) ([]byte, error) {
-	if len(part.signature) != signatureSize || binary.LittleEndian.Uint32(part.signature) != 1 {
-		return nil, errSeal
-	}
-	message, err := n.session.Unwrap(part.data, part.signature)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %v", errSeal, err)
-	}
-	return message, nil
 }

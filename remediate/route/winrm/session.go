@@ -79,11 +79,8 @@ func (s *session) write(ctx context.Context, op string, envelope *template) erro
 	if s.link.sealed {
 		sealing := buffers.Get().(*[]byte)
 		defer putBuffer(sealing)
-		signature, sealed, err := s.link.ntlm.seal(body)
-		if err != nil {
-			return &route.Error{Class: route.Refused, Op: op, Target: s.target.Name, Err: err}
-		}
-		*sealing = appendSealed((*sealing)[:0], len(body), signature, sealed)
+		signature := s.link.ntlm.seal(body)
+		*sealing = appendSealed((*sealing)[:0], len(body), signature[:], body)
 		body, contentType = *sealing, sealedType
 	}
 	if err := s.link.write(ctx, contentType, "", body); err != nil {
