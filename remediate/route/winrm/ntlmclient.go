@@ -281,7 +281,7 @@ func (n *ntlmClient) seal(message []byte) [signatureSize]byte {
 
 // unseal checks and opens one sealed message, in place.
 func (n *ntlmClient) unseal(part sealedPart) ([]byte, error) {
-	if len(part.signature) != signatureSize || binary.LittleEndian.Uint32(part.signature) != 1 {
+	if len(part.signature) != signatureSize {
 		return nil, errSeal
 	}
 	told := [signatureSize]byte(part.signature)
