@@ -38,13 +38,17 @@ type Options struct {
 	Read func(file string) (secret.String, string, error)
 	// Machine looks up a machine by its ID; routes whose machines have accounts of their own need it.
 	Machine func(ctx context.Context, id string) (inventory.Machine, error)
+	// Ledger gives what counts the sign-ins of a user of the directory, and the NetBIOS name of its domain where that is known; nil:
+	// nobody counts.
+	Ledger func(ctx context.Context, user, domain string) (route.Ledger, string, error)
 }
 
 // Connector makes routes and sources. It is safe for concurrent use; Close ends what it made.
 type Connector struct {
 	Options
-	mu   sync.Mutex
-	owns []io.Closer
+	mu      sync.Mutex
+	owns    []io.Closer
+	ledgers map[string]counting // by user
 }
 
 // New makes a Connector of options.

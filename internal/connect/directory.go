@@ -10,11 +10,25 @@ import (
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/settings"
 	"github.com/fleetmend/fleetmend/inventory/ad"
+	"github.com/fleetmend/fleetmend/remediate/route"
 )
 
 // Directory turns the section directory of the settings into what a connection needs. It reads the password file, or asks
 // where a person can be asked. dcs replace those of the settings.
 func (c *Connector) Directory(ctx context.Context, dcs []string) (directory.Config, error) {
+	out, err := c.reach(dcs)
+	if err != nil || out.Credential.LoggedOn {
+		return out, err
+	}
+	d := c.Settings.Directory
+	if d.CCache == "" {
+		out.Guard = c.guard(ctx, d.User, d.Domain)
+	}
+	return out, c.directoryCredential(ctx, d, &out.Credential)
+}
+
+// reach is where and how the directory is reached, by nobody yet.
+func (c *Connector) reach(dcs []string) (directory.Config, error) {
 	d := c.Settings.Directory
 	if d.Domain == "" {
 		return directory.Config{}, hint.Mistake(errors.New("no directory is configured"), "write a section directory with domain, user and password-file into fleetmend.yaml; README.md shows one")
@@ -37,10 +51,7 @@ func (c *Connector) Directory(ctx context.Context, dcs []string) (directory.Conf
 	if out.RootCAs, err = Trusted(d.CA); err != nil {
 		return out, fmt.Errorf("directory.ca: %w", err)
 	}
-	if out.Credential.LoggedOn {
-		return out, nil
-	}
-	return out, c.directoryCredential(ctx, d, &out.Credential)
+	return out, nil
 }
 
 func (c *Connector) directoryCredential(ctx context.Context, d settings.Directory, out *directory.Credential) error {
@@ -89,6 +100,9 @@ func Rejected(err error) bool {
 	var failure *directory.Error
 	if !errors.As(err, &failure) {
 		return false
+	}
+	if barred := (*route.BarredError)(nil); errors.As(err, &barred) {
+		return true
 	}
 	switch failure.Kind {
 	case directory.WrongPassword, directory.PasswordExpired, directory.Locked, directory.Disabled:

@@ -42,6 +42,9 @@ func winrmRoute(ctx context.Context, c *Connector, how RouteOptions) (route.Rout
 		return nil, err
 	}
 	config.Credential = func(context.Context, route.Target) (winrm.Credential, error) { return credential, nil }
+	if how.Ledger != nil {
+		config.Ledger = askingControllers{how.Ledger, c, credential}
+	}
 	return winrm.New(config)
 }
 

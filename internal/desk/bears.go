@@ -8,6 +8,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/inventory/ad"
+	"github.com/fleetmend/fleetmend/remediate/route"
 	"github.com/fleetmend/fleetmend/remediate/signin"
 )
 
@@ -36,6 +37,32 @@ func (d *Desk) Bears(ctx context.Context, user string) (Bearing, error) {
 		return Bearing{}, err
 	}
 	return BearsOf(all, user, d.Now()), nil
+}
+
+// counting is the ledger of a user of the directory: that of all runs. Where there is no journal yet, it is made.
+func (d *Desk) counting(ctx context.Context, user, domain string) (route.Ledger, string, error) {
+	j, err := d.Journal(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	bears, err := d.Bears(ctx, user)
+	if err != nil {
+		return nil, "", err
+	}
+	if n := d.Settings.Run.SignIns; n != nil && *n > 0 {
+		bears.Rule.Limit = *n
+	}
+	store, err := d.Inventory(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	all, err := store.Lockouts(ctx)
+	for _, l := range all {
+		if l.Is(domain) {
+			return signin.New(j.SignIns(), bears.Rule), l.NetBIOS, err
+		}
+	}
+	return signin.New(j.SignIns(), bears.Rule), "", err
 }
 
 // BearsOf is [Desk.Bears] by what domains said.

@@ -82,6 +82,7 @@ func New(o Options) (*Desk, error) {
 			}
 			return store.Machine(ctx, id)
 		},
+		Ledger: d.counting,
 	})
 	return d, nil
 }

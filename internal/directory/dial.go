@@ -158,10 +158,12 @@ func (c *Conn) bind(ctx context.Context, wire *layer, cert *x509.Certificate) er
 		if _, ok := wire.Conn.(*tls.Conn); !ok {
 			return &Error{Kind: Plaintext, DC: c.DC.String(), Err: ErrPlaintext}
 		}
-		if err := c.ldap.Bind(conf.Credential.User, conf.Credential.Password.Reveal()); err != nil {
-			return fmt.Errorf("bind as %s: %w", conf.Credential.User, err)
-		}
-		return nil
+		return c.counted(func() error {
+			if err := c.ldap.Bind(conf.Credential.User, conf.Credential.Password.Reveal()); err != nil {
+				return fmt.Errorf("bind as %s: %w", conf.Credential.User, err)
+			}
+			return nil
+		})
 	}
 	spn := "ldap/" + c.spnHost()
 	if conf.Credential.LoggedOn {
@@ -174,7 +176,7 @@ func (c *Conn) bind(ctx context.Context, wire *layer, cert *x509.Certificate) er
 		}
 		return nil
 	}
-	krb, err := conf.login(ctx, c.DC)
+	krb, err := c.login(ctx)
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ const (
 	NoDC              Kind = "no-dc"            // discovery found none
 	Unreachable       Kind = "unreachable"      // none of them answered; see Attempts
 	Plaintext         Kind = "plaintext"        // refused by us
+	Barred            Kind = "barred"           // kept back by the guard: nothing was sent
 	WrongPassword     Kind = "wrong-password"   // or unknown user
 	PasswordExpired   Kind = "password-expired" //
 	Locked            Kind = "locked"           //
@@ -79,7 +80,7 @@ func KindOf(err error) Kind {
 // final says that another domain controller would say the same, or must not be asked.
 func (k Kind) final() bool {
 	switch k {
-	case WrongPassword, PasswordExpired, Locked, Disabled, ClockSkew, WrongRealm, StrongAuth, Plaintext:
+	case WrongPassword, PasswordExpired, Locked, Disabled, ClockSkew, WrongRealm, StrongAuth, Plaintext, Barred:
 		return true
 	}
 	return false

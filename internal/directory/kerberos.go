@@ -17,11 +17,20 @@ import (
 
 // login gets a ticket-granting ticket. The Kerberos library takes no context: on its end login returns at once, and the
 // goroutine behind it ends with the library's own limit of 5 s per exchange.
-func (c *Config) login(ctx context.Context, dc DC) (*client.Client, error) {
-	conf, err := c.krb5(ctx, dc)
+func (c *Conn) login(ctx context.Context) (out *client.Client, err error) {
+	conf, err := c.config.krb5(ctx, c.DC)
 	if err != nil {
 		return nil, err
 	}
+	ask := func() error { out, err = c.config.logOn(ctx, c.DC, conf); return err }
+	if c.config.Credential.CCache != "" {
+		return out, ask()
+	}
+	err = c.counted(ask)
+	return out, err
+}
+
+func (c *Config) logOn(ctx context.Context, dc DC, conf *config.Config) (*client.Client, error) {
 	type result struct {
 		client *client.Client
 		err    error

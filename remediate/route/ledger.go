@@ -99,13 +99,18 @@ type BarredError struct {
 	All     bool      // nowhere; else not in this domain
 	Why     string    // "PC1 rejected CORP\admin"
 	Until   time.Time // when it may be tried again; zero: when somebody has looked at it
+	More    int       // what --sign-ins has to say so that it may be tried at once; 0: nothing helps
 }
 
 func (e *BarredError) Error() string {
-	if e.All || e.Account.Domain == "" {
-		return e.Why
+	why := e.Why
+	if e.More > 0 {
+		why += fmt.Sprintf(", or at once with --sign-ins %d", e.More)
 	}
-	return fmt.Sprintf("%s (domain %s)", e.Why, e.Account.Domain)
+	if e.All || e.Account.Domain == "" {
+		return why
+	}
+	return fmt.Sprintf("%s (domain %s)", why, e.Account.Domain)
 }
 
 // BarredBy returns what an error says of the account, nil for nothing.

@@ -43,8 +43,8 @@ func (l *Ledger) spent(bad []*offence, who route.Account) *route.BarredError {
 	}
 	until := last(bad).Add(l.window)
 	return &route.BarredError{Account: who, All: true, Until: until,
-		Why: fmt.Sprintf("%s %s of %s %s (%s) and none was accepted since: see that the password is right, then go on after %s, or at once with --sign-ins %d",
-			number(len(bad)), noun, who.Name, what, strings.Join(names, ", "), until.Local().Format("15:04"), len(bad)+1)}
+		Why: fmt.Sprintf("%s %s of %s %s (%s) and none was accepted since: see that the password is right, then go on after %s",
+			number(len(bad)), noun, who.Name, what, strings.Join(names, ", "), until.Local().Format("15:04")), More: len(bad) + 1}
 }
 
 func number(n int) string {

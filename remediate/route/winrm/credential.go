@@ -62,6 +62,15 @@ func (c *Config) signsIn(credential Credential, t route.Target, in domainNames) 
 	return a
 }
 
+// AccountKey is what all spellings of an account of a domain have in common, for the ledger: user and first label of the domain.
+func AccountKey(name string) string {
+	user, domain, err := ParseUser(name)
+	if err != nil {
+		return strings.ToLower(name)
+	}
+	return Credential{User: user, Domain: domain}.key(route.Account{Name: name})
+}
+
 // key is the same for FLEET\admin, fleet.test\Admin and admin@fleet.test: user and first label of the domain, which is its NetBIOS name
 // unless somebody chose another. It does not depend on what a machine says of its domain: that would be another key in each domain.
 func (c Credential) key(as route.Account) string {
