@@ -245,7 +245,12 @@ func TestCanariesOfAnEarlierLife(t *testing.T) {
 		x.left[2] = append(x.left[2], m)
 		x.plan.Waves[1].Entries = append(x.plan.Waves[1].Entries, plan.Entry{Target: m.Target, Route: "none"})
 	}
-	x.refill(w)
+	x.carried, x.late = []*task{one(x, 50)}, []leftover{{&plan.Entry{Target: route.Target{ID: "60", Name: "PC60"}, Route: "none"}, &journal.Machine{State: journal.Running}, 60}}
+	x.left[1] = []journal.Machine{{Target: route.Target{ID: "6"}}, {Target: route.Target{ID: "10"}}, {Target: route.Target{ID: "11"}, State: journal.Running}}
+	for i := range w.spec.Entries {
+		w.spec.Entries[i] = plan.Entry{Target: route.Target{ID: x.left[1][i].Target.ID, Name: "PC" + x.left[1][i].Target.ID}, Route: "none"}
+	}
+	x.fill(w, x.left[1])
 	if w.canaries != 5 || len(w.fixed) != 1 || w.fixed[0].entry.Name != "PC3" || w.counts[journal.Fixed] != 1 || w.counts[journal.Clean] != 1 || x.gate.wave.good != 1 || x.gate.wave.clean != 1 || x.gate.all.good != 0 {
 		t.Errorf("%d canaries, %v, gate %+v", w.canaries, w.counts, x.gate.wave)
 	}
@@ -253,7 +258,8 @@ func TestCanariesOfAnEarlierLife(t *testing.T) {
 	for task := w.queue.next(); task != nil; task = w.queue.next() {
 		said = append(said, fmt.Sprintf("%s leased %v risked %v touched %v", task.entry.Name, task.leased, task.risked, task.Touched()))
 	}
-	if got := strings.Join(said, ", "); got != "PC7 leased true risked true touched true, PC8 leased true risked true touched true, PC5 leased true risked false touched false" || w.risked != 2 {
+	if got := strings.Join(said, ", "); got != "PC11 leased true risked true touched true, PC7 leased true risked true touched true, PC8 leased true risked true touched true, PC60 leased true risked true touched true, "+
+		"PC10 leased false risked false touched false, PC5 leased true risked false touched false, PC50 leased false risked false touched false" || w.risked != 4 || x.carried != nil || x.late != nil {
 		t.Errorf("%s; %d at risk", got, w.risked)
 	}
 	if x.refill(w); w.canaries != 5 {
