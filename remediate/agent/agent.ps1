@@ -152,12 +152,16 @@ function Assert-NoLink([string]$Place) {
         if ($null -ne $item -and ([int]$item.Attributes -band 1024) -ne 0) { throw "$folder is a link: nothing is done through it" }
     }
 }
+function Expand-Pattern([string]$Path) {
+    $full = Expand-Path $Path
+    if ($full.Substring(0, $full.LastIndexOf([char]'\')) -cmatch '[*?]') { throw "wildcards only in the last part: '$Path'" }
+    return $full
+}
 # Wildcards in the last part only, * and ? alone: brackets are names, and *.sys does not find a.sysx or an 8.3 name.
 function Find-File($Test, [string]$Path) {
-    $full = Expand-Path $Path
+    $full = Expand-Pattern $Path
     $at = $full.LastIndexOf([char]'\')
     $folder = $full.Substring(0, $at)
-    if ($folder -cmatch '[*?]') { throw "wildcards only in the last part: '$Path'" }
     $wanted = '^' + [regex]::Escape($full.Substring($at + 1).ToUpperInvariant()).Replace('\*', '.*').Replace('\?', '.') + '\z'
     $place = Get-Folder (Resolve-Place $full)
     if (-not (Test-Path -LiteralPath $place -PathType Container)) { return }
@@ -618,6 +622,19 @@ function Assert-Cmd([string]$Body, $List) {
         if ([string]$text -cmatch '[&|<>^%"!\r\n]') { throw "cmd.exe would read the argument '$text' as code: it may not hold & | < > ^ % `" ! or a new line" }
     }
 }
+# What forbids script files to all users or to one (AllSigned, Restricted) no argument of powershell.exe overrules.
+function Assert-Script([string]$Shell, [string]$Body, $List) {
+    if ($Shell -cne 'powershell' -and $Shell -cne 'cmd') { throw "unknown shell '$Shell'" }
+    Assert-Online 'script'
+    if ($Shell -ceq 'cmd') {
+        Assert-Cmd $Body $List
+        return
+    }
+    foreach ($scope in 'MachinePolicy', 'UserPolicy') {
+        $policy = [string](Get-ExecutionPolicy -Scope $scope)
+        if ($policy -ceq 'AllSigned' -or $policy -ceq 'Restricted') { throw "a policy of this machine ($scope) lets no script run that is not signed: the execution policy is $policy" }
+    }
+}
 # Ends a process and all that it started, from the top: a shell whose child is ended first goes on with its next line.
 function Get-Tree([int]$Id) {
     $Id
@@ -640,10 +657,8 @@ function Stop-Tree([int]$Id) {
 # Runs a script to one of four ends: its code; stopped after its time with all that it started; ended by an error; never begun. All but the
 # first are an error here: they answer nothing.
 function Invoke-Script([string]$Shell, [string]$Body, $List, [int]$Seconds) {
-    if ($Shell -cne 'powershell' -and $Shell -cne 'cmd') { throw "unknown shell '$Shell'" }
-    Assert-Online 'script'
+    Assert-Script $Shell $Body $List
     $isCmd = $Shell -ceq 'cmd'
-    if ($isCmd) { Assert-Cmd $Body $List }
     if ($Seconds -le 0) { $Seconds = 300 }
     # Where nothing was changed yet nothing is left: a script that only looks gets a folder of its own for a moment.
     $place = $script:Folder
@@ -1104,12 +1119,18 @@ function Invoke-Quarantine($Step, $Done) {
         if (Test-There $file.Place) { throw "$($file.Path) is still there after it was moved" }
     }
 }
-function Invoke-Put($Step, $Done) {
-    $Done.target = [string]$Step.file
+function Assert-Put($Step) {
     $path = Expand-Path ([string]$Step.file)
     if ([string]$Step.file -cmatch '[*?]') { throw "no wildcards here: '$($Step.file)'" }
+    if ([string](Get-Field $Step 'hex' '') -cnotmatch '^([0-9A-Fa-f]{2})*\z') { throw "content of '$($Step.file)' is no hex" }
+    $drive = $path.Substring(0, 2).ToUpperInvariant()
+    if ($script:Root -ceq '' -and $drive -cmatch '^[ABD-Z]:' -and -not (Test-Path -LiteralPath "$drive\")) { throw "there is no drive $drive here: '$path'" }
+}
+function Invoke-Put($Step, $Done) {
+    $Done.target = [string]$Step.file
+    Assert-Put $Step
+    $path = Expand-Path ([string]$Step.file)
     $hex = [string](Get-Field $Step 'hex' '')
-    if ($hex -cnotmatch '^([0-9A-Fa-f]{2})*\z') { throw "content of '$($Step.file)' is no hex" }
     $place = Resolve-Place $path
     Assert-NoLink $place
     $entry = @{ action = 'put'; target = $path; path = $path; newsha256 = ([string]$Step.sha256).ToUpperInvariant() }
@@ -1379,11 +1400,44 @@ function Invoke-ScriptStep($Step, $Done) {
     if ($good -notcontains $ran.code) { throw "script ended with $($ran.code): $($ran.output)" }
     Write-Record $mark @{ code = $ran.code; output = '=' + $ran.output }
 }
-# One row for each kind of action, as in playbook.ActionKinds.
+# One row for each kind of action, as in playbook.ActionKinds: what does it, and what says ahead that it cannot be done here.
 $script:StepKinds = @(
-    @('quarantine', 'Invoke-Quarantine'), @('put', 'Invoke-Put'), @('registry', 'Invoke-RegistryChange'), @('registry-key', 'Invoke-KeyChange')
-    @('service', 'Invoke-ServiceChange'), @('driver', 'Invoke-DriverChange'), @('bcd', 'Invoke-BcdChange'), @('script', 'Invoke-ScriptStep')
+    @('quarantine', 'Invoke-Quarantine', 'Assert-Quarantine'), @('put', 'Invoke-Put', 'Assert-Put')
+    @('registry', 'Invoke-RegistryChange', 'Assert-RegistryChange'), @('registry-key', 'Invoke-KeyChange', 'Assert-KeyChange')
+    @('service', 'Invoke-ServiceChange', 'Assert-ServiceChange'), @('driver', 'Invoke-DriverChange', 'Assert-DriverChange')
+    @('bcd', 'Invoke-BcdChange', 'Assert-BcdChange'), @('script', 'Invoke-ScriptStep', 'Assert-ScriptStep')
 )
+function Assert-Quarantine($Step) { [void](Expand-Pattern ([string]$Step.file)) }
+function Assert-RegistryChange($Step) {
+    Assert-Online 'registry'
+    Assert-NoSlash ([string]$Step.key)
+    if (-not [bool](Get-Field $Step 'delete' $false)) { [void](New-RegistryData $Step) }
+}
+function Assert-KeyChange($Step) {
+    Assert-Online 'registry'
+    Assert-NoSlash ([string]$Step.key)
+}
+function Assert-ServiceChange($Step) {
+    [void](Get-StartNumber ([string]$Step.start))
+    Assert-Online 'registry'
+}
+function Assert-DriverChange($Step) {
+    Assert-ServiceChange $Step
+    Assert-NotVital ([string]$Step.name) "$($script:ServicesKey)\$($Step.name)" (Get-StartNumber ([string]$Step.start))
+}
+function Assert-BcdChange($Step) { Assert-Online 'bcdedit.exe' }
+function Assert-ScriptStep($Step) {
+    $list = @(Get-List $Step 'args')
+    foreach ($body in [string]$Step.body, [string](Get-Field $Step 'undo' '')) { Assert-Script ([string]$Step.shell) $body $list }
+}
+# Refuses a fix of which any step cannot be done here, whatever stands before it.
+function Assert-Possible($Playbook) {
+    foreach ($action in @(Get-List $Playbook 'fix')) {
+        $row = @($script:StepKinds | Where-Object { $null -ne (Get-Field $action $_[0] $null) })
+        if ($row.Count -eq 0) { throw 'unknown action' }
+        & $row[0][2] (Get-Field $action $row[0][0] $null)
+    }
+}
 function Invoke-Action($Action, $Done) {
     foreach ($row in $script:StepKinds) {
         $step = Get-Field $Action $row[0] $null
@@ -1601,6 +1655,7 @@ function Invoke-Fix($Playbook) {
             if (Test-Record 'manifest.json') { Set-Busy (New-Object PSObject -Property @{ pid = 0 }) }
             return
         }
+        Assert-Possible $Playbook
         New-RunFolder
         if (-not (Enter-Lock)) { return }
         # Another request may have been quicker: it is answered from the record when it is asked again.

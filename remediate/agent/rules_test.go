@@ -14,7 +14,7 @@ import (
 var (
 	allowedCmdlets = strings.Fields(`ConvertFrom-Json ConvertTo-Json ForEach-Object Where-Object Sort-Object New-Object New-Item Get-Item
 		Remove-Item Move-Item Rename-Item Set-Item Get-ChildItem Test-Path Join-Path Get-Content Set-Content Get-FileHash Get-ItemProperty
-		Set-ItemProperty Remove-ItemProperty Get-Service Stop-Service Get-Process Start-Process Wait-Process Stop-Process
+		Set-ItemProperty Remove-ItemProperty Get-Service Stop-Service Get-Process Get-ExecutionPolicy Start-Process Wait-Process Stop-Process
 		Get-Command Get-CimInstance Get-Acl Set-Service Write-Output Invoke-Expression Set-StrictMode Start-Sleep`)
 	allowedTypes = strings.Fields(`string string[] int long bool array byte byte[] uint32 uint64 char datetime regex guid wildcardpattern void cultureinfo environment`)
 	// The runner and its stand-ins run in Full Language Mode: any type, but on 5.1 as well.

@@ -335,6 +335,9 @@ func (r *run) fix(result *agent.Result) (restart bool, err error) {
 			result.Outcome = agent.Clean
 			return false, r.notBegun(result)
 		}
+		if err := r.ahead(p.Fix); err != nil {
+			return false, err
+		}
 		if err := r.makeFolder(); err != nil {
 			return false, err
 		}

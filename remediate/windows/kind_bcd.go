@@ -15,6 +15,7 @@ import (
 var bcdKind = stepKind{
 	name:   "bcd",
 	target: func(a playbook.Action) string { return a.BCD.Delete + a.BCD.Set },
+	ahead:  func(r *run, _ playbook.Action) error { return r.needBoot() },
 	act:    func(r *run, a playbook.Action, done *agent.StepDone) error { return r.changeBCD(*a.BCD, done) },
 }
 
@@ -127,10 +128,17 @@ func elementWord(value string) string {
 	return word
 }
 
-func (r *run) changeBCD(c playbook.BCDChange, done *agent.StepDone) error {
-	name := c.Delete + c.Set
+func (r *run) needBoot() error {
 	if r.Tools == nil || r.request.Root != "" {
 		return errors.New("not possible on an offline installation: bcdedit.exe")
+	}
+	return nil
+}
+
+func (r *run) changeBCD(c playbook.BCDChange, done *agent.StepDone) error {
+	name := c.Delete + c.Set
+	if err := r.needBoot(); err != nil {
+		return err
 	}
 	entry, err := r.bootEntry()
 	if err != nil {

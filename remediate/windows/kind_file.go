@@ -17,7 +17,11 @@ import (
 var quarantineKind = stepKind{
 	name:   "quarantine",
 	target: func(a playbook.Action) string { return a.Quarantine.File },
-	act:    func(r *run, a playbook.Action, _ *agent.StepDone) error { return r.quarantine(*a.Quarantine) },
+	ahead: func(r *run, a playbook.Action) error {
+		_, err := r.patternFits(a.Quarantine.File)
+		return err
+	},
+	act: func(r *run, a playbook.Action, _ *agent.StepDone) error { return r.quarantine(*a.Quarantine) },
 }
 
 var quarantineChange = changeKind{
@@ -206,14 +210,11 @@ type found struct {
 
 // find returns the files that match a pattern and its test. A folder that is not there has no files.
 func (r *run) find(pattern string, test playbook.FileTest) ([]found, error) {
-	words, _, err := r.paths(pattern)
+	words, err := r.patternFits(pattern)
 	if err != nil {
 		return nil, err
 	}
 	folder, name := splitPath(words)
-	if strings.ContainsAny(folder, "*?") {
-		return nil, fmt.Errorf("wildcards only in the last part: '%s'", pattern)
-	}
 	_, place, err := r.paths(folder + `\-`)
 	if err != nil {
 		return nil, err
@@ -327,4 +328,15 @@ func foldUnits(text string) []uint16 {
 		runes[i] = unicode.ToUpper(c)
 	}
 	return utf16.Encode(runes)
+}
+
+// patternFits refuses a pattern that cannot be looked for here, and returns it in the words of the running system.
+func (r *run) patternFits(pattern string) (words string, err error) {
+	if words, _, err = r.paths(pattern); err != nil {
+		return "", err
+	}
+	if folder, _ := splitPath(words); strings.ContainsAny(folder, "*?") {
+		return "", fmt.Errorf("wildcards only in the last part: '%s'", pattern)
+	}
+	return words, nil
 }

@@ -14,7 +14,11 @@ import (
 var putKind = stepKind{
 	name:   "put",
 	target: func(a playbook.Action) string { return a.Put.File },
-	act:    func(r *run, a playbook.Action, _ *agent.StepDone) error { return r.put(*a.Put) },
+	ahead: func(r *run, a playbook.Action) error {
+		_, err := r.putFits(*a.Put)
+		return err
+	},
+	act: func(r *run, a playbook.Action, _ *agent.StepDone) error { return r.put(*a.Put) },
 }
 
 var putChange = changeKind{name: "put", undo: (*run).takeOut, back: func(r *run, u undoRecord) (bool, error) {
@@ -26,16 +30,13 @@ var putChange = changeKind{name: "put", undo: (*run).takeOut, back: func(r *run,
 }}
 
 func (r *run) put(p playbook.Put) error {
-	words, place, err := r.paths(p.File)
+	content, err := r.putFits(p)
 	if err != nil {
 		return err
 	}
-	if strings.ContainsAny(p.File, "*?") {
-		return fmt.Errorf("no wildcards here: '%s'", p.File)
-	}
-	content, err := hex.DecodeString(p.Hex)
+	words, place, err := r.paths(p.File)
 	if err != nil {
-		return fmt.Errorf("content of '%s' is no hex", p.File)
+		return err
 	}
 	want := strings.ToUpper(p.SHA256)
 	u := undoRecord{Action: "put", Target: words, Path: words, NewSHA256: want}
@@ -184,4 +185,24 @@ func (r *run) takeOut(number int, u undoRecord) (bool, error) {
 func sumOf(content []byte) string {
 	sum := sha256.Sum256(content)
 	return upperHex(sum[:])
+}
+
+// putFits refuses a file that cannot lie here, and returns its content.
+func (r *run) putFits(p playbook.Put) (content []byte, err error) {
+	words, place, err := r.paths(p.File)
+	if err != nil {
+		return nil, err
+	}
+	if strings.ContainsAny(p.File, "*?") {
+		return nil, fmt.Errorf("no wildcards here: '%s'", p.File)
+	}
+	if content, err = hex.DecodeString(p.Hex); err != nil {
+		return nil, fmt.Errorf("content of '%s' is no hex", p.File)
+	}
+	if drive := fold(place[:2]); drive != "C:" && r.request.Root == "" {
+		if there, err := r.exists(place[:3]); err != nil || !there {
+			return nil, cmpErr(err, fmt.Errorf("there is no drive %s here: '%s'", drive, words))
+		}
+	}
+	return content, nil
 }

@@ -12,7 +12,14 @@ import (
 var registryKind = stepKind{
 	name:   "registry",
 	target: func(a playbook.Action) string { return a.Registry.Key + " " + a.Registry.Name },
-	act:    func(r *run, a playbook.Action, _ *agent.StepDone) error { return r.changeRegistry(*a.Registry) },
+	ahead: func(r *run, a playbook.Action) error {
+		if err := r.needRegistry(); err != nil || a.Registry.Delete {
+			return err
+		}
+		_, err := newData(a.Registry.Type, a.Registry.Value)
+		return err
+	},
+	act: func(r *run, a playbook.Action, _ *agent.StepDone) error { return r.changeRegistry(*a.Registry) },
 }
 
 var registryChange = changeKind{

@@ -12,6 +12,7 @@ import (
 var registryKeyKind = stepKind{
 	name:   "registry-key",
 	target: func(a playbook.Action) string { return a.RegistryKey.Key },
+	ahead:  func(r *run, _ playbook.Action) error { return r.needRegistry() },
 	act:    func(r *run, a playbook.Action, _ *agent.StepDone) error { return r.makeKeys(a.RegistryKey.Key) },
 }
 

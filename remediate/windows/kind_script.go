@@ -15,6 +15,12 @@ import (
 var scriptKind = stepKind{
 	name:   "script",
 	target: func(a playbook.Action) string { return a.Script.Shell },
+	ahead: func(r *run, a playbook.Action) error {
+		if err := r.scriptFits(a.Script.Shell, a.Script.Body, a.Script.Args); err != nil {
+			return err
+		}
+		return r.scriptFits(a.Script.Shell, a.Script.Undo, a.Script.Args)
+	},
 	act: func(r *run, a playbook.Action, done *agent.StepDone) (err error) {
 		done.Note, err = r.runScript(*a.Script)
 		return err
@@ -90,16 +96,8 @@ func asExit(code int) int { return int(int32(code)) } //nolint:gosec // its 32 b
 
 // script runs a body within its time.
 func (r *run) script(shell, body string, args []string, seconds int) (output string, exit int, err error) {
-	if shell != "powershell" && shell != "cmd" {
-		return "", 0, fmt.Errorf("unknown shell '%s'", shell)
-	}
-	if r.Tools == nil || r.request.Root != "" {
-		return "", 0, errors.New("not possible on an offline installation: script")
-	}
-	if shell == "cmd" {
-		if err := fitsCmd(body, args); err != nil {
-			return "", 0, err
-		}
+	if err := r.scriptFits(shell, body, args); err != nil {
+		return "", 0, err
 	}
 	if seconds <= 0 {
 		seconds = 300
@@ -119,6 +117,19 @@ func (r *run) script(shell, body string, args []string, seconds int) (output str
 		return output, exit, fmt.Errorf("run script: %w", err)
 	}
 	return output, exit, nil
+}
+
+// scriptFits refuses a script that cannot run here.
+func (r *run) scriptFits(shell, body string, args []string) error {
+	switch {
+	case shell != "powershell" && shell != "cmd":
+		return fmt.Errorf("unknown shell '%s'", shell)
+	case r.Tools == nil || r.request.Root != "":
+		return errors.New("not possible on an offline installation: script")
+	case shell == "cmd":
+		return fitsCmd(body, args)
+	}
+	return nil
 }
 
 // fitsCmd refuses what cmd.exe would take for code, or could not read.

@@ -18,6 +18,7 @@ import (
 var serviceKind = stepKind{
 	name:   "service",
 	target: func(a playbook.Action) string { return a.Service.Name },
+	ahead:  func(r *run, a playbook.Action) error { return r.startFits(*a.Service, false) },
 	act: func(r *run, a playbook.Action, _ *agent.StepDone) error {
 		return r.changeStart(*a.Service, "service")
 	},
@@ -26,6 +27,7 @@ var serviceKind = stepKind{
 var driverKind = stepKind{
 	name:   "driver",
 	target: func(a playbook.Action) string { return a.Driver.Name },
+	ahead:  func(r *run, a playbook.Action) error { return r.startFits(*a.Driver, true) },
 	act: func(r *run, a playbook.Action, _ *agent.StepDone) error {
 		return r.changeStart(*a.Driver, "driver")
 	},
@@ -44,6 +46,18 @@ var driverTest = testKind{
 	name:  "driver",
 	words: func(c playbook.Condition) string { return "driver " + c.Driver },
 	holds: func(r *run, c playbook.Condition) (bool, error) { return r.serviceHolds(c.Driver, c, false) },
+}
+
+// startFits refuses a start type that cannot be set here.
+func (r *run) startFits(c playbook.StartChange, driver bool) error {
+	number, err := startNumber(c.Start)
+	if err != nil {
+		return err
+	}
+	if err := r.needRegistry(); err != nil || !driver {
+		return err
+	}
+	return r.notVital(c.Name, servicesKey+`\`+c.Name, number)
 }
 
 func (r *run) changeStart(c playbook.StartChange, what string) error {

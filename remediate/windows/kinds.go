@@ -3,6 +3,7 @@ package windows
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
@@ -13,7 +14,9 @@ import (
 type stepKind struct {
 	name   string
 	target func(a playbook.Action) string
-	act    func(r *run, a playbook.Action, done *agent.StepDone) error
+	// ahead says what of a step cannot be done here, before anything is changed; nil where only the doing tells.
+	ahead func(r *run, a playbook.Action) error
+	act   func(r *run, a playbook.Action, done *agent.StepDone) error
 }
 
 var stepKinds = []stepKind{quarantineKind, putKind, registryKind, registryKeyKind, serviceKind, driverKind, bcdKind, scriptKind}
@@ -48,6 +51,23 @@ func (r *run) do(a playbook.Action, done *agent.StepDone) error {
 	}
 	done.Action = "unknown"
 	return errors.New("unknown action")
+}
+
+// ahead refuses a fix of which any step cannot be done here, whatever stands before it.
+func (r *run) ahead(actions []playbook.Action) error {
+	for _, a := range actions {
+		kind := a.Kind()
+		at := slices.IndexFunc(stepKinds, func(row stepKind) bool { return row.name == kind })
+		if at < 0 {
+			return errors.New("unknown action")
+		}
+		if look := stepKinds[at].ahead; look != nil {
+			if err := look(r, a); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // holds looks at one condition by the row of its kind.

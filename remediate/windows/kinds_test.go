@@ -24,10 +24,12 @@ func TestEveryKindIsInEveryTable(t *testing.T) {
 		if block == nil {
 			t.Fatalf("agent.ps1 has no table %s", table)
 		}
-		for _, row := range regexp.MustCompile(`@\('([a-z-]+)', '([A-Z][A-Za-z-]+)'\)`).FindAllSubmatch(block[1], -1) {
+		for _, row := range regexp.MustCompile(`@\('([a-z-]+)'((?:, '[A-Z][A-Za-z-]+')+)\)`).FindAllSubmatch(block[1], -1) {
 			names = append(names, string(row[1]))
-			if !regexp.MustCompile(`(?m)^function ` + string(row[2]) + `\(`).Match(raw) {
-				t.Errorf("agent.ps1 has no function %s", row[2])
+			for _, function := range regexp.MustCompile(`[A-Z][A-Za-z-]+`).FindAll(row[2], -1) {
+				if !regexp.MustCompile(`(?m)^function ` + string(function) + `\(`).Match(raw) {
+					t.Errorf("agent.ps1 has no function %s", function)
+				}
 			}
 		}
 		return names

@@ -39,7 +39,7 @@ func (m *Memory) look(path string) Kind {
 			}
 		}
 	}
-	if m.over.made[folded] || len(path) == 2 {
+	if m.over.made[folded] || folded == "C:" {
 		return Directory
 	}
 	for link := range m.over.links {
