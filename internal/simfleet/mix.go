@@ -29,6 +29,8 @@ const (
 	Rejecting  Kind = "rejecting"   // affected; has lost its domain's trust and answers 401 to every good account of it; unreachable
 	CutLogon   Kind = "cut-logon"   // affected; cuts the line after the third message of NTLM, for ever; unreachable
 	Endless    Kind = "endless"     // affected; writes without end and never answers; unknown
+	Narrow     Kind = "narrow"      // affected; its PowerShell is the 32-bit one of a 64-bit Windows; failed
+	SignedOnly Kind = "signed-only" // affected; a policy lets it run signed scripts only, and a playbook without scripts is not concerned; fixed
 	Refused    Kind = "refused"     // switched off: nothing listens; unreachable
 	BlackHole  Kind = "black-hole"  // accepts connections and never answers; unreachable
 )
@@ -38,7 +40,7 @@ func (k Kind) Outcome() string {
 	switch k {
 	case Clean:
 		return "clean"
-	case Broken:
+	case Broken, Narrow:
 		return "failed"
 	case Denied, Rejecting, CutLogon, Refused, BlackHole:
 		return "unreachable"
@@ -52,7 +54,7 @@ func (k Kind) affected() bool { return k != Clean && k != Refused && k != BlackH
 
 // Kinds are the names of all kinds.
 func Kinds() []Kind {
-	return []Kind{Affected, Clean, Slow, DropBefore, DropAfter, CrashLoop, Busy, Broken, Denied, Rejecting, CutLogon, Endless, Refused, BlackHole}
+	return []Kind{Affected, Clean, Slow, DropBefore, DropAfter, CrashLoop, Busy, Broken, Denied, Rejecting, CutLogon, Endless, Narrow, SignedOnly, Refused, BlackHole}
 }
 
 // Mix is the share of each kind among the machines, 0 to 1; what is left over is clean.
@@ -233,6 +235,7 @@ func (h *host) specLocked() machine.Spec {
 		Name: h.info.Name, FQDN: h.info.FQDN, Domain: h.info.Domain, Product: h.info.OS, Build: h.info.Build, Serial: h.info.Serial,
 		Address: strings.TrimSuffix(h.info.Subnet, "0/24") + fmt.Sprint(number), Seed: h.seed,
 		Affected: h.info.Kind.affected(), Stuck: h.info.Kind == Broken, Flood: h.flood(),
+		Narrow: h.info.Kind == Narrow, SignedOnly: h.info.Kind == SignedOnly,
 		Boot: h.started, Lab: h.fleet.lab,
 		Volumes: h.volumes(), Escrow: h.escrow, Language: language(h.info.Site),
 		Restart: func(delay time.Duration) { h.restartIn(max(time.Duration(float64(delay)*o.TimeScale), shutdownTime)) },

@@ -8,6 +8,7 @@ import (
 	"github.com/fleetmend/fleetmend/internal/pwsh"
 	"github.com/fleetmend/fleetmend/internal/simfleet"
 	"github.com/fleetmend/fleetmend/remediate/agent"
+	"github.com/fleetmend/fleetmend/remediate/playbook"
 )
 
 // TestTheRealAgentFixesOnceAndUndoes is the same as with the Go interpreter, by the agent itself under a real PowerShell:
@@ -36,6 +37,39 @@ func TestTheRealAgentFailsOnAFileInUse(t *testing.T) {
 	}
 	if s := look(t, f, name); s.Changes != 0 || !s.Crashes {
 		t.Errorf("changed %d times, crashes: %v", s.Changes, s.Crashes)
+	}
+}
+
+// TestTheRealAgentRefusesWhatCannotBeDone: by its width, by a policy, and because cmd.exe could not read it, with a step ahead that could.
+func TestTheRealAgentRefusesWhatCannotBeDone(t *testing.T) {
+	if os.Getenv("FLEETMEND_LONG") == "" {
+		t.Skip("long: set FLEETMEND_LONG=1")
+	}
+	fix := func(shell, body string) playbook.Playbook {
+		return playbook.Playbook{Name: "x", Fix: []playbook.Action{
+			{Put: &playbook.Put{File: `C:\Data\a.txt`, Hex: "61", SHA256: "CA978112CA1BBDCAFAC231B39A23DC4DA786EFF8147C4E72B9807785AFEE48BB"}},
+			{Script: &playbook.Script{Shell: shell, Body: body}},
+		}}
+	}
+	for kind, c := range map[simfleet.Kind]struct {
+		playbook playbook.Playbook
+		says     string
+	}{
+		simfleet.Narrow:     {fix("powershell", "exit 0"), "32-bit PowerShell on a 64-bit Windows"},
+		simfleet.SignedOnly: {fix("powershell", "exit 0"), "the execution policy is AllSigned"},
+		simfleet.Affected:   {fix("cmd", "echo gr\u00fcn"), "a cmd script can hold ASCII letters only"},
+	} {
+		o := open(1, simfleet.Mix{})
+		o.Exactly, o.PowerShell = map[simfleet.Kind]int{kind: 1}, pwsh.Find(t)
+		f := start(t, o)
+		name := first(f)
+		r, err := basic(t, f, name, "http").askOf("r-1", agent.Fix, c.playbook)
+		if err != nil || r.Outcome != agent.Failed || !strings.Contains(r.Message, c.says) || r.Changed != 0 || r.PS == "go" {
+			t.Errorf("%s: %+v, %v", kind, r, err)
+		}
+		if s := look(t, f, name); s.Changes != 0 {
+			t.Errorf("%s: changed %d times", kind, s.Changes)
+		}
 	}
 }
 

@@ -62,11 +62,17 @@ func (m *Machine) chatter(to io.Writer) bool {
 	return true
 }
 
+const narrowSays = "this is a 32-bit PowerShell on a 64-bit Windows: it sees other system files and another registry; start the 64-bit one"
+
 // answer executes a request on this Windows. Nothing but the agent's own lock keeps two from acting at once.
 func (m *Machine) answer(ctx context.Context, stdin []byte, named bool) (agent.Request, agent.Result, error) {
 	if err := ctx.Err(); err != nil {
 		// The command was ended before the agent got its turn: nothing was done and nobody reads this.
 		return agent.Request{}, agent.Result{Outcome: agent.Failed, Message: "ended before it began", Uptime: -1}, nil
+	}
+	if m.spec.Narrow {
+		_, request, err := agent.DecodeStdin(stdin)
+		return request, agent.Result{V: agent.ResultVersion, Run: request.Run, Outcome: agent.Failed, Message: narrowSays, Uptime: -1}, err //nolint:wrapcheck // it is answered with
 	}
 	interpreter := windows.New(windows.Parts{
 		Files: m.disk, Registry: m.registry, Services: m, Tools: &tools{m}, System: m,

@@ -96,6 +96,9 @@ func (m *Machine) inLab(ctx context.Context, c wsman.Command) (exit uint32) {
 	command := exec.CommandContext(ctx, m.lab.lab.path, "-NoLogo", "-NoProfile", "-NonInteractive", "-EncodedCommand", encode(prelude+bootstrap))
 	command.Dir = m.lab.scratch
 	command.Env = append(command.Environ(), "POWERSHELL_TELEMETRY_OPTOUT=1", "POWERSHELL_UPDATECHECK=Off")
+	if m.spec.Narrow {
+		command.Env = append(command.Env, "PROCESSOR_ARCHITEW6432=AMD64")
+	}
 	command.Stdin, command.Stdout, command.Stderr = io.LimitReader(c.Stdin, maxEnvelope), crlf{c.Stdout}, crlf{c.Stderr}
 	command.WaitDelay = time.Second // what it has started may hold its output open
 	ran := command.Run()
@@ -258,6 +261,9 @@ func (m *Machine) layOutState(inUse []string) error {
 	if len(inUse) > 0 {
 		plus["in-use"] = inUse
 	}
+	if m.spec.SignedOnly {
+		plus["execution-policy"] = "AllSigned"
+	}
 	seconds, _ := m.Uptime()
 	var bcd strings.Builder
 	for name, value := range m.BCD() {
@@ -268,7 +274,7 @@ func (m *Machine) layOutState(inUse []string) error {
 	m.mu.Unlock()
 	err := m.lab.write("uptime", fmt.Appendf(nil, "%d", seconds))
 	err = errors.Join(err, m.lab.write("bcd", []byte(bcd.String())))
-	for kind, state := range map[string]any{"registry": registry, "services": services, "plus": plus, "dependents": plus, "scm": map[string]int{}} {
+	for kind, state := range map[string]any{"registry": registry, "services": services, "plus": plus, "dependents": map[string]int{}, "scm": map[string]int{}} {
 		raw, jsonErr := json.Marshal(state)
 		err = errors.Join(err, jsonErr, m.lab.write(kind, raw))
 	}

@@ -32,6 +32,9 @@ type Spec struct {
 	Stuck    bool      // and held open by a driver, so that it cannot be moved
 	Boot     time.Time // when it was started last
 	Now      func() time.Time
+	Narrow   bool // its PowerShell is the 32-bit one of a 64-bit Windows
+	// SignedOnly is a policy of the machine (AllSigned) that lets PowerShell run no script that is not signed.
+	SignedOnly bool
 	// Restart is called, at most once per start, when the machine was asked to restart after delay.
 	Restart func(delay time.Duration)
 	// Volumes are the encrypted volumes, as they are when the machine is made, and Escrow takes a recovery password for a

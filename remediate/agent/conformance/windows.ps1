@@ -361,6 +361,13 @@ function Stop-Process { [CmdletBinding()] param([int]$Id, [switch]$Force)
     }
     Microsoft.PowerShell.Management\Stop-Process @PSBoundParameters
 }
+# A policy that forbids script files: elsewhere PowerShell has none.
+if (Test-Plus 'execution-policy') {
+    function Get-ExecutionPolicy { [CmdletBinding()] param($Scope)
+        if ([string]$Scope -ne 'MachinePolicy') { return 'Undefined' }
+        return [string]$StandIn.Plus.'execution-policy'
+    }
+}
 # A minute is too long for a case, and so is half of one.
 if ((Test-Plus 'never-stops') -or (Test-Plus 'never-starts')) {
     function Start-Sleep { [CmdletBinding()] param([int]$Milliseconds, [int]$Seconds)
