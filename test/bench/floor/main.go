@@ -29,17 +29,12 @@ func main() {
 	fixed := flag.Int("fixed", 1000, "machines that are fixed, with their restarts")
 	forks := flag.Int("forks", 1000, "machines in flight at once")
 	sample := flag.Int("sample", 40, "machines that Ansible does; 0: no comparison")
-	other := flag.String("before", "", "compare only, with this build of the program")
-	rounds := flag.Int("rounds", 3, "how often each of the two builds looks")
 	bare := flag.String("bare", "", "be the bare client of the fleet in this folder")
 	flag.Parse()
 	var err error
-	switch {
-	case *bare != "":
+	if *bare != "" {
 		err = look(*bare, *forks)
-	case *other != "":
-		err = before(*binary, *other, *machines, *forks, *rounds)
-	default:
+	} else {
 		err = errors.Join(looked(*binary, *machines, *forks, *sample), mended(*binary, *fixed, *forks))
 	}
 	if err != nil {
@@ -157,7 +152,7 @@ func (f *fleet) measure(cmd *exec.Cmd, codes ...int) (figures, []byte, error) {
 
 func (f *fleet) run(binary string, forks int, more ...string) (figures, map[string]int, error) {
 	cmd := exec.Command(binary, append([]string{"--config", f.config(), "run", "crowdstrike-channel-file-291", "--waves", "100%", "--max-fail", "none", "--forks", fmt.Sprint(forks),
-		"--yes", "--quiet", "-o", "json"}, more...)...)
+		"--yes", "--quiet", "-o", "json", "--foreground"}, more...)...)
 	m, out, err := f.measure(cmd, 3, 10)
 	if err != nil {
 		return m, nil, fmt.Errorf("run: %w", err)
@@ -183,7 +178,7 @@ func looked(binary string, machines, forks, sample int) error {
 	if err != nil {
 		return err
 	}
-	ours, counts, err := f.run(binary, forks, "--foreground", "--dry-run")
+	ours, counts, err := f.run(binary, forks, "--dry-run")
 	if err != nil {
 		return err
 	}
@@ -209,7 +204,7 @@ func mended(binary string, machines, forks int) error {
 		return err
 	}
 	defer f.close()
-	ours, counts, err := f.run(binary, forks, "--foreground")
+	ours, counts, err := f.run(binary, forks)
 	if err != nil {
 		return err
 	}
