@@ -198,7 +198,24 @@ function Test-File($Test, $File) {
     }
     $sha256 = [string](Get-Field $Test 'sha256' '')
     if ($sha256 -ne '' -and (Get-Sha256 $File.Place) -ne $sha256) { return $false }
-    return $true
+    $version = Get-Field $Test 'version' $null
+    return $null -eq $version -or (Test-Version $File.Place $version)
+}
+# Both ends are included. A file without a version is in no range.
+function Test-Version([string]$Place, $Range) {
+    $info = (Get-ItemProperty -LiteralPath $Place -Name VersionInfo).VersionInfo
+    if ($null -eq $info) { return $false }
+    $now = @([int]$info.FileMajorPart, [int]$info.FileMinorPart, [int]$info.FileBuildPart, [int]$info.FilePrivatePart)
+    if (($now -join '.') -ceq '0.0.0.0') { return $false }
+    $least = [string](Get-Field $Range 'min' '')
+    $most = [string](Get-Field $Range 'max' '')
+    return ($least -ceq '' -or (Compare-Version $now $least) -ge 0) -and ($most -ceq '' -or (Compare-Version $now $most) -le 0)
+}
+function Compare-Version($Now, [string]$Limit) {
+    if ($Limit -cnotmatch '^[0-9]{1,5}(\.[0-9]{1,5}){3}\z') { throw "'$Limit' is no version of four numbers" }
+    $numbers = @($Limit.Split([char]'.') | ForEach-Object { [int]$_ })
+    for ($i = 0; $i -lt 4; $i++) { if ($Now[$i] -ne $numbers[$i]) { return ($Now[$i] - $numbers[$i]) } }
+    return 0
 }
 
 # --- Windows' tools -----------------------------------------------------------------------------------------------------------------

@@ -86,6 +86,9 @@ func (d *decoder) fileTest(keys map[string]*yaml.Node, path string) (t FileTest)
 	if v := keys["sha256"]; v != nil {
 		t.SHA256 = d.hash(v, path+".sha256")
 	}
+	if v := keys["version"]; v != nil {
+		t.Version = d.versionRange(v, path+".version")
+	}
 	if v := keys["modified"]; v != nil {
 		at := path + ".modified"
 		w := d.mapping(v, at, "modified", windowKeys)

@@ -4,7 +4,8 @@ import "testing"
 
 func TestWhichBuiltinsAreCures(t *testing.T) {
 	want := map[string]bool{"crowdstrike-channel-file-291": true, "disable-driver": true, "disable-service": true,
-		"safeboot-on": false, "safeboot-off": false, "rotate-recovery-password": false}
+		"azure-vbs-kb5062553": true, "sbat-dual-boot-kb5041585": true, "sprotect-safeguard-56318982": true,
+		"no-automatic-repair": false, "stuck-servicing": false, "safeboot-on": false, "safeboot-off": false, "rotate-recovery-password": false}
 	for _, s := range Builtins() {
 		name := s.Playbook.Name
 		is, known := want[name]

@@ -80,6 +80,18 @@ func fileTestText(t FileTest) string {
 	if t.SHA256 != "" {
 		parts = append(parts, "with the SHA-256 "+t.SHA256)
 	}
+	if v := t.Version; v != nil {
+		switch {
+		case v.Min == v.Max:
+			parts = append(parts, "of the version "+v.Min)
+		case v.Max == "":
+			parts = append(parts, "of the version "+v.Min+" or later")
+		case v.Min == "":
+			parts = append(parts, "of the version "+v.Max+" or earlier")
+		default:
+			parts = append(parts, "of a version from "+v.Min+" to "+v.Max)
+		}
+	}
 	if w := t.Modified; w != nil {
 		text := "last written"
 		if !w.After.IsZero() {

@@ -35,7 +35,7 @@ func TestDocumentation(t *testing.T) {
 		t.Errorf("only %d examples", examples)
 	}
 
-	keys := slices.Concat(playbookKeys, paramKeys, osKeys, windowKeys, ConditionKinds(), ActionKinds(), []string{"optional"}, reboots, serviceStarts, states, shells, registryTypes)
+	keys := slices.Concat(playbookKeys, paramKeys, osKeys, windowKeys, versionKeys, ConditionKinds(), ActionKinds(), []string{"optional"}, reboots, serviceStarts, states, shells, registryTypes)
 	for _, kind := range ConditionKinds() {
 		keys = append(keys, conditionKind(kind).keys...)
 	}

@@ -38,6 +38,8 @@ func TestBadPlaybooksSayWhereAndWhy(t *testing.T) {
 		{head + "detect:\n  - {registry: 'HKLM\\a', equals: true}\n", `write 1 or 0`},
 		{head + "detect:\n  - {file: 'C:\\a', service: b}\n", `either "file" or "service"`},
 		{head + "detect:\n  - os: {min-build: x}\n", `a build number such as 26100, or 26100.7623`},
+		{head + "detect:\n  - file: 'C:\\a'\n    version: 1.2.3\n", `four numbers with dots, such as 10.0.26100.1, not "1.2.3"`},
+		{head + "detect:\n  - file: 'C:\\a'\n    version: {min: 1.0.3.1, max: 1.0.2.65535}\n", `min 1.0.3.1 is above max 1.0.2.65535`},
 		{head + "detect:\n  - os: {min-build: 26100.0}\n", `not "26100.0"`},
 		{head + "detect:\n  - os: {min-build: 26100.7, max-build: 26100.6}\n", `26100.7 is above max-build 26100.6`},
 		{head + "fix:\n  - registry: {key: 'HKLM\\SOFTWARE\\A', name: x, type: binary, value: '00F'}\n", `is hexadecimal, two digits a byte`},

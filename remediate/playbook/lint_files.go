@@ -81,7 +81,7 @@ func (l *linter) unguardedWildcard() {
 func (l *linter) weakGuard() {
 	for _, q := range l.quarantines() {
 		w := q.test.Modified
-		if q.wild() && w != nil && q.test.Header == "" && q.test.SHA256 == "" && (w.After.IsZero() || w.Before.IsZero()) {
+		if q.wild() && w != nil && q.test.Header == "" && q.test.SHA256 == "" && q.test.Version == nil && (w.After.IsZero() || w.Before.IsZero()) {
 			l.add(SeverityWarning, q.path, "only a time that is open at one end guards the wildcard; a corrected file may match as well",
 				"give both \"after\" and \"before\", or add \"header\" or \"sha256\"")
 		}

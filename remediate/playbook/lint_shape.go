@@ -80,7 +80,7 @@ func (l *linter) fixWiderThanDetect() {
 		}
 		for _, c := range l.p.Detect {
 			q, f := a.Quarantine.FileTest, c.FileTest
-			wider := f.Header != "" && q.Header == "" || f.SHA256 != "" && q.SHA256 == "" || f.Modified != nil && q.Modified == nil
+			wider := f.Header != "" && q.Header == "" || f.SHA256 != "" && q.SHA256 == "" || f.Modified != nil && q.Modified == nil || f.Version != nil && q.Version == nil
 			if strings.EqualFold(c.File, a.Quarantine.File) && wider && q.SHA256 == "" {
 				l.add(SeverityError, fmt.Sprintf("fix[%d].quarantine", i), "the quarantine takes more files than detect looks for: good ones beside a bad one would go, too",
 					"repeat the header, sha256 and modified of detect")

@@ -89,6 +89,15 @@ type FileTest struct {
 	Header   string  `json:"header,omitempty"` // first bytes in upper-case hex
 	SHA256   string  `json:"sha256,omitempty"` // upper-case hex
 	Modified *Window `json:"modified,omitempty"`
+
+	Version *VersionRange `json:"version,omitempty"`
+}
+
+// VersionRange is a range of file versions, as a program's resources hold them: four numbers of 16 bits with dots. Both ends are
+// included, "" is open. A file without a version is in no range.
+type VersionRange struct {
+	Min string `json:"min,omitempty"`
+	Max string `json:"max,omitempty"`
 }
 
 // Window is a half-open interval of last-write times: After <= t < Before. Zero means open.

@@ -203,6 +203,13 @@ func (o object) comparison(c Condition) {
 func (o object) fileTest(t FileTest) {
 	o.text("header", t.Header)
 	o.text("sha256", t.SHA256)
+	if t.Version != nil {
+		v := o.object(o.path + ".version")
+		v.text("min", t.Version.Min)
+		v.text("max", t.Version.Max)
+		v.node.Style = yaml.FlowStyle
+		o.add("version", v.node)
+	}
 	if t.Modified != nil {
 		w := o.object(o.path + ".modified")
 		w.add("after", timeNode(t.Modified.After))

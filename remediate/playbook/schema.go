@@ -6,6 +6,7 @@ var (
 	playbookKeys = []string{"playbook", "summary", "references", "tool", "params", "detect", "fix", "verify", "reboot"}
 	paramKeys    = []string{"summary", "pattern", "default"}
 	windowKeys   = []string{"after", "before"}
+	versionKeys  = []string{"min", "max"}
 
 	reboots       = []string{string(RebootNever), string(RebootIfFixed), string(RebootAlways)}
 	serviceStarts = []string{string(StartAuto), string(StartManual), string(StartDisabled), string(StartSystem), string(StartBoot)}

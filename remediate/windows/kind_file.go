@@ -262,6 +262,13 @@ func (r *run) fileHolds(f found, test playbook.FileTest) (bool, error) {
 			return false, err
 		}
 	}
+	if v := test.Version; v != nil {
+		ok, err := r.versionHolds(f.place, v.Min, v.Max)
+		if err != nil {
+			return false, fmt.Errorf("read the version of %s: %w", f.path, err)
+		}
+		return ok, nil
+	}
 	return true, nil
 }
 

@@ -52,7 +52,11 @@ function Test-Path { [CmdletBinding()] param([string[]]$LiteralPath, $PathType =
     return ($null -ne (Get-StandInKey (Read-StandIn 'registry') $LiteralPath[0]))
 }
 function Get-ItemProperty { [CmdletBinding()] param([string]$LiteralPath, [string[]]$Name)
-    if (-not (Test-RegistryPath $LiteralPath)) { return (Microsoft.PowerShell.Management\Get-ItemProperty @PSBoundParameters) }
+    if (-not (Test-RegistryPath $LiteralPath)) {
+        # .NET reads the versions of Windows' programs on Windows alone.
+        if ([string]$Name -ceq 'VersionInfo') { return (New-Object PSObject -Property @{ VersionInfo = (Read-StandInVersion $ExecutionContext.SessionState.Path.GetUnresolvedProviderPathFromPSPath($LiteralPath)) }) }
+        return (Microsoft.PowerShell.Management\Get-ItemProperty @PSBoundParameters)
+    }
     $values = Get-StandInKey (Read-StandIn 'registry') $LiteralPath
     if ($null -eq $values) {
         Write-Error "Cannot find path '$LiteralPath' because it does not exist."
@@ -69,6 +73,16 @@ function Get-ItemProperty { [CmdletBinding()] param([string]$LiteralPath, [strin
     # One value that cannot be read spoils them all, unless it is not asked for.
     foreach ($one in $names) { Add-Member -InputObject $all -MemberType NoteProperty -Name $one -Value (ConvertFrom-Raw $values[$one]) }
     $all
+}
+# The version of a program, out of VS_FIXEDFILEINFO in its resources.
+function Read-StandInVersion([string]$File) {
+    $numbers = @(0, 0, 0, 0)
+    $hex = [BitConverter]::ToString([IO.File]::ReadAllBytes($File)).Replace('-', '')
+    $at = $hex.IndexOf('BD04EFFE', [StringComparison]::Ordinal)
+    if ($hex.StartsWith('4D5A', [StringComparison]::Ordinal) -and $at -gt 0) {
+        $numbers = @(10, 8, 14, 12 | ForEach-Object { [Convert]::ToInt32($hex.Substring($at + 2 * $_ + 2, 2) + $hex.Substring($at + 2 * $_, 2), 16) })
+    }
+    return (New-Object PSObject -Property @{ FileMajorPart = $numbers[0]; FileMinorPart = $numbers[1]; FileBuildPart = $numbers[2]; FilePrivatePart = $numbers[3] })
 }
 # A key with the two methods of .NET's that tell a type, which Constrained Language Mode does not let anybody call.
 function Get-Item { [CmdletBinding()] param([string]$LiteralPath, [switch]$Force)
