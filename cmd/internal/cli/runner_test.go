@@ -231,7 +231,7 @@ func TestAReaderStopsReading(t *testing.T) {
 					next++
 				}
 			}
-			if next < 400*3 {
+			if next < 400*2 {
 				t.Errorf("%d events of 400 machines", next-1)
 			}
 		})

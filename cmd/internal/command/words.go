@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -39,16 +38,7 @@ func (c *Context) KeyIDs(ctx context.Context, prefix string) ([]string, error) {
 // SelectorWords completes a selector: the beginnings of the other forms, then machine names after the last comma.
 func (c *Context) SelectorWords(ctx context.Context, prefix string) ([]string, error) {
 	names, err := c.MachineNames(ctx, prefix)
-	if i := strings.LastIndexByte(prefix, ','); i >= 0 {
-		for j, name := range names {
-			names[j] = prefix[:i+1] + name
-		}
-		return names, err
-	}
-	for _, field := range machines.Fields() {
-		names = append(names, field.Name)
-	}
-	return append(names, "all", "@", "tag:", "group:"), err
+	return machines.SelectorWords(names, prefix), err
 }
 
 // Playbooks completes a playbook: the built-in ones, and files are left to the shell.

@@ -53,7 +53,7 @@ func selecting(c *command.Context, cmd *cobra.Command) *cobra.Command {
 }
 
 var machineColumns = []terminal.Column[machines.Machine]{
-	terminal.Col("name", shownName),
+	terminal.Col("name", machines.Called),
 	terminal.WideCol("fqdn", func(m machines.Machine) string { return m.FQDN }),
 	terminal.WideCol("address", func(m machines.Machine) string { return m.Address }),
 	terminal.Col("site", func(m machines.Machine) string { return m.Site }),
@@ -82,20 +82,6 @@ var caseColumns = []terminal.Column[machines.Machine]{
 	terminal.WideCol("because", func(m machines.Machine) string { return m.Case.Because }),
 }
 
-// absence is why nobody counts on a machine: gone or disabled.
-func absence(m machines.Machine) string { return string(m.Absence()) }
-
-// shownName is what a machine can be called by: those that only asked for a boot file have no name yet.
-func shownName(m machines.Machine) string {
-	switch {
-	case m.Name != "":
-		return m.Name
-	case len(m.MACs) > 0:
-		return m.MACs[0]
-	}
-	return m.ID
-}
-
 func newList(c *command.Context) *cobra.Command {
 	o := cases.Options{Keys: true}
 	cmd := selecting(c, &cobra.Command{
@@ -108,9 +94,9 @@ func newList(c *command.Context) *cobra.Command {
 			}
 			columns := machineColumns
 			if slices.ContainsFunc(found, func(m machines.Machine) bool { return m.Absence() != "" }) {
-				columns = slices.Insert(slices.Clone(columns), 1, terminal.Col("absent", absence))
+				columns = slices.Insert(slices.Clone(columns), 1, terminal.Col("absent", machines.Absence))
 			} else {
-				columns = append(slices.Clone(columns), terminal.WideCol("absent", absence))
+				columns = append(slices.Clone(columns), terminal.WideCol("absent", machines.Absence))
 			}
 			if found[0].Case != nil {
 				columns = slices.Concat(columns, caseColumns)

@@ -18,7 +18,6 @@ import (
 	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/terminal"
-	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/report"
 )
@@ -110,15 +109,7 @@ func (c *Commands) carryOut(ctx context.Context, d *desk.Desk, p *plan.Plan, f C
 		fmt.Fprint(c.Err, prose.Clean(runs.PlanText(p, c.Width)))
 	}
 	if runs.Fixing(p) {
-		affected := ""
-		if p.Mode == agent.Fix {
-			affected = ", where they are affected"
-		}
-		text := fmt.Sprintf("%s will be changed%s.", prose.Machines(p.Machines()), affected)
-		if n := len(p.Playbook.Permanent()); p.Mode == agent.Fix && n > 0 {
-			text += fmt.Sprintf(" %s of %d cannot be undone.", prose.Counted(n, "step", "steps"), len(p.Playbook.Fix))
-		}
-		if err := c.Confirm(ctx, f.Yes, text, strconv.Itoa(p.Machines())); err != nil {
+		if err := c.Confirm(ctx, f.Yes, runs.ChangeText(p), strconv.Itoa(p.Machines())); err != nil {
 			return err
 		}
 	}

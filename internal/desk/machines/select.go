@@ -85,6 +85,36 @@ func Names(ctx context.Context, d *desk.Desk) ([]string, error) {
 	return names, err
 }
 
+// SelectorWords are what a selector that begins with prefix may go on with: the names of machines after the last comma, and before
+// the first one the beginnings of the other forms too.
+func SelectorWords(names []string, prefix string) []string {
+	if i := strings.LastIndexByte(prefix, ','); i >= 0 {
+		out := make([]string, len(names))
+		for j, name := range names {
+			out[j] = prefix[:i+1] + name
+		}
+		return out
+	}
+	for _, field := range Fields() {
+		names = append(names, field.Name)
+	}
+	return append(names, "all", "@", "tag:", "group:")
+}
+
+// Called is what a machine can be called by: those that only asked for a boot file have no name yet.
+func Called(m Machine) string {
+	switch {
+	case m.Name != "":
+		return m.Name
+	case len(m.MACs) > 0:
+		return m.MACs[0]
+	}
+	return m.ID
+}
+
+// Absence is why nobody counts on a machine: gone or disabled.
+func Absence(m Machine) string { return string(m.Absence()) }
+
 // Target is what a run has to know of a machine.
 func Target(m inventory.Machine) route.Target {
 	address := m.Address

@@ -17,6 +17,18 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/run"
 )
 
+// ChangeText says in one line what carrying out a plan changes, before somebody agrees to it.
+func ChangeText(p *plan.Plan) string {
+	if p.Mode != agent.Fix {
+		return prose.Machines(p.Machines()) + " will be changed."
+	}
+	text := prose.Machines(p.Machines()) + " will be changed, where they are affected."
+	if n := len(p.Playbook.Permanent()); n > 0 {
+		text += fmt.Sprintf(" %s of %d cannot be undone.", prose.Counted(n, "step", "steps"), len(p.Playbook.Fix))
+	}
+	return text
+}
+
 // PlanText says in plain words what a plan will do, for whoever has to agree to it.
 func PlanText(p *plan.Plan, width int) string {
 	var b strings.Builder
