@@ -2,12 +2,15 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/internal/simfleet"
 )
 
@@ -42,8 +45,9 @@ func TestTheDirectoryAndMachinesHaveOneCounter(t *testing.T) {
 	write([]byte("wrong\n"))
 	fails := func(args ...string) string {
 		out, err := s.command(args...).CombinedOutput()
-		if err == nil && args[0] != "doctor" {
-			t.Errorf("%v ends well\n%s", args, out)
+		ended, ok := errors.AsType[*exec.ExitError](err)
+		if args[0] != "doctor" && (!ok || ended.ExitCode() != command.ExitAuth) {
+			t.Errorf("%v: %v\n%s", args, err, out)
 		}
 		return strings.Join(strings.Fields(string(out)), " ")
 	}

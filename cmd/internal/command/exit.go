@@ -123,7 +123,7 @@ func serviceCode(err error) (int, bool) {
 		return 0, false
 	}
 	switch failure.Kind {
-	case directory.WrongPassword, directory.PasswordExpired, directory.Locked, directory.Disabled:
+	case directory.WrongPassword, directory.PasswordExpired, directory.Locked, directory.Disabled, directory.Barred:
 		return ExitAuth, true
 	}
 	return ExitError, true

@@ -154,8 +154,8 @@ that is.`,
 		Example: "fleetmend runs cancel last\nfleetmend runs cancel last --yes",
 	}, func(ctx context.Context, d *desk.Desk, r *runs.Run) error {
 		if open := runs.Open(r); open > 0 && !r.Status.Final() {
-			c.Say("run %s (%s): %s have no outcome yet", r.ID, r.Playbook, prose.Machines(open))
-			if err := c.Confirm(ctx, yes, "A cancelled run is not resumed; `fleetmend runs stop` ends one that is.", strconv.Itoa(open)); err != nil {
+			c.Say("run %s (%s): %s have no outcome yet; `fleetmend runs stop %[1]s` ends it so that it can be resumed", r.ID, r.Playbook, prose.Machines(open))
+			if err := c.Confirm(ctx, yes, "A cancelled run is not resumed.", strconv.Itoa(open)); err != nil {
 				return err
 			}
 		}
