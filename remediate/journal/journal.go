@@ -15,11 +15,14 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/route"
 )
 
-// State, Outcome and End are how a machine stands and how it ended; see package outcome.
+// How a machine stands and how it ended; see package outcome.
 type (
-	State   = outcome.State
+	// State is how a machine stands.
+	State = outcome.State
+	// Outcome is how it ended, in a word.
 	Outcome = outcome.Outcome
-	End     = outcome.End
+	// End is how it ended, whole.
+	End = outcome.End
 )
 
 // The states and outcomes of package outcome.

@@ -236,7 +236,7 @@ func TestATurnThatWasWaitedForIsAlone(t *testing.T) {
 		var err error
 		turns[i], err = j.openTurn()
 		none(t, err)
-		defer turns[i].close() //nolint:errcheck // nothing was written into it
+		t.Cleanup(func() { _ = turns[i].close() })
 	}
 	none(t, turns[0].wait(t.Context()))
 	waited := make(chan error)

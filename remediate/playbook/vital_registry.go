@@ -1,7 +1,6 @@
 package playbook
 
 import (
-	"regexp"
 	"strings"
 
 	"github.com/fleetmend/fleetmend/internal/lazyregexp"
@@ -74,7 +73,7 @@ func dangerOf(key, name string, whole bool) *registryDanger {
 }
 
 func matches(pattern, text string) bool {
-	return regexp.MustCompile(`(?i)\A(?:` + pattern + `)\z`).MatchString(text)
+	return lazyregexp.New(`(?i)\A(?:` + pattern + `)\z`).MatchString(text)
 }
 
 // harmless are the values that set no lock in the firmware.

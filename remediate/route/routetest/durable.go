@@ -3,7 +3,6 @@ package routetest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -286,6 +285,6 @@ func wentBack(t *testing.T, p Patient, log *book, before, end string) {
 		}
 	}
 	if got := p.Dump(); got != before {
-		t.Error(fmt.Sprintf("not as it was:\n%s\nbut\n%s", before, got))
+		t.Errorf("not as it was:\n%s\nbut\n%s", before, got)
 	}
 }

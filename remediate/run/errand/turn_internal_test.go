@@ -191,7 +191,7 @@ func TestWhatAnErrorMeans(t *testing.T) {
 		play(t, func(t *testing.T, s *scene, e *Errand) {
 			for i, want := range strings.Split(c.want, "|") {
 				got := says(e.Turn(t.Context(), false))
-				if got != want && !(want == "broken " && strings.HasPrefix(got, want)) {
+				if got != want && (want != "broken " || !strings.HasPrefix(got, want)) {
 					t.Errorf("%s: turn %d: %q, not %q", name, i, got, want)
 				}
 			}
@@ -236,7 +236,7 @@ func TestWhatKeepsAnErrandFromAsking(t *testing.T) {
 	} {
 		play(t, func(t *testing.T, s *scene, e *Errand) {
 			for _, look := range []bool{true, false} {
-				if v := e.Turn(cancelled, look); v.What != Left && !(name != "new" && v.What == NotStarted) || len(s.said) != 0 {
+				if v := e.Turn(cancelled, look); v.What != Left && (name == "new" || v.What != NotStarted) || len(s.said) != 0 {
 					t.Errorf("%s, over: %s %q", name, says(v), s.said)
 				}
 			}
@@ -348,7 +348,7 @@ func TestWhenTheTimeIsOver(t *testing.T) {
 	} {
 		play(t, func(t *testing.T, s *scene, e *Errand) {
 			for i, want := range strings.Split(c.want, "|") {
-				if got := says(e.Turn(t.Context(), false)); got != want && !(want == "unreachable " && strings.HasPrefix(got, want)) {
+				if got := says(e.Turn(t.Context(), false)); got != want && (want != "unreachable " || !strings.HasPrefix(got, want)) {
 					t.Errorf("%s: turn %d: %q, not %q", name, i, got, want)
 				}
 			}
