@@ -33,15 +33,23 @@ func (c *Connector) guard(ctx context.Context, user, domain string) directory.Gu
 		who := route.Account{Name: user, Key: winrm.AccountKey(user), Domain: netbios, Home: true, Final: true}
 		trial, err := ledger.Try(ctx, who, route.Target{ID: controllers + dc.Host, Name: dc.Host, Address: dc.Address}, nobodyElse)
 		if no := (*route.BarredError)(nil); errors.As(err, &no) {
-			told := *no // this command has no flag for it
-			told.More = 0
-			return nil, hint.Wrapf(&told, "nothing was sent, so that the account is not locked; `sign-ins: %d` under run: in the settings lets it be sent at once", no.More)
+			return nil, keptBack(no)
 		}
 		if err != nil {
 			return nil, err
 		}
 		return func(v directory.Verdict) { settle(ctx, trial, v) }, nil
 	}
+}
+
+// keptBack is why nothing was sent, for a command that has no flag for more sign-ins.
+func keptBack(no *route.BarredError) error {
+	told := *no
+	told.More = 0
+	if no.More == 0 {
+		return hint.Wrapf(&told, "nothing was sent, so that the account is not locked; see that user and password are right, and try again")
+	}
+	return hint.Wrapf(&told, "nothing was sent, so that the account is not locked; `sign-ins: %d` under run: in the settings lets it be sent at once", no.More)
 }
 
 // nobodyElse says that a domain controller alone is asked.

@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,15 +29,17 @@ const (
 
 // Bears says how many sign-ins an account bears, by what the inventory keeps of its domain.
 func (d *Desk) Bears(ctx context.Context, user string) (Bearing, error) {
+	all, err := d.lockouts(ctx)
+	return BearsOf(all, user, d.Now()), err
+}
+
+// lockouts are what domains said of locking accounts.
+func (d *Desk) lockouts(ctx context.Context) ([]inventory.Lockouts, error) {
 	store, err := d.Inventory(ctx)
 	if err != nil {
-		return Bearing{}, err
+		return nil, err
 	}
-	all, err := store.Lockouts(ctx)
-	if err != nil {
-		return Bearing{}, err
-	}
-	return BearsOf(all, user, d.Now()), nil
+	return store.Lockouts(ctx)
 }
 
 // counting is the ledger of a user of the directory: that of all runs. Where there is no journal yet, it is made.
@@ -45,24 +48,18 @@ func (d *Desk) counting(ctx context.Context, user, domain string) (route.Ledger,
 	if err != nil {
 		return nil, "", err
 	}
-	bears, err := d.Bears(ctx, user)
+	all, err := d.lockouts(ctx)
 	if err != nil {
 		return nil, "", err
 	}
+	rule, netbios := BearsOf(all, user, d.Now()).Rule, ""
 	if n := d.Settings.Run.SignIns; n != nil && *n > 0 {
-		bears.Rule.Limit = *n
+		rule.Limit = *n
 	}
-	store, err := d.Inventory(ctx)
-	if err != nil {
-		return nil, "", err
+	if at := slices.IndexFunc(all, func(l inventory.Lockouts) bool { return l.Is(domain) }); at >= 0 {
+		netbios = all[at].NetBIOS
 	}
-	all, err := store.Lockouts(ctx)
-	for _, l := range all {
-		if l.Is(domain) {
-			return signin.New(j.SignIns(), bears.Rule), l.NetBIOS, err
-		}
-	}
-	return signin.New(j.SignIns(), bears.Rule), "", err
+	return signin.New(j.SignIns(), rule), netbios, nil
 }
 
 // BearsOf is [Desk.Bears] by what domains said.
