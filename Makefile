@@ -24,7 +24,7 @@ test: ## the fast tests; a few minutes the first time, nothing needed but Go
 	$(GO) test $(PKG)
 
 test-long: ## all tests, also the long ones (crashes, 10,000 machines, independent programs where installed)
-	FLEETMEND_LONG=1 $(GO) test -timeout 30m $(PKG)
+	FLEETMEND_LONG=1 $(GO) test -timeout=30m $(PKG)
 
 race: ## the fast tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race $(PKG)

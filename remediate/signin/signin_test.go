@@ -490,8 +490,10 @@ func TestALineIsCutNowAndThen(t *testing.T) {
 		for i, m := range machines {
 			w.cut[m.ID] = i%10 == 7
 		}
-		counts, _ := w.run(t, signin.New(&signin.Memory{}, signin.Rule{}), machines, 100)
-		if counts["done"] != 450 || counts["unanswered"] != 50 {
+		l := signin.New(&signin.Memory{}, signin.Rule{})
+		w.one(t.Context(), l, machines[0]) // two that are cut may be the first two otherwise, and hold the others rightly
+		counts, _ := w.run(t, l, machines[1:], 100)
+		if counts["done"] != 449 || counts["unanswered"] != 50 {
 			t.Errorf("%v", counts)
 		}
 	})
