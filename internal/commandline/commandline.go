@@ -27,7 +27,7 @@ func LineFor(goos string, args ...string) string {
 	if goos == "windows" {
 		quote = powershell
 		if slices.ContainsFunc(args, func(arg string) bool { return arg == "" || strings.Contains(expression(arg), `"`) }) {
-			return legacy + line(Name, legacyWord, args) + " }"
+			return legacy + line(Name, legacyWord, args) + legacyEnd
 		}
 	}
 	return line(Name, quote, args)
@@ -43,7 +43,7 @@ func line(name string, quote func(string) string, args []string) string {
 
 // legacy begins a command with a word that Windows PowerShell 5.1 hands on damaged, with a double quote in it or an empty one. What
 // has to be written for 5.1 is wrong for 7.3 and later, unless they are told to do as 5.1 does; to 5.1 it is a variable like any other.
-const legacy = "& { $PSNativeCommandArgumentPassing = 'Legacy'; "
+const legacy, legacyEnd = "& { $PSNativeCommandArgumentPassing = 'Legacy'; ", " }"
 
 // legacyWord writes a word for that: 5.1 puts double quotes around a word with blanks and escapes nothing, so that the rules by which
 // programs of Windows part their command line are followed here.
@@ -109,8 +109,17 @@ func Pair(name, value string) string {
 	return text
 }
 
-// Program is how this process was called: the global flags to repeat, such as --config FILE.
-type Program struct{ Same []string }
+// Program is how this process was called: the flags to repeat, so that a proposed command does the same in the same place.
+type Program struct {
+	Same  []string // the global ones, such as --config FILE, for every command
+	Carry []Carry
+}
+
+// Carry are flags of a command that commands which come after it need as well.
+type Carry struct {
+	Words []string // --password-file FILE
+	Onto  []string // the commands that take them: "run", "runs retry"
+}
 
 // proposed is the beginning of a command: the name of the program and the word of a command after it.
 var proposed = lazyregexp.New(`^(& \{ [^;]*; )?fleetmend (run|runs|plan|apply|incident|inventory|keys|media|playbook|audit|doctor|worker)\b`)
@@ -118,7 +127,7 @@ var proposed = lazyregexp.New(`^(& \{ [^;]*; )?fleetmend (run|runs|plan|apply|in
 // In returns text with the global flags in every command that it proposes, and nowhere else: what stands within a command, the name of a
 // file say, is the command's.
 func (p Program) In(text string) string {
-	if len(p.Same) == 0 {
+	if len(p.Same)+len(p.Carry) == 0 {
 		return text
 	}
 	lines := strings.Split(text, "\n")
@@ -140,13 +149,24 @@ func (p Program) In(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// with is a command with the global flags; anything else as it stands.
+// with is a command with the flags; anything else as it stands.
 func (p Program) with(command string) string {
 	if !proposed.MatchString(command) {
 		return command
 	}
 	before, after, _ := strings.Cut(command, Name+" ")
-	return before + Line(p.Same...) + " " + after
+	end := ""
+	if before != "" {
+		after, end = strings.TrimSuffix(after, legacyEnd), legacyEnd
+	}
+	line := before + Line(p.Same...) + " " + after
+	for _, c := range p.Carry {
+		said := strings.Contains(after+" ", " "+c.Words[0]+" ")
+		if !said && slices.ContainsFunc(c.Onto, func(verb string) bool { return strings.HasPrefix(after+" ", verb+" ") }) {
+			line += strings.TrimPrefix(Line(c.Words...), Name)
+		}
+	}
+	return line + end
 }
 
 // Part is a piece of a sentence: plain text, or a command without the backquotes around it.

@@ -126,6 +126,26 @@ func TestTheGlobalFlagsGoIntoEveryCommandOfAText(t *testing.T) {
 	}
 }
 
+// What was said of signing in is said again behind the commands that sign in, and there alone.
+func TestFlagsAreCarriedOntoTheCommandsThatTakeThem(t *testing.T) {
+	p := Program{Same: []string{"--config", "f"}, Carry: []Carry{{[]string{"--password-file", "my pw"}, []string{"run", "runs retry"}}}}
+	flag := strings.TrimPrefix(Line("--password-file", "my pw"), Name)
+	for text, want := range map[string]string{
+		"fleetmend run x": Line("--config", "f", "run", "x") + flag,
+		"see `fleetmend runs retry R`, or `fleetmend runs show R`": "see `" + Line("--config", "f", "runs", "retry", "R") + flag + "`, or `" + Line("--config", "f", "runs", "show", "R") + "`",
+		"fleetmend runs list":                Line("--config", "f", "runs", "list"),
+		"fleetmend run x --password-file y":  Line("--config", "f", "run", "x", "--password-file", "y"),
+		LineFor("windows", "run", `say "x"`): legacy + Line("--config", "f") + ` run 'say \"x\"'` + flag + legacyEnd,
+	} {
+		if got := p.In(text); got != want {
+			t.Errorf("%s becomes\n%s, want\n%s", text, got, want)
+		}
+	}
+	if got := (Program{Carry: p.Carry}).In("fleetmend run x"); got != "fleetmend run x"+flag {
+		t.Error(got)
+	}
+}
+
 // A file may be called like a command, and a folder like two.
 func TestANameThatReadsLikeACommandStays(t *testing.T) {
 	p := Program{Same: []string{"--state-dir", "/srv/fleetmend keys"}}

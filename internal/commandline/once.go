@@ -22,6 +22,17 @@ type Once struct {
 
 var errEmpty = errors.New("it is empty; leave the flag out where nothing is meant")
 
+// Words are the flag of a name as it was given: --name VALUE, or --name alone where it is true or false. Nothing where it was not given.
+func (o *Once) Words(name string) []string {
+	switch {
+	case o.said == nil || o.Type() == "bool" && o.String() != "true":
+		return nil
+	case o.Type() == "bool":
+		return []string{"--" + name}
+	}
+	return []string{"--" + name, *o.said}
+}
+
 // Set implements [Value].
 func (o *Once) Set(text string) error {
 	if o.said != nil && *o.said != text {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/bitlocker"
 	"github.com/fleetmend/fleetmend/bitlocker/audit"
+	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/internal/connect"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/question"
@@ -41,6 +42,7 @@ type Options struct {
 	Logger   *slog.Logger           // nil: none
 	Version  string                 // of fleetmend
 	Same     []string               // global flags to repeat in a command that is proposed: --config FILE
+	Carry    []commandline.Carry    // flags to repeat behind some of those commands
 	Now      func() time.Time
 }
 
@@ -85,6 +87,11 @@ func New(o Options) (*Desk, error) {
 		Ledger: d.counting,
 	})
 	return d, nil
+}
+
+// Program is how the process was called, for the commands that are proposed.
+func (d *Desk) Program() commandline.Program {
+	return commandline.Program{Same: d.Same, Carry: d.Carry}
 }
 
 // Folder returns the folder of the stores and makes it, readable by its owner only.

@@ -53,6 +53,8 @@ type Entry struct {
 	Reason string `json:"reason"`           // why this route
 	Canary bool   `json:"canary,omitempty"` // goes first, before any priority
 	Record string `json:"record,omitempty"` // with mode undo: agent.Result.Record of the fix, where its answer came; other records are refused
+
+	Stays []string `json:"stays,omitempty"` // with mode undo: what the fix did there and nothing takes back, as playbook.Permanent has it
 }
 
 // Skip is a machine that was selected and left out, with the reason.

@@ -197,10 +197,16 @@ type Script struct {
 }
 
 // Permanent are the steps of the fix that nothing takes back, each with the reason: "step 2, script: the script has no undo".
-func (p *Playbook) Permanent() []string {
+func (p *Playbook) Permanent() []string { return p.PermanentOf(func(int) bool { return true }) }
+
+// Undoable reports whether undo takes anything back.
+func (p *Playbook) Undoable() bool { return len(p.Permanent()) < len(p.Fix) }
+
+// PermanentOf are those of [Playbook.Permanent] whose number, from 0, was taken.
+func (p *Playbook) PermanentOf(taken func(step int) bool) []string {
 	var steps []string
 	for i, a := range p.Fix {
-		if why := actionKind(a.Kind()).permanent(a); why != "" {
+		if why := actionKind(a.Kind()).permanent(a); why != "" && taken(i) {
 			steps = append(steps, fmt.Sprintf("step %d, %s: %s", i+1, a.Kind(), why))
 		}
 	}

@@ -18,19 +18,14 @@ func FromScript(shell, body string, args ...string) (*Source, error) {
 
 // FromCommand wraps one command line as a playbook of one step; PowerShell runs it, cmdlets and programs alike.
 func FromCommand(line string) (*Source, error) {
-	return wrap("command", "Run: "+clip(strings.Join(strings.Fields(line), " ")), "powershell", line, nil)
+	return wrap(ofCommand, "Run: "+clip(strings.Join(strings.Fields(line), " ")), "powershell", line, nil)
 }
 
 // FromScriptFile wraps the content of a script's file. The name tells the shell: .ps1, .cmd or .bat. UTF-8 and UTF-16 with a
 // byte order mark are understood.
 func FromScriptFile(name string, data []byte, args ...string) (*Source, error) {
-	shell := ""
-	switch strings.ToLower(filepath.Ext(name)) {
-	case ".ps1":
-		shell = "powershell"
-	case ".cmd", ".bat":
-		shell = "cmd"
-	default:
+	shell := runners[strings.ToLower(filepath.Ext(name))]
+	if shell == "" {
 		return nil, hint.Wrap(fmt.Errorf("script %q: its name does not tell what runs it", name), "name it .ps1, .cmd or .bat")
 	}
 	body, err := scriptText(data)
@@ -38,12 +33,31 @@ func FromScriptFile(name string, data []byte, args ...string) (*Source, error) {
 		return nil, fmt.Errorf("script %q: %w", name, err)
 	}
 	base := filepath.Base(name)
-	s, err := wrap("script", fmt.Sprintf("Run the script %s (%s)", clip(base), shell), shell, body, args)
+	s, err := wrap(ofScript, fmt.Sprintf("Run the script %s (%s)", clip(base), shell), shell, body, args)
 	if err != nil {
 		return nil, fmt.Errorf("script %q: %w", name, err)
 	}
 	s.File = name
 	return s, nil
+}
+
+// runners are the ends of the names of script files, with what runs them.
+var runners = map[string]string{".ps1": "powershell", ".cmd": "cmd", ".bat": "cmd"}
+
+// IsScript reports whether a file is a script by its name, as [FromScriptFile] wants it.
+func IsScript(name string) bool { return runners[strings.ToLower(filepath.Ext(name))] != "" }
+
+// The names of the playbooks that are made around a command and a script's file. No built-in one is called so.
+const ofCommand, ofScript = "command", "script"
+
+// OfCommand reports whether a playbook that was read from no file is one of [FromCommand].
+func (p *Playbook) OfCommand() bool {
+	return p.Name == ofCommand && len(p.Fix) == 1 && p.Fix[0].Script != nil
+}
+
+// OfScript is OfCommand for [FromScriptFile].
+func (p *Playbook) OfScript() bool {
+	return p.Name == ofScript && len(p.Fix) == 1 && p.Fix[0].Script != nil
 }
 
 func wrap(name, summary, shell, body string, args []string) (*Source, error) {

@@ -152,7 +152,7 @@ func digest(s string) string {
 
 // judge finds the one word on top and the share of machines that need nothing more.
 func (v *view) judge() {
-	good := v.Total(Status(journal.Fixed), Status(journal.Clean), Status(journal.Undone))
+	good := v.Total(Status(journal.Fixed), Status(journal.Clean), Status(journal.Undone)) - v.partly()
 	all := len(v.Machines)
 	v.ShareOf = "fixed or not affected"
 	switch v.Run.Mode {
@@ -197,6 +197,10 @@ func (r *Report) facts(loc *time.Location) []fact {
 			rebooted++
 		}
 	}
+	stays := make([]string, len(r.Stays))
+	for i, stay := range r.Stays {
+		stays[i] = stay.Step + " (" + machines(stay.Machines) + ")"
+	}
 	ended := zoned(r.Run.Ended, loc)
 	if r.Run.Ended.IsZero() {
 		ended = "not yet; as of " + zoned(r.AsOf, loc)
@@ -205,7 +209,7 @@ func (r *Report) facts(loc *time.Location) []fact {
 		{"Playbook", r.Run.Playbook}, {"Mode", mode}, {"Run", r.Run.ID}, {"Operator", r.Run.Operator},
 		{"Takes back run", r.Run.Undoes}, {"Repeats run", r.Run.RetryOf},
 		{"Started", zoned(r.Run.Started, loc)}, {"Ended", ended}, {"Took", took(r.AsOf.Sub(r.Run.Started))},
-		{"Cannot be undone", strings.Join(r.Permanent, "; ")},
+		{"Cannot be undone", strings.Join(r.Permanent, "; ")}, {"Not taken back", strings.Join(stays, "; ")},
 		{"Machines", fmt.Sprintf("%s, changed on %s, restarted %s", number(len(r.Machines)), number(changed), number(rebooted))},
 	}
 	return slices.DeleteFunc(facts, func(f fact) bool { return f.Value == "" })

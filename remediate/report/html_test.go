@@ -106,7 +106,7 @@ func TestPageEscapesWhatMachinesSay(t *testing.T) {
 	m.Result = &agent.Result{Steps: []agent.StepDone{{Action: evil, Target: evil, Note: evil}}}
 	unknown := one("x", journal.Outcome(evil), evil)
 	run := journal.Run{ID: evil, Operator: evil, Playbook: evil, Mode: agent.Mode(evil), Status: journal.Status(evil), Reason: evil, Undoes: evil, Started: began, Ended: began.Add(time.Minute)}
-	r := report.Build(run, []journal.Machine{m, unknown}, []journal.Event{{Seq: 1, Time: began, Kind: "gate", Text: evil}})
+	r := report.Build(run, []journal.Machine{m, unknown}, []journal.Event{{Seq: 1, Time: began, Kind: "gate", Text: evil}}, nil)
 	doc := parse(t, render(t, r))
 	count := map[string]int{}
 	each(doc, func(n *html.Node) {
@@ -181,7 +181,7 @@ func TestPageStaysUsableWithTenThousandMachines(t *testing.T) {
 		m.Target.Site, m.Target.Class, m.Class = "LONDON-NORTH", "workstation", route.Denied
 		list = append(list, m)
 	}
-	for name, r := range map[string]*report.Report{"realistic": fleet(10000), "worst": report.Build(run, list, nil)} {
+	for name, r := range map[string]*report.Report{"realistic": fleet(10000), "worst": report.Build(run, list, nil, nil)} {
 		page := render(t, r)
 		if len(page) > 5<<20 {
 			t.Errorf("%s: %d bytes", name, len(page))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/route"
 )
 
@@ -25,7 +26,8 @@ type Report struct {
 	Run       journal.Run `json:"run"`
 	AsOf      time.Time   `json:"as_of,omitzero"`      // end of the run, or the newest time the journal knows of one that is still going
 	Summary   string      `json:"summary"`             // plain sentences
-	Permanent []string    `json:"permanent,omitempty"` // steps of a fix that nothing takes back, with the reason; set by who knows the plan
+	Permanent []string    `json:"permanent,omitempty"` // steps of a fix that nothing takes back, with the reason
+	Stays     []Stay      `json:"stays,omitempty"`     // of an undo: what it did not take back where it came to its end
 	Totals    []Count     `json:"totals"`              // in the order of the outcomes, without zeros
 	Waves     []Wave      `json:"waves"`
 	Reasons   []Reason    `json:"reasons"` // what went wrong, most frequent first
@@ -49,6 +51,12 @@ const (
 type Count struct {
 	Status   Status `json:"status"`
 	Machines int    `json:"machines"`
+}
+
+// Stay is a step that an undo did not take back, because nothing can.
+type Stay struct {
+	Step     string `json:"step"`     // with the reason
+	Machines int    `json:"machines"` // that are back but for it
 }
 
 // Wave is one wave. Number 0 are the machines that were left out of all waves.
@@ -123,14 +131,17 @@ type Machine struct {
 	Ended    time.Time        `json:"ended,omitzero"`
 	Took     time.Duration    `json:"took_ns,omitempty"` // 0 where it was not started or is not finished
 	Steps    []agent.StepDone `json:"steps,omitempty"`
+	Stays    []string         `json:"stays,omitempty"` // where an undo came to its end: what of the fix is still so
 }
 
-// Build makes the report of a run from what the journal holds. The order of machines and events does not matter.
-func Build(run journal.Run, machines []journal.Machine, events []journal.Event) *Report {
+// Build makes the report of a run from what the journal holds. The order of machines and events does not matter. Without the plan
+// nothing is said of what cannot be undone.
+func Build(run journal.Run, machines []journal.Machine, events []journal.Event, p *plan.Plan) *Report {
 	r := &Report{V: Version, Run: run, Machines: make([]Machine, 0, len(machines))}
 	for _, m := range machines {
 		r.Machines = append(r.Machines, machineOf(m))
 	}
+	r.permanent(p)
 	slices.SortStableFunc(r.Machines, func(a, b Machine) int {
 		return cmp.Or(cmp.Compare(waveOrder(a.Wave), waveOrder(b.Wave)), cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
 	})
@@ -146,12 +157,52 @@ func Build(run journal.Run, machines []journal.Machine, events []journal.Event) 
 		}
 	}
 	r.Waves = wavesOf(r.Machines)
-	r.Reasons = reasonsOf(r.Machines, run)
+	undoable := p == nil || p.Playbook.Undoable()
+	r.Reasons = reasonsOf(r.Machines, run, undoable)
 	r.Burndown = burndownOf(run, r.Machines, r.AsOf)
 	r.Durations = durationsOf(r.Machines)
-	r.Next = nextOf(r)
+	r.Next = nextOf(r, undoable)
 	r.Summary = summaryOf(r)
 	return r
+}
+
+// permanent fills in what the plan says of steps that nothing takes back.
+func (r *Report) permanent(p *plan.Plan) {
+	switch {
+	case p == nil:
+	case r.Run.Mode == agent.Fix:
+		r.Permanent = p.Playbook.Permanent()
+	case r.Run.Mode == agent.Undo:
+		stays, count := map[string][]string{}, map[string]int{}
+		for _, w := range p.Waves {
+			for i := range w.Entries {
+				stays[w.Entries[i].ID] = w.Entries[i].Stays
+			}
+		}
+		for i := range r.Machines {
+			if m := &r.Machines[i]; m.Status == Status(journal.Undone) {
+				m.Stays = stays[m.ID]
+				for _, step := range m.Stays {
+					count[step]++
+				}
+			}
+		}
+		for _, step := range p.Playbook.Permanent() {
+			if n := count[step]; n > 0 {
+				r.Stays = append(r.Stays, Stay{step, n})
+			}
+		}
+	}
+}
+
+// partly counts the machines of an undo that are back but for what nothing takes back.
+func (r *Report) partly() (n int) {
+	for i := range r.Machines {
+		if len(r.Machines[i].Stays) > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // Total returns how many machines have one of the statuses.

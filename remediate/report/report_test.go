@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -17,6 +18,8 @@ import (
 
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
+	"github.com/fleetmend/fleetmend/remediate/plan"
+	"github.com/fleetmend/fleetmend/remediate/playbook"
 	"github.com/fleetmend/fleetmend/remediate/report"
 	"github.com/fleetmend/fleetmend/remediate/route"
 )
@@ -123,7 +126,7 @@ func TestSummary(t *testing.T) {
 			"0 of 2 machines are fixed. 1 is in progress. 1 is waiting. The run has not ended yet."},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := report.Build(test.run, test.machines, nil).Summary; got != test.want {
+			if got := report.Build(test.run, test.machines, nil, nil).Summary; got != test.want {
 				t.Errorf("got  %s\nwant %s", got, test.want)
 			}
 		})
@@ -192,10 +195,10 @@ func TestOrderOfInputDoesNotMatter(t *testing.T) {
 	list := []journal.Machine{one("B", journal.Failed, "x"), one("A", journal.Failed, "x"), one("C", journal.Fixed, "")}
 	list[2].Wave = 0
 	events := []journal.Event{{Seq: 1, Time: began, Kind: "run-started"}, {Seq: 2, Time: began.Add(-time.Hour), Kind: "gate"}, {Seq: 3, Kind: "machine", Machine: "A"}}
-	a := report.Build(run, list, events)
+	a := report.Build(run, list, events, nil)
 	slices.Reverse(list)
 	slices.Reverse(events)
-	if diff := cmp.Diff(a, report.Build(run, list, events)); diff != "" {
+	if diff := cmp.Diff(a, report.Build(run, list, events, nil)); diff != "" {
 		t.Error(diff)
 	}
 	if len(a.Timeline) != 2 || a.Timeline[1].Kind != "gate" || a.Machines[0].Name != "A" || a.Machines[2].Wave != 0 {
@@ -217,7 +220,7 @@ func TestReasonsComeTogether(t *testing.T) {
 	for i := range 3 {
 		list[i].Class = route.Unreachable
 	}
-	r := report.Build(journal.Run{ID: "r", Mode: agent.Fix, Status: journal.RunDone}, list, nil)
+	r := report.Build(journal.Run{ID: "r", Mode: agent.Fix, Status: journal.RunDone}, list, nil, nil)
 	var got []string
 	for _, reason := range r.Reasons {
 		if reason.Advice == "" {
@@ -237,22 +240,78 @@ func TestReasonsComeTogether(t *testing.T) {
 	}
 }
 
+// withPlan is what do says while p is set to a plan.
+func withPlan(p **plan.Plan, to *plan.Plan, do func() string) string {
+	*p = to
+	defer func() { *p = nil }()
+	return do()
+}
+
+// TestAnUndoSaysWhatStays has a machine that is back and two on which a script ran that nothing takes back.
+func TestAnUndoSaysWhatStays(t *testing.T) {
+	p := &plan.Plan{Playbook: playbook.Playbook{Fix: []playbook.Action{{Script: &playbook.Script{Shell: "cmd", Body: "exit"}}, {Service: &playbook.StartChange{Name: "x"}}}}}
+	stays := p.Playbook.Permanent()
+	list := []journal.Machine{one("A", journal.Undone, ""), one("B", journal.Undone, ""), one("C", journal.Undone, ""), one("D", journal.Failed, "no")}
+	for i, m := range list {
+		e := plan.Entry{Target: m.Target}
+		if i > 0 {
+			e.Stays = stays
+		}
+		p.Waves = append(p.Waves, plan.Wave{Entries: []plan.Entry{e}})
+	}
+	r := report.Build(journal.Run{ID: "r", Mode: agent.Undo, Status: journal.RunDone}, list, nil, p)
+	if want := "1 of 4 machines are back as they were. 2 are back but for what cannot be undone. 1 failed."; r.Summary != want {
+		t.Errorf("%s", r.Summary)
+	}
+	var text, data, page bytes.Buffer
+	if err := errors.Join(r.WriteText(&text, report.TextOptions{}), r.WriteJSON(&data), r.WriteHTML(&page)); err != nil {
+		t.Fatal(err)
+	}
+	for form, want := range map[*bytes.Buffer][]string{
+		&text: {"Not taken back on 2 machines: step 1, script: the script has no undo."},
+		&data: {`"step": "step 1, script: the script has no undo",`, `"machines": 2`, `"stays": [`},
+		&page: {"step 1, script: the script has no undo (2 machines)", "25"},
+	} {
+		for _, words := range want {
+			if !strings.Contains(form.String(), words) {
+				t.Errorf("%q is not in\n%.3000s", words, form)
+			}
+		}
+	}
+	for i, want := range []int{0, 1, 1, 0} {
+		if len(r.Machines[i].Stays) != want {
+			t.Errorf("%+v", r.Machines[i])
+		}
+	}
+}
+
 func TestNextCommands(t *testing.T) {
+	done := func(m journal.Machine, changed int) journal.Machine { m.Changed = changed; return m }
+	owner := &journal.Owner{Host: "h"}
+	permanent := &plan.Plan{Playbook: playbook.Playbook{Fix: []playbook.Action{{Script: &playbook.Script{Shell: "cmd", Body: "exit"}}}}}
+	var p *plan.Plan
 	lines := func(run journal.Run, machines ...journal.Machine) string {
 		run.ID = "R1"
 		var all []string
-		for _, c := range report.Build(run, machines, nil).Next {
+		for _, c := range report.Build(run, machines, nil, p).Next {
 			all = append(all, strings.TrimPrefix(c.Line, "fleetmend "))
 		}
 		return strings.Join(all, "; ")
 	}
 	for _, test := range []struct{ got, want string }{
-		{lines(journal.Run{Mode: agent.Fix, Status: journal.RunDone}, one("A", journal.Fixed, "")), "runs undo R1; runs show R1"},
+		{lines(journal.Run{Mode: agent.Fix, Status: journal.RunDone}, done(one("A", journal.Fixed, ""), 1)), "runs undo R1; runs show R1"},
+		{lines(journal.Run{Mode: agent.Fix, Status: journal.RunDone}, one("A", journal.Failed, "")), "runs retry R1; runs show R1"}, // it changed nothing
+		{withPlan(&p, permanent, func() string {
+			return lines(journal.Run{Mode: agent.Fix, Status: journal.RunDone}, done(one("A", journal.Fixed, ""), 1))
+		}), "runs show R1"},
 		{lines(journal.Run{Mode: agent.Fix, Status: journal.RunGated}, one("A", journal.Held, "")), "runs retry R1; runs show R1"},
 		{lines(journal.Run{Mode: agent.Fix, Status: journal.RunInterrupted}, one("A", journal.Unknown, "")), "runs resume R1; runs undo R1; runs show R1"},
 		{lines(journal.Run{Mode: agent.Detect, Status: journal.RunDone, Playbook: "p"}, one("A", journal.Affected, "")), "run p; runs show R1"},
 		{lines(journal.Run{Mode: agent.Undo, Status: journal.RunDone}, one("A", journal.Undone, "")), "runs show R1"},
-		{lines(journal.Run{Mode: agent.Fix, Status: journal.RunRunning}, one("A", journal.Clean, "")), "runs watch R1; runs resume R1; runs show R1"},
+		{lines(journal.Run{Mode: agent.Fix, Status: journal.RunRunning}, one("A", journal.Clean, "")), "runs resume R1; runs show R1"},
+		{lines(journal.Run{Mode: agent.Fix, Status: journal.RunRunning, Owner: owner}, done(one("A", journal.Fixed, ""), 1)), "runs watch R1; runs show R1"},
+		{lines(journal.Run{Mode: agent.Fix, Status: journal.RunWaiting, Owner: owner}, one("A", journal.Fixed, "")), "runs watch R1; runs approve R1; runs show R1"},
+		{lines(journal.Run{Mode: agent.Fix, Status: journal.RunPaused, Owner: owner}, one("A", journal.Fixed, "")), "runs watch R1; runs resume R1; runs show R1"},
 	} {
 		if test.got != test.want {
 			t.Errorf("got %s, want %s", test.got, test.want)
@@ -269,7 +328,7 @@ func TestCSVCannotCarryFormulas(t *testing.T) {
 		list = append(list, m)
 	}
 	var b bytes.Buffer
-	if err := report.Build(journal.Run{}, list, nil).WriteCSVFor(&b, report.CSVOptions{Comma: ';', BOM: true}); err != nil {
+	if err := report.Build(journal.Run{}, list, nil, nil).WriteCSVFor(&b, report.CSVOptions{Comma: ';', BOM: true}); err != nil {
 		t.Fatal(err)
 	}
 	text, ok := strings.CutPrefix(b.String(), "\ufeff")
@@ -313,7 +372,7 @@ func TestJSONIsVersionedAndComplete(t *testing.T) {
 
 func TestEmptyReportHasListsNotNull(t *testing.T) {
 	var b bytes.Buffer
-	r := report.Build(journal.Run{ID: "r", Status: journal.RunDone, Counts: map[journal.Outcome]int{}}, nil, nil)
+	r := report.Build(journal.Run{ID: "r", Status: journal.RunDone, Counts: map[journal.Outcome]int{}}, nil, nil, nil)
 	if err := r.WriteJSON(&b); err != nil {
 		t.Fatal(err)
 	}
@@ -335,7 +394,7 @@ func TestJUnit(t *testing.T) {
 	}
 	list[5].Wave = 0
 	var b bytes.Buffer
-	if err := report.Build(journal.Run{ID: "r", Playbook: "p", Started: began, Ended: began.Add(time.Minute)}, list, nil).WriteJUnit(&b); err != nil {
+	if err := report.Build(journal.Run{ID: "r", Playbook: "p", Started: began, Ended: began.Add(time.Minute)}, list, nil, nil).WriteJUnit(&b); err != nil {
 		t.Fatal(err)
 	}
 	type result struct {

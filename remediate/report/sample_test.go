@@ -60,7 +60,7 @@ func fleet(n int) *report.Report {
 	say(last, "wave-ended", 3, "")
 	say(last, "run-ended", 0, "done")
 	run.Ended = last.Add(time.Second)
-	return report.Build(run, machines, events)
+	return report.Build(run, machines, events, nil)
 }
 
 func fill(m *journal.Machine, i int, random *rand.Rand) {

@@ -76,6 +76,11 @@ func (p *textPage) head(r *Report) {
 			p.line(l)
 		}
 	}
+	for _, stay := range r.Stays {
+		for _, l := range wrap("Not taken back on "+machines(stay.Machines)+": "+prose.OneLine(stay.Step)+".", p.width) {
+			p.line(l)
+		}
+	}
 }
 
 // waves writes one row per wave with a column for each status that occurs; where that is too wide, rows of words.

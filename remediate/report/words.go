@@ -29,8 +29,12 @@ func summaryOf(r *Report) string {
 			done = "back as it was"
 		}
 	}
-	n := r.Total(Status(wanted))
+	partly := r.partly()
+	n := r.Total(Status(wanted)) - partly
 	s := []string{fmt.Sprintf("%s of %s %s %s.", number(n), machines(all), isAre(all), done)}
+	if partly > 0 {
+		s = append(s, fmt.Sprintf("%s %s back but for what cannot be undone.", number(partly), isAre(partly)))
+	}
 	for _, c := range r.Totals {
 		if c.Status != Status(wanted) {
 			s = append(s, sentence(c, r.Run.Mode))
@@ -105,7 +109,7 @@ func endingOf(run journal.Run) string {
 }
 
 // reasonsOf groups the machines that need attention by status, class and text.
-func reasonsOf(all []Machine, run journal.Run) []Reason {
+func reasonsOf(all []Machine, run journal.Run, undoable bool) []Reason {
 	type key struct {
 		status Status
 		class  route.Class
@@ -126,7 +130,7 @@ func reasonsOf(all []Machine, run journal.Run) []Reason {
 	reasons := make([]Reason, 0, len(groups))
 	for k, names := range groups {
 		slices.Sort(names)
-		reasons = append(reasons, Reason{k.status, k.class, k.text, advice(k.status, k.class, k.text, run), names})
+		reasons = append(reasons, Reason{k.status, k.class, k.text, advice(k.status, k.class, k.text, run, undoable), names})
 	}
 	slices.SortFunc(reasons, func(a, b Reason) int {
 		if d := group(a.Status) - group(b.Status); d != 0 {
@@ -216,7 +220,7 @@ func wordByte(c byte) bool {
 }
 
 // advice says what to do about a group of machines with one reason, for somebody who has been awake for a long time.
-func advice(status Status, class route.Class, reason string, run journal.Run) string {
+func advice(status Status, class route.Class, reason string, run journal.Run, undoable bool) string {
 	switch status {
 	case Status(journal.Held):
 		if strings.Contains(reason, "sign-ins of ") || strings.Contains(reason, "sign-in of ") {
@@ -269,18 +273,28 @@ func advice(status Status, class route.Class, reason string, run journal.Run) st
 	if run.Mode == agent.Undo {
 		return "The machine could not be put back completely. `fleetmend runs show " + run.ID + "` tells which step; what was moved is still in its quarantine."
 	}
-	return "The machine did the work and reports a failure. `fleetmend runs show " + run.ID + "` tells which step. What was changed can be taken back with undo."
+	text := "The machine did the work and reports a failure. `fleetmend runs show " + run.ID + "` tells which step."
+	if undoable {
+		text += " What was changed can be taken back with undo."
+	}
+	return text
 }
 
 // nextOf lists what can be typed now, the most useful first.
-func nextOf(r *Report) []Command {
+func nextOf(r *Report, undoable bool) []Command {
 	id, next := r.Run.ID, []Command{}
 	again := r.Total(Status(journal.Failed), Status(journal.Unreachable), Status(journal.Unknown), Status(journal.Held))
 	switch r.Run.Status {
-	case journal.RunWaiting, journal.RunRunning:
-		next = append(next, Command{"See where it stands", "fleetmend runs watch " + id},
-			Command{"Go on, in case it was cut off", "fleetmend runs resume " + id})
-	case journal.RunPaused, journal.RunInterrupted:
+	case journal.RunWaiting, journal.RunRunning, journal.RunPaused, journal.RunInterrupted:
+		if r.Run.Owner != nil {
+			next = append(next, Command{"See where it stands", "fleetmend runs watch " + id})
+			if r.Run.Status == journal.RunWaiting {
+				next = append(next, Command{"Let the next wave begin", "fleetmend runs approve " + id})
+			}
+			if r.Run.Status != journal.RunPaused {
+				break
+			}
+		}
 		next = append(next, Command{"Go on where it stopped", "fleetmend runs resume " + id})
 	default: // it is over for good; what it left undone is for a new run
 		if again > 0 {
@@ -290,10 +304,15 @@ func nextOf(r *Report) []Command {
 	if n := r.Total(Status(journal.Affected)); n > 0 && r.Run.Playbook != "" {
 		next = append(next, Command{"Fix what is affected", "fleetmend run " + r.Run.Playbook})
 	}
-	if n := r.Total(Status(journal.Fixed), Status(journal.Failed), Status(journal.Unknown)); n > 0 && r.Run.Mode == agent.Fix {
+	if r.Run.Mode == agent.Fix && r.Run.Owner == nil && undoable && slices.ContainsFunc(r.Machines, mayBeChanged) {
 		next = append(next, Command{"Take back what this run changed", "fleetmend runs undo " + id})
 	}
 	return append(next, Command{"See every machine and step", "fleetmend runs show " + id})
+}
+
+// mayBeChanged reports whether undo has something to do on a machine, as far as the journal knows.
+func mayBeChanged(m Machine) bool {
+	return m.Changed > 0 || m.Status == Status(journal.Unknown) || m.Status == Running
 }
 
 func machines(n int) string {

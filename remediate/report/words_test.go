@@ -21,7 +21,7 @@ func TestARefusalIsAdvisedOnByWhoRefused(t *testing.T) {
 	} {
 		m := one("PC1", journal.Unreachable, reason)
 		m.Class = route.Refused
-		r := report.Build(journal.Run{ID: "r", Mode: agent.Fix, Status: journal.RunDone}, []journal.Machine{m}, nil)
+		r := report.Build(journal.Run{ID: "r", Mode: agent.Fix, Status: journal.RunDone}, []journal.Machine{m}, nil, nil)
 		if len(r.Reasons) != 1 || !strings.Contains(r.Reasons[0].Advice, want) {
 			t.Errorf("%q: %+v", reason, r.Reasons)
 		}
@@ -43,7 +43,7 @@ func TestASignInThatFailedIsAdvisedOn(t *testing.T) {
 		"half an hour after":          one("PC3", journal.Held, `not started: two sign-ins of CORP\admin had no answer (PC1, PC2)`),
 		"the cause of the stop":       one("PC4", journal.Held, "not started: the gate stopped the run"),
 	} {
-		r := report.Build(journal.Run{ID: "r", Mode: agent.Fix, Status: journal.RunAuth}, []journal.Machine{m}, nil)
+		r := report.Build(journal.Run{ID: "r", Mode: agent.Fix, Status: journal.RunAuth}, []journal.Machine{m}, nil, nil)
 		if len(r.Reasons) != 1 || !strings.Contains(r.Reasons[0].Advice, want) {
 			t.Errorf("%s: %+v", want, r.Reasons)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
+	"github.com/fleetmend/fleetmend/remediate/playbook"
 )
 
 // Follow is what a plan that follows on a run needs beside the run.
@@ -104,7 +105,7 @@ func UndoPlan(ctx context.Context, j *journal.Journal, runID string, f Follow) (
 	if err != nil {
 		return nil, fmt.Errorf("undo run %s: %w", runID, err)
 	}
-	if n := len(p.Playbook.Permanent()); n > 0 && n == len(p.Playbook.Fix) {
+	if len(p.Playbook.Fix) > 0 && !p.Playbook.Undoable() {
 		return nil, hint.Wrap(fmt.Errorf("undo run %s: nothing that %s does can be undone", runID, p.Playbook.Name), "nothing was done; what the run changed stays as it is")
 	}
 	p.Mode, p.Undoes, p.RetryOf = agent.Undo, runID, ""
@@ -124,25 +125,38 @@ func mayBeChanged(m *journal.Machine) bool {
 	return false
 }
 
-// proven puts into p what each machine said of its records when it was fixed, so that an undo obeys no others. A machine whose answer
-// was lost has said nothing: there owner and rights of the records have to do.
+// proven puts into p what each machine said of its records when it was fixed, so that an undo obeys no others, and what will stay. A
+// machine whose answer was lost has said nothing: there owner and rights of the records have to do, and every step may have been taken.
 func proven(ctx context.Context, j *journal.Journal, runID string, p *plan.Plan) error {
 	machines, err := j.Machines(ctx, runID)
 	if err != nil {
 		return err
 	}
-	records := map[string]string{}
+	said := map[string]*agent.Result{}
 	for i := range machines {
-		if r := machines[i].Result; r != nil {
-			records[machines[i].Target.ID] = r.Record
-		}
+		said[machines[i].Target.ID] = machines[i].Result
 	}
 	for _, w := range p.Waves {
 		for i := range w.Entries {
-			w.Entries[i].Record = records[w.Entries[i].ID]
+			e := &w.Entries[i]
+			r := said[e.ID]
+			if r != nil {
+				e.Record = r.Record
+			}
+			e.Stays = stays(&p.Playbook, r)
 		}
 	}
 	return nil
+}
+
+// stays are the steps that nothing takes back and that a machine took, or may have.
+func stays(p *playbook.Playbook, r *agent.Result) []string {
+	return p.PermanentOf(func(step int) bool {
+		if r == nil || len(r.Steps) == 0 { // unknown, or left out for want of room
+			return true
+		}
+		return step < len(r.Steps) && (r.Steps[step].Changed > 0 || r.Steps[step].Failed || p.Fix[step].Script != nil)
+	})
 }
 
 // follow copies the plan of a run with the machines that want says.

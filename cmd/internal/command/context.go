@@ -22,6 +22,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/internal/desk"
+	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/question"
 	"github.com/fleetmend/fleetmend/internal/settings"
@@ -46,6 +47,7 @@ type Context struct {
 	logFile    string
 	timeout    time.Duration
 	deadline   time.Time // that of --timeout, zero without
+	carry      []commandline.Carry
 	closers    []io.Closer
 	cancels    []context.CancelFunc
 	desk       *desk.Desk
@@ -77,6 +79,14 @@ func (c *Context) GlobalFlags(root *cobra.Command) {
 // prepare checks the global flags before any command runs.
 func (c *Context) prepare(cmd *cobra.Command) error {
 	c.NoColor = c.NoColor || os.Getenv("NO_COLOR") != ""
+	c.carry = runs.Carried(cmd.CommandPath(), func(flag string) []string {
+		if f := cmd.Flags().Lookup(flag); f != nil {
+			if given, ok := f.Value.(*commandline.Once); ok {
+				return given.Words(flag)
+			}
+		}
+		return nil
+	})
 	if err := c.checkFormat(cmd); err != nil {
 		return err
 	}
@@ -172,7 +182,7 @@ func (c *Context) Desk() (*desk.Desk, error) {
 		return nil, err
 	}
 	made, err := desk.New(desk.Options{
-		Settings: s, State: c.stateFlag, Usual: stateDir, Ask: c, Disks: c.Disks, Logger: c.Logger, Version: c.Version, Same: c.Same(),
+		Settings: s, State: c.stateFlag, Usual: stateDir, Ask: c, Disks: c.Disks, Logger: c.Logger, Version: c.Version, Same: c.Same(), Carry: c.carry,
 		Tell: func(text string) { c.Say("%s", text) },
 	})
 	if err != nil {
@@ -212,7 +222,9 @@ func (c *Context) Say(format string, args ...any) {
 }
 
 // Program is how this process was called.
-func (c *Context) Program() commandline.Program { return commandline.Program{Same: c.Same()} }
+func (c *Context) Program() commandline.Program {
+	return commandline.Program{Same: c.Same(), Carry: c.carry}
+}
 
 // Confirm asks for the word that stands for what is about to happen; yes skips the question.
 func (c *Context) Confirm(ctx context.Context, yes bool, text, word string) error {

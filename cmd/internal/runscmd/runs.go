@@ -2,7 +2,6 @@ package runscmd
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -131,34 +130,18 @@ var eventColumns = []terminal.Column[runs.Event]{
 	terminal.Col("text", func(e runs.Event) string { return e.Text }),
 }
 
-// failedStep is the last step that was begun on a machine that failed: its number among those of the playbook, and what it does.
-func failedStep(m runs.Machine) string {
-	if m.Outcome != runs.Failed || m.Result == nil || len(m.Result.Steps) == 0 {
-		return ""
-	}
-	n := len(m.Result.Steps)
-	return fmt.Sprintf("%d %s", n, m.Result.Steps[n-1].Action)
-}
-
 var machineColumns = []terminal.Column[runs.Machine]{
 	terminal.Col("machine", func(m runs.Machine) string { return m.Target.Name }),
 	terminal.Col("wave", func(m runs.Machine) string { return prose.Number(m.Wave) }),
 	terminal.Col("state", runs.StateText),
 	terminal.Col("changed", func(m runs.Machine) string { return prose.Number(m.Changed) }),
-	terminal.Col("last step", failedStep),
+	terminal.Col("last step", runs.FailedStep),
 	terminal.WideCol("attempts", func(m runs.Machine) string { return prose.Number(m.Attempts) }),
 	terminal.WideCol("restarted", func(m runs.Machine) string { return prose.Yes(m.Rebooted) }),
 	terminal.WideCol("site", func(m runs.Machine) string { return m.Target.Site }),
 	terminal.WideCol("route", func(m runs.Machine) string { return m.Route }),
-	terminal.Col("time", took),
+	terminal.Col("time", runs.TookText),
 	terminal.Col("reason", func(m runs.Machine) string { return m.Reason }),
-}
-
-func took(m runs.Machine) string {
-	if m.Started.IsZero() || m.Ended.IsZero() {
-		return ""
-	}
-	return prose.Span(m.Ended.Sub(m.Started))
 }
 
 func newRetry(c *Commands) *cobra.Command {

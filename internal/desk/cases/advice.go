@@ -29,17 +29,19 @@ func cure(ctx context.Context, d *desk.Desk, i *journal.Incident) ([]string, err
 		return nil, err
 	}
 	if asked != nil {
-		return asking(cmp.Or(asked.PlaybookFile, asked.Playbook.Name), asked.Parameters), nil
+		said := SaidOf(asked)
+		return append(asking(said.Playbook, asked.Parameters), said.words()...), nil
 	}
 	name := cmp.Or(i.File, i.Playbook)
 	source, err := playbook.Find(name)
 	if err != nil {
 		return nil, nil //nolint:nilerr // the file is gone, or it was opened without saying which it is
 	}
-	if bound, err := source.Bind(i.Parameters); err != nil || bound.DetectDigest() != i.Digest {
+	bound, err := source.Bind(i.Parameters)
+	if err != nil || bound.DetectDigest() != i.Digest {
 		return nil, nil //nolint:nilerr // it was edited since, or wants other parameters
 	}
-	return asking(name, i.Parameters), nil
+	return append(asking(name, i.Parameters), Said{AcceptPermanent: len(bound.Permanent()) > 0}.words()...), nil
 }
 
 func asking(name string, parameters map[string]string) []string {
@@ -58,7 +60,7 @@ func commands(d *desk.Desk, i journal.Incident, scope inventory.Selector, verb c
 	} else if scope.String() != "all" {
 		return nil // names and an expression do not go together: the group cannot be said in one selector
 	}
-	line := func(args ...string) string { return commandline.Line(append(slices.Clone(d.Same), args...)...) }
+	line := func(args ...string) string { return d.Program().In(commandline.Line(args...)) }
 	switch verb {
 	case casefile.Fix, casefile.Retry:
 		if cure != nil {
@@ -142,7 +144,7 @@ func (t *tally) missing(d *desk.Desk) []string {
 		out = append(out, "the newest probe is older than a day")
 	}
 	if !d.HasVault() || t.s.Machines > 0 && t.s.Keys[casefile.NoKey] == t.s.Machines {
-		out = append(out, "no recovery key was read so far ("+commandline.Program{Same: d.Same}.In("`fleetmend keys sync`")+")")
+		out = append(out, "no recovery key was read so far ("+d.Program().In("`fleetmend keys sync`")+")")
 		return append(out, t.start(d)...)
 	}
 	say(t.s.Keys[casefile.NoKey], "has no recovery key that is known", "have no recovery key that is known")
@@ -156,6 +158,6 @@ func (t *tally) start(d *desk.Desk) []string {
 	if !t.s.Incident.Start.IsZero() {
 		return nil
 	}
-	how := commandline.Program{Same: d.Same}.In("`fleetmend incident open " + t.s.Incident.ID + " --start TIME`")
+	how := d.Program().In("`fleetmend incident open " + t.s.Incident.ID + " --start TIME`")
 	return []string{"when the harm began is not known, so that machines are suspect by their silence alone (" + how + ")"}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/internal/desk"
@@ -45,7 +44,7 @@ func AddStopped(ctx context.Context, d *desk.Desk, s *cases.Status) error {
 		}
 		stopped.Machines += left
 		stopped.Why = append(stopped.Why, cases.Reason{Text: fmt.Sprintf("their recovery keys were being replaced by run %s, on which nobody works", r.ID), Machines: left})
-		stopped.Commands = append(stopped.Commands, commandline.Line(append(slices.Clone(d.Same), "runs", "resume", r.ID)...))
+		stopped.Commands = append(stopped.Commands, d.Program().In(commandline.Line("runs", "resume", r.ID)))
 	}
 	if len(stopped.Commands) > 0 {
 		s.Next = append([]cases.Group{stopped}, s.Next...)

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/fleetmend/fleetmend/internal/commandline"
 	"github.com/fleetmend/fleetmend/internal/desk/cases"
 	"github.com/fleetmend/fleetmend/internal/settings"
 	"github.com/fleetmend/fleetmend/remediate/agent"
@@ -14,14 +15,66 @@ import (
 // Again is the request that asks the same as a plan did: on the same machines, by the same rules, with nothing said that the settings
 // or the defaults say anyway.
 func Again(p *plan.Plan, s settings.Run) Request {
-	r := Request{Playbook: p.Playbook.Name, Set: p.Parameters, On: p.Selector, Exclude: p.Exclude, Incident: p.Incident, DryRun: p.Mode == agent.Detect}
-	if p.PlaybookFile != "" {
-		r.Playbook = p.PlaybookFile
+	said := cases.SaidOf(p)
+	r := Request{Playbook: said.Playbook, Script: said.Script, Command: said.Command, Reboot: said.Reboot, Force: said.Force, AcceptPermanent: said.AcceptPermanent,
+		Set: p.Parameters, On: p.Selector, Exclude: p.Exclude, Incident: p.Incident, DryRun: p.Mode == agent.Detect}
+	if r.On == stdin || r.Exclude == stdin { // what was piped in is gone
+		r.On, r.Exclude = piped(p, r)
 	}
-	r.Reboot, r.Force = cases.Said(p)
-	r.AcceptPermanent = p.Mode == agent.Fix && len(p.Playbook.Permanent()) > 0
 	r.Rules = saidOf(p, s)
 	return r
+}
+
+// stdin is the selector whose names are read from the standard input.
+const stdin = "-"
+
+// piped are the selectors of a request, with the names of the plan in the place of those that were piped in; more than can be typed are to be
+// piped in again.
+func piped(p *plan.Plan, r Request) (on, exclude string) {
+	const most = 200
+	var names, without []string
+	for _, w := range p.Waves {
+		for _, e := range w.Entries {
+			names = append(names, e.Name)
+		}
+	}
+	for _, s := range p.Skipped {
+		if s.Reason == excludedReason {
+			without = append(without, s.Name)
+		}
+	}
+	on, exclude = r.On, r.Exclude
+	if on == stdin && len(names) <= most {
+		on = strings.Join(names, ",")
+	}
+	if exclude == stdin && len(without) <= most {
+		exclude = strings.Join(without, ",")
+	}
+	return on, exclude
+}
+
+// carries are the flags that a proposed command takes over from the line that was typed. The rest of what a run was told is in its
+// plan, from which retry and undo have it, and which [Again] says anew where a run is proposed.
+var carries = []struct{ from, flags, onto []string }{
+	{nil, []string{"password-file", "foreground"}, []string{"run", "apply", "runs resume", "runs retry", "runs undo", "keys rotate"}},
+	// A resumed run has other limits for this life alone: to resume it once more needs them again.
+	{[]string{"runs resume"}, []string{"max-fail", "max-unreachable", "max-denied", "sign-ins"}, []string{"runs resume"}},
+}
+
+// Carried are the flags that commands need which come after a command, `fleetmend runs retry` say; given has the words of one of its
+// flags, none where it was not given.
+func Carried(command string, given func(flag string) []string) (out []commandline.Carry) {
+	for _, c := range carries {
+		if c.from != nil && !slices.Contains(c.from, strings.TrimPrefix(command, commandline.Name+" ")) {
+			continue
+		}
+		for _, flag := range c.flags {
+			if words := given(flag); words != nil {
+				out = append(out, commandline.Carry{Words: words, Onto: c.onto})
+			}
+		}
+	}
+	return out
 }
 
 // saidOf is what must have been said of the rules of a plan.

@@ -84,3 +84,16 @@ func TestWhatIsProposedAgainGoesByTheSameRules(t *testing.T) {
 		t.Error("no rule was said again")
 	}
 }
+
+// What was piped in is gone when the next command is typed: the machines are named.
+func TestWhatWasPipedInIsNamed(t *testing.T) {
+	p := &plan.Plan{Selector: "-", Waves: []plan.Wave{{Name: "1", Entries: []plan.Entry{{Target: route.Target{Name: "WS1"}}}}, {Name: "100%", Entries: []plan.Entry{{Target: route.Target{Name: "WS2"}}}}},
+		Playbook: playbook.Playbook{Name: "disable-service"}, Skipped: []plan.Skip{{Name: "WS3", Reason: "excluded by --exclude"}, {Name: "WS4", Reason: "gone"}}}
+	if got := runs.Again(p, settings.Run{}); got.On != "WS1,WS2" || got.Exclude != "" {
+		t.Errorf("%q %q", got.On, got.Exclude)
+	}
+	p.Selector, p.Exclude = "all", "-"
+	if got := runs.Again(p, settings.Run{}); got.On != "all" || got.Exclude != "WS3" {
+		t.Errorf("%q %q", got.On, got.Exclude)
+	}
+}

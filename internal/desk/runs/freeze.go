@@ -1,6 +1,7 @@
 package runs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -100,7 +101,7 @@ func Freeze(ctx context.Context, d *desk.Desk, r Request, stdin io.Reader) (Froz
 	if err := KnownAs(ctx, d, entries); err != nil {
 		return Frozen{}, err
 	}
-	made, err := Plan(ctx, d, r, entries, skipped, plan.Source{Playbook: bound, File: playbookFile(r.Playbook), Digest: source.Digest, Parameters: r.Set})
+	made, err := Plan(ctx, d, r, entries, skipped, plan.Source{Playbook: bound, File: sourceFile(r), Digest: source.Digest, Parameters: r.Set})
 	return Frozen{made, findings}, err
 }
 
@@ -165,7 +166,7 @@ func (r Request) source() (*playbook.Source, error) {
 	case r.Command != "":
 		return playbook.FromCommand(r.Command)
 	case r.Script != "":
-		body, err := textfile.Bytes(r.Script, 16<<20)
+		body, err := textfile.Bytes(r.Script, cases.MaxScript)
 		if err != nil {
 			return nil, fmt.Errorf("read the script: %w", err)
 		}
@@ -178,9 +179,10 @@ func (r Request) source() (*playbook.Source, error) {
 	return source, err
 }
 
-// playbookFile is the absolute path of the playbook named, empty for a built-in one.
-func playbookFile(name string) string {
-	if name == "" || !playbook.IsPath(name) {
+// sourceFile is the absolute path of the playbook or script named, empty for a built-in one and for a command.
+func sourceFile(r Request) string {
+	name := cmp.Or(r.Script, r.Playbook)
+	if r.Script == "" && !playbook.IsPath(name) {
 		return ""
 	}
 	path, err := filepath.Abs(name)
@@ -226,17 +228,13 @@ func excluded(ctx context.Context, d *desk.Desk, selector, incident string, stdi
 // Unchanged refuses a plan whose playbook is not the one any more that was looked at. A file that is gone changes nothing: the
 // plan holds the whole playbook, and remark says so.
 func Unchanged(p *plan.Plan) (remark string, err error) {
-	name := p.PlaybookFile
-	if name == "" {
-		name = p.Playbook.Name
-	}
-	source, err := playbook.Find(name)
+	source, err := cases.SourceOf(p)
 	switch {
 	case err == nil:
 		return "", p.Check(source.Digest)
 	case errors.Is(err, fs.ErrNotExist):
-		return name + " is gone; the playbook is applied as it stands in the plan", nil
-	case p.PlaybookFile == "": // made of a script or a command
+		return cmp.Or(p.PlaybookFile, p.Playbook.Name) + " is gone; the playbook is applied as it stands in the plan", nil
+	case p.PlaybookFile == "": // made of a script, by a version that did not say which
 		return "", nil
 	}
 	return "", err

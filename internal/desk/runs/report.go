@@ -2,6 +2,7 @@ package runs
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/fleetmend/fleetmend/internal/commandline"
@@ -32,16 +33,13 @@ func Report(ctx context.Context, d *desk.Desk, id string) (*journal.Run, *report
 	if err != nil {
 		return nil, nil, err
 	}
-	built := report.Build(*r, machines, events)
 	p, err := j.Plan(ctx, r.ID)
 	if err != nil {
 		return nil, nil, err
 	}
-	if r.Mode == agent.Fix {
-		built.Permanent = p.Playbook.Permanent()
-	}
+	built := report.Build(*r, machines, events, p)
 	built.Next = next(r, p, d.Settings.Run, built.Next)
-	program := commandline.Program{Same: d.Same}
+	program := d.Program()
 	for i := range built.Next {
 		built.Next[i].Line = program.In(built.Next[i].Line)
 	}
@@ -56,10 +54,13 @@ func next(r *journal.Run, p *plan.Plan, s settings.Run, proposed []report.Comman
 	if r.Playbook == RotatePlaybook {
 		return afterRotation(r, proposed)
 	}
+	again := Again(p, s)
+	again.DryRun = false
 	for i, c := range proposed {
 		if strings.HasPrefix(c.Line, "fleetmend run ") {
-			again := Again(p, s)
-			again.DryRun = false
+			if again.Playbook+again.Script+again.Command == "" { // nobody knows any more what was run
+				return slices.Delete(proposed, i, i+1)
+			}
 			proposed[i].Line = commandline.Line(again.Args()...)
 		}
 	}

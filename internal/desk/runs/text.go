@@ -204,6 +204,23 @@ func StateText(m journal.Machine) string {
 	return string(m.State)
 }
 
+// FailedStep is the last step that was begun on a machine that failed: its number among those of the playbook, and what it does.
+func FailedStep(m journal.Machine) string {
+	if m.Outcome != journal.Failed || m.Result == nil || len(m.Result.Steps) == 0 {
+		return ""
+	}
+	n := len(m.Result.Steps)
+	return fmt.Sprintf("%d %s", n, m.Result.Steps[n-1].Action)
+}
+
+// TookText is how long a machine took; empty where it was not begun or has not ended.
+func TookText(m journal.Machine) string {
+	if m.Started.IsZero() || m.Ended.IsZero() {
+		return ""
+	}
+	return prose.Span(m.Ended.Sub(m.Started))
+}
+
 // States are the words of [StateText].
 func States() []string {
 	var words []string

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/prose"
@@ -298,9 +299,9 @@ func (e *Errand) answered(ctx context.Context, result agent.Result) Verdict {
 	case result.Outcome == agent.Affected && mode == agent.Detect:
 		end.Outcome = outcome.Affected
 	case result.Outcome == agent.Undone && mode == agent.Undo:
-		end.Outcome = outcome.Undone
+		end.Outcome, end.Reason = outcome.Undone, undone(e.entry.Stays, end.Reason)
 		if result.Reboot == "scheduled" {
-			end.Reason = "the machine restarts now; that is not awaited"
+			end.Reason = strings.TrimPrefix(end.Reason+"; the machine restarts now; that is not awaited", "; ")
 		}
 	case result.Outcome == agent.Fixed && mode == agent.Fix:
 		if result.Reboot == "scheduled" || e.restartedBefore(result) {

@@ -54,6 +54,18 @@ func changes(result agent.Result) string {
 	return text
 }
 
+// undone is what an undo that came to its end leaves, and what the machine said of it.
+func undone(stays []string, said string) string {
+	if len(stays) == 0 {
+		return said
+	}
+	text := "all but " + strings.Join(stays, "; ")
+	if said != "" {
+		text += "; " + said
+	}
+	return prose.Short(text, longestText)
+}
+
 // Unsent is how a machine ends whose account is barred, so that nothing was sent to it this time.
 func (e *Errand) Unsent(no *route.BarredError) outcome.End {
 	switch {
