@@ -1,13 +1,18 @@
 # Ends the agent at every outward call of a fix and of an undo, or fills the disk at every byte of what it writes, and asks again.
-#   trouble.ps1 [-Path FOLDER] [-Case NAME,NAME] [-LanguageMode Full|Constrained] [-Step N] [-Disk] [-Agent FILE]
-# Asked again, a fix ends as an undisturbed one, and undo brings back what was there before, whether the fix was asked again or not. On a full
-# disk nothing is changed without its record: undo takes back all that was changed. -Step N tries every N-th call, or byte. One line per case;
-# the exit code is the number of those that failed. The case's own steps are not used: only its machine and its playbook.
+#   trouble.ps1 [-Path FOLDER] [-Case NAME,NAME] [-LanguageMode Full|Constrained] [-Step N] [-Really N] [-Disk] [-Agent FILE]
+# Asked again, a fix ends as an undisturbed one, and undo brings back what was there before, whether the fix was asked again or not. What an end
+# leaves is taken from one undisturbed request, which keeps the machine before and after every outward call and half-way through every file: a
+# process that is gone does nothing more. What lies on the disk is all that is left of it, so that points that leave the same (names, contents,
+# times of files) are tried once. At every -Really N-th point a process of its own is ended, what it leaves is held against what was kept, and
+# the rest is done from there, too. On a full disk nothing is changed without its record: undo takes back all that was changed. -Step N tries
+# every N-th machine, or byte. One line per case; the exit code is the number of those that failed. The case's own steps are not used: only its
+# machine and its playbook.
 param(
     [string]$Path = (Join-Path (Split-Path $PSScriptRoot -Parent) 'testdata/conformance'),
     [string]$Case = 'order-of-undo',
     [ValidateSet('Full', 'Constrained')][string]$LanguageMode = 'Constrained',
     [int]$Step = 1,
+    [int]$Really = 50,
     [switch]$Disk,
     [string]$Culture = '',
     [string]$Agent = (Join-Path $PSScriptRoot 'agent.ps1')
@@ -16,7 +21,7 @@ Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
 $onWindows = $false
-foreach ($name in 'reading', 'registry', 'machine', 'compare', 'ask') { . (Join-Path $PSScriptRoot "conformance/$name.ps1") }
+foreach ($name in 'reading', 'registry', 'machine', 'compare', 'ask', 'kept-disk') { . (Join-Path $PSScriptRoot "conformance/$name.ps1") }
 
 function New-Scratch($Test) {
     $scratch = Join-Path ([IO.Path]::GetTempPath()) ('fleetmend-' + [Guid]::NewGuid().ToString('N'))
@@ -55,35 +60,81 @@ function Assert-Ends($Result, [string]$Outcome, [string]$Scratch, [string]$Wante
     }
     if ($now -cne $Wanted) { throw "$($Where): the machine is`n$now`nnot`n$Wanted" }
 }
-# How many points there were.
+# The machine at every call of one undisturbed request, which is what a process that ends there leaves.
+function Get-Points([string]$Scratch, $Test, [string]$Mode, [string]$Outcome, [string]$Wanted) {
+    $folder = Join-Path ([IO.Path]::GetTempPath()) ('fleetmend-kept-' + [Guid]::NewGuid().ToString('N'))
+    [void][IO.Directory]::CreateDirectory($folder)
+    Save-Copy $Scratch "$folder/start"
+    Assert-Ends (Invoke-Mode $Scratch $Test $Mode "-Keep '$folder'") $Outcome $Scratch $Wanted "$Mode, undisturbed"
+    return $folder
+}
+# From one point on: asked again, undone; and undone without having been asked again.
+function Test-Point([string]$Scratch, $Test, [string]$Mode, $States, [string]$Where) {
+    if ($Mode -ceq 'fix') {
+        $folder = Join-Path ([IO.Path]::GetTempPath()) ('fleetmend-kept-' + [Guid]::NewGuid().ToString('N'))
+        Save-Copy $Scratch $folder
+        Assert-Ends (Invoke-Mode $Scratch $Test 'undo' '') 'undone' $Scratch $States.before "$Where, undone"
+        Restore-Copy $Scratch $folder
+        Assert-Ends (Invoke-Mode $Scratch $Test 'fix' '') 'fixed' $Scratch $States.fixed "$Where, asked again"
+    }
+    Assert-Ends (Invoke-Mode $Scratch $Test 'undo' '') 'undone' $Scratch $States.before "$Where, asked again, undone"
+}
+# Without what differs between two runs of the same: names drawn by chance, times, processes, the order of a table's fields, which every
+# process has for itself, and so where a file that is half there is cut.
+function Get-DiskText([string]$Scratch) {
+    $lines = foreach ($one in @(Get-DiskFiles $Scratch)) {
+        $text = ''
+        if ([IO.File]::Exists($one) -and $one -notmatch '/agent/[0-9a-f]{64}') { $text = [IO.File]::ReadAllText($one) }
+        $text = [regex]::Replace([regex]::Replace("$one $text", '[0-9A-Fa-f]{32,}', 'X'), '(?<=[:= ])\d{5,}|(?<="pid": *)\d+', 'N')
+        if ($text -cmatch ' \{"' -and $text -cnotmatch '\}\s*\z') { $text = "$($text.Substring(0, $text.IndexOf(' {'))) is cut" }
+        $fields = $text.Split([char[]]',{}')
+        [Array]::Sort($fields, [StringComparer]::Ordinal)
+        $fields -join ','
+    }
+    $sorted = [string[]]@($lines)
+    [Array]::Sort($sorted, [StringComparer]::Ordinal)
+    return ($sorted -join "`n")
+}
+# How many points there were, and how many machines that differ. At some of them a process of its own is really ended.
 function Test-Ends($Test) {
-    $whole = New-Scratch $Test
-    $before = Get-State $whole
-    Assert-Ends (Invoke-Mode $whole $Test 'fix' '') 'fixed' $whole (Get-State $whole) 'undisturbed'
-    $fixed = Get-State $whole
-    Assert-Ends (Invoke-Mode $whole $Test 'undo' '') 'undone' $whole $before 'undisturbed undo'
-    $points = 0
+    $one = New-Scratch $Test
+    $states = @{ before = (Get-State $one) }
+    [void](Invoke-Mode $one $Test 'fix' '')
+    $states.fixed = Get-State $one
+    $one = New-Scratch $Test
+    $count = 0
+    $different = 0
     foreach ($mode in 'fix', 'undo') {
-        foreach ($how in 'before', 'after', 'half') {
-            for ($n = 1; ; $n += $script:Step) {
-                $where = "$mode ended $how call $n"
-                $one = New-Scratch $Test
-                if ($mode -ceq 'undo') { [void](Invoke-Mode $one $Test 'fix' '') }
-                if ($null -ne (Invoke-Mode $one $Test $mode "-EndAt $n -How $how")) { break }
-                $points++
-                if ($mode -ceq 'fix') {
-                    $two = New-Scratch $Test
-                    [void](Invoke-Mode $two $Test 'fix' "-EndAt $n -How $how")
-                    $seen = Get-State $two
-                    Assert-Ends (Invoke-Mode $two $Test 'undo' '') 'undone' $two $before "$where, undone"
-                    Assert-Ends (Invoke-Mode $one $Test 'fix' '') 'fixed' $one $fixed "$where, asked again"
-                }
-                Assert-Ends (Invoke-Mode $one $Test 'undo' '') 'undone' $one $before "$where, asked again, undone"
-                Remove-Item -Path (Join-Path ([IO.Path]::GetTempPath()) 'fleetmend-*') -Recurse -Force -ErrorAction SilentlyContinue
+        if ($mode -ceq 'fix') { $folder = Get-Points $one $Test 'fix' 'fixed' $states.fixed }
+        else {
+            Restore-Copy $one "$folder/start"
+            [void](Invoke-Mode $one $Test 'fix' '')
+            $folder = Get-Points $one $Test 'undo' 'undone' $states.before
+        }
+        $seen = 0
+        foreach ($line in [IO.File]::ReadAllLines("$folder/points")) {
+            $call, $how, $kept = $line -split ' '
+            $where = "$mode ended $how call $call"
+            $count++
+            if ($count % $script:Really -eq 0) {
+                Restore-Copy $one "$folder/start"
+                $ran = Invoke-Agent $one $Test (New-Object PSObject -Property @{ mode = $mode }) $true "-EndAt $call -How $how -Process"
+                if ($ran.code -ne 137) { throw "$($where): ended with $($ran.code)" }
+                $left = Get-DiskText $one
+                Test-Point $one $Test $mode $states "$where, really"
+                Restore-Copy $one "$folder/$kept"
+                if ((Get-DiskText $one) -cne $left) { throw "$($where): a process that is ended leaves`n$left`nnot`n$(Get-DiskText $one)" }
             }
+            if ([int]$kept -le $seen) { continue }
+            $seen = [int]$kept
+            if (($seen - 1) % $script:Step -ne 0) { continue }
+            $different++
+            Restore-Copy $one "$folder/$kept"
+            Test-Point $one $Test $mode $states $where
         }
     }
-    return $points
+    Remove-Item -Path (Join-Path ([IO.Path]::GetTempPath()) 'fleetmend-*') -Recurse -Force -ErrorAction SilentlyContinue
+    return "$count points, $different machines"
 }
 # A fix with room for so many bytes changes nothing without its record, whatever it answers; with room again, undo brings everything back.
 function Test-Disk($Test) {
@@ -106,9 +157,9 @@ $failed = 0
 foreach ($name in $Case -split ',') {
     $test = Read-Case (Join-Path $Path "$name.json")
     try {
-        if ($Disk) { $points = Test-Disk $test } else { $points = Test-Ends $test }
-        if ($points -lt 3) { throw "there were $points points only" }
-        Write-Output "ok   $($name): $points points"
+        if ($Disk) { $points = "$(Test-Disk $test) points" } else { $points = Test-Ends $test }
+        if ([int]($points -split ' ')[0] -lt 3) { throw "there were $points only" }
+        Write-Output "ok   $($name): $points"
     }
     catch {
         $failed++
