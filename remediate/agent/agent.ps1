@@ -6,18 +6,16 @@
 # Out: lines "@@fm NONCE I/N CHUNK|" that join to the result's JSON; exit code 1 when the outcome is failed, else 0.
 # Texts are compared and folded by their characters, never by the rules of a language: no -match, LastIndexOf or StartsWith with a text.
 # Keeps everything it needs to take a fix back in %ProgramData%\fleetmend\runs\RUN (see remediate/windows/record.go).
+# Assembled from remediate/agent/source of the project, where the reasons stand.
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
 
-# --- reading data -------------------------------------------------------------------------------------------------------------------
-# One value, not a list: a function's list of one would arrive as its element.
 function Get-Field($Object, [string]$Name, $Default) {
     $property = $Object.PSObject.Properties[$Name]
     if ($null -eq $property -or $null -eq $property.Value) { return $Default }
     return $property.Value
 }
-# A list; call it inside @( ).
 function Get-List($Object, [string]$Name) {
     $property = $Object.PSObject.Properties[$Name]
     if ($null -eq $property -or $null -eq $property.Value) { return }
@@ -27,12 +25,10 @@ function Test-Field($Object, [string]$Name) {
     $property = $Object.PSObject.Properties[$Name]
     return ($null -ne $property) -and ($null -ne $property.Value)
 }
-# From 7.5 on texts that look like dates can be left alone; 5.1 always does.
 function Read-Json([string]$Text) {
     if ($script:HasDateKind) { return (ConvertFrom-Json -InputObject $Text -DateKind String) }
     return (ConvertFrom-Json -InputObject $Text)
 }
-# Windows' names and values may hold half a surrogate pair: UTF-8 cannot say it, and JSON readers replace it.
 $script:Half = '[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]'
 function Assert-Whole($Entry) {
     $old = @()
@@ -41,7 +37,6 @@ function Assert-Whole($Entry) {
         if ([regex]::IsMatch([string]$text, $script:Half)) { throw "$($Entry['target']) holds half a character, which no record can hold: it is not changed" }
     }
 }
-# JSON in ASCII.
 function ConvertTo-Ascii([string]$Json) {
     if ($Json -cmatch '[^\x20-\x7e]') {
         foreach ($code in @($Json.ToCharArray() | ForEach-Object { [int]$_ } | Where-Object { $_ -gt 126 } | Sort-Object -Unique)) {
@@ -54,7 +49,6 @@ function ConvertTo-Utc($Value) {
     if ($Value -is [DateTime]) { return $Value.ToUniversalTime() }
     return [DateTime]::Parse([string]$Value, [cultureinfo]::InvariantCulture, 'AssumeUniversal, AdjustToUniversal')
 }
-# Without colours and other codes of a terminal, which do harm where they are shown.
 function Get-Clean([string]$Text) {
     $plain = [regex]::Replace([regex]::Replace($Text, '\x1b\[[0-9;?]*[ -/]*[@-\x7e]', ''), '[\x00-\x08\x0b-\x1f\x7f-\x9f]', '')
     return [regex]::Replace($plain, $script:Half, [string][char]0xfffd)
@@ -66,14 +60,12 @@ function Limit-Text([string]$Text) {
 function Get-UnixTime {
     return [long](([DateTime]::UtcNow - [DateTime]'1970-01-01').TotalSeconds)
 }
-# Texts in records stand behind a "=": no JSON reader takes them for a date then.
 function Protect-Text($Texts) {
     foreach ($text in @($Texts)) { '=' + [string]$text }
 }
 function Unprotect-Text($Texts) {
     foreach ($text in @($Texts)) { ([string]$text).Substring(1) }
 }
-# By their characters: -eq follows a language's rules, which ignore a soft hyphen or a zero and may take one letter for two.
 function Test-Text([string]$One, [string]$Two) {
     return $One.ToUpperInvariant().Equals($Two.ToUpperInvariant())
 }
@@ -88,8 +80,6 @@ function Assert-NoDate($Value) {
 function Assert-Online([string]$What) {
     if ($script:Root -ne '') { throw "not possible on an offline installation: $What" }
 }
-
-# --- paths --------------------------------------------------------------------------------------------------------------------------
 function Get-SystemVariable([string]$Name) {
     if ($script:Root -ne '') {
         $known = @{
@@ -103,8 +93,6 @@ function Get-SystemVariable([string]$Name) {
     if ($null -eq $item) { return '' }
     return [string]$item.Value
 }
-# A playbook's path with its variables, in the words of the running system. Where Windows is on another drive, the folders of Windows on
-# C: are those of that drive: C:\Windows is the Windows that runs.
 function Expand-Path([string]$Path) {
     $full = $Path
     foreach ($name in @([regex]::Matches($Path, '%([^%]+)%') | ForEach-Object { $_.Groups[1].Value })) {
@@ -113,7 +101,6 @@ function Expand-Path([string]$Path) {
         $full = $full.Replace("%$name%", $text)
     }
     if (Test-Pattern $full '(^|[\\/])\.\.([\\/]|$)') { throw "path climbs: '$Path'" }
-    # Off Windows, where the cases run too, a variable may begin with a slash.
     if (-not (Test-Pattern $Path '^([A-Z]:\\.|%[^%]+%)') -or -not (Test-Pattern $full '^([A-Z]:\\.|/)')) { throw "not a full path: '$Path'" }
     if ($script:Root -ne '') {
         if (-not (Test-Pattern $full '^C:\\')) { throw "path outside C: '$Path'" }
@@ -125,7 +112,6 @@ function Expand-Path([string]$Path) {
     }
     return $full
 }
-# Where such a path is here: below the root of an offline installation.
 function Resolve-Place([string]$Full) {
     if ($script:Root -eq '') { return $Full }
     return $script:Root.TrimEnd('\') + '\' + $Full.Substring(3)
@@ -135,11 +121,9 @@ function Get-Folder([string]$Full) {
     if ($folder.Length -eq 2) { return $folder + '\' }
     return $folder
 }
-# Also a link that leads nowhere is something that is there.
 function Get-There([string]$Place) { return (Get-Item -LiteralPath $Place -Force -ErrorAction SilentlyContinue) }
 function Test-There([string]$Place) { return $null -ne (Get-There $Place) }
 function Test-Link($Item) { return ([int]$Item.Attributes -band 1024) -ne 0 -and ($Item.PSIsContainer -or [string]$Item.LinkType -ceq 'SymbolicLink') }
-# Nothing is moved or written through a link: who made it decides where it leads.
 function Assert-NoLink([string]$Place) {
     $item = Get-There $Place
     if ($null -ne $item -and (Test-Link $item)) { throw "$Place is a link: nothing is done through it" }
@@ -157,7 +141,6 @@ function Expand-Pattern([string]$Path) {
     if ($full.Substring(0, $full.LastIndexOf([char]'\')) -cmatch '[*?]') { throw "wildcards only in the last part: '$Path'" }
     return $full
 }
-# Wildcards in the last part only, * and ? alone: brackets are names, and *.sys does not find a.sysx or an 8.3 name.
 function Find-File($Test, [string]$Path) {
     $full = Expand-Pattern $Path
     $at = $full.LastIndexOf([char]'\')
@@ -201,7 +184,6 @@ function Test-File($Test, $File) {
     $version = Get-Field $Test 'version' $null
     return $null -eq $version -or (Test-Version $File.Place $version)
 }
-# Both ends are included. A file without a version is in no range.
 function Test-Version([string]$Place, $Range) {
     $info = (Get-ItemProperty -LiteralPath $Place -Name VersionInfo).VersionInfo
     if ($null -eq $info) { return $false }
@@ -217,14 +199,10 @@ function Compare-Version($Now, [string]$Limit) {
     for ($i = 0; $i -lt 4; $i++) { if ($Now[$i] -ne $numbers[$i]) { return ($Now[$i] - $numbers[$i]) } }
     return 0
 }
-
-# --- Windows' tools -----------------------------------------------------------------------------------------------------------------
-# By full path, arguments as an array, output as text. No localised text is ever read: what a tool says is in its exit code.
 function Invoke-Native([string]$Name, [string[]]$Arguments) {
     Assert-Online $Name
     return (Invoke-Running $Name $Arguments)
 }
-# The tool of the Windows that runs, whatever it works on: with its output in files, because only so its wait can have an end.
 function Invoke-Running([string]$Name, [string[]]$Arguments) {
     $tool = Join-Path (Join-Path $env:SystemRoot 'System32') $Name
     if (-not (Test-Path -LiteralPath $tool)) { throw "no tool $Name" }
@@ -239,9 +217,7 @@ function Invoke-Running([string]$Name, [string[]]$Arguments) {
     }
     finally { foreach ($end in '.out', '.err') { Remove-Item -LiteralPath "$aside$end" -Force -ErrorAction SilentlyContinue } }
 }
-# A name in Windows' own folder, where ordinary users cannot write.
 function Get-Aside { return $env:SystemRoot.TrimEnd('\') + '\fleetmend-' + [guid]::NewGuid().ToString('N') }
-# As a C program reads its command line.
 function Join-Arguments([string[]]$Arguments) {
     $words = foreach ($one in $Arguments) {
         if ($one -cmatch '^[^\s"]+\z') { $one }
@@ -249,7 +225,6 @@ function Join-Arguments([string[]]$Arguments) {
     }
     return (@($words) -join ' ')
 }
-# Waits for a program; one whose time is over, or whose output would fill the disk, is ended with all that it started.
 function Wait-End($Process, [int]$Seconds, [string]$Stem) {
     $null = $Process.Handle
     $inTime = $false
@@ -257,7 +232,6 @@ function Wait-End($Process, [int]$Seconds, [string]$Stem) {
     for ($left = $Seconds; $left -gt 0 -and -not $inTime -and -not $script:Flooded; $left -= 2) {
         $slice = 2
         if ($left -lt 2) { $slice = $left }
-        # Also refused when the process has ended before.
         try {
             Wait-Process -Id $Process.Id -Timeout $slice -ErrorAction Stop
             $inTime = $true
@@ -279,23 +253,16 @@ function Invoke-Tool([string]$Name, [string[]]$Arguments) {
     if ($ran.code -ne 0) { throw "$Name $($Arguments -join ' ') ended with $($ran.code): $($ran.output -join ' ')" }
     return $ran.output
 }
-
-# --- registry -----------------------------------------------------------------------------------------------------------------------
-# A value is @{ type; data }, data a list of protected texts: numbers decimal, bytes in hex. $null: it is absent.
-# One value is read, so that a malformed neighbour does not matter.
 function Get-RegistryValue([string]$Key, [string]$Name) {
     Assert-Online 'registry'
-    # The provider takes a slash for a backslash: such a key would look absent.
     if ($Key.Contains('/')) { return (Get-ToolValue $Key $Name) }
     if (-not (Test-Path -LiteralPath "Registry::$Key")) { return $null }
     $shown = $Name
     if ($Name -ceq '') { $shown = '(default)' }
-    # Beside -LiteralPath a name is taken as it is; that one with wildcards is not there nobody says.
     try { $all = Get-ItemProperty -LiteralPath "Registry::$Key" -Name $shown }
     catch {
         $text = $_.Exception.Message
         if ([string]$_.FullyQualifiedErrorId -clike '*PSArgumentException*' -or $text -clike "Property $([WildcardPattern]::Escape($shown)) does not exist*") { return $null }
-        # .NET's reading of a number whose bytes do not fit its type ends in a cast.
         if ([string]$_.FullyQualifiedErrorId -clike '*InvalidCast*' -or $text -clike 'Specified cast is not valid*') { $text = 'it is malformed, its bytes do not fit its type' }
         throw "$Key $Name cannot be read: $text"
     }
@@ -307,13 +274,11 @@ function Get-RegistryValue([string]$Key, [string]$Name) {
     if ($value -is [array]) { return @{ type = 'multi-string'; data = @(Protect-Text $value) } }
     return @{ type = 'text'; data = @("=$value") }
 }
-# To compare: what kind of text or of bytes it is does not matter, but a text with variables counts as it is stored.
 function Get-ComparedData([string]$Key, [string]$Name) {
     $value = Get-RegistryValue $Key $Name
     if ($null -eq $value -or [string]$value.type -cne 'text') { return $value }
     try { return (Get-TextOfType $Key $Name $value) } catch { return $value }
 }
-# To change: the very type is needed, to give it back.
 function Get-RegistryData([string]$Key, [string]$Name) {
     $value = Get-RegistryValue $Key $Name
     if ($null -eq $value) { return $null }
@@ -329,12 +294,10 @@ function Get-RegistryData([string]$Key, [string]$Name) {
     }
     return $value
 }
-# The type by .NET, which Constrained Language Mode does not allow: '' there, and where it cannot be told.
 function Get-ValueKind([string]$Key, [string]$Name) {
     if ($script:Result.language -cne 'FullLanguage') { return '' }
     try { return [string](Get-Item -LiteralPath "Registry::$Key").GetValueKind($Name) } catch { return '' }
 }
-# PowerShell hands a REG_EXPAND_SZ over with its variables replaced.
 function Get-TextOfType([string]$Key, [string]$Name, $Value) {
     $kind = Get-ValueKind $Key $Name
     if ($kind -ceq 'String') { return @{ type = 'string'; data = $Value.data } }
@@ -347,7 +310,6 @@ function Get-TextOfType([string]$Key, [string]$Name, $Value) {
     if ([string]$line.type -cne 'REG_EXPAND_SZ') { throw "$Key $Name has the type $($line.type), which could not be given back" }
     return @{ type = 'expand-string'; data = @("=$($line.text)") }
 }
-# One value by reg.exe: its type and text. Its name for the default value is in the language of Windows.
 function Read-ToolValue([string]$Key, [string]$Name) {
     if ($Name -ceq '') { $arguments = @('query', $Key, '/ve') } else { $arguments = @('query', $Key, '/v', $Name) }
     $wanted = '^ {4}.+? {4}(REG_[A-Z_]+)( {4}(.*))?$'
@@ -377,7 +339,6 @@ function Set-RegistryData([string]$Key, [string]$Name, $Data) {
     $shown = $Name
     if ($Name -ceq '') { $shown = '(default)' }
     if ($null -eq $Data) {
-        # Remove-ItemProperty does not find the default value.
         if ($Name -ceq '') { [void](Invoke-Tool 'reg.exe' @('delete', $Key, '/ve', '/f')) }
         else { Remove-ItemProperty -LiteralPath "Registry::$Key" -Name $Name }
         return
@@ -406,7 +367,6 @@ function Test-Same($One, $Two) {
     for ($i = 0; $i -lt $first.Count; $i++) { if (-not ([string]$first[$i]).Equals([string]$second[$i])) { return $false } }
     return $true
 }
-# The value that an action sets. The type follows from the value where the playbook gives none.
 function New-RegistryData($Step) {
     $given = [string](Get-Field $Step 'type' '')
     if (-not (Test-Field $Step 'value')) { throw 'a value must be a whole number, a text or a list of texts' }
@@ -447,25 +407,20 @@ function Test-Equal($Data, $Wanted) {
     }
     if ($Wanted -is [array]) { return $false }
     if ($Data.type -ceq 'dword' -or $Data.type -ceq 'qword') { return ($Wanted -isnot [string]) -and ([string]$Wanted -eq $texts[0]) }
-    # A text ends where Windows takes it to end: at its first NUL.
     $ended = $texts[0].Split([char]0)
     return ($Wanted -is [string]) -and (Test-Text $Wanted $ended[0])
 }
-
-# --- conditions ---------------------------------------------------------------------------------------------------------------------
 $script:ServicesKey = 'HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services'
 function Get-StartNumber([string]$Start) {
     $number = @{ boot = 0; system = 1; auto = 2; manual = 3; disabled = 4 }[$Start]
     if ($null -eq $number -or -not $Start.Equals($Start.ToLowerInvariant())) { throw "unknown start type '$Start'" }
     return $number
 }
-# The state in Windows' own words (Running, Stopped, StartPending, StopPending, Paused, ...); '' where there is no such service.
 function Get-State([string]$Name) {
     $service = Get-Service -Name ([WildcardPattern]::Escape($Name)) -ErrorAction SilentlyContinue
     if ($null -eq $service) { return '' }
     return [string]$service.Status
 }
-# A wait with an end: the state after it is there, or half a minute is over.
 function Wait-State([string]$Name, [string]$Wanted) {
     for ($i = 0; $i -lt 120; $i++) {
         if ((Get-State $Name).Equals($Wanted)) { return }
@@ -492,9 +447,6 @@ function Test-Start([string]$Name, $Condition, [bool]$IsService) {
     if ($state -cne 'running' -and $state -cne 'stopped') { throw "unknown state '$state'" }
     return (Get-State $Name).Equals(@{ running = 'Running'; stopped = 'Stopped' }[$state])
 }
-# The boot entry of the Windows that runs. {default} is what the boot menu starts, which may be another Windows: it is taken only where
-# {current} is not answered and {default} names the drive that this Windows runs from. A listing names its entry, {a GUID}, before anything
-# else: one that does not is no answer, whatever its exit code, and says of no element that it is not set.
 function Read-BootEntry {
     $current = Invoke-Native 'bcdedit.exe' @('/enum', '{current}', '/v')
     if ($current.code -eq 0 -and @($current.output | Where-Object { [regex]::IsMatch($_, '\S\s+\{[^{}]+\}\s*\z') }).Count -gt 0) { return @{ entry = '{current}'; lines = $current.output } }
@@ -507,7 +459,6 @@ function Read-BootEntry {
     $script:Unread = $true
     throw "the boot configuration could not be read: bcdedit.exe /enum {current} /v ended with $($current.code): $($current.output -join ' ')"
 }
-# An element of it: $null where it is not set.
 function Find-Element($Entry, [string]$Name) {
     $wanted = '^' + [regex]::Escape($Name) + '\s+(.+?)\s*$'
     foreach ($line in $Entry.lines) {
@@ -516,7 +467,6 @@ function Find-Element($Entry, [string]$Name) {
     }
     return $null
 }
-# bcdedit takes on and off and shows Yes and No.
 function Get-ElementWord([string]$Value) {
     $word = @{ 'YES' = 'ON'; 'TRUE' = 'ON'; 'NO' = 'OFF'; 'FALSE' = 'OFF' }[$Value.ToUpperInvariant()]
     if ($null -ne $word) { return $word }
@@ -535,7 +485,6 @@ function Test-OsCondition($Condition) {
     $version = Get-ItemProperty -LiteralPath 'Registry::HKEY_LOCAL_MACHINE\SOFTWARE\Microsoft\Windows NT\CurrentVersion'
     $build = [int](Get-Field $version 'CurrentBuildNumber' '0')
     if ($build -eq 0) { throw 'the build number is unknown' }
-    # What updates make of a build: 7623 of 26100.7623. One that nothing has updated has none.
     $revision = Get-Field $version 'UBR' 0
     if ($revision -isnot [int]) { $revision = 0 }
     $least = [int](Get-Field $os 'min-build' 0)
@@ -545,7 +494,6 @@ function Test-OsCondition($Condition) {
     if ($build -lt $least -or ($build -eq $least -and $revision -lt $lowest)) { return $false }
     return $most -eq 0 -or $build -lt $most -or ($build -eq $most -and ($highest -eq 0 -or $revision -le $highest))
 }
-# One row for each kind of condition: its name in the playbook and the function that looks. The same kinds as in playbook.ConditionKinds.
 $script:TestKinds = @(
     @('file', 'Test-FileCondition'), @('no-file', 'Test-NoFileCondition'), @('registry', 'Test-RegistryCondition')
     @('registry-key', 'Test-KeyCondition'), @('service', 'Test-ServiceCondition')
@@ -593,7 +541,6 @@ function Test-ScriptCondition($Condition) {
     $ran = Invoke-Script ([string]$body.shell) ([string]$body.body) @(Get-List $body 'args') ([int](Get-Field $body 'timeout' 0))
     return $ran.code -eq (Get-ExitNumber (Get-Field $Condition 'exit-code' 0))
 }
-# An exit code as Windows hands it over: what is written as 3221225481, 0xC0000009, is -1073741815.
 function Get-ExitNumber($Code) {
     if ([long]$Code -gt 2147483647) { return [int]([long]$Code - 4294967296) }
     return [int]$Code
@@ -605,17 +552,10 @@ function Test-Condition($Condition) {
     }
     throw 'unknown condition'
 }
-# All must hold; $script:Words names the first that does not.
 function Test-All($Playbook, [string]$Name) {
     foreach ($condition in @(Get-List $Playbook $Name)) { if (-not (Test-Condition $condition)) { return $false } }
     return $true
 }
-
-# --- script steps -------------------------------------------------------------------------------------------------------------------
-# Starts a script file with its arguments as data. A .ps1 gets them as parameters; a .cmd in FLEETMEND_ARG1, FLEETMEND_ARG2, ...
-# What became of it is said in a file, because an exit code of 0 is also what a script leaves that PowerShell could not read: "end CODE" where
-# it came to its end or said exit, "never" where it did not begin (syntax, #requires, an argument that does not fit, blocked, removed), and
-# no file where an error ended it. A program's code in the middle of a script is not the script's.
 $script:Starter = @'
 $stem = $PSCommandPath.Substring(0, $PSCommandPath.Length - 8)
 $list = @(ConvertFrom-Json -InputObject (Get-Content -LiteralPath "$stem.json" -Raw -Encoding UTF8) | ForEach-Object { $_ } | ForEach-Object { ([string]$_).Substring(1) })
@@ -632,14 +572,12 @@ function Write-Script([string]$Path, [string]$Text, [string]$Encoding) {
     $read = [string](Get-Content -LiteralPath $Path -Raw -Encoding $Encoding)
     if (-not $read.TrimEnd("`r", "`n").Equals($Text.TrimEnd("`r", "`n"))) { throw 'the script could not be written whole: is the disk full?' }
 }
-# What cmd.exe would take for code, or could not read: refused before anything is done.
 function Assert-Cmd([string]$Body, $List) {
     if ($Body -cmatch '[^\x00-\x7f]') { throw 'a cmd script can hold ASCII letters only: cmd.exe would read others in another code page; use shell powershell' }
     foreach ($text in @($List)) {
         if ([string]$text -cmatch '[&|<>^%"!\r\n]') { throw "cmd.exe would read the argument '$text' as code: it may not hold & | < > ^ % `" ! or a new line" }
     }
 }
-# What forbids script files to all users or to one (AllSigned, Restricted) no argument of powershell.exe overrules.
 function Assert-Script([string]$Shell, [string]$Body, $List) {
     if ($Shell -cne 'powershell' -and $Shell -cne 'cmd') { throw "unknown shell '$Shell'" }
     Assert-Online 'script'
@@ -652,12 +590,10 @@ function Assert-Script([string]$Shell, [string]$Body, $List) {
         if ($policy -ceq 'AllSigned' -or $policy -ceq 'Restricted') { throw "a policy of this machine ($scope) lets no script run that is not signed: the execution policy is $policy" }
     }
 }
-# Ends a process and all that it started, from the top: a shell whose child is ended first goes on with its next line.
 function Get-Tree([int]$Id) {
     $Id
     foreach ($process in @(Get-Process -ErrorAction SilentlyContinue)) {
         $below = 0
-        # One that ends meanwhile has no parent any more.
         try { if ($process.Id -ne $PID -and $process.Parent.Id -eq $Id) { $below = $process.Id } } catch { $below = 0 }
         if ($below -ne 0) { Get-Tree $below }
     }
@@ -671,13 +607,10 @@ function Stop-Tree([int]$Id) {
     else { foreach ($one in @(Get-Tree $Id)) { Stop-Process -Id $one -Force -ErrorAction SilentlyContinue } }
     Stop-Process -Id $Id -Force -ErrorAction SilentlyContinue
 }
-# Runs a script to one of four ends: its code; stopped after its time with all that it started; ended by an error; never begun. All but the
-# first are an error here: they answer nothing.
 function Invoke-Script([string]$Shell, [string]$Body, $List, [int]$Seconds) {
     Assert-Script $Shell $Body $List
     $isCmd = $Shell -ceq 'cmd'
     if ($Seconds -le 0) { $Seconds = 300 }
-    # Where nothing was changed yet nothing is left: a script that only looks gets a folder of its own for a moment.
     $place = $script:Folder
     $moment = ''
     if (-not (Confirm-Folder)) {
@@ -720,7 +653,6 @@ function Invoke-Script([string]$Shell, [string]$Body, $List, [int]$Seconds) {
         if (Test-Path -LiteralPath "$stem.end") { $how = ([string](Get-Content -LiteralPath "$stem.end" -Raw)).Trim() }
         $found = [regex]::Match($how, '^end (-?[0-9]{1,10})\z')
         if ($found.Success) { return @{ code = [int]$found.Groups[1].Value; output = $output } }
-        # "exit" in a batch ends cmd.exe itself.
         if ($isCmd -and (Test-Path -LiteralPath "$stem.cmd")) {
             if ($null -eq $process.ExitCode) { throw "script ended, and its exit code cannot be told: $output" }
             return @{ code = [int]$process.ExitCode; output = $output }
@@ -736,18 +668,11 @@ function Invoke-Script([string]$Shell, [string]$Body, $List, [int]$Seconds) {
 }
 function Read-Output([string]$Path, [bool]$Oem) {
     if (-not (Test-Path -LiteralPath $Path)) { return '' }
-    # Endless output is not read into memory.
     if ((Get-Item -LiteralPath $Path -Force).Length -gt 1048576) { return "($((Get-Item -LiteralPath $Path -Force).Length) bytes of output, which are not shown)`n" }
     if ($Oem -or $PSVersionTable.PSVersion.Major -lt 6) { return [string](Get-Content -LiteralPath $Path -Raw -Encoding Oem) }
     return [string](Get-Content -LiteralPath $Path -Raw)
 }
-
-# --- the run's folder ---------------------------------------------------------------------------------------------------------------
-# Ordinary users may write below ProgramData. What is read here is obeyed as administrator, so each folder on the way is proven at each use:
-# no link, owner and rights of SYSTEM and administrators alone. One that is there already is never changed, only refused: who made it
-# may have made it a trap, and rights set on it would be handed down to files that are kept in it.
 function Get-Sddl([string]$Place) {
-    # Asked once: to look for what is not there takes long.
     if ($null -eq $script:HasAcl) { $script:HasAcl = $null -ne (Get-Command -Name Get-Acl -ErrorAction SilentlyContinue) }
     if (-not $script:HasAcl) {
         if ([string]$env:OS -ceq 'Windows_NT') { throw "the rights of $Place cannot be read" }
@@ -778,7 +703,6 @@ function Get-OwnFolders {
     $top + '\runs'
     $script:Folder
 }
-# Proves what is there of the way to the run's folder; $true where all of it is there.
 function Confirm-Folder {
     foreach ($place in @(Get-OwnFolders)) {
         if (-not (Test-There $place) -or (Test-Leftover $place)) { return $false }
@@ -786,9 +710,6 @@ function Confirm-Folder {
     }
     return $true
 }
-# A folder below ProgramData that gets its rights there is open for a moment, in which a user can make it lead elsewhere. So it is made and
-# closed in Windows' own folder, proven, and moved to its place with the rights that it has. Where that is another volume: in a closed folder
-# beside its place, and in there once more, because on that one nobody else ever had a hand.
 function New-OwnFolder([string]$Place) {
     foreach ($outer in '', ($Place + '-' + [guid]::NewGuid().ToString('N'))) {
         $stage = Get-Aside
@@ -803,7 +724,6 @@ function New-OwnFolder([string]$Place) {
             if (-not (Test-There $Place)) { Move-Item -LiteralPath $stage -Destination $Place }
         }
         catch { if (-not $closed -or $outer -cne '') { throw "$Place could not be made: $($_.Exception.Message)" } }
-        # Of two that make it at once the second has moved its own into the first's.
         finally { foreach ($one in $stage, ($Place + $stage.Substring($stage.LastIndexOf([char]'\'))), $outer) { Remove-Empty $one } }
         if (Test-Own $Place) { return }
     }
@@ -817,7 +737,6 @@ function New-Closed([string]$Place) {
     }
     Assert-Own $Place
 }
-# /L: of a link its own.
 function Set-Rights([string]$Place, [string[]]$Arguments) {
     $ran = Invoke-Running 'icacls.exe' (@((Get-Item -LiteralPath $Place -Force).FullName) + $Arguments + @('/L'))
     if ($ran.code -ne 0) { throw "icacls.exe $($Arguments[0]) ended with $($ran.code): $($ran.output -join ' ')" }
@@ -830,7 +749,6 @@ function Remove-Empty([string]$Place) {
     try { if (Test-Empty (Get-There $Place)) { Remove-Item -LiteralPath $Place -Force } } catch { $null = $_ }
 }
 function Test-Owner([string]$Place) { return (Get-Sddl $Place) -cmatch '^(\z|O:(BA|SY|S-1-5-18|S-1-5-32-544)[GD]:)' }
-# An empty folder of SYSTEM or administrators that is not closed is what a power cut left: it counts as none.
 function Test-Leftover([string]$Place) {
     if (-not (Test-Empty (Get-There $Place)) -or -not (Test-Owner $Place)) { return $false }
     try { Assert-Own $Place } catch { return $true }
@@ -848,7 +766,6 @@ function Test-Own([string]$Place) {
 function New-RunFolder {
     $top, $below = @(Get-OwnFolders)
     if (-not (Test-Own $top)) { New-OwnFolder $top }
-    # In a folder of ours what is made has its rights from the start; its owner may be the account.
     foreach ($place in @($below)) {
         if (-not (Test-There $place)) { [void](New-Item -ItemType Directory -Path $place) }
         if (-not (Test-Owner $place) -and (Test-Empty (Get-There $place))) { Set-Rights $place @('/setowner', '*S-1-5-32-544') }
@@ -856,7 +773,6 @@ function New-RunFolder {
     }
     Remove-Aside
 }
-# What requests that were ended left in Windows' own folder a day ago.
 function Remove-Aside {
     foreach ($item in @(Get-ChildItem -LiteralPath $env:SystemRoot -Filter 'fleetmend-*' -Force -ErrorAction SilentlyContinue)) {
         if ($item.Name -cnotmatch '^fleetmend-[0-9a-f]{32}(\.out|\.err)?\z' -or ([DateTime]::UtcNow - $item.LastWriteTimeUtc).TotalDays -lt 1) { continue }
@@ -865,8 +781,6 @@ function Remove-Aside {
 }
 function Get-RecordPlace([string]$Name) { return $script:Folder + '\' + $Name }
 function Test-Record([string]$Name) { return (Test-There (Get-RecordPlace $Name)) }
-# Never overwrites. Written aside, read back, then renamed: a cut leaves all of it or nothing, and a full disk is noticed although
-# Set-Content says nothing when the last bytes do not fit.
 function Write-Record([string]$Name, $Value) {
     $aside = Get-RecordPlace "$Name.new"
     $json = ConvertTo-Ascii (ConvertTo-Json -InputObject $Value -Depth 8 -Compress)
@@ -882,20 +796,17 @@ function Write-Record([string]$Name, $Value) {
     }
     Rename-Item -LiteralPath $aside -NewName $Name
 }
-# A record holds at least this field; else it is damaged and is not obeyed.
 function Read-Record([string]$Name, [string]$Field) {
     $value = $null
     try { $value = Read-Json ([string](Get-Content -LiteralPath (Get-RecordPlace $Name) -Raw -Encoding UTF8)) } catch { $value = $null }
     if ($null -eq $value -or -not (Test-Field $value $Field)) { Stop-Damaged "a record is damaged: $Name" }
     return $value
 }
-# What is damaged does not get better by being asked again: undo names it and goes on with the rest.
 function Stop-Damaged([string]$Text) {
     $script:Damaged = $true
     throw $Text
 }
 function Get-UndoName([int]$Number) { return 'undo-{0:d4}.json' -f $Number }
-# How many changes there are records of, by their numbers: a gap does not end the count, and neither does a lost last record.
 function Get-Numbered {
     $total = 0
     foreach ($entry in @(Get-ChildItem -LiteralPath $script:Folder -Force)) {
@@ -907,7 +818,6 @@ function Get-Numbered {
     }
     return $total
 }
-# The record of a change, as it was sealed.
 function Read-Change([int]$Number) {
     $name = Get-UndoName $Number
     if (-not (Test-Record $name)) { Stop-Damaged "a record is gone: $name" }
@@ -924,7 +834,6 @@ function Get-Total {
     }
     return $total
 }
-# What is to be obeyed at undo, as one hash: "name LF sha256 LF" of the manifest and of each record.
 function Get-RecordHash($Names) {
     $lines = ''
     foreach ($name in @($Names)) {
@@ -944,7 +853,6 @@ function Get-RecordNames([int]$Total) {
     'manifest.json'
     for ($i = 0; $i -lt $Total; $i++) { Get-UndoName $i }
 }
-# Refuses records that are not those which the fix reported, and names what it can.
 function Assert-Records([string]$Wanted, [int]$Total) {
     $names = @(Get-RecordNames $Total)
     foreach ($name in $names) { if (-not (Test-Record $name)) { throw "a record is gone: $name; nothing was taken back" } }
@@ -954,8 +862,6 @@ function Assert-Records([string]$Wanted, [int]$Total) {
     }
     throw "the records of this run ($($names[0]) to $($names[$names.Count - 1])) are not those that the fix reported; nothing was taken back"
 }
-# What undoes a change is written down before the change: a cut in between leaves a record whose work is not done, which undo notices. An empty
-# file, whose name is its number and hash, seals it: so a record that is gone or changed is noticed where no fix came to its end.
 function Add-Record($Entry) {
     Assert-Whole $Entry
     $Entry['step'] = $script:Step
@@ -966,11 +872,6 @@ function Add-Record($Entry) {
     Add-Count $script:Step ([string]$Entry.target)
 }
 function Add-Count($Number, [string]$Target) { $script:Counted["$Number|" + $Target.ToUpperInvariant()] = $Number }
-
-# --- one at a time ------------------------------------------------------------------------------------------------------------------
-# A shell outlives its connection, so a second request may come while the first is at work. lock.json is made by a rename that never
-# overwrites; it is stale when its process is gone, or, where another computer made it (Windows PE, on the same disk), when it is two minutes
-# old: that computer does not run any more.
 function Get-Started([int]$Id) {
     $process = Get-Process -Id $Id -ErrorAction SilentlyContinue
     if ($null -eq $process) { return -1 }
@@ -986,7 +887,6 @@ function Test-Stale($Lock) {
     $apart = $started - [long](Get-Field $Lock 'started' 0)
     return $started -ne 0 -and ($apart -gt 2 -or $apart -lt -2)
 }
-# The lock that another request holds, or $null; $script:StaleLock is the text of one that holds nobody any more.
 function Get-Held {
     $script:StaleLock = ''
     $place = Get-RecordPlace 'lock.json'
@@ -1000,7 +900,6 @@ function Get-Held {
     }
     catch { $lock = $null }
     if ($null -eq $lock -or -not (Test-Field $lock 'nonce')) {
-        # It ended just now, is half written, or was left by a power cut.
         if (-not (Test-There $place)) { return $null }
         if (([DateTime]::UtcNow - $item.LastWriteTimeUtc).TotalSeconds -gt 120) {
             $script:StaleLock = "$text`n"
@@ -1014,8 +913,6 @@ function Get-Held {
     }
     return $lock
 }
-# Moves a stale lock away. Of two requests that find it stale one gets it; the other may get hold of the lock that the first has made
-# meanwhile, and gives it back.
 function Clear-Stale([string]$Place, [string]$Old) {
     try { Move-Item -LiteralPath $Place -Destination $Old } catch { return }
     if (([string](Get-Content -LiteralPath $Old -Raw -Encoding UTF8) + "`n").Equals($script:StaleLock)) { return }
@@ -1025,7 +922,6 @@ function Set-Busy($Lock) {
     $script:Result.outcome = 'busy'
     $script:Result.message = "another request of this run is at work on this machine (process $($Lock.pid))"
 }
-# $true when this request has the lock. Else the result says busy.
 function Enter-Lock {
     if ($script:Locked) { return $true }
     $held = Get-Held
@@ -1063,9 +959,6 @@ function Exit-Lock {
     if ($script:Locked) { Remove-Item -LiteralPath (Get-RecordPlace 'lock.json') -Force -ErrorAction SilentlyContinue }
     $script:Locked = $false
 }
-
-# --- actions ------------------------------------------------------------------------------------------------------------------------
-# icacls leaves the group alone and adds marks.
 function Get-Rights([string]$Sddl) {
     return [regex]::Replace($Sddl, '^(O:[A-Z0-9-]+?)?(G:[A-Z0-9-]+?)?D:(P?)[A-Z]*', '$1D:$3')
 }
@@ -1084,17 +977,14 @@ function Restore-Rights([string]$Place, [string]$Sddl) {
     finally { Remove-Item -LiteralPath $saved -Force -ErrorAction SilentlyContinue }
     if (-not (Get-Rights (Get-Sddl $Place)).Equals((Get-Rights $Sddl))) { $script:Remarks += "the rights of $Place are not those that it had" }
 }
-# A file that was made in our folder has our folder's rights: it gets those of the folder where it lies.
 function Reset-Rights([string]$Place) {
     if ((Get-Sddl $Place) -ceq '') { return }
     Set-Rights $Place @('/reset')
 }
-# What a file has beside its content and its times: owner, rights, and the attributes that a person sets.
 function Add-Marks($Entry, [string]$Place) {
     $Entry['sddl'] = Get-Sddl $Place
     $Entry['marks'] = [int](Get-There $Place).Attributes -band 7
 }
-# The rights and attributes of what stood there, or, where nothing did, those that the folder gives.
 function Restore-Marks($Entry, [string]$Place) {
     if ([string](Get-Field $Entry 'kept' '') -ceq '') {
         Reset-Rights $Place
@@ -1104,19 +994,15 @@ function Restore-Marks($Entry, [string]$Place) {
     $marks = [int](Get-Field $Entry 'marks' -1)
     if ($marks -ge 0 -and [string]$env:OS -ceq 'Windows_NT' -and ([int](Get-There $Place).Attributes -band 7) -ne $marks) { Set-ItemProperty -LiteralPath $Place -Name Attributes -Value ($marks -bor 32) }
 }
-# Marks the newest record as one of nothing, and does not count it.
 function Set-Void($Entry) {
     $script:Counted.Remove("$($script:Step)|" + ([string]$Entry['target']).ToUpperInvariant())
     Write-Record ('undone-{0:d4}.json' -f ($script:Records - 1)) @{ changed = $false; void = $true }
 }
-# Moves a file away. A link that came into its way since it was looked at is refused. What is not what the record says, because somebody
-# wrote to it in that moment, is moved back at once, and the record is marked as void.
 function Move-Kept($Entry, [string]$Place) {
     Assert-NoLink $Place
     $kept = Get-RecordPlace ([string]$Entry['kept'])
     try { Move-Item -LiteralPath $Place -Destination $kept }
     catch {
-        # The file is where it was, and nothing of it in our folder: that is no change.
         if ((Test-There $Place) -and -not (Test-There $kept)) { Set-Void $Entry }
         throw
     }
@@ -1156,7 +1042,6 @@ function Invoke-Put($Step, $Done) {
         if ($item.PSIsContainer) { throw "$path is a folder" }
         $entry['sha256'] = Get-Sha256 $place
         if ($entry['sha256'].Equals($entry['newsha256'])) {
-            # An earlier request of this run may have put it, and ended before it had its rights.
             $before = $script:Puts[$path.ToUpperInvariant()]
             if ($null -ne $before) { Restore-Marks $before $place }
             return
@@ -1167,7 +1052,6 @@ function Invoke-Put($Step, $Done) {
     else { $entry['made'] = @(Get-Missing $path) }
     $aside = Get-RecordPlace ('put-{0:d4}' -f $script:Records)
     Remove-Item -LiteralPath $aside -Force -ErrorAction SilentlyContinue
-    # Written aside first: what is in the way is moved only when its successor is whole.
     if ($hex -ceq '') { [void](New-Item -ItemType File -Path $aside -Force) }
     elseif ($PSVersionTable.PSVersion.Major -ge 6) { Set-Content -LiteralPath $aside -Value ([byte[]]@(ConvertFrom-Hex $hex)) -AsByteStream }
     else { Set-Content -LiteralPath $aside -Value ([byte[]]@(ConvertFrom-Hex $hex)) -Encoding Byte }
@@ -1182,7 +1066,6 @@ function Invoke-Put($Step, $Done) {
     if (-not (Get-HashThere $place).Equals($entry['newsha256'])) { throw "$path is not what was put there" }
     Restore-Marks (New-Object PSObject -Property $entry) $place
 }
-# The folders of a path that are not there, the outermost first, in the words of the running system.
 function Get-Missing([string]$Path) {
     $missing = @()
     $folder = Get-Folder $Path
@@ -1198,7 +1081,6 @@ function Move-ToPlace([string]$From, [string]$Place) {
     if (-not (Test-Path -LiteralPath $folder -PathType Container)) { [void](New-Item -ItemType Directory -Path $folder -Force) }
     Move-Item -LiteralPath $From -Destination $Place
 }
-# Brings a value to what it should be ($null: absent) and records what it was.
 function Update-Registry([string]$Key, [string]$Name, $Wanted) {
     Assert-NoSlash $Key
     $old = Get-RegistryData $Key $Name
@@ -1212,7 +1094,6 @@ function Invoke-RegistryChange($Step, $Done) {
     $Done.target = "$key $name"
     Assert-Online 'registry'
     Assert-NoSlash $key
-    # A start type may be set as a plain value as well, and what this Windows starts from is not touched there either.
     $own = [regex]::Match($key, '^HKEY_LOCAL_MACHINE\\SYSTEM\\(?:CurrentControlSet|ControlSet[0-9]{3})\\Services\\([^\\]+)\z', 'IgnoreCase, CultureInvariant')
     $vital = $own.Success -and (Test-Text $name 'Start')
     if ([bool](Get-Field $Step 'delete' $false)) {
@@ -1229,7 +1110,6 @@ function Invoke-RegistryChange($Step, $Done) {
     if (-not (Test-Path -LiteralPath "Registry::$key")) { throw "no key $key" }
     Update-Registry $key $name $data
 }
-# Makes a key with those above it that are not there, each on its record. One that is there is never touched: New-Item -Force would empty it.
 function Invoke-KeyChange($Step, $Done) {
     $key = [string]$Step.key
     $Done.target = $key
@@ -1247,7 +1127,6 @@ function Invoke-KeyChange($Step, $Done) {
 }
 function Invoke-ServiceChange($Step, $Done) { Invoke-StartChange $Step $Done 'service' }
 function Invoke-DriverChange($Step, $Done) { Invoke-StartChange $Step $Done 'driver' }
-# What the machine itself says of a driver that it cannot start without: its group, and the filter lists of the classes of disks and input.
 $script:VitalGroups = 'SCSI MINIPORT', 'SCSI CLASS', 'PRIMARY DISK', 'SYSTEM BUS EXTENDER', 'BOOT BUS EXTENDER', 'BOOT FILE SYSTEM'
 $script:VitalClasses = '4d36e967-e325-11ce-bfc1-08002be10318', '71a27cdd-812a-11d0-bec7-08002be2092f', '4d36e96b-e325-11ce-bfc1-08002be10318',
 '4d36e96f-e325-11ce-bfc1-08002be10318', '4d36e96a-e325-11ce-bfc1-08002be10318', '4d36e97b-e325-11ce-bfc1-08002be10318',
@@ -1270,9 +1149,6 @@ function Assert-NotVital([string]$Name, [string]$Key, [long]$Number) {
         }
     }
 }
-# To change the start type of a service takes more than one move: the controller reads the registry at its own start only, so a service is set
-# through it, and what runs although it is disabled is let start for a moment. What it is to be in the end is written down first; whoever
-# comes after a request that was ended in between brings it there. Drivers are no services to the controller: theirs is a value like others.
 function Set-StartType([string]$Name, [string]$Key, $Data, [bool]$IsService) {
     if (-not $IsService) {
         Set-RegistryData $Key 'Start' $Data
@@ -1295,15 +1171,12 @@ function Set-ServiceStart([string]$Key, $Begun, $Data) {
     $name = [string]$Begun.name
     $word = @{ '=2' = 'Automatic'; '=3' = 'Manual'; '=4' = 'Disabled' }[[string]@($Data.data)[0]]
     if ($null -ne $word -and (Get-State $name) -cne '' -and $null -ne (Get-Command -Name Set-Service -ErrorAction SilentlyContinue)) {
-        # One that is marked for deletion is refused: its key is still there.
         try { Set-Service -Name $name -StartupType $word } catch { $null = $_ }
-        # PowerShell 7 takes the delay away along with the start type.
         $delayed = Get-Field $Begun 'delayed' $null
         if (-not (Test-Same (Get-RegistryData $Key 'DelayedAutostart') $delayed)) { Set-RegistryData $Key 'DelayedAutostart' $delayed }
     }
     if (-not (Test-Same (Get-RegistryData $Key 'Start') $Data)) { Set-RegistryData $Key 'Start' $Data }
 }
-# What a request that was ended has begun; what somebody changed since stays as he made it.
 function Complete-Start {
     if (-not (Test-Record 'start.json')) { return }
     $begun = Read-Record 'start.json' 'wanted'
@@ -1335,7 +1208,6 @@ function Invoke-StartChange($Step, $Done, [string]$What) {
         Wait-State $one 'Stopped'
     }
 }
-# A service that is not stopped, after those that depend on it: they would be stopped along.
 function Get-Running([string]$Name, [int]$Depth) {
     $service = Get-Service -Name ([WildcardPattern]::Escape($Name)) -ErrorAction SilentlyContinue
     if ($null -eq $service -or [string]$service.Status -ceq 'Stopped' -or $Depth -gt 20) { return }
@@ -1350,7 +1222,6 @@ function Invoke-BcdChange($Step, $Done) {
     Assert-Online 'bcdedit.exe'
     try { $entry = Read-BootEntry }
     catch {
-        # What cannot be looked at cannot be set. To delete what is set on few machines is no reason to leave the rest undone: verify decides.
         if ($delete -ceq '' -or -not $script:Unread) { throw }
         $Done.note = Limit-Text $_.Exception.Message
         $script:Remarks += $Done.note
@@ -1376,8 +1247,6 @@ function Set-Element([string]$Entry, [string]$Name, $Data) {
     if ((Test-Text $value 'yes') -or (Test-Text $value 'no')) { $value = (Get-ElementWord $value).ToLowerInvariant() }
     [void](Invoke-Tool 'bcdedit.exe' @('/set', $Entry, $Name, $value))
 }
-# In safe mode only what stands below SafeBoot\Network starts. The service by which the machine is reached, and what it needs, is put there
-# before the way back is needed; undo takes it out.
 function Register-SafeMode([string]$Service, [int]$Depth) {
     $key = "HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Control\SafeBoot\Network\$Service"
     $own = "$($script:ServicesKey)\$Service"
@@ -1388,7 +1257,6 @@ function Register-SafeMode([string]$Service, [int]$Depth) {
     $needs = Get-RegistryValue $own 'DependOnService'
     if ($null -ne $needs -and $Depth -lt 5) { foreach ($one in @(Unprotect-Text $needs.data)) { if ($one -cne '') { Register-SafeMode $one ($Depth + 1) } } }
     if (Test-Path -LiteralPath "Registry::$key") {
-        # A request that was ended may have made it, and no more.
         if (-not $script:Counted.ContainsKey("$($script:Step)|" + $key.ToUpperInvariant()) -or $null -ne (Get-RegistryValue $key '')) { return }
     }
     else {
@@ -1397,7 +1265,6 @@ function Register-SafeMode([string]$Service, [int]$Depth) {
     }
     Set-ItemProperty -LiteralPath "Registry::$key" -Name '(default)' -Value 'Service' -Type String
 }
-# A script that ended well is not run again when the fix is asked again, and its undo is recorded once.
 function Invoke-ScriptStep($Step, $Done) {
     $Done.target = [string]$Step.shell
     $list = @(Get-List $Step 'args')
@@ -1417,7 +1284,6 @@ function Invoke-ScriptStep($Step, $Done) {
     if ($good -notcontains $ran.code) { throw "script ended with $($ran.code): $($ran.output)" }
     Write-Record $mark @{ code = $ran.code; output = '=' + $ran.output }
 }
-# One row for each kind of action, as in playbook.ActionKinds: what does it, and what says ahead that it cannot be done here.
 $script:StepKinds = @(
     @('quarantine', 'Invoke-Quarantine', 'Assert-Quarantine'), @('put', 'Invoke-Put', 'Assert-Put')
     @('registry', 'Invoke-RegistryChange', 'Assert-RegistryChange'), @('registry-key', 'Invoke-KeyChange', 'Assert-KeyChange')
@@ -1447,7 +1313,6 @@ function Assert-ScriptStep($Step) {
     $list = @(Get-List $Step 'args')
     foreach ($body in [string]$Step.body, [string](Get-Field $Step 'undo' '')) { Assert-Script ([string]$Step.shell) $body $list }
 }
-# Refuses a fix of which any step cannot be done here, whatever stands before it.
 function Assert-Possible($Playbook) {
     foreach ($action in @(Get-List $Playbook 'fix')) {
         $row = @($script:StepKinds | Where-Object { $null -ne (Get-Field $action $_[0] $null) })
@@ -1465,7 +1330,6 @@ function Invoke-Action($Action, $Done) {
     }
     throw 'unknown action'
 }
-# Notes what the action changed, also when it fails in the middle.
 function Invoke-Step($Action) {
     $done = @{ action = 'unknown'; target = ''; changed = 0; note = '' }
     try { [void](Invoke-Action $Action $done) }
@@ -1474,17 +1338,12 @@ function Invoke-Step($Action) {
         $script:Steps += $done
     }
 }
-
-# --- undo ---------------------------------------------------------------------------------------------------------------------------
-# Back means in its place, by hash and value. Each returns whether it changed something: a change that was never done, or that is back already,
-# changes nothing. What somebody changed since is not overwritten; what is kept is looked at before anything is moved.
 function Assert-Kept($Entry) {
     $kept = Get-RecordPlace ([string]$Entry.kept)
     $item = Get-There $kept
     if ($null -eq $item) { Stop-Damaged "the kept copy of $($Entry.path) is gone" }
     if ($item.PSIsContainer -or (Test-Link $item) -or -not (Get-Sha256 $kept).Equals([string]$Entry.sha256)) { Stop-Damaged "the kept copy of $($Entry.path) was changed" }
 }
-# The hash of what stands in a place: '' for nothing, '-' for what is no file.
 function Get-HashThere([string]$Place) {
     $item = Get-There $Place
     if ($null -eq $item) { return '' }
@@ -1527,7 +1386,6 @@ function Undo-Put([int]$Number, $Entry) {
     $changed = $now -cne ''
     if ($changed) { Move-Item -LiteralPath $place -Destination (Get-RecordPlace ('taken-{0:d4}' -f $Number)) }
     if ($kept -cne '') { return (Restore-Kept $Entry $place) }
-    # The folders that were made for it go, unless somebody uses them.
     $made = @(Get-List $Entry 'made')
     for ($i = $made.Count - 1; $i -ge 0; $i--) {
         $folder = Get-There (Resolve-Place ([string]$made[$i]))
@@ -1549,7 +1407,6 @@ function Undo-Registry([int]$Number, $Entry) {
     if (-not (Test-Same (Get-RegistryData $key $name) $old)) { throw "$key $name is not as it was after it was set back" }
     return $true
 }
-# A key that was made for safe mode goes, unless somebody put more into it.
 function Undo-Key([int]$Number, $Entry) {
     $key = [string]$Entry.key
     if (-not (Test-Path -LiteralPath "Registry::$key")) { return $false }
@@ -1558,7 +1415,6 @@ function Undo-Key([int]$Number, $Entry) {
     Remove-Item -LiteralPath "Registry::$key"
     return $true
 }
-# A key that was made goes, unless somebody uses it.
 function Undo-MadeKey([int]$Number, $Entry) {
     $key = [string]$Entry.key
     if (-not (Test-Path -LiteralPath "Registry::$key")) { return $false }
@@ -1586,7 +1442,6 @@ function Test-SameElement($Now, $Data) {
     if ($null -eq $Now -or $null -eq $Data) { return ($null -eq $Now) -and ($null -eq $Data) }
     return (Test-Element ([string]$Now) (@(Unprotect-Text $Data.data)[0]))
 }
-# Services start when all start types are back: see Invoke-Undo. One that ran although it was disabled is let start for that moment.
 function Undo-Stop([int]$Number, $Entry) {
     $name = [string]$Entry.name
     if ((Get-State $name) -cne 'Stopped') { return $false }
@@ -1597,7 +1452,6 @@ function Undo-Stop([int]$Number, $Entry) {
         $begun = Write-Start $name $key $start @('=3')
         Set-ServiceStart $key $begun @{ type = 'dword'; data = @('=3') }
     }
-    # Start-Service waits without an end for one that never gets ready. 1056: it runs already.
     try {
         $ran = Invoke-Native 'sc.exe' @('start', $name)
         if ($ran.code -ne 0 -and $ran.code -ne 1056) { throw "service '$name' does not start: sc.exe ended with $($ran.code): $($ran.output -join ' ')" }
@@ -1619,7 +1473,6 @@ function Undo-Script([int]$Number, $Entry) {
     if ($ran.code -ne 0) { throw "undo script ended with $($ran.code): $($ran.output)" }
     return $true
 }
-# One row for each kind of record, as in remediate/windows.
 $script:ChangeKinds = @(
     @('quarantine', 'Undo-Quarantine'), @('put', 'Undo-Put'), @('registry', 'Undo-Registry'), @('key', 'Undo-Key'), @('made-key', 'Undo-MadeKey')
     @('stop', 'Undo-Stop'), @('bcd', 'Undo-Bcd'), @('script', 'Undo-Script')
@@ -1628,7 +1481,6 @@ function Undo-Change([int]$Number, $Entry) {
     foreach ($row in $script:ChangeKinds) { if ($row[0] -ceq [string]$Entry.action) { return (& $row[1] $Number $Entry) } }
     throw "unknown record '$($Entry.action)'"
 }
-# Whether what an earlier request took back is still so; only the oldest change of a thing tells how it was.
 function Test-Back($Entry) {
     $place = ''
     if ($null -ne (Get-Field $Entry 'path' $null)) { $place = Resolve-Place ([string]$Entry.path) }
@@ -1643,13 +1495,11 @@ function Test-Back($Entry) {
     }
     return $true
 }
-# Whether the fix itself took a change back as soon as it was made.
 function Test-Void([int]$Number) {
     $mark = 'undone-{0:d4}.json' -f $Number
     if (-not (Test-Record $mark)) { return $false }
     try { return [bool](Get-Field (Read-Record $mark 'changed') 'void' $false) } catch { return $false }
 }
-# What does not hold of that, as words; $From: the records that were marked before this request.
 function Get-Lost([int]$Total, $Marked) {
     $seen = @{}
     for ($number = 0; $number -lt $Total; $number++) {
@@ -1662,20 +1512,16 @@ function Get-Lost([int]$Total, $Marked) {
         if (-not (Test-Back $entry)) { "$($entry.target) was taken back, and is not as it was any more" }
     }
 }
-
-# --- modes --------------------------------------------------------------------------------------------------------------------------
 function Invoke-Fix($Playbook) {
     if (-not (Test-Record 'manifest.json')) {
         if (-not (Test-All $Playbook 'detect')) {
             $script:Result.outcome = 'clean'
-            # Another request of this run that began since may have cured it, and is at work yet.
             if (Test-Record 'manifest.json') { Set-Busy (New-Object PSObject -Property @{ pid = 0 }) }
             return
         }
         Assert-Possible $Playbook
         New-RunFolder
         if (-not (Enter-Lock)) { return }
-        # Another request may have been quicker: it is answered from the record when it is asked again.
         if (Test-Record 'manifest.json') {
             Set-Busy (New-Object PSObject -Property @{ pid = 0 })
             return
@@ -1687,12 +1533,10 @@ function Invoke-Fix($Playbook) {
         }
     }
     elseif (-not $script:Locked) {
-        # Another request has begun just now.
         Set-Busy (New-Object PSObject -Property @{ pid = 0 })
         return
     }
     else {
-        # Cut off in the middle: detect may not hold any more, but the rest of the work is still to be done.
         [void](Read-Record 'manifest.json' 'run')
         if (Test-Record 'undoing.json') { throw 'this run was taken back: use a new run' }
         Complete-Start
@@ -1727,8 +1571,6 @@ function Invoke-Fix($Playbook) {
     $script:Result.changed = $changed
     $script:Result.steps = $script:Steps
 }
-# The last change first. Stops at a change that somebody has made since; asked again it names it and goes on with the others. What is
-# damaged or gone is named and left alone at once: it does not come back by asking.
 function Invoke-Undo([string]$Wanted) {
     $script:Result.outcome = 'undone'
     $total = 0
@@ -1772,7 +1614,6 @@ function Invoke-Undo([string]$Wanted) {
             if (Test-Record $mark) {
                 try { $done = Read-Record $mark 'changed' }
                 catch {
-                    # Whatever it said: to take a change back begins with looking whether it is back.
                     if ([string]$entry.action -ceq 'script') { throw }
                     $script:Damaged = $false
                     Remove-Item -LiteralPath (Get-RecordPlace $mark) -Force
@@ -1797,7 +1638,6 @@ function Invoke-Undo([string]$Wanted) {
             $problems += $_.Exception.Message
         }
     }
-    # Services start when their start types are back, in the order of their needs.
     foreach ($entry in $stopped) {
         try { if (Undo-Change $total $entry) { Add-Count $total ([string]$entry.name) } } catch { $problems += "$($entry.name): $($_.Exception.Message)" }
     }
@@ -1807,7 +1647,6 @@ function Invoke-Undo([string]$Wanted) {
     $script:Result.message = Limit-Text (@($script:Remarks) -join '; ')
     $script:Restart = ($policy -ceq 'always' -or $policy -ceq 'if-fixed') -and ($script:Result.changed -gt 0 -or $continued)
 }
-# Since the start, by clocks in UTC: a difference of local times is an hour off over a clock change. WMI that does not answer is not waited for.
 function Get-SystemUptime {
     if ($script:Root -ne '') { return -1 }
     if ($null -eq (Get-Command -Name Get-CimInstance -ErrorAction SilentlyContinue)) { return -1 }
@@ -1817,15 +1656,12 @@ function Get-SystemUptime {
     }
     catch { return -1 }
 }
-# Whether a restart that a record wants has not happened: it was never scheduled, or the machine has been up since before it. Where the
-# uptime is unknown a restart that was scheduled is taken as done.
 function Test-RestartMissing($Record, [string]$Mark) {
     $uptime = [long]$script:Result.uptime
     $then = [long]$Record.uptime
     if ($uptime -lt 0 -or $then -lt 0) { return -not (Test-Record $Mark) }
     return ($uptime -ge $then) -and ($uptime -ge $then + (Get-UnixTime) - [long]$Record.time - 5)
 }
-# In ten seconds, so that the answer still gets out. 1190: a restart is scheduled already. 1115: the machine is going down.
 function Request-Restart([string]$Mark) {
     try {
         $ran = Invoke-Native 'shutdown.exe' @('/r', '/t', '10', '/d', 'p:2:4', '/c', "fleetmend $($script:Result.run)")
@@ -1836,10 +1672,8 @@ function Request-Restart([string]$Mark) {
         $script:Result.message = Limit-Text "restart refused: $($_.Exception.Message)"
         return
     }
-    # Only a mark: without it the restart is asked for again.
     try { if (-not (Test-Record $Mark)) { Write-Record $Mark @{ time = (Get-UnixTime) } } } catch { $null = $_ }
 }
-# Fix and undo act once: a repeated request is answered from the record, and an undo looks whether it is still so.
 function Invoke-Once([string]$Mode, $Playbook, [string]$Wanted) {
     $record = "$Mode.json"
     $mark = "$Mode-restart.json"
@@ -1888,7 +1722,6 @@ function Invoke-Acting([string]$Mode, $Playbook, [string]$Wanted) {
         Exit-Lock
     }
 }
-# A look while another request changes the machine would be of neither state. A lock in a folder that is not ours holds nobody.
 function Test-Busy {
     try { if (-not (Confirm-Folder)) { return $false } } catch { return $false }
     $held = Get-Held
@@ -1914,17 +1747,12 @@ function Invoke-Mode([string]$Mode, $Playbook, [string]$Wanted) {
     }
     throw "unknown mode '$Mode'"
 }
-
-# --- the agent itself -----------------------------------------------------------------------------------------------------------------
-# Where our folder is, that is where a fix has acted, this text stays under its hash, so that later requests need not carry it: kept.ps1
-# proves and runs it. What only looks makes no folder. Nothing depends on it: where it cannot be kept, the answer says so and that is all.
 function Save-Agent {
     $top = $script:Data.TrimEnd('\') + '\fleetmend'
     if ($script:Root -cne '' -or -not (Test-There $top)) { return }
     if ($FleetmendText -cne '') {
         Assert-Own $top
         $folder = $top + '\agent'
-        # Another request may make it just now.
         if (-not (Test-There $folder)) { try { [void](New-Item -ItemType Directory -Path $folder) } catch { if (-not (Test-There $folder)) { throw } } }
         if (-not (Test-Owner $folder) -and (Test-Empty (Get-There $folder))) { Set-Rights $folder @('/setowner', '*S-1-5-32-544') }
         Assert-Own $folder
@@ -1937,7 +1765,6 @@ function Save-Agent {
     }
     $script:Result['kept'] = $FleetmendAgent
 }
-# As kept.ps1 looks at it.
 function Test-Agent([string]$Place) {
     $item = Get-There $Place
     if ($item.PSIsContainer -or ([int]$item.Attributes -band 1024) -ne 0) { return $false }
@@ -1947,7 +1774,6 @@ function Test-Agent([string]$Place) {
     }
     catch { return $false }
 }
-# Written aside and read back. Of two requests at once the second finds that the first was quicker.
 function Write-Agent([string]$Folder, [string]$Place) {
     $aside = $Folder + '\' + [guid]::NewGuid().ToString('N') + '.new'
     try {
@@ -1959,7 +1785,6 @@ function Write-Agent([string]$Folder, [string]$Place) {
     finally { Remove-Item -LiteralPath $aside -Force -ErrorAction SilentlyContinue }
     if (-not (Test-Agent $Place)) { throw "$Place is not as it was written, or others can change it" }
 }
-# The newest two stay. What a cut has left half written goes a day later.
 function Remove-OldAgent([string]$Folder) {
     $all = @(Get-ChildItem -LiteralPath $Folder -Force | Where-Object { -not $_.PSIsContainer } | Sort-Object -Property LastWriteTimeUtc -Descending)
     $others = 0
@@ -1972,7 +1797,6 @@ function Remove-OldAgent([string]$Folder) {
         Remove-Item -LiteralPath ($Folder + '\' + $one.Name) -Force -ErrorAction SilentlyContinue
     }
 }
-# The result lines.
 function Get-ResultLines {
     $json = ConvertTo-Ascii (ConvertTo-Json -InputObject $script:Result -Depth 6 -Compress)
     $chunks = @([regex]::Matches($json, '.{1,48}') | ForEach-Object { $_.Value })
@@ -1982,7 +1806,6 @@ function Get-ResultLines {
         "@@fm $($script:Nonce) $index/$($chunks.Count) $chunk|"
     }
 }
-# Some ways back carry few bytes: what is told least goes first, and the result says that something went.
 function Get-Answer([int]$Room) {
     for ($stage = 0; $true; $stage++) {
         $lines = @(Get-ResultLines)
@@ -2049,7 +1872,6 @@ try {
 }
 catch {
     $text = $_.Exception.Message
-    # A text of our own says enough; for all else the line helps.
     if ([string]$_.FullyQualifiedErrorId -cne $text) { $text = "$text (line $($_.InvocationInfo.ScriptLineNumber))" }
     $script:Result.outcome = 'failed'
     $script:Result.message = Limit-Text $text

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// The agent is 90 KB of lines that resemble each other, and base64 makes a third more of them. It travels packed, in a form that a
+// The agent is 95 KB of lines that resemble each other, and base64 makes a third more of them. It travels packed, in a form that a
 // few lines of PowerShell take apart with string methods alone: Constrained Language Mode has no .NET streams. Whatever follows a
 // "~" is a copy of earlier text: a digit for its length, then where it begins; the rest up to the next "~" stands for itself. Digits
 // are the 90 characters from "#" to "|". Text that was written is cut into blocks of 8,100 characters:

@@ -10,6 +10,8 @@ import (
 	"unicode/utf16"
 )
 
+//go:generate go run ./assemble
+
 //go:embed agent.ps1
 var agentText string
 

@@ -12,9 +12,16 @@ function Get-Envelope([string]$Scratch, $Test, $Step, [bool]$Named) {
     if ($script:onWindows) { $json = Convert-Playbook $Scratch $json }
     $json = [regex]::Replace($json, '[^\x20-\x7e]', { param($m) '\u{0:x4}' -f [int][char]$m.Value })
     $parts = @([regex]::Matches($json, '.{1,400}') | ForEach-Object { $_.Value })
-    if ($Named) { return @("fleetmend/2 $($script:agentHash) 0 $($parts.Count)") + $parts + @('fleetmend/end') }
+    # One array, and not its lines one after another: that takes longer than what they are for.
+    $count = $script:agentLines.Count
+    if ($Named) { $count = 0 }
+    $lines = New-Object 'System.Collections.Generic.List[string]'
+    $lines.Add("fleetmend/2 $($script:agentHash) $count $($parts.Count)")
     # Without a ~ the text stands for itself; that it is packed elsewhere is for the routes' tests.
-    return @("fleetmend/2 $($script:agentHash) $($script:agentLines.Count) $($parts.Count)") + $script:agentLines + $parts + @('fleetmend/end')
+    if (-not $Named) { $lines.AddRange([string[]]$script:agentLines) }
+    $lines.AddRange([string[]]$parts)
+    $lines.Add('fleetmend/end')
+    return , $lines.ToArray()
 }
 # What comes before the bootstrap: the stand-ins, the culture, and last the language mode.
 function Get-Prelude([string]$Scratch, [string]$Trouble = '') {
