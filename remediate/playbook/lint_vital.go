@@ -2,10 +2,10 @@ package playbook
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/fleetmend/fleetmend/internal/lazyregexp"
+	"github.com/fleetmend/fleetmend/remediate/playbook/shellread"
 )
 
 // The rules about what keeps a machine from starting, and what nothing takes back.
@@ -25,12 +25,12 @@ func (l *linter) vitalRegistry() {
 			l.add(SeverityError, fmt.Sprintf("fix[%d]", i), fmt.Sprintf("%s is vital: %s", strings.TrimSpace(key+" "+name), d.breaks), d.advice+" ("+d.source+")")
 		}
 	}
-	l.scripts(func(path string, s Script, fixes bool) {
-		for i := range registryDangers {
-			d := &registryDangers[i]
-			if fixes && !d.firmware && d.inScript(s.Body) {
-				l.add(SeverityError, path+".body", "the script changes a vital place of the registry: "+d.breaks, d.advice+" ("+d.source+")")
-			}
+	l.registryWrites(func(at string, c shellread.Command, w registryWrite) {
+		switch d := w.danger(); {
+		case d != nil && !d.firmware:
+			l.add(SeverityError, at, inLine(c, "it changes a vital place of the registry: "+d.breaks), d.advice+" ("+d.source+")")
+		case w.vitalTree():
+			l.add(SeverityError, at, inLine(c, "it deletes a part of the registry without which Windows does not start, or nobody signs in"), "delete the one value, by the action registry, which undo takes back")
 		}
 	})
 }
@@ -44,43 +44,19 @@ func (l *linter) firmwareWrites() {
 			l.add(SeverityError, fmt.Sprintf("fix[%d]", i), "this cannot be undone: "+d.breaks, d.advice+" ("+d.source+")")
 		}
 	}
-	l.scripts(func(path string, s Script, fixes bool) {
-		for i := range registryDangers {
-			if d := &registryDangers[i]; fixes && d.firmware && d.inScript(s.Body) {
-				l.add(SeverityError, path+".body", "the script makes Windows write into the firmware: "+d.breaks, "use the action registry, which plan and report know for permanent ("+d.source+")")
-			}
+	l.registryWrites(func(at string, c shellread.Command, w registryWrite) {
+		if d := w.danger(); d != nil && d.firmware {
+			l.add(SeverityError, at, inLine(c, "it makes Windows write into the firmware: "+d.breaks), "use the action registry, which plan and report know for permanent ("+d.source+")")
 		}
-		if fixes && firmwareTool.MatchString(s.Body) {
-			l.add(SeverityError, path+".body", "the script writes into the firmware or the TPM, and no undo takes that back", "do it at one machine, by hand")
+	})
+	l.commands(func(at string, c shellread.Command, _ []shellread.Command) {
+		if firmwareTool.MatchString(c.Name) || firmwareTool.MatchString(strings.Join(c.Words, " ")) && c.Name == "bcdedit" {
+			l.add(SeverityError, at, inLine(c, "it writes into the firmware or the TPM, and no undo takes that back"), "do it at one machine, by hand")
 		}
 	})
 }
 
-var (
-	firmwareTool = lazyregexp.New(`(?i)Set-SecureBootUEFI|Clear-Tpm|Initialize-Tpm|\{fwbootmgr\}|FirmwareEnvironmentVariable`)
-	keyInScript  = lazyregexp.New(`(?i)(?:HKLM:?|HKEY_LOCAL_MACHINE|Registry::HKEY_LOCAL_MACHINE)\\([^"'\r\n/]+)`)
-	writesKey    = lazyregexp.New(`(?i)\breg(?:\.exe)?"?\s+(?:add|delete|import|copy|restore)|(?:Set|New|Remove|Clear)-Item(?:Property)?\b|\b(?:sp|rp|ri|ni)\s`)
-)
-
-// inScript is a rule of thumb: a line that writes into the registry, and names such a key and, where that matters, the value.
-func (d *registryDanger) inScript(body string) bool {
-	for line := range strings.Lines(body) {
-		if !writesKey.MatchString(line) {
-			continue
-		}
-		for _, found := range keyInScript.FindAllStringSubmatch(line, -1) {
-			key := strings.TrimRight(found[1], `\ `)
-			for key != "" { // unquoted, a key ends somewhere at a blank
-				whole := d.name == "" || slices.ContainsFunc(strings.Split(d.name, "|"), func(name string) bool { return strings.Contains(strings.ToLower(line), strings.ToLower(name)) })
-				if whole && matches(d.key, anyControlSet.ReplaceAllString(key, `SYSTEM\CurrentControlSet$1`)) {
-					return true
-				}
-				key = strings.TrimRight(key[:max(strings.LastIndexByte(key, ' '), 0)], `\ `)
-			}
-		}
-	}
-	return false
-}
+var firmwareTool = lazyregexp.New(`(?i)Set-SecureBootUEFI|Clear-Tpm|Initialize-Tpm|\{fwbootmgr\}|FirmwareEnvironmentVariable`)
 
 var hiveRoots = set("system software sam security hardware components drivers bcd00000000 elam")
 
@@ -156,18 +132,12 @@ func apart(low, high OSTest) bool {
 	return low.MaxBuild > 0 && above(OSTest{MinBuild: high.MinBuild, MinRevision: high.MinRevision, MaxBuild: low.MaxBuild, MaxRevision: low.MaxRevision})
 }
 
-var (
-	fixedDrive = lazyregexp.New(`(?i)\bC:\\Windows\b`)
-	deletes    = lazyregexp.New(`(?im)^[^\r\n#]*(?:^|[\s&|;(@])(?:del|erase|Remove-Item|rm|ri)\s[^\r\n]*[*?][^\r\n]*$`)
-	lostFile   = lazyregexp.New(`(?i)([^\s"'\\]*)\\C-0000\d{4}[^\s"'\\]*\.sys`)
-	setsSafe   = lazyregexp.New(`(?i)bcdedit[^\r\n]*/set[^\r\n]*\ssafeboot\s`)
-	takesSafe  = lazyregexp.New(`(?i)bcdedit[^\r\n]*/deletevalue[^\r\n]*\ssafeboot\b`)
-)
+var fixedDrive = lazyregexp.New(`(?i)\bC:\\Windows\b`)
 
 // fixedDriveInScript: a playbook's paths are mapped to the drive that Windows is on, a script's text is not.
 func (l *linter) fixedDriveInScript() {
 	l.scripts(func(path string, s Script, _ bool) {
-		if fixedDrive.MatchString(s.Body) || fixedDrive.MatchString(s.Undo) {
+		if fixedDrive.MatchString(withoutRemarks(s.Body)) || fixedDrive.MatchString(withoutRemarks(s.Undo)) {
 			l.add(SeverityWarning, path+".body", `the script names C:\Windows, and Windows may be on another drive`, "write %SystemRoot% in cmd, $env:SystemRoot in PowerShell")
 		}
 	})
@@ -184,24 +154,6 @@ func registryText(a Action) (string, bool) {
 	}
 	text, ok := a.Registry.Value.(string)
 	return text, ok
-}
-
-// julyScripts are the mistakes of the scripts that went round on 19 July 2024.
-func (l *linter) julyScripts() {
-	l.scripts(func(path string, s Script, fixes bool) {
-		for _, found := range lostFile.FindAllStringSubmatch(s.Body, -1) {
-			if !strings.EqualFold(found[1], "CrowdStrike") {
-				l.add(SeverityError, path+".body", "CrowdStrike's channel files are not in this folder, so nothing would be found", `write %SystemRoot%\System32\drivers\CrowdStrike\..., or use the playbook crowdstrike-channel-file-291`)
-				break
-			}
-		}
-		if fixes && deletes.MatchString(s.Body) {
-			l.add(SeverityError, path+".body", "the script deletes by a wildcard: good files go as well, and for good", "use the action quarantine with \"header\", \"sha256\" or \"modified\", which undo takes back")
-		}
-		if fixes && setsSafe.MatchString(s.Body) && !takesSafe.MatchString(s.Body) && !takesSafe.MatchString(s.Undo) {
-			l.add(SeverityError, path+".body", "the script sets safe mode and nothing takes it back: the machines stay in it, and WinRM does not run there", "use the action bcd, which registers WinRM for safe mode and is undone")
-		}
-	})
 }
 
 // noWayIn: in safe mode without network nobody reaches the machine, not even to take it back.

@@ -2,6 +2,7 @@ package playbook
 
 import (
 	"strings"
+	"sync"
 
 	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 )
@@ -72,8 +73,15 @@ func dangerOf(key, name string, whole bool) *registryDanger {
 	return nil
 }
 
+// patterns are those of the lists, each compiled once.
+var patterns sync.Map
+
 func matches(pattern, text string) bool {
-	return lazyregexp.New(`(?i)\A(?:` + pattern + `)\z`).MatchString(text)
+	p, ok := patterns.Load(pattern)
+	if !ok {
+		p, _ = patterns.LoadOrStore(pattern, lazyregexp.New(`(?i)\A(?:`+pattern+`)\z`))
+	}
+	return p.(*lazyregexp.Regexp).MatchString(text)
 }
 
 // harmless are the values that set no lock in the firmware.
