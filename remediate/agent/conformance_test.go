@@ -141,11 +141,14 @@ func TestUndoSaysWhatIsOnDisk(t *testing.T) {
 		count = 10
 	}
 	for _, mode := range modes {
-		output, err := runScript(t, "undo.ps1", "-Count", strconv.Itoa(count), "-LanguageMode", mode)
-		if err != nil || !strings.Contains(output, fmt.Sprintf("%d sequences held, 0 failed", count)) {
-			t.Errorf("%s: %v\n%s", mode, err, output)
-		}
-		t.Log(mode, output)
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			output, err := runScript(t, "undo.ps1", "-Count", strconv.Itoa(count), "-LanguageMode", mode)
+			if err != nil || !strings.Contains(output, fmt.Sprintf("%d sequences held, 0 failed", count)) {
+				t.Errorf("%v\n%s", err, output)
+			}
+			t.Log(output)
+		})
 	}
 }
 
