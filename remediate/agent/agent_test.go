@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/fleetmend/fleetmend/internal/bounded"
+	"github.com/fleetmend/fleetmend/remediate/agent/pack"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
 )
 
@@ -126,40 +127,18 @@ func TestWanted(t *testing.T) {
 	}
 }
 
-func TestPack(t *testing.T) {
-	if strings.Contains(Script(), "~") {
-		t.Fatal("agent.ps1 has a ~, which marks copies where it is packed")
+// TestTravels: what travels is the agent, in the form that a bootstrap takes apart.
+func TestTravels(t *testing.T) {
+	if packedText != pack.Pack(strings.TrimSuffix(Script(), "\n"))+"\n" {
+		t.Error("agent.packed is not agent.ps1: run go generate ./remediate/agent")
 	}
-	texts := []string{"", "a", Script(), strings.Repeat("ab", packBlock+100)}
-	random := rand.New(rand.NewPCG(1, 2))
-	for range 20 {
-		text := make([]byte, random.IntN(20_000))
-		for i := range text {
-			text[i] = "ab \n$"[random.IntN(2+random.IntN(4))]
-		}
-		texts = append(texts, string(text))
-	}
-	for _, text := range texts {
-		if got, err := unpack(pack(text)); err != nil || got != text {
-			t.Errorf("%d characters: %d, %v", len(text), len(got), err)
+	for name, lines := range map[string]string{"damaged": "abcdefgh~##", "another": "Write-Output 1"} {
+		if _, err := scriptOf([]string{lines}); !errors.Is(err, ErrStdin) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if got, err := unpack(Script()); err != nil || got != Script() { // as conformance.ps1 sends it
+	if got, err := scriptOf(strings.Split(strings.TrimSuffix(Script(), "\n"), "\n")); err != nil || got != Script() { // as conformance.ps1 sends it
 		t.Errorf("what was never packed: %v", err)
-	}
-	if n := len(pack(Script())); n > len(Script())/2 {
-		t.Errorf("%d of %d bytes", n, len(Script()))
-	}
-	for _, bad := range []string{"abcdefgh~", "abcdefgh~##", "abcdefgh~##\n", "abcdefgh~###~", "abcd~##$x", "abcdefgh~P###", "abcdefgh~}##", "abcdefgh~\"##"} {
-		if got, err := unpack(bad); !errors.Is(err, ErrStdin) {
-			t.Errorf("%q: %q, %v", bad, got, err)
-		}
-	}
-}
-
-func BenchmarkPack(b *testing.B) {
-	for b.Loop() {
-		pack(Script())
 	}
 }
 

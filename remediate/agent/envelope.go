@@ -13,9 +13,10 @@ import (
 	"unicode/utf16"
 
 	"github.com/fleetmend/fleetmend/internal/lazyregexp"
+	"github.com/fleetmend/fleetmend/remediate/agent/pack"
 )
 
-// What goes to stdin: "fleetmend/2 HASH A B", A lines of the packed agent ([pack]), B lines of the envelope's JSON, "fleetmend/end". HASH
+// What goes to stdin: "fleetmend/2 HASH A B", A lines of the packed agent ([pack.Pack]), B lines of the envelope's JSON, "fleetmend/end". HASH
 // is [Digest]; with A = 0 it names the agent that the machine has kept. All of it is ASCII with LF, so no code page, BOM or base64
 // decoder is needed on the way (Constrained Language Mode has none).
 const (
@@ -61,7 +62,7 @@ func (r Request) Check() error {
 func Encode(r Request) ([]byte, error) { return AppendEncode(nil, r) }
 
 // AppendEncode is [Encode] behind what b holds.
-func AppendEncode(b []byte, r Request) ([]byte, error) { return encode(b, r, packed()) }
+func AppendEncode(b []byte, r Request) ([]byte, error) { return encode(b, r, packedText) }
 
 // EncodeKept is [Encode] for the stdin of [KeptCommandLine]: the agent is named by its hash. A machine that does not have it, or cannot
 // prove it, does nothing and asks for the whole; see [Wanted].
@@ -151,12 +152,12 @@ func DecodeStdin(stdin []byte) (script string, r Request, err error) {
 
 func scriptOf(lines []string) (string, error) {
 	joined := strings.Join(lines, "\n")
-	if joined+"\n" == packed() { // a simulated fleet of thousands does not take it apart each time
+	if joined+"\n" == packedText { // a simulated fleet of thousands does not take it apart each time
 		return Script(), nil
 	}
-	text, err := unpack(joined)
+	text, err := pack.Unpack(joined, maxStdin)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("unpack the agent: %w: %w", err, ErrStdin)
 	}
 	if text+"\n" != Script() {
 		return "", fmt.Errorf("decode stdin: the script is not the agent of this build: %w", ErrStdin)

@@ -5,7 +5,6 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"encoding/hex"
-	"strings"
 	"sync"
 	"unicode/utf16"
 )
@@ -14,6 +13,9 @@ import (
 
 //go:embed agent.ps1
 var agentText string
+
+//go:embed agent.packed
+var packedText string
 
 //go:embed bootstrap.ps1
 var bootstrapText string
@@ -48,9 +50,6 @@ var digest = sync.OnceValue(func() string {
 	sum := sha256.Sum256([]byte(agentText))
 	return hex.EncodeToString(sum[:])
 })
-
-// packed are the lines in which the agent travels.
-var packed = sync.OnceValue(func() string { return pack(strings.TrimSuffix(agentText, "\n")) + "\n" })
 
 // encodeCommand is what powershell.exe -EncodedCommand takes: base64 of UTF-16LE.
 func encodeCommand(text string) string {

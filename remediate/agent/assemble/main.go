@@ -1,4 +1,5 @@
-// Command assemble makes agent.ps1 out of the files of source, in the order of their names: go generate ./remediate/agent. Comments
+// Command assemble makes agent.ps1 out of the files of source, in the order of their names, and agent.packed, which is how it
+// travels: go generate ./remediate/agent. Comments
 // are for who changes the agent and stay behind, but for the first ones, which say what it is: what travels to every machine is a
 // quarter shorter without them. agent.ps1 is committed, because that file and no other is signed, allow-listed and kept on machines.
 package main
@@ -9,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"github.com/fleetmend/fleetmend/remediate/agent/pack"
 )
 
 const header = "# Assembled from remediate/agent/source of the project, where the reasons stand.\n"
@@ -17,6 +20,10 @@ func main() {
 	text, err := assemble(os.DirFS("source"))
 	if err == nil {
 		err = os.WriteFile("agent.ps1", text, 0o644) //nolint:gosec // a file of the source tree
+	}
+	if err == nil {
+		packed := pack.Pack(strings.TrimSuffix(string(text), "\n")) + "\n"
+		err = os.WriteFile("agent.packed", []byte(packed), 0o644) //nolint:gosec // likewise
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "assemble:", err)

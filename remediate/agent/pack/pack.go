@@ -1,9 +1,9 @@
-package agent
+// Package pack shortens the agent's text for its way to a machine, in a form that a few lines of PowerShell take apart.
+package pack
 
 import (
 	"encoding/binary"
-	"fmt"
-	"math"
+	"errors"
 	"strings"
 )
 
@@ -27,8 +27,8 @@ const (
 	packChain  = 200 // earlier places that are looked at for one position
 )
 
-// pack shortens an ASCII text without "~", of less than 90 blocks. The same text always gives the same bytes.
-func pack(text string) string {
+// Pack shortens an ASCII text without "~", of less than 90 blocks. The same text always gives the same bytes.
+func Pack(text string) string {
 	near, far := copies(text)
 	// From the end: what the rest costs at its cheapest, and the step that begins it.
 	cost, step := make([]int, len(text)+1), make([]copied, len(text))
@@ -106,11 +106,11 @@ func copies(text string) (near, far []copied) {
 	return near, far
 }
 
-// unpack is the way back, as bootstrap.ps1 goes it. Errors wrap [ErrStdin].
-func unpack(packed string) (string, error) {
-	bad := func() (string, error) {
-		return "", fmt.Errorf("unpack the agent: a copy of what is not there: %w", ErrStdin)
-	}
+// ErrDamaged is what a text is that [Pack] never made.
+var ErrDamaged = errors.New("a copy of what is not there")
+
+// Unpack is the way back, as bootstrap.ps1 goes it, of a text that is no longer than most when it is unpacked. Its only error is [ErrDamaged].
+func Unpack(packed string, most int) (string, error) {
 	var out strings.Builder
 	digit := func(c byte) int { return int(c) - packFirst }
 	for n, part := range strings.Split(packed, string(packMark)) {
@@ -119,21 +119,21 @@ func unpack(packed string) (string, error) {
 			continue
 		}
 		if len(part) < 3 {
-			return bad()
+			return "", ErrDamaged
 		}
 		done := out.Len() / packBlock * packBlock
 		length, from, end, used := digit(part[0]), done, out.Len(), 3
 		if length >= packSpread {
 			if len(part) < 4 {
-				return bad()
+				return "", ErrDamaged
 			}
 			length, from, used = length-packSpread, digit(part[1])*packBlock, 4
 			end = min(from+packBlock, done)
 		}
 		from += digit(part[used-2])*packBase + digit(part[used-1])
 		length += packShort
-		if length < packShort || length > packMost || from < 0 || from > math.MaxInt32 || from+length > end || out.Len()+len(part) > maxStdin {
-			return bad()
+		if length < packShort || length > packMost || from < 0 || from+length > end || out.Len()+len(part) > most {
+			return "", ErrDamaged
 		}
 		out.WriteString(out.String()[from : from+length])
 		out.WriteString(part[used:])
