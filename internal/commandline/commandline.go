@@ -111,8 +111,23 @@ func Pair(name, value string) string {
 
 // Program is how this process was called: the flags to repeat, so that a proposed command does the same in the same place.
 type Program struct {
-	Same  []string // the global ones, such as --config FILE, for every command
+	Same  []string // the global ones, each with its value, such as --config FILE, for every command
 	Carry []Carry
+}
+
+// StateDir is the global flag that names the state folder.
+const StateDir = "--state-dir"
+
+// At is p for another state folder.
+func (p Program) At(folder string) Program {
+	var same []string
+	for pair := range slices.Chunk(p.Same, 2) {
+		if pair[0] != StateDir {
+			same = append(same, pair...)
+		}
+	}
+	p.Same = append(same, StateDir, folder)
+	return p
 }
 
 // Carry are flags of a command that commands which come after it need as well.
@@ -159,7 +174,13 @@ func (p Program) with(command string) string {
 	if before != "" {
 		after, end = strings.TrimSuffix(after, legacyEnd), legacyEnd
 	}
-	line := before + Line(p.Same...) + " " + after
+	var same []string
+	for pair := range slices.Chunk(p.Same, 2) {
+		if !strings.Contains(after+" ", " "+pair[0]+" ") {
+			same = append(same, pair...)
+		}
+	}
+	line := before + Line(same...) + " " + after
 	for _, c := range p.Carry {
 		said := strings.Contains(after+" ", " "+c.Words[0]+" ")
 		if !said && slices.ContainsFunc(c.Onto, func(verb string) bool { return strings.HasPrefix(after+" ", verb+" ") }) {

@@ -94,6 +94,17 @@ func (d *Desk) Program() commandline.Program {
 	return commandline.Program{Same: d.Same, Carry: d.Carry}
 }
 
+// At is the desk for another state folder; it is closed with d.
+func (d *Desk) At(folder string) (*Desk, error) {
+	o := d.Options
+	o.State, o.Same = folder, d.Program().At(folder).Same
+	at, err := New(o)
+	if err == nil {
+		d.Own(at)
+	}
+	return at, err
+}
+
 // Folder returns the folder of the stores and makes it, readable by its owner only.
 func (d *Desk) Folder() (string, error) {
 	dir := d.State

@@ -9,6 +9,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -25,6 +26,7 @@ import (
 	"github.com/fleetmend/fleetmend/cmd/internal/mediacmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/playbookcmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/runscmd"
+	"github.com/fleetmend/fleetmend/internal/desk/runs"
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/secret"
@@ -76,9 +78,12 @@ func (a *app) report(err error) int {
 	case command.Silent(err):
 		return code
 	}
-	hints := hint.Of(err)
+	hints, program := hint.Of(err), a.Program()
+	if gone, ok := errors.AsType[*runs.GoneError](err); ok { // what comes next is done where the copy lies
+		program = program.At(gone.Folder)
+	}
 	for i := range hints {
-		hints[i] = a.Program().In(hints[i])
+		hints[i] = program.In(hints[i])
 	}
 	if a.Output.Format == terminal.JSON || a.JSONLines {
 		line, _ := json.Marshal(map[string]any{"v": 1, "type": "error", "exit": code, "error": plain(err), "hints": hints})

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -339,6 +340,16 @@ func TestTheStateFolderIsDeleted(t *testing.T) {
 	copies, _ := filepath.Glob(filepath.Join(s.dir, "state-rescued-*")) //nolint:errcheck // the pattern is right
 	if cmd.ProcessState.ExitCode() != command.ExitError || len(copies) != 1 || !strings.Contains(out.String(), copies[0]) {
 		t.Fatalf("exit code %d, copies %v\n%s", cmd.ProcessState.ExitCode(), copies, out)
+	}
+	// Every command that is proposed is for the copy: report, hints.
+	proposed := regexp.MustCompile("fleetmend --config \\S+ ([^`\n]*)").FindAllStringSubmatch(out.String(), -1)
+	for _, command := range proposed {
+		if !strings.HasPrefix(command[1], "--state-dir "+copies[0]+" ") || strings.Count(command[1], " --state-dir ") > 0 {
+			t.Errorf("this is proposed: %s", command[0])
+		}
+	}
+	if len(proposed) < 5 {
+		t.Errorf("proposed are %q\n%s", proposed, out)
 	}
 	if text := s.ok("runs", "list", "--state-dir", copies[0]); !strings.Contains(text, "nobody works on it") {
 		t.Errorf("the copy:\n%s", text)

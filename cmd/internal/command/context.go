@@ -199,7 +199,7 @@ func (c *Context) Same() []string {
 		same = append(same, "--config", c.configPath)
 	}
 	if c.stateFlag != "" {
-		same = append(same, "--state-dir", c.stateFlag)
+		same = append(same, commandline.StateDir, c.stateFlag)
 	}
 	return same
 }

@@ -122,6 +122,11 @@ func (c *Commands) carry(ctx context.Context, d *desk.Desk, p *plan.Plan, f Carr
 	if r == nil {
 		return err
 	}
+	if gone, ok := errors.AsType[*runs.GoneError](err); ok { // what is left of it is where the copy lies
+		if at, failed := d.At(gone.Folder); failed == nil {
+			d = at
+		}
+	}
 	concluded := c.Conclude(context.WithoutCancel(ctx), d, r.ID, f)
 	if err != nil && !errors.Is(err, context.Canceled) { // the journal could not be written, say: that is said last
 		return err

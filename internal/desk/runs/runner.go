@@ -232,8 +232,21 @@ func (c *child) died(id string, failure error) error {
 	if len(hints) == 0 {
 		hints = append(hints, advice)
 	}
-	return advised(errors.New(strings.Join(lines, "\n")), hints)
+	said := errors.New(strings.Join(lines, "\n"))
+	if folder := journal.CopiedTo(text); folder != "" {
+		said = &goneError{said.Error(), &journal.GoneError{Folder: folder}}
+	}
+	return advised(said, hints)
 }
+
+// goneError is a journal.GoneError that a runner told in its own words.
+type goneError struct {
+	text string
+	gone *journal.GoneError
+}
+
+func (e *goneError) Error() string { return e.text }
+func (e *goneError) Unwrap() error { return e.gone }
 
 func advised(err error, hints []string) error {
 	for _, h := range slices.Backward(hints) { // the outermost is said first

@@ -66,6 +66,8 @@ type (
 	EndedError = journal.EndedError
 	// IdleError says that nobody works on a run.
 	IdleError = journal.IdleError
+	// GoneError says that the journal of a run was deleted, and where a copy of it lies.
+	GoneError = journal.GoneError
 	// LockedError says who works on a run.
 	LockedError = journal.LockedError
 	// NotAwaitedError says that a wave does not wait.
