@@ -67,7 +67,7 @@ func (d *Desk) unlockByItself(ctx context.Context, vault *bitlocker.Vault) error
 		}
 	}
 	if has(bitlocker.SlotPassphrase) {
-		answer, asked := d.Ask.Ask(ctx, question.Question{ID: "vault.passphrase", Kind: question.Secret, Text: "Passphrase of the key vault"})
+		answer, asked := d.Ask.Ask(ctx, question.Question{ID: "vault.passphrase", Kind: question.Secret, Text: "Passphrase of the key vault", Flag: howToUnlock})
 		var nobody *question.NeededError
 		switch {
 		case asked == nil:
@@ -79,8 +79,10 @@ func (d *Desk) unlockByItself(ctx context.Context, vault *bitlocker.Vault) error
 	if err != nil {
 		return err
 	}
-	return hint.Wrap(bitlocker.ErrLocked, "unlock it with its passphrase (--passphrase-file, or at the prompt), an age identity (--identity FILE) or the keyring (--keyring)")
+	return hint.Wrap(bitlocker.ErrLocked, howToUnlock)
 }
+
+const howToUnlock = "unlock it with its passphrase (--passphrase-file, or at the prompt), an age identity (--identity FILE) or the keyring (--keyring)"
 
 // Identities reads an age identity file.
 func Identities(file string) ([]age.Identity, error) {

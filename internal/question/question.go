@@ -45,7 +45,7 @@ type Answer struct {
 }
 
 // Asker puts a question to a person. It returns when ctx ends, with its error; with [ErrDeclined] where a word or a yes was
-// asked for and something else was said; with a [NeededError] where nobody can be asked. It is safe for concurrent use: one
+// asked for and something else was said; with an [UnansweredError] where the input ended; with a [NeededError] where nobody can be asked. It is safe for concurrent use: one
 // question stands at a time.
 type Asker interface {
 	Ask(ctx context.Context, q Question) (Answer, error)
@@ -53,6 +53,18 @@ type Asker interface {
 
 // ErrDeclined says that a person was asked and did not agree.
 var ErrDeclined = errors.New("not confirmed, nothing was done")
+
+// UnansweredError says that the input ended at a question: Ctrl-D, a terminal that went away. What is before the end of a line
+// answers nothing.
+type UnansweredError struct {
+	Question Question
+	Err      error // io.EOF, or why nothing could be read
+}
+
+func (e *UnansweredError) Error() string {
+	return "the input ended at the question: nothing was answered, and nothing was begun"
+}
+func (e *UnansweredError) Unwrap() error { return e.Err }
 
 // NeededError says that a question has to be answered before anything is done, and nothing was done.
 type NeededError struct{ Question Question }

@@ -34,6 +34,14 @@ func (t *Terminal) Ask(ctx context.Context, q question.Question) (question.Answe
 	defer release()
 	t.hold(true)
 	defer t.hold(false)
+	answer, err := t.put(ctx, q)
+	if ended := (*endedError)(nil); errors.As(err, &ended) {
+		err = hint.Wrap(&question.UnansweredError{Question: q, Err: ended.err}, q.Flag)
+	}
+	return answer, err
+}
+
+func (t *Terminal) put(ctx context.Context, q question.Question) (question.Answer, error) {
 	switch q.Kind {
 	case question.Word:
 		return t.confirm(ctx, strings.TrimSpace(q.Text+" Type "+q.Word+" to go on:")+" ", q.Word)
@@ -91,6 +99,12 @@ func (t *Terminal) unseen(ctx context.Context, text string) (secret.String, erro
 	return secret.New(line), err
 }
 
+// endedError says that no whole line came: what was typed of one answers nothing.
+type endedError struct{ err error }
+
+func (e *endedError) Error() string { return "read the answer: " + e.err.Error() }
+func (e *endedError) Unwrap() error { return e.err }
+
 type typed struct {
 	line string
 	err  error
@@ -115,8 +129,9 @@ func (t *Terminal) readLine(ctx context.Context, text string, fresh bool) (strin
 	select {
 	case got := <-t.lines:
 		t.reading = false
-		if got.err != nil && got.line == "" {
-			return "", fmt.Errorf("read the answer: %w", got.err)
+		if got.err != nil {
+			fmt.Fprintln(t.Err)
+			return "", &endedError{got.err}
 		}
 		return strings.TrimRight(got.line, "\r\n"), nil
 	case <-ctx.Done():

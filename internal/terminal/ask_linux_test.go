@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/question"
 )
 
@@ -232,5 +235,26 @@ func TestCtrlCEndsAQuestion(t *testing.T) {
 	<-stopped // and the command has its first interrupt all the same
 	if ctx.Err() != nil {
 		t.Error("the first Ctrl-C of a command that claimed it cancelled everything")
+	}
+}
+
+// The end of the input answers nothing, whatever was typed of a line before, and says what would have answered.
+func TestTheEndOfTheInputAnswersNothing(t *testing.T) {
+	const ctrlD = "\x04"
+	for kind, prompt := range map[question.Kind]string{question.Line: "What: ", question.Word: "go on: ", question.YesNo: "Type yes: ", question.Secret: "What: ", question.NewSecret: "What: "} {
+		for _, typed := range []string{ctrlD, "yes" + ctrlD + ctrlD} {
+			s := sitDown(t)
+			done := s.ask(t.Context(), question.Question{ID: "q", Kind: kind, Text: "What", Word: "yes", Flag: "add --yes"})
+			s.until(t, prompt)
+			fmt.Fprint(s.keys, typed)
+			got := <-done
+			unanswered := (*question.UnansweredError)(nil)
+			if !errors.As(got.err, &unanswered) || !errors.Is(got.err, io.EOF) || got.Text != "" || !slices.Equal(hint.Of(got.err), []string{"add --yes"}) {
+				t.Errorf("kind %d, %q: %+v %v", kind, typed, got, hint.Of(got.err))
+			}
+			if !s.echoes(t) {
+				t.Errorf("kind %d, %q: the terminal stays without echo", kind, typed)
+			}
+		}
 	}
 }

@@ -232,11 +232,13 @@ func (c *Context) Confirm(ctx context.Context, yes bool, text, word string) erro
 		return nil
 	}
 	if !c.CanAsk() {
-		return Usage(errors.New("this needs a confirmation, and there is nobody to ask"), "add --yes to go on without a question")
+		return Usage(errors.New("this needs a confirmation, and there is nobody to ask; nothing was done"), unasked)
 	}
-	_, err := c.Ask(ctx, question.Question{ID: "confirm", Kind: question.Word, Text: text, Word: word, Flag: "--yes"})
+	_, err := c.Ask(ctx, question.Question{ID: "confirm", Kind: question.Word, Text: text, Word: word, Flag: unasked})
 	return err
 }
+
+const unasked = "add --yes to go on without a question"
 
 // Own closes something with the context.
 func (c *Context) Own(closer io.Closer) { c.closers = append(c.closers, closer) }

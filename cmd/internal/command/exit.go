@@ -88,7 +88,7 @@ func ExitCode(err error) int {
 		return ExitUsage
 	case Is[*machines.NoMachineError](err), Is[*media.NothingError](err), Is[*machines.UnknownError](err), Is[*plan.EmptyError](err), errors.Is(err, runs.ErrNone):
 		return ExitNothing
-	case errors.Is(err, question.ErrDeclined):
+	case errors.Is(err, question.ErrDeclined), Is[*question.UnansweredError](err):
 		return ExitInterrupted
 	case errors.Is(err, context.DeadlineExceeded):
 		return ExitTimeout

@@ -2,8 +2,10 @@ package command
 
 import (
 	"fmt"
+	"io"
 	"testing"
 
+	"github.com/fleetmend/fleetmend/internal/question"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 )
 
@@ -11,6 +13,7 @@ import (
 func TestANameOfNoRunOrOfSeveralIsAMistake(t *testing.T) {
 	for err, want := range map[error]int{
 		&journal.NotFoundError{ID: "x"}: ExitUsage, &journal.AmbiguousError{Prefix: "2"}: ExitUsage, &journal.EndedError{}: ExitNothing, &journal.IdleError{}: ExitNothing, &journal.NotAwaitedError{}: ExitNothing, &journal.LockedError{}: ExitLocked,
+		question.ErrDeclined: ExitInterrupted, &question.UnansweredError{Err: io.EOF}: ExitInterrupted, &question.NeededError{}: ExitUsage,
 	} {
 		if got := ExitCode(fmt.Errorf("find it: %w", err)); got != want {
 			t.Errorf("%v: %d, want %d", err, got, want)

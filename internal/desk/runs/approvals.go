@@ -3,6 +3,7 @@ package runs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/fleetmend/fleetmend/internal/desk"
@@ -31,7 +32,12 @@ func (a *Approvals) Take(ctx context.Context, e journal.Event) {
 	ctx, a.cancel = context.WithCancel(ctx)
 	a.asking.Go(func() {
 		err := AskApproval(ctx, a.Desk, e.Run, e.Wave+1, e.Text)
-		over, nobody := (*journal.EndedError)(nil), (*question.NeededError)(nil)
+		over, nobody, unanswered := (*journal.EndedError)(nil), (*question.NeededError)(nil), (*question.UnansweredError)(nil)
+		if errors.As(err, &unanswered) {
+			a.Desk.Tell(fmt.Sprintf("the input ended at the question, and nothing was answered: the run waits. `fleetmend runs approve %s --wave %d` lets the wave begin, `fleetmend runs cancel %s` ends the run",
+				e.Run, e.Wave+1, e.Run))
+			return
+		}
 		if err != nil && !errors.Is(err, context.Canceled) && !errors.As(err, &over) && !errors.As(err, &nobody) {
 			a.Desk.Tell("the approval could not be asked for: " + err.Error())
 		}

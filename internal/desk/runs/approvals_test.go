@@ -2,7 +2,9 @@ package runs_test
 
 import (
 	"context"
+	"io"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/fleetmend/fleetmend/internal/desk"
@@ -53,4 +55,27 @@ func TestTheQuestionForAWaveGoesAway(t *testing.T) {
 	if len(said) > 0 {
 		t.Errorf("said %q", said)
 	}
+}
+
+// ended is an asker whose input has ended.
+type ended struct{}
+
+func (ended) Ask(_ context.Context, q question.Question) (question.Answer, error) {
+	return question.Answer{}, &question.UnansweredError{Question: q, Err: io.EOF}
+}
+
+// The end of the input is no answer: the wave waits on, which is said with what answers it. A no would end the run.
+func TestTheEndOfTheInputRefusesNoWave(t *testing.T) {
+	said := make(chan string, 1)
+	d, err := desk.New(desk.Options{State: filepath.Join(t.TempDir(), "state"), Ask: ended{}, Tell: func(text string) { said <- text }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	a := runs.Approvals{Desk: d}
+	a.Take(t.Context(), journal.Event{Run: "r", Kind: journal.Approval, Wave: 1, Text: "wave 1 is over"})
+	if text := <-said; !strings.Contains(text, "nothing was answered: the run waits. `fleetmend runs approve r --wave 2` lets the wave begin") {
+		t.Error(text)
+	}
+	a.End()
 }
