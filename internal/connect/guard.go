@@ -49,7 +49,7 @@ func keptBack(no *route.BarredError) error {
 	if no.More == 0 {
 		return hint.Wrapf(&told, "nothing was sent, so that the account is not locked; see that user and password are right, and try again")
 	}
-	return hint.Wrapf(&told, "nothing was sent, so that the account is not locked; `sign-ins: %d` under run: in the settings lets it be sent at once", no.More)
+	return hint.Wrapf(&told, "nothing was sent, so that the account is not locked; `sign-ins: %d` under run: in the settings lets it be sent at once%s", no.More, no.Unless())
 }
 
 // nobodyElse says that a domain controller alone is asked.

@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -52,14 +53,42 @@ func (d *Desk) counting(ctx context.Context, user, domain string) (route.Ledger,
 	if err != nil {
 		return nil, "", err
 	}
-	rule, netbios := BearsOf(all, user, d.Now()).Rule, ""
+	rule, netbios := RuleOf(all, user, d.Now()), ""
 	if n := d.Settings.Run.SignIns; n != nil && *n > 0 {
-		rule.Limit = *n
+		rule.Limit, rule.Said = *n, true
 	}
 	if at := slices.IndexFunc(all, func(l inventory.Lockouts) bool { return l.Is(domain) }); at >= 0 {
 		netbios = all[at].NetBIOS
 	}
 	return signin.New(j.SignIns(), rule), netbios, nil
+}
+
+// SignInRule is how sign-ins of an account are counted in all domains, by what the inventory keeps of them.
+func (d *Desk) SignInRule(ctx context.Context, user string) (signin.Rule, error) {
+	all, err := d.lockouts(ctx)
+	return RuleOf(all, user, d.Now()), err
+}
+
+// RuleOf is [Desk.SignInRule] by what domains said: of the account's own, of its name elsewhere, or of accounts at all.
+func RuleOf(all []inventory.Lockouts, user string, now time.Time) signin.Rule {
+	rule := BearsOf(all, user, now).Rule
+	rule.Elsewhere = map[string]signin.Rule{}
+	name, domain := ad.SplitAccount(user)
+	for _, l := range all {
+		if domain == "" || domain == "." || l.Is(domain) || l.Hidden || now.Sub(l.ReadAt) > lockoutsLast {
+			continue
+		}
+		said := l.Domain
+		if own, ok := l.Own[strings.ToLower(name)]; ok {
+			said = own
+		}
+		for _, as := range []string{l.NetBIOS, l.DNS} {
+			if as != "" {
+				rule.Elsewhere[strings.ToUpper(as)] = known(said, false, as, name).Rule
+			}
+		}
+	}
+	return rule
 }
 
 // BearsOf is [Desk.Bears] by what domains said.
@@ -94,7 +123,8 @@ func BearsOf(all []inventory.Lockouts, user string, now time.Time) Bearing {
 }
 
 func known(l inventory.Lockout, single bool, of, name string) Bearing {
-	b := Bearing{Rule: signin.Rule{Limit: min(max(l.Threshold/2, 1), mostBorne), Window: l.Window}, Known: true}
+	half := max(l.Threshold/2, 1)
+	b := Bearing{Rule: signin.Rule{Limit: min(half, mostBorne), Safe: half, Window: l.Window}, Known: true}
 	if b.Rule.Window <= 0 {
 		b.Rule.Window = signin.Window
 	}
@@ -104,7 +134,7 @@ func known(l inventory.Lockout, single bool, of, name string) Bearing {
 	}
 	switch {
 	case l.Threshold == 0:
-		b.Rule.Limit, b.Why = mostBorne, of+" locks no account"
+		b.Rule.Limit, b.Rule.Safe, b.Why = mostBorne, math.MaxInt, of+" locks no account"
 		if single {
 			b.Why = of + " never locks " + name
 		}

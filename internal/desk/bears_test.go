@@ -49,3 +49,28 @@ func TestWhatAnAccountBears(t *testing.T) {
 		}
 	}
 }
+
+// Other domains have thresholds of their own, by either of their names; what they did not tell, or long ago, is not assumed.
+func TestWhatAnAccountBearsElsewhere(t *testing.T) {
+	now := time.Now()
+	said := func(dns, netbios string, threshold int) inventory.Lockouts {
+		return inventory.Lockouts{DNS: dns, NetBIOS: netbios, Domain: inventory.Lockout{Threshold: threshold, Window: time.Hour}, ReadAt: now}
+	}
+	home, branch, lab, plant, old := said("fleet.test", "FLEET", 50), said("branch.test", "BRANCH", 4), said("lab.test", "LAB", 9), said("plant.test", "PLANT", 9), said("old.test", "OLD", 9)
+	home.Own = map[string]inventory.Lockout{"admin": home.Domain}
+	lab.Own = map[string]inventory.Lockout{"admin": {Threshold: 6, Window: time.Minute}}
+	plant.Hidden, old.ReadAt = true, now.Add(-40*24*time.Hour)
+	all := []inventory.Lockouts{home, branch, lab, plant, old}
+	rule := desk.RuleOf(all, `FLEET\admin`, now)
+	if rule.Limit != 10 || rule.Safe != 25 || len(rule.Elsewhere) != 4 {
+		t.Errorf("%+v", rule)
+	}
+	for name, want := range map[string]int{"BRANCH": 2, "BRANCH.TEST": 2, "LAB": 3, "PLANT": 0, "OLD": 0, "FLEET": 0} {
+		if got := rule.Elsewhere[name]; got.Limit != want || name == "LAB" && got.Window != time.Minute {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	if rule := desk.RuleOf(all, `.\admin`, now); rule.Safe != 0 || len(rule.Elsewhere) > 0 {
+		t.Errorf("an account of each machine: %+v", rule)
+	}
+}

@@ -162,22 +162,34 @@ func (s *SignIns) Settle(ctx context.Context, state signin.State, numbers ...int
 	})
 }
 
+// Spare implements [signin.Book].
+func (s *SignIns) Spare(ctx context.Context, domain string, numbers ...int64) error {
+	list, err := encode(numbers)
+	if err != nil {
+		return err
+	}
+	return s.change(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "UPDATE signins SET spared = json_insert(spared, '$[#]', ?) WHERE n IN (SELECT value FROM json_each(?))", domain, list)
+		return err
+	})
+}
+
 // Against implements [signin.Book].
 func (s *SignIns) Against(ctx context.Context, account string, since time.Time) ([]signin.Entry, error) {
-	rows, err := s.journal.db.QueryContext(ctx, "SELECT n, domain, target, time, state FROM signins WHERE account = ? AND time > ? AND state IN (?,?,?) ORDER BY n",
+	rows, err := s.journal.db.QueryContext(ctx, "SELECT n, domain, target, time, state, spared FROM signins WHERE account = ? AND time > ? AND state IN (?,?,?) ORDER BY n",
 		account, ms(since), string(signin.Sent), string(signin.Refused), string(signin.Unanswered))
 	if err != nil {
 		return nil, fmt.Errorf("read sign-ins: %w", err)
 	}
 	return collect(rows, func(rows *sql.Rows) (signin.Entry, error) {
 		e := signin.Entry{Account: account}
-		var target string
+		var target, spared string
 		var at int64
-		if err := rows.Scan(&e.N, &e.Domain, &target, &at, &e.State); err != nil {
+		if err := rows.Scan(&e.N, &e.Domain, &target, &at, &e.State, &spared); err != nil {
 			return e, err
 		}
 		e.Time = time.UnixMilli(at)
-		return e, json.Unmarshal([]byte(target), &e.Target)
+		return e, errors.Join(json.Unmarshal([]byte(target), &e.Target), json.Unmarshal([]byte(spared), &e.Spared))
 	})
 }
 

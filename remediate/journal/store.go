@@ -175,7 +175,10 @@ ALTER TABLE incidents ADD COLUMN parameters TEXT NOT NULL DEFAULT '';
 `, derived + `
 -- What runs that were over had still claimed.
 DELETE FROM claims WHERE run NOT IN (SELECT n FROM runs WHERE status IN ('running', 'paused', 'waiting', 'interrupted'));
-`, digestSchema, signInsSchema, stepsSchema}
+`, digestSchema, signInsSchema, stepsSchema, `
+-- Domains in which a sign-in counts no more, though it does elsewhere: JSON, "*" for all but that of its machine. See remediate/signin.
+ALTER TABLE signins ADD COLUMN spared TEXT NOT NULL DEFAULT '[]';
+`}
 
 // derived makes the cases anew, for a journal that was written when another rule held: what was fixed did not stay fixed.
 var derived = "DELETE FROM cases;" + casesOfAll + ";" + strings.NewReplacer("?1", "''", "?2", "'[]'").Replace(markRule) + ";"

@@ -99,18 +99,27 @@ type BarredError struct {
 	All     bool      // nowhere; else not in this domain
 	Why     string    // "PC1 rejected CORP\admin"
 	Until   time.Time // when it may be tried again; zero: when somebody has looked at it
-	More    int       // what --sign-ins has to say so that it may be tried at once; 0: nothing helps
+	More    int       // what --sign-ins has to say so that it may be tried at once; 0: nothing helps that is known to be safe
+	Locks   int       // how many wrong ones must not lock it for that; 0: its domain said that they do not
 }
 
 func (e *BarredError) Error() string {
 	why := e.Why
 	if e.More > 0 {
-		why += fmt.Sprintf(", or at once with --sign-ins %d", e.More)
+		why += fmt.Sprintf(", or at once with --sign-ins %d%s", e.More, e.Unless())
 	}
 	if e.All || e.Account.Domain == "" {
 		return why
 	}
 	return fmt.Sprintf("%s (domain %s)", why, e.Account.Domain)
+}
+
+// Unless is on which condition more sign-ins may be allowed, in words; "" for none.
+func (e *BarredError) Unless() string {
+	if e.Locks == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" where fewer than %d wrong passwords lock no account", e.Locks)
 }
 
 // BarredBy returns what an error says of the account, nil for nothing.

@@ -53,8 +53,7 @@ func (l *Ledger) question(ctx context.Context, a *account, d *domain, who route.
 		var lost error
 		_ = ask(ctx, w, func() (route.Trial, error) { //nolint:errcheck // what it came to is in the trial
 			l.mu.Lock()
-			a.prune(time.Now(), l.window)
-			if made != nil || len(a.bad)+len(a.out)+1 > l.limit {
+			if made != nil || !l.fits(a, d, l.against(a, d, time.Now())) {
 				l.mu.Unlock()
 				return nil, errNobody
 			}
@@ -85,31 +84,36 @@ func (l *Ledger) question(ctx context.Context, a *account, d *domain, who route.
 		if ctx.Err() != nil {
 			return "", context.Cause(ctx)
 		}
-		l.mu.Lock()
-		full := len(a.bad) >= l.limit
-		if full {
-			a.closed = l.spent(a.bad, who)
-			l.tell(a)
-		}
-		refusal := a.closed
-		l.mu.Unlock()
-		if refusal != nil {
+		if refusal := l.full(a, d, who); refusal != nil {
 			return "", refusal
 		}
 	}
 	return "", errNobody
 }
 
+// full bars the account in a domain where so much counts there that nothing more may be tried; nil: not so much.
+func (l *Ledger) full(a *account, d *domain, who route.Account) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if bad := l.against(a, d, now); a.closed == nil && d.closed == nil && len(a.out) == 0 && !l.fits(a, d, bad) {
+		l.bar(a, d, l.spent(a, d, bad, who, now))
+	}
+	if a.closed != nil {
+		return a.closed
+	}
+	if d.closed != nil {
+		return d.closed
+	}
+	return nil
+}
+
 // close bars the account, everywhere where its own domain said so or nothing more may be tried.
 func (l *Ledger) close(a *account, d *domain, who route.Account, why string) *route.BarredError {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := &route.BarredError{Account: who, Why: why, All: len(a.bad) >= l.limit || who.Final || who.Home && !a.provenBut(d)}
-	if e.All {
-		a.closed = e
-	}
-	d.closed = e
-	l.tell(a)
+	e := &route.BarredError{Account: who, Why: why, All: l.everywhere(a, d, who, time.Now())}
+	l.bar(a, d, e)
 	return e
 }
 
@@ -136,39 +140,27 @@ func (l *Ledger) judge(ctx context.Context, a *account, d *domain, who route.Acc
 
 func (l *Ledger) settle(ctx context.Context, a *account, d *domain, who route.Account, ask route.Ask) error {
 	for round := 1; ; round++ {
-		l.mu.Lock()
-		home, witnesses := a.witness(d)
-		full := len(a.bad) >= l.limit
-		if full && a.closed == nil {
-			a.closed = l.spent(a.bad, who)
-		}
-		refusal := a.closed
-		l.mu.Unlock()
-		if full {
+		if refusal := l.full(a, d, who); refusal != nil {
 			return refusal
 		}
+		l.mu.Lock()
+		of, witnesses := a.witness(d, l.against(a, d, time.Now()))
+		l.mu.Unlock()
 		there := who
-		if home != nil && home != d {
-			there.Domain, there.Home = home.name, false
-		}
-		_, err := l.question(ctx, a, home, there, witnesses, ask)
+		there.Domain, there.Home = of.name, of.home
+		_, err := l.question(ctx, a, of, there, witnesses, ask)
 		if !errors.Is(err, errNobody) {
 			return err
 		}
 		l.mu.Lock()
-		a.alone = a.silence()
+		a.alone = silence(l.against(a, d, time.Now()))
 		alone := a.alone
 		l.mu.Unlock()
 		if alone {
 			return nil
 		}
 		if round == judgeRounds || len(witnesses) == 0 {
-			why := fmt.Sprintf("%s, and no other machine that had taken %s is there to be asked", l.doubt(a, who.Name), who.Name)
-			e := l.close(a, d, who, why)
-			l.mu.Lock()
-			a.closed, e.All = e, true
-			l.mu.Unlock()
-			return e
+			return l.close(a, d, who, fmt.Sprintf("%s, and no other machine that had taken %s is there to be asked", l.doubt(a, d, who.Name), who.Name))
 		}
 		select {
 		case <-time.After(judgePause):

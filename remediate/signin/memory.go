@@ -39,6 +39,17 @@ func (m *Memory) Settle(_ context.Context, state State, numbers ...int64) error 
 	return nil
 }
 
+// Spare implements [Book].
+func (m *Memory) Spare(_ context.Context, domain string, numbers ...int64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, n := range numbers {
+		e := &m.entries[n-1]
+		e.Spared = append(slices.Clone(e.Spared), domain)
+	}
+	return nil
+}
+
 // Against implements [Book].
 func (m *Memory) Against(_ context.Context, account string, since time.Time) (out []Entry, _ error) {
 	m.mu.Lock()

@@ -2,7 +2,10 @@
 // and counts in a [Book] that all runs of a state folder share.
 //
 // The rule. What was refused, and what had no answer, counts against an account until it is accepted by a sign-in that began
-// later, or until its window is over. That, and what is under way, is never more than the limit. Where no machine of a domain
+// later, or until its window is over. That, and what is under way, is never more than the limit. Who counted is not known: the
+// controllers of the account's own domain, or those of the machine's, where that does not trust it and has an account of that name. So an
+// acceptance clears what its own domain counted; what machines of others caused it clears for its own domain alone, or, if it is the
+// account's, for all but theirs (see counts.go). Where no machine of a domain
 // has taken the account yet, one is tried, before all others one that took it in an earlier run; the last sign-in
 // that may have no answer is never at a machine that has not answered before. Once it was taken a refusal
 // is a doubt: nobody tries until a machine that had taken it was asked again. If that takes it, the refusal was the other
@@ -17,7 +20,6 @@ import (
 	"cmp"
 	"container/list"
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -36,6 +38,12 @@ const Window = 30 * time.Minute
 type Rule struct {
 	Limit  int           // sign-ins that were not accepted or are under way; with 1 a refusal is never asked about elsewhere
 	Window time.Duration // how long they count after the last of them
+	Safe   int           // the highest limit that the account's own domain is known to bear; 0: it did not tell
+	Said   bool          // somebody gave that limit: a domain that rejects what the account's own takes is asked again
+
+	// Elsewhere is what other domains bear for an account of that name, by their names in upper case, where they told; else it is
+	// [Limit]. It is never more than Limit.
+	Elsewhere map[string]Rule
 }
 
 // State is what became of a sign-in.
@@ -62,7 +70,11 @@ type Entry struct {
 	Target  route.Target
 	Time    time.Time
 	State   State
+	Spared  []string // domains in which it counts no more, though it does elsewhere; [Others]: in none but its own
 }
+
+// Others stands for all domains but that of an entry.
+const Others = "*"
 
 // Book is where sign-ins are written down, for all processes that share it.
 type Book interface {
@@ -72,6 +84,8 @@ type Book interface {
 	Add(ctx context.Context, e Entry) (int64, error)
 	// Settle changes the state of entries.
 	Settle(ctx context.Context, state State, numbers ...int64) error
+	// Spare writes of entries that they count no more in a domain, or in all but their own ([Others]).
+	Spare(ctx context.Context, domain string, numbers ...int64) error
 	// Against returns the entries of an account that count against it, since a time.
 	Against(ctx context.Context, account string, since time.Time) ([]Entry, error)
 	// Took returns machines of a domain that took the account, the last first, each once.
@@ -87,9 +101,8 @@ type Lock interface {
 
 // Ledger implements [route.Ledger].
 type Ledger struct {
-	book   Book
-	limit  int
-	window time.Duration
+	book Book
+	rule Rule
 
 	mu       sync.Mutex
 	accounts map[string]*account
@@ -100,7 +113,8 @@ var _ route.Ledger = (*Ledger)(nil)
 
 // New makes a ledger over a book, for accounts that bear the same.
 func New(book Book, rule Rule) *Ledger {
-	return &Ledger{book: book, limit: cmp.Or(max(rule.Limit, 0), Limit), window: cmp.Or(max(rule.Window, 0), Window), accounts: map[string]*account{}}
+	rule.Limit, rule.Window = cmp.Or(max(rule.Limit, 0), Limit), cmp.Or(max(rule.Window, 0), Window)
+	return &Ledger{book: book, rule: rule, accounts: map[string]*account{}}
 }
 
 // account is what this process knows of one account. The ledger's mutex guards it.
@@ -129,6 +143,7 @@ type account struct {
 // domain is what is known of an account in one domain.
 type domain struct {
 	name      string
+	home      bool // it is the account's own
 	proven    bool
 	proving   bool
 	recalled  bool // who took it in earlier runs was asked
@@ -146,15 +161,6 @@ type domain struct {
 type kind struct {
 	domain string
 	known  bool
-}
-
-// offence is a sign-in that counts against the account.
-type offence struct {
-	number int64 // in the book
-	what   State
-	target route.Target
-	at     time.Time
-	clock  int64 // when it was known
 }
 
 const (
@@ -188,7 +194,7 @@ func (a *account) domain(name string) *domain {
 func (l *Ledger) tell(a *account) {
 	for _, queue := range a.waiting {
 		n := 0
-		for e := queue.Front(); e != nil && (n < l.limit || a.closed != nil || l.broken != nil); e = e.Next() {
+		for e := queue.Front(); e != nil && (n < l.rule.Limit || a.closed != nil || l.broken != nil); e = e.Next() {
 			select {
 			case e.Value.(chan struct{}) <- struct{}{}: //nolint:errcheck,forcetypeassert // a list of channels
 			default:
@@ -234,58 +240,6 @@ func (a *account) queueUp(k kind) *list.Element {
 	return a.waiting[k].PushBack(make(chan struct{}, 1))
 }
 
-// prune forgets what counts when the last of it is older than the window. Until then all count, as at a domain controller (MS-SAMR
-// 3.1.1.8.4: its count begins anew when nothing was wrong for that long).
-func (a *account) prune(now time.Time, window time.Duration) {
-	if len(a.bad) > 0 && now.Sub(last(a.bad)) >= window {
-		a.bad = nil
-	}
-}
-
-// last is when the last of some offences was.
-func last(all []*offence) (at time.Time) {
-	for _, o := range all {
-		if o.at.After(at) {
-			at = o.at
-		}
-	}
-	return at
-}
-
-// known and unknown are the sign-ins under way at machines that had taken the account, and at others.
-func (a *account) underWay() (known, unknown int) {
-	for t := range a.out {
-		if t.known {
-			known++
-		} else {
-			unknown++
-		}
-	}
-	return known, unknown
-}
-
-// witness returns a domain with machines that can settle a doubt, this one where it has any, without those that refused, and those that
-// have cleared enough by their word.
-func (a *account) witness(d *domain) (*domain, []route.Target) {
-	of := func(d *domain) (out []route.Target) {
-		for _, t := range d.witnesses {
-			if d.proven && d.closed == nil && a.vouched[id(t)] < mostVouched && !slices.ContainsFunc(a.bad, func(o *offence) bool { return o.what == Refused && id(o.target) == id(t) }) {
-				out = append(out, t)
-			}
-		}
-		return out
-	}
-	if out := of(d); len(out) > 0 {
-		return d, out
-	}
-	for _, other := range a.domains {
-		if out := of(other); len(out) > 0 {
-			return other, out
-		}
-	}
-	return nil, nil
-}
-
 // others reports whether anybody else signs in or waits for it.
 func (a *account) others() bool {
 	for _, queue := range a.waiting {
@@ -294,25 +248,6 @@ func (a *account) others() bool {
 		}
 	}
 	return len(a.out) > 0 || a.judging
-}
-
-// lastOf reports whether the last sign-in that may fail would be this machine's, which has not answered one already: it is kept for
-// another, so that no machine alone stops all. While that of others is not known, offences are those of its domain in this run, or all.
-func (l *Ledger) lastOf(a *account, d *domain, machine string) bool {
-	count := func(all []*offence) (n int) {
-		for _, o := range all {
-			if o.what == Unanswered && id(o.target) == machine {
-				n++
-			}
-		}
-		return n
-	}
-	return count(d.silent) >= Limit-1 || count(a.bad) >= max(l.limit-1, 1)
-}
-
-// silence reports whether nothing was refused.
-func (a *account) silence() bool {
-	return !slices.ContainsFunc(a.bad, func(o *offence) bool { return o.what == Refused })
 }
 
 // id is what tells machines apart.

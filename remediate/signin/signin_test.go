@@ -235,7 +235,7 @@ func TestWhatIsSaidNamesAMachineOnce(t *testing.T) {
 		for range 2 {
 			w.one(t.Context(), signin.New(book, signin.Rule{}), m)
 		}
-		want := `two sign-ins of CORP\admin were refused (CORP-PC0) and none was accepted since: see that the password is right, then go on after ` + soon() + `, or at once with --sign-ins 3`
+		want := `two sign-ins of CORP\admin were refused (CORP-PC0) and none was accepted since: see that the password is right, then go on after ` + soon() + `, or at once with --sign-ins 3 where fewer than 6 wrong passwords lock no account`
 		if _, err := signin.New(book, signin.Rule{}).Try(t.Context(), account(m), m, w.ask); err == nil || err.Error() != want {
 			t.Error(err)
 		}
@@ -394,7 +394,7 @@ func TestOneMachineThatHangsUpStopsNobody(t *testing.T) {
 		}
 		m := machines[0]
 		if _, err := signin.New(book, signin.Rule{}).Try(t.Context(), account(m), m, w.ask); err == nil ||
-			!strings.HasPrefix(err.Error(), "CORP-PC0 did not answer when it was signed in to") || !strings.HasSuffix(err.Error(), "after "+soon()+", or at once with --sign-ins 3") {
+			!strings.HasPrefix(err.Error(), "CORP-PC0 did not answer when it was signed in to") || !strings.HasSuffix(err.Error(), "after "+soon()+", or at once with --sign-ins 3 where fewer than 6 wrong passwords lock no account") {
 			t.Error(err)
 		}
 		begun(t, signin.New(book, signin.Rule{Limit: 3}), m, w.ask).Unjudged() // as it says
@@ -630,7 +630,7 @@ func TestAKilledProcessHadNoAnswer(t *testing.T) {
 			begun(t, signin.New(book, signin.Rule{}), m[i], w.ask)
 		}
 		_, err := signin.New(book, signin.Rule{}).Try(t.Context(), account(m[0]), m[0], w.ask)
-		if barred := (*route.BarredError)(nil); !errors.As(err, &barred) || !strings.Contains(err.Error(), "had no answer (CORP-PC0, CORP-PC1)") || !strings.HasSuffix(err.Error(), "--sign-ins 3") {
+		if barred := (*route.BarredError)(nil); !errors.As(err, &barred) || !strings.Contains(err.Error(), "had no answer (CORP-PC0, CORP-PC1)") || !strings.HasSuffix(err.Error(), "--sign-ins 3 where fewer than 6 wrong passwords lock no account") {
 			t.Errorf("%v", err)
 		}
 		time.Sleep(signin.Window)

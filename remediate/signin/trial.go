@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,26 +77,14 @@ func (t *trial) Accepted() {
 		d.witnesses = slices.Insert(d.witnesses, 0, t.target)
 		d.witnesses = d.witnesses[:min(len(d.witnesses), mostWitnesses)]
 	}
-	var cleared []int64
-	kept := a.bad[:0]
-	for _, o := range a.bad {
-		if o.clock < t.began {
-			cleared = append(cleared, o.number)
-			if o.what == Refused && t.who.Word {
-				a.vouched[id(t.target)]++
-			}
-		} else {
-			kept = append(kept, o)
-		}
-	}
+	cleared, spared := t.clears()
 	now := time.Now()
 	note := t.number == 0 && !t.known && (d.noted < mostWitnesses || now.Sub(d.notedAt) >= noteEvery)
 	if note || t.number != 0 {
 		d.noted++
 		d.notedAt = now
 	}
-	a.bad = kept
-	if write := t.number != 0 || len(cleared) > 0; write { // before another process may look
+	if write := t.number != 0 || len(cleared)+len(spared) > 0; write { // before another process may look
 		a.writing++
 		defer l.written(a)
 	}
@@ -112,7 +101,40 @@ func (t *trial) Accepted() {
 	if len(cleared) > 0 {
 		err = errors.Join(err, l.book.Settle(ctx, Cleared, cleared...))
 	}
+	for where, numbers := range spared {
+		err = errors.Join(err, l.book.Spare(ctx, where, numbers...))
+	}
 	l.toldLater(err)
+}
+
+// clears forgets what does not count any more, everywhere or in some domains, since the account was accepted by a sign-in that began later.
+// It returns the numbers of both in the book. The caller holds the mutex.
+func (t *trial) clears() (cleared []int64, spared map[string][]int64) {
+	a := t.a
+	kept := a.bad[:0]
+	for _, o := range a.bad {
+		if o.clock >= t.began {
+			kept = append(kept, o)
+			continue
+		}
+		gone, where := o.accepted(t.d)
+		if (gone || where != "") && o.what == Refused && t.who.Word {
+			a.vouched[id(t.target)]++
+		}
+		if gone {
+			cleared = append(cleared, o.number)
+			continue
+		}
+		kept = append(kept, o)
+		if where != "" {
+			if spared == nil {
+				spared = map[string][]int64{}
+			}
+			spared[where] = append(spared[where], o.number)
+		}
+	}
+	a.bad = kept
+	return cleared, spared
 }
 
 // toldLater leaves word that the book failed for whoever tries next: this sign-in was made.
@@ -142,7 +164,7 @@ func (t *trial) Unjudged() {
 // count books a sign-in that counts against the account. Nobody signs in before that is on disk. False: it had ended before. Where a
 // secret goes with every request, one that was accepted may be refused later.
 func (t *trial) count(state State) (bool, error) {
-	l, a := t.ledger, t.a
+	l, a, d := t.ledger, t.a, t.d
 	l.mu.Lock()
 	if t.state != "" && (t.state != Accepted || state != Refused) {
 		l.mu.Unlock()
@@ -152,7 +174,7 @@ func (t *trial) count(state State) (bool, error) {
 	defer l.written(a)
 	t.endLocked(state)
 	t.state = state
-	o := &offence{number: t.number, what: state, target: t.target, at: time.Now(), clock: a.clock}
+	o := &offence{number: t.number, what: state, target: t.target, domain: d.name, at: time.Now(), clock: a.clock}
 	a.bad = append(a.bad, o)
 	l.mu.Unlock()
 	var err error
@@ -180,27 +202,22 @@ func (t *trial) Unanswered() {
 	if !counted || d.proven || t.judges || d.closed != nil {
 		return
 	}
-	d.silent = append(d.silent, &offence{what: Unanswered, target: t.target, at: time.Now()})
+	d.silent = append(d.silent, &offence{what: Unanswered, target: t.target, domain: d.name, at: time.Now()})
 	if len(d.silent) >= Limit {
-		d.closed = l.spent(d.silent, t.who)
-		d.closed.All = t.who.Home && !a.provenBut(d) || len(a.bad) >= l.limit
-		if d.closed.All {
-			a.closed = d.closed
-		}
-		l.tell(a)
+		l.bar(a, d, l.spent(a, d, d.silent, t.who, time.Now()))
 	}
 }
 
 // Refused implements [route.Trial].
 func (t *trial) Refused(ctx context.Context) error {
-	if verdict := t.rejected(); verdict != nil {
+	if verdict := t.refused(); verdict != nil {
 		return verdict
 	}
 	return t.ledger.cleared(ctx, t)
 }
 
-// rejected books a refusal. Nobody tries between that and what it means for the account. Nil: it is a doubt.
-func (t *trial) rejected() error {
+// refused books a refusal. Nobody tries between that and what it means for the account. Nil: it is a doubt.
+func (t *trial) refused() error {
 	l, a, d := t.ledger, t.a, t.d
 	l.mu.Lock()
 	a.writing++
@@ -237,7 +254,7 @@ func (l *Ledger) cleared(ctx context.Context, t *trial) error {
 		l.mu.Lock()
 		doubt := slices.ContainsFunc(a.bad, func(o *offence) bool { return o.clock >= t.began && id(o.target) == id(t.target) })
 		free := !a.judging && !a.locking && a.writing == 0
-		closed, changed := a.closed, a.look()
+		closed, changed := cmp.Or(a.closed, t.d.closed), a.look()
 		lost, next := l.broken, wait
 		switch {
 		case lost != nil:

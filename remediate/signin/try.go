@@ -5,6 +5,7 @@ import (
 	"container/list"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,7 @@ func (l *Ledger) Try(ctx context.Context, who route.Account, target route.Target
 	l.mu.Lock()
 	a := l.account(cmp.Or(who.Key, strings.ToLower(who.Name)))
 	d := a.domain(who.Domain)
+	d.home = d.home || who.Home
 	queue.known = d.took[id(target)]
 	l.mu.Unlock()
 	defer func() {
@@ -137,7 +139,8 @@ const (
 
 // next decides. The caller holds the mutex.
 func (l *Ledger) next(a *account, d *domain, who route.Account, machine string, now time.Time) move {
-	a.prune(now, l.window)
+	bad := l.against(a, d, now)
+	out := len(a.out)
 	switch {
 	case l.broken != nil:
 		return broken
@@ -149,53 +152,75 @@ func (l *Ledger) next(a *account, d *domain, who route.Account, machine string, 
 		return wait
 	case a.lock == nil:
 		return lock
-	case !who.Own && now.Sub(a.since) > turnTime && len(a.out) > 0:
+	case !who.Own && now.Sub(a.since) > turnTime && out > 0:
 		return wait // until none is under way, and the lock is given back
 	}
-	known, unknown := a.underWay()
-	out := known + unknown
-	proven := a.proven()
-	question := min(l.limit-1, 1) // the place that is kept for it
-	switch {
-	case len(a.bad) > 0 && proven && out > 0:
+	switch doubt := a.judged(d, bad); {
+	case doubt && out > 0:
 		return wait
-	case len(a.bad) > 0 && proven && (a.alone || who.Final) && len(a.bad) < l.limit:
-		return l.orAside(a, d, who, machine)
-	case len(a.bad) > 0 && proven:
+	case doubt && (a.alone || who.Final) && l.fits(a, d, bad):
+		return l.orAside(d, bad, who, machine)
+	case doubt:
 		return judge
-	case d.proving:
+	case d.proven && !l.place(a, d, d.took[machine]):
 		return wait
-	case !d.proven && len(a.bad)+out+1 > l.limit:
-		if out > 0 {
-			return wait
-		}
-		a.closed = l.spent(a.bad, who)
-		return barred
-	case !d.proven && proven && unknown+1+max(known, question) > l.limit:
-		return wait
-	case !d.proven && !d.recalled && !who.Own && !who.Final:
-		return recall
-	case !d.proven:
-		return l.orAside(a, d, who, machine)
-	case d.took[machine] && unknown+known+1 > l.limit, !d.took[machine] && unknown+1+max(known, question) > l.limit:
-		return wait
+	case d.proven:
+		return send
 	}
-	return send
+	return l.nextProof(a, d, bad, who, machine, now)
 }
 
-func (l *Ledger) orAside(a *account, d *domain, who route.Account, machine string) move {
-	if !who.Own && !who.Final && l.lastOf(a, d, machine) {
+// nextProof decides where no machine of a domain has taken the account yet.
+func (l *Ledger) nextProof(a *account, d *domain, bad []*offence, who route.Account, machine string, now time.Time) move {
+	switch {
+	case d.proving:
+		return wait
+	case !l.fits(a, d, bad):
+		if len(a.out) > 0 {
+			return wait
+		}
+		l.bar(a, d, l.spent(a, d, bad, who, now))
+		return barred
+	case !who.Own && !who.Final && l.rejected(d, bad) != nil:
+		l.bar(a, d, l.rejects(d, bad, who))
+		return barred
+	case a.proven() && !l.place(a, d, false):
+		return wait
+	case !d.recalled && !who.Own && !who.Final:
+		return recall
+	}
+	return l.orAside(d, bad, who, machine)
+}
+
+// rejected returns the refusal by which it is known that a domain rejects what the account's own takes, and has for that long; nil: none.
+func (l *Ledger) rejected(d *domain, bad []*offence) *offence {
+	at := slices.IndexFunc(bad, func(o *offence) bool { return o.apart && o.what == Refused && o.domain == d.name })
+	if at < 0 || l.rule.Said {
+		return nil
+	}
+	return bad[at]
+}
+
+// bar notes that an account is not sent any more, in a domain or anywhere. The caller holds the mutex.
+func (l *Ledger) bar(a *account, d *domain, e *route.BarredError) {
+	d.closed = e
+	if e.All {
+		a.closed = e
+	}
+	l.tell(a)
+}
+
+func (l *Ledger) orAside(d *domain, bad []*offence, who route.Account, machine string) move {
+	if !who.Own && !who.Final && l.lastOf(d, bad, machine) {
 		return aside
 	}
 	return send
 }
 
-func (a *account) proven() bool { return a.provenBut(nil) }
-
-// provenBut reports whether the account is proven in a domain other than this one.
-func (a *account) provenBut(not *domain) bool {
+// proven reports whether the account is, in any domain.
+func (a *account) proven() bool {
 	for _, d := range a.domains {
-		if d != not && d.proven && d.closed == nil {
+		if d.proven && d.closed == nil {
 			return true
 		}
 	}
@@ -205,7 +230,7 @@ func (a *account) provenBut(not *domain) bool {
 // begin opens a sign-in. The caller holds the mutex.
 func (l *Ledger) begin(a *account, d *domain, who route.Account, target route.Target) *trial {
 	a.clock++
-	t := &trial{ledger: l, a: a, d: d, who: who, target: target, known: d.took[id(target)], began: a.clock, at: time.Now(), proof: !d.proven || len(a.bad) > 0}
+	t := &trial{ledger: l, a: a, d: d, who: who, target: target, known: d.took[id(target)], began: a.clock, at: time.Now(), proof: !d.proven || len(l.against(a, d, time.Now())) > 0}
 	if d.proven {
 		t.wait = min(max(waitTimes*d.usual, leastWait), mostWait)
 	}
@@ -260,7 +285,7 @@ func (l *Ledger) lock(ctx context.Context, a *account, who route.Account) error 
 	var against []Entry
 	now := time.Now()
 	if err == nil && held.Mark() != a.mark {
-		if against, err = l.book.Against(ctx, a.name, now.Add(-farBack*l.window)); err != nil {
+		if against, err = l.book.Against(ctx, a.name, now.Add(-farBack*l.longest())); err != nil {
 			_ = held.Release() //nolint:errcheck // the first error is the one to tell
 		}
 	}
@@ -280,16 +305,29 @@ func (l *Ledger) lock(ctx context.Context, a *account, who route.Account) error 
 	}
 	a.mark, a.bad = held.Mark(), nil
 	for _, e := range against {
-		what := e.State
-		if what == Sent {
-			what = Unanswered
+		o := &offence{number: e.N, what: e.State, target: e.Target, domain: e.Domain, at: e.Time, clock: a.clock}
+		if e.State == Sent {
+			o.what = Unanswered
 		}
-		if len(a.bad) > 0 && e.Time.Sub(last(a.bad)) >= l.window {
-			a.bad = nil
+		for _, where := range e.Spared {
+			if where == Others {
+				o.apart = true
+			} else {
+				o.spared = append(o.spared, where)
+			}
 		}
-		a.bad = append(a.bad, &offence{number: e.N, what: what, target: e.Target, at: e.Time, clock: a.clock})
+		a.bad = append(a.bad, o)
 	}
 	return nil
+}
+
+// longest is the longest time that anything counts.
+func (l *Ledger) longest() time.Duration {
+	longest := l.rule.Window
+	for _, r := range l.rule.Elsewhere {
+		longest = max(longest, r.Window)
+	}
+	return longest
 }
 
 // own is the lock of an account that only one machine has: a machine is in one run at a time.

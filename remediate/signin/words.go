@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fleetmend/fleetmend/remediate/route"
 )
@@ -13,13 +14,17 @@ func (l *Ledger) asideFor(a *account, d *domain, t route.Target) string {
 	if d.late[id(t)] {
 		return t.Name + " did not answer when it was signed in to: it is signed in to again when others are through"
 	}
-	until := last(slices.Concat(d.silent, a.bad)).Add(l.window)
-	return fmt.Sprintf("%s did not answer when it was signed in to: it is signed in to again when another machine has taken the account, after %s, or at once with --sign-ins %d",
-		t.Name, until.Local().Format("15:04"), l.limit+1)
+	bad := slices.Concat(d.silent, l.against(a, d, time.Now()))
+	e := &route.BarredError{Why: fmt.Sprintf("%s did not answer when it was signed in to: it is signed in to again when another machine has taken the account, after %s",
+		t.Name, clock(l.until(bad)))}
+	if d.home { // what others bear is not what is said
+		e.More, e.Locks = l.more(d, bad, l.rule.Limit+1)
+	}
+	return e.Error()
 }
 
 // spent says that too much was not accepted to try once more.
-func (l *Ledger) spent(bad []*offence, who route.Account) *route.BarredError {
+func (l *Ledger) spent(a *account, d *domain, bad []*offence, who route.Account, now time.Time) *route.BarredError {
 	var names []string
 	refused := 0
 	for _, o := range bad {
@@ -41,11 +46,40 @@ func (l *Ledger) spent(bad []*offence, who route.Account) *route.BarredError {
 	if len(bad) == 1 {
 		noun, what = "sign-in", strings.Replace(what, "were", "was", 1)
 	}
-	until := last(bad).Add(l.window)
-	return &route.BarredError{Account: who, All: true, Until: until,
-		Why: fmt.Sprintf("%s %s of %s %s (%s) and none was accepted since: see that the password is right, then go on after %s",
-			number(len(bad)), noun, who.Name, what, strings.Join(names, ", "), until.Local().Format("15:04")), More: len(bad) + 1}
+	e := &route.BarredError{Account: who, All: l.everywhere(a, d, who, now),
+		Why: fmt.Sprintf("%s %s of %s %s (%s) and none was accepted since: see that the password is right, then go on", number(len(bad)), noun, who.Name, what, strings.Join(names, ", "))}
+	if l.fits(a, d, l.against(a, d, now)) { // too many for this run alone
+		return e
+	}
+	e.Until = l.until(bad)
+	e.Why += " after " + clock(e.Until)
+	e.More, e.Locks = l.more(d, bad, len(bad)+1)
+	return e
 }
+
+// rejects says that a domain rejects an account that its own domain takes.
+func (l *Ledger) rejects(d *domain, bad []*offence, who route.Account) *route.BarredError {
+	o := l.rejected(d, bad)
+	e := &route.BarredError{Account: who, Until: l.until(bad),
+		Why: fmt.Sprintf("%s rejected %s at %s, which its own domain takes: it is not sent there again before %s", o.target.Name, who.Name, clock(o.at), clock(l.until(bad)))}
+	e.More, e.Locks = l.more(d, bad, len(bad)+1)
+	return e
+}
+
+// more is which limit, given for a run, lets another sign-in be made at once where some count: 0 where none helps, or where it may lock the
+// account. Locks is how many wrong ones may not lock it for that, where its domain did not tell.
+func (l *Ledger) more(d *domain, bad []*offence, limit int) (more, locks int) {
+	told := l.rule.Safe > 0 && (d.home || l.rule.Elsewhere[d.name].Limit > 0)
+	switch {
+	case !d.home && ofDomain(bad, d) >= l.most(d), l.rule.Safe > 0 && limit > l.rule.Safe:
+		return 0, 0
+	case told:
+		return limit, 0
+	}
+	return limit, 2 * limit
+}
+
+func clock(t time.Time) string { return t.Local().Format("15:04") }
 
 func number(n int) string {
 	words := []string{"no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"}
@@ -56,13 +90,14 @@ func number(n int) string {
 }
 
 // doubt says in words what counts against an account of that name.
-func (l *Ledger) doubt(a *account, name string) string {
+func (l *Ledger) doubt(a *account, d *domain, name string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(a.bad) == 0 {
+	bad := l.against(a, d, time.Now())
+	if len(bad) == 0 {
 		return "a sign-in failed"
 	}
-	o := a.bad[len(a.bad)-1]
+	o := bad[len(bad)-1]
 	if o.what == Refused {
 		return fmt.Sprintf("%s rejected %s", o.target.Name, name)
 	}

@@ -90,7 +90,12 @@ func engine(ctx context.Context, d *desk.Desk, c *connect.Connector, p *plan.Pla
 	if err != nil {
 		return nil, err
 	}
-	routes, err := routesOf(ctx, c, p, connect.RouteOptions{PasswordFile: o.PasswordFile, Ledger: signin.New(j.SignIns(), signin.Rule{Limit: rules.SignIns, Window: rules.SignInWindow})})
+	counts, err := d.SignInRule(ctx, d.Settings.WinRM.User)
+	if err != nil {
+		return nil, err
+	}
+	counts.Limit, counts.Window, counts.Said = rules.SignIns, rules.SignInWindow, rules.SignInsSaid
+	routes, err := routesOf(ctx, c, p, connect.RouteOptions{PasswordFile: o.PasswordFile, Ledger: signin.New(j.SignIns(), counts)})
 	if err != nil {
 		return nil, err
 	}
