@@ -589,6 +589,15 @@ function Assert-Script([string]$Shell, [string]$Body, $List) {
         $policy = [string](Get-ExecutionPolicy -Scope $scope)
         if ($policy -ceq 'AllSigned' -or $policy -ceq 'Restricted') { throw "a policy of this machine ($scope) lets no script run that is not signed: the execution policy is $policy" }
     }
+    Assert-Language $Body
+}
+$script:FullOnly = '\[(?!(?:System\.)?(?:string|char|bool(?:ean)?|s?byte|u?(?:short|int|long)(?:16|32|64)?|single|float|double|decimal|bigint|guid|datetime|timespan|version|semver|uri|xml|regex|array|hashtable|psobject|pscustomobject|cultureinfo|ipaddress|mailaddress|wildcardpattern|securestring|pscredential)\])[a-z][\w.]*\]::\w+\(|\bAdd-Type\b|\bNew-Object\s+-Com|^\s*(?:class|enum)\s+\w+\s*[:{]'
+function Assert-Language([string]$Body) {
+    if ($script:Result.language -ceq 'FullLanguage' -or $Body.Contains('LanguageMode')) { return }
+    $found = [regex]::Match($Body, $script:FullOnly, 'IgnoreCase, CultureInvariant, Multiline')
+    if (-not $found.Success) { return }
+    if ($script:ScriptMode -ceq '') { $script:ScriptMode = (Invoke-Script 'powershell' '[string]$ExecutionContext.SessionState.LanguageMode' @() 60).output }
+    if ($script:ScriptMode -cne 'FullLanguage') { throw "scripts run in $($script:ScriptMode) here, which refuses '$($found.Value.Trim())': write the script without it, or allow it by policy" }
 }
 function Get-Tree([int]$Id) {
     $Id
@@ -1833,6 +1842,7 @@ $script:Root = ''
 $script:Data = ''
 $script:Words = ''
 $script:Policy = ''
+$script:ScriptMode = ''
 $script:Restart = $false
 $script:Damaged = $false
 $script:Unread = $false

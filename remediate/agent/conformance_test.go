@@ -181,6 +181,28 @@ func TestHalfACharacter(t *testing.T) {
 	}
 }
 
+// TestWhatConstrainedScriptsCannotDo asks the agent's own pattern what it sees in a script.
+func TestWhatConstrainedScriptsCannotDo(t *testing.T) {
+	t.Parallel()
+	command := `$script:FullOnly = [regex]::Match((Get-Content '` + agentFile(t) + `' -Raw), "(?m)^.script:FullOnly = '(.*)'").Groups[1].Value`
+	want := ""
+	for _, one := range [][2]string{
+		{"[IO.File]::Delete('x')", "[IO.File]::Delete("}, {"$x = [System.Math]::Round(1.5)", "[System.Math]::Round("}, {"[math]::Floor(1)", "[math]::Floor("},
+		{"add-type -AssemblyName System.Web", "add-type"}, {"$w = New-Object -ComObject WScript.Shell", "New-Object -Com"}, {"a\n class Thing {", "class Thing {"},
+		{"enum One{", "enum One{"}, {"[stringbuilder]::new()", "[stringbuilder]::new("}, {"[Convert]::ToInt32('1')", "[Convert]::ToInt32("},
+		{"[guid]::NewGuid()", ""}, {"[System.String]::Join(' ', 1)", ""}, {"[UInt32]::Parse('1')", ""}, {"[int]::Parse('1')", ""},
+		{"[regex]::Replace('a', 'b', 'c')", ""}, {"[Environment]::MachineName", ""}, {"New-Object PSObject", ""}, {"# a class of its own", ""},
+		{"[DateTime]::UtcNow.AddDays(1)", ""}, {"$enum = 1", ""}, {"[xml]$x", ""}, {"'first-class service'", ""},
+	} {
+		command += "\n[regex]::Match('" + strings.ReplaceAll(one[0], "'", "''") + "', $script:FullOnly, 'IgnoreCase, CultureInvariant, Multiline').Value.Trim()"
+		want += one[1] + "\n"
+	}
+	output, err := exec.CommandContext(t.Context(), pwsh.Find(t), "-NoLogo", "-NoProfile", "-NonInteractive", "-Command", command).CombinedOutput()
+	if got := strings.ReplaceAll(string(output), "\r\n", "\n"); err != nil || got != want {
+		t.Errorf("%v\n%s\nnot\n%s", err, got, want)
+	}
+}
+
 // TestArgumentsArriveWhole starts a program with arguments that a C program reads from its command line.
 func TestArgumentsArriveWhole(t *testing.T) {
 	t.Parallel()

@@ -131,8 +131,8 @@ func (p *powershell) one(ctx context.Context, file, test string) (verdict, error
 const (
 	inFull = " (Full)"
 	// agentTests are the tests that read agent.ps1 and are no cases: of single functions (quickTests), of requests that are ended or cut.
-	quickTests = "^(TestRights|TestHalfACharacter|TestArgumentsArriveWhole|TestHowLongALockHolds)$"
-	agentTests = "^(TestRights|TestHalfACharacter|TestArgumentsArriveWhole|TestHowLongALockHolds|" +
+	quickTests = "^(TestRights|TestHalfACharacter|TestArgumentsArriveWhole|TestHowLongALockHolds|TestWhatConstrainedScriptsCannotDo)$"
+	agentTests = "^(TestRights|TestHalfACharacter|TestArgumentsArriveWhole|TestHowLongALockHolds|TestWhatConstrainedScriptsCannotDo|" +
 		"TestWhatOnlyTheAgentDoes|TestUndoSaysWhatIsOnDisk|TestEndedAnywhere)$"
 )
 

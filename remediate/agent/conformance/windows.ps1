@@ -339,6 +339,11 @@ foreach ($file in [IO.Directory]::GetFiles($Scratch + '.functions')) {
     [void](Microsoft.PowerShell.Management\New-Item -Path Function: -Name "global:$($env:SystemRoot.Replace('\', '/'))/System32/$tool" -Value ([scriptblock]::Create([IO.File]::ReadAllText($file))))
 }
 function Start-Process { [CmdletBinding()] param([string]$FilePath, [string]$ArgumentList, [switch]$PassThru, [switch]$NoNewWindow, [string]$RedirectStandardOutput, [string]$RedirectStandardError)
+    # A policy that constrains scripts, wherever they lie.
+    if ((Test-Plus 'constrained-scripts') -and $ArgumentList.EndsWith('.run.ps1"')) {
+        $starter = [regex]::Match($ArgumentList, '[^"]+(?="\z)').Value
+        [IO.File]::WriteAllText($starter, "`$ExecutionContext.SessionState.LanguageMode = 'ConstrainedLanguage'`n" + [IO.File]::ReadAllText($starter))
+    }
     $function = Get-Command -Name $FilePath.Replace('\', '/') -CommandType Function -ErrorAction SilentlyContinue
     if ($null -eq $function) {
         $application = @(Get-Command -Name $FilePath -CommandType Application -ErrorAction SilentlyContinue)

@@ -38,6 +38,19 @@ function Assert-Script([string]$Shell, [string]$Body, $List) {
         $policy = [string](Get-ExecutionPolicy -Scope $scope)
         if ($policy -ceq 'AllSigned' -or $policy -ceq 'Restricted') { throw "a policy of this machine ($scope) lets no script run that is not signed: the execution policy is $policy" }
     }
+    Assert-Language $Body
+}
+# In Constrained Language Mode a call that is refused ends its statement and not the script, which goes on half done and may end well. So what
+# can be seen to need more is refused ahead: a method of a type that is not one of the core types, Add-Type, a class, COM. Only where scripts
+# are constrained, which is asked of one that does nothing else, because policies go by a script's folder as well. A script that asks for its
+# mode itself knows what it does.
+$script:FullOnly = '\[(?!(?:System\.)?(?:string|char|bool(?:ean)?|s?byte|u?(?:short|int|long)(?:16|32|64)?|single|float|double|decimal|bigint|guid|datetime|timespan|version|semver|uri|xml|regex|array|hashtable|psobject|pscustomobject|cultureinfo|ipaddress|mailaddress|wildcardpattern|securestring|pscredential)\])[a-z][\w.]*\]::\w+\(|\bAdd-Type\b|\bNew-Object\s+-Com|^\s*(?:class|enum)\s+\w+\s*[:{]'
+function Assert-Language([string]$Body) {
+    if ($script:Result.language -ceq 'FullLanguage' -or $Body.Contains('LanguageMode')) { return }
+    $found = [regex]::Match($Body, $script:FullOnly, 'IgnoreCase, CultureInvariant, Multiline')
+    if (-not $found.Success) { return }
+    if ($script:ScriptMode -ceq '') { $script:ScriptMode = (Invoke-Script 'powershell' '[string]$ExecutionContext.SessionState.LanguageMode' @() 60).output }
+    if ($script:ScriptMode -cne 'FullLanguage') { throw "scripts run in $($script:ScriptMode) here, which refuses '$($found.Value.Trim())': write the script without it, or allow it by policy" }
 }
 # Ends a process and all that it started, from the top: a shell whose child is ended first goes on with its next line.
 function Get-Tree([int]$Id) {

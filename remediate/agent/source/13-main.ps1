@@ -93,6 +93,7 @@ $script:Root = ''
 $script:Data = ''
 $script:Words = ''
 $script:Policy = ''
+$script:ScriptMode = ''
 $script:Restart = $false
 $script:Damaged = $false
 $script:Unread = $false
