@@ -71,7 +71,7 @@ func (w registryWrite) danger() *registryDanger {
 		return d
 	}
 	for _, word := range w.words {
-		if d := dangerOf(w.key, word, false); d != nil && !(d.firmware && slices.ContainsFunc(w.words, func(v string) bool { return v == "0" || v == "2" && matches(`RunAsPPL|LsaCfgFlags`, word) })) {
+		if d := dangerOf(w.key, word, false); d != nil && !(d.firmware && slices.ContainsFunc(w.words, func(v string) bool { return v == "0" || v == "2" && matches(withoutLock, word) })) {
 			return d
 		}
 	}

@@ -3,7 +3,9 @@ package playbook
 import "github.com/fleetmend/fleetmend/remediate/playbook/shellread"
 
 // scriptHarm is a row of the maintained list of what a script must not do to a machine that somebody wants back. A test holds every row to a
-// source and to an example.
+// source and to an example. The pages of windows-commands, powershell/module, windows-hardware/drivers, windows/win32, troubleshoot and
+// windows/security were looked up in their public sources on 30 November 2026; those of windows-hardware/manufacture (but bcdedit's), sysinternals,
+// attack.mitre.org and of vendors were not at hand, and their rows rest on what the commands' own help says.
 type scriptHarm struct {
 	names   string // the commands, parted by blanks, as shellread names them
 	needs   string // words that must be among the arguments, parted by blanks, each with alternatives a|b; "-x" is a switch -x or /x, short or whole
@@ -52,7 +54,7 @@ var scriptHarms = []scriptHarm{
 	{names: "remove-item", needs: `cert:\\localmachine\\(?:root|authroot|ca|my|trustedpublisher|disallowed)(?:\\\*)?\\?`, breaks: "a whole store of certificates goes: nothing is trusted that it vouched for", advice: "name the one certificate by its thumbprint", source: "https://learn.microsoft.com/powershell/module/microsoft.powershell.security/about/about_certificate_provider"},
 
 	// Start
-	{names: "bcdedit", needs: "-delete|-import|-createstore", breaks: "the boot configuration loses its entry, or is another one: " + noWayBack, advice: "use the action bcd, which keeps what was there", source: "https://learn.microsoft.com/windows-hardware/drivers/devtest/bcdedit--delete"},
+	{names: "bcdedit", needs: "-delete|-import|-createstore", breaks: "the boot configuration loses its entry, or is another one: " + noWayBack, advice: "use the action bcd, which keeps what was there", source: "https://learn.microsoft.com/windows-hardware/manufacture/desktop/bcdedit-command-line-options"},
 	{names: "bcdedit", needs: "-set|-deletevalue device|osdevice|path|systemroot|winpe|detecthal", breaks: "Windows is looked for in another place: " + noWayBack, advice: "leave it to bcdboot, from a medium", source: "https://learn.microsoft.com/windows-hardware/drivers/devtest/bcdedit--set"},
 	{names: "bcdedit", needs: "-set recoveryenabled no|off|false|0", warning: true, breaks: "a machine that does not start no longer goes to its recovery environment", advice: "use the playbook no-automatic-repair, which undo takes back", source: "https://learn.microsoft.com/windows-hardware/drivers/devtest/bcdedit--set"},
 	{names: "bootsect bootrec", breaks: "it writes boot code: " + noWayBack, advice: "repair the boot files of one machine from a medium", source: "https://learn.microsoft.com/windows-hardware/manufacture/desktop/bootsect-command-line-options"},
@@ -92,11 +94,11 @@ var scriptHarms = []scriptHarm{
 	{names: "new-netfirewallrule netsh", also: blocksLifeline, breaks: "the port by which the machine is reached is closed: " + cutOff, advice: "name another port, or a program", source: moduleCommands + "netsecurity/new-netfirewallrule"},
 	{names: "netsh", needs: "firewall|advfirewall set .*profiles?|opmode state|mode off|disable", warning: true, breaks: "the firewall is off until somebody turns it on", advice: "open the one port by a rule", source: windowsCommands + "netsh-advfirewall"},
 	{names: "set-netfirewallprofile", needs: "-enabled false|\\$false", warning: true, breaks: "the firewall is off until somebody turns it on", advice: "open the one port by a rule, with New-NetFirewallRule", source: moduleCommands + "netsecurity/set-netfirewallprofile"},
-	{names: "netsh", needs: "interface|int disable|disabled|admin=disable|admin=disabled", breaks: "the network is off: " + cutOff, advice: "disable the adapter by hand, at the machine", source: "https://learn.microsoft.com/windows-server/networking/technologies/netsh/netsh-interface"},
-	{names: "netsh", needs: "interface|int|winsock ip|ipv4|ipv6|reset reset|catalog|all", warning: true, breaks: "fixed addresses are lost with the rest of what the network was set to", advice: "try it at one machine that gets its address by DHCP", source: "https://learn.microsoft.com/windows-server/networking/technologies/netsh/netsh-interface"},
+	{names: "netsh", needs: "interface|int disable|disabled|admin=disable|admin=disabled", breaks: "the network is off: " + cutOff, advice: "disable the adapter by hand, at the machine", source: windowsCommands + "netsh-interface"},
+	{names: "netsh", needs: "interface|int|winsock ip|ipv4|ipv6|reset reset|catalog|all", warning: true, breaks: "fixed addresses are lost with the rest of what the network was set to", advice: "try it at one machine that gets its address by DHCP", source: windowsCommands + "netsh-interface"},
 	{names: "disable-netadapter remove-netipaddress remove-netroute uninstall-netadapter disable-netadapterbinding", breaks: "the network is off: " + cutOff, advice: "change the network by hand, at the machine", source: moduleCommands + "netadapter/disable-netadapter"},
 	{names: "ipconfig", needs: "-release", breaks: "the machine gives its address back: " + cutOff, advice: "use ipconfig /renew alone", source: windowsCommands + "ipconfig"},
-	{names: "route", needs: "-f|delete", breaks: "the machine loses its way to the network: " + cutOff, advice: "change routes by hand, at the machine", source: windowsCommands + "route"},
+	{names: "route", needs: "-f|delete", breaks: "the machine loses its way to the network: " + cutOff, advice: "change routes by hand, at the machine", source: windowsCommands + "route_ws2008"},
 	{names: "disable-psremoting", breaks: "PowerShell takes no calls from outside any more: " + cutOff, advice: "leave remoting on until the machine is mended", source: "https://learn.microsoft.com/powershell/module/microsoft.powershell.core/disable-psremoting"},
 	{names: "winrm", needs: "delete|invoke .*winrm/config.*|restore", breaks: "WinRM loses its listener or its settings: " + cutOff, advice: "leave WinRM alone until the machine is mended", source: "https://learn.microsoft.com/windows/win32/winrm/installation-and-configuration-for-windows-remote-management"},
 	{names: "remove-computer dsregcmd netdom", also: leavesDomain, breaks: "the machine leaves its domain: nobody signs in with an account of it, and " + cutOff, advice: "mend the secure channel with Test-ComputerSecureChannel -Repair", source: "https://learn.microsoft.com/powershell/module/microsoft.powershell.management/remove-computer"},

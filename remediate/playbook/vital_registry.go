@@ -25,7 +25,7 @@ var registryDangers = []registryDanger{
 	{`SYSTEM\\Select`, "", false, "it chooses the control set from which Windows starts", "repair the control set that is wrong, or start the last known good configuration",
 		"https://learn.microsoft.com/troubleshoot/azure/virtual-machines/windows/start-vm-last-known-good"},
 	{`SYSTEM\\Setup`, `SystemSetupInProgress|SetupType|CmdLine|OOBEInProgress|SetupPhase|RestartSetup`, false, "the next start runs Setup and not Windows", "leave it to Windows Setup",
-		"https://learn.microsoft.com/windows-hardware/manufacture/desktop/windows-setup-states"},
+		"https://mskb.pkisolutions.com/kb/939857"},
 	{`SYSTEM\\MountedDevices(?:\\.*)?`, "", false, "volumes get other letters, that of Windows as well", "leave it to the mount manager",
 		"https://learn.microsoft.com/windows-hardware/drivers/storage/supporting-mount-manager-requests-in-a-storage-class-driver"},
 	{`SYSTEM\\CurrentControlSet\\Enum(?:\\.*)?`, "", false, "it is what Windows knows of its devices, the disk it starts from as well", "disable the driver instead",
@@ -39,7 +39,7 @@ var registryDangers = []registryDanger{
 	{`SYSTEM\\CurrentControlSet\\Control\\Class\\` + storageClasses, `UpperFilters|LowerFilters`, false, "disks, volumes or input do not start when a name in it has no driver, or when one of Windows' own is gone",
 		"disable the driver only after it is out of the list, and write the list that this very machine had without it", "https://learn.microsoft.com/windows-hardware/drivers/install/installing-a-filter-driver"},
 	{`SYSTEM\\CurrentControlSet\\Control\\(?:ServiceGroupOrder|GroupOrderList)`, "", false, "it is the order in which drivers start", "leave it alone",
-		"https://learn.microsoft.com/windows-hardware/drivers/install/specifying-driver-load-order"},
+		"https://learn.microsoft.com/windows/win32/services/automatically-starting-services"},
 	{`SYSTEM\\CurrentControlSet\\Control\\hivelist`, "", false, "it names the files that the registry is made of", "leave it alone",
 		"https://learn.microsoft.com/windows/win32/sysinfo/registry-hives"},
 	{`SYSTEM\\CurrentControlSet\\Control\\SafeBoot(?:\\(?:Minimal|Network)(?:\\.*)?)?`, "", false, "safe mode does not start, or nobody reaches the machine in it", "set safeboot with the action bcd, which registers what is needed and takes it back",
@@ -54,6 +54,10 @@ var registryDangers = []registryDanger{
 		"try it on one machine of each model, with its recovery key at hand, and allow it with --accept-permanent", "https://support.microsoft.com/topic/kb5025885"},
 	{`SYSTEM\\CurrentControlSet\\Control\\Lsa`, `RunAsPPL|LsaCfgFlags`, true, "with the value 1 Windows writes a lock into the firmware that the registry does not take back", "write 2, which sets no lock in the firmware",
 		"https://learn.microsoft.com/windows-server/security/credentials-protection-and-management/configuring-additional-lsa-protection"},
+	{`SOFTWARE\\Policies\\Microsoft\\Windows\\System`, `RunAsPPL`, true, "with the value 1 Windows writes a lock into the firmware that the registry does not take back", "write 2, which sets no lock in the firmware",
+		"https://learn.microsoft.com/windows-server/security/credentials-protection-and-management/configuring-additional-lsa-protection"},
+	{`SOFTWARE\\Policies\\Microsoft\\Windows\\DeviceGuard`, `LsaCfgFlags|HypervisorEnforcedCodeIntegrity`, true, "with the value 1 Windows writes a lock into the firmware that the registry does not take back", "write 2, which sets no lock in the firmware",
+		"https://learn.microsoft.com/windows/client-management/mdm/policy-csp-virtualizationbasedtechnology"},
 	{`SYSTEM\\CurrentControlSet\\Control\\DeviceGuard`, `Locked|Mandatory`, true, "with the value 1 Windows writes a lock into the firmware that the registry does not take back", "leave the lock away",
 		"https://learn.microsoft.com/windows/security/identity-protection/credential-guard/configure"},
 }
@@ -84,10 +88,13 @@ func matches(pattern, text string) bool {
 	return p.(*lazyregexp.Regexp).MatchString(text)
 }
 
+// withoutLock are the names of values of which 2 sets no lock in the firmware.
+const withoutLock = `RunAsPPL|LsaCfgFlags|HypervisorEnforcedCodeIntegrity`
+
 // harmless are the values that set no lock in the firmware.
 func (d *registryDanger) harmless(c RegistryChange) bool {
 	n, isNumber := c.Value.(int64)
-	return d.firmware && isNumber && (n == 0 || n == 2 && matches(`RunAsPPL|LsaCfgFlags`, c.Name)) || d.firmware && c.Delete
+	return d.firmware && isNumber && (n == 0 || n == 2 && matches(withoutLock, c.Name)) || d.firmware && c.Delete
 }
 
 // firmwareWrite says why a registry change cannot be undone; "" where undo reaches it.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,6 +34,31 @@ func incidents(t *testing.T) (all []playbook.Playbook) {
 func incidentCase(t *testing.T, name, state string) Case {
 	t.Helper()
 	return loadCase(t, filepath.Join(caseFolder, "incident-"+name+"-"+state+".json"))
+}
+
+// A tool that changes a machine by itself, without parameters, has the same three cases as an incident.
+func TestEveryToolHasItsCases(t *testing.T) {
+	found := 0
+	for _, s := range playbook.Builtins() {
+		p, err := s.Bind(nil)
+		if err != nil || !p.Tool || strings.HasPrefix(p.Name, "safeboot-") || p.Name == "rotate-recovery-password" {
+			// safe mode has cases of its own (safeboot-*.json, bcd-*.json), a rotation a domain and a TPM to prove itself at (rotate_test.go)
+			continue
+		}
+		found++
+		for state, want := range map[string]string{"affected": "undone", "clean": "clean", "half-fixed": "fixed"} {
+			c := loadCase(t, filepath.Join(caseFolder, "tool-"+p.Name+"-"+state+".json"))
+			if diff := cmp.Diff(wire(t, p), wire(t, c.Playbook)); diff != "" {
+				t.Errorf("%s, %s: the case has another playbook:\n%s", p.Name, state, diff)
+			}
+			if !slices.ContainsFunc(c.Steps, func(s CaseStep) bool { return s.Expect["outcome"] == want }) {
+				t.Errorf("%s, %s: no step is %s", p.Name, state, want)
+			}
+		}
+	}
+	if found < 2 {
+		t.Errorf("only %d tools", found)
+	}
 }
 
 func wire(t *testing.T, p playbook.Playbook) (form map[string]any) {
