@@ -90,9 +90,9 @@ func TestTheTrapsOfTheRegistryAreFound(t *testing.T) {
 		`SOFTWARE\Microsoft\Windows NT\CurrentVersion\Image File Execution Options\lsass.exe|Debugger`: "vital-registry",
 		`SYSTEM\CurrentControlSet\Control\SecureBoot|AvailableUpdates`:                                 "firmware-write",
 		`SYSTEM\CurrentControlSet\Control\Lsa|RunAsPPL`:                                                "firmware-write",
-		`SOFTWARE\Policies\Microsoft\Windows\System|RunAsPPL`: "firmware-write", `SOFTWARE\Policies\Microsoft\Windows\DeviceGuard|HypervisorEnforcedCodeIntegrity`: "firmware-write",
-		`SYSTEM\CurrentControlSet\Control\DeviceGuard|Locked`:                                          "firmware-write",
-		`SYSTEM\CurrentControlSet\Services\stornvme|Start`:                                             "vital-driver",
+		`SOFTWARE\Policies\Microsoft\Windows\System|RunAsPPL`:                                          "firmware-write", `SOFTWARE\Policies\Microsoft\Windows\DeviceGuard|HypervisorEnforcedCodeIntegrity`: "firmware-write",
+		`SYSTEM\CurrentControlSet\Control\DeviceGuard|Locked`: "firmware-write",
+		`SYSTEM\CurrentControlSet\Services\stornvme|Start`:    "vital-driver",
 	}
 	used := map[*registryDanger]bool{}
 	for place, rule := range traps {
