@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/fleetmend/fleetmend/internal/network"
 )
 
 // Identifier asks what is behind an address (host:port) in WS-Management's words (DMTF DSP0226, Identify). It is
@@ -193,15 +195,8 @@ func (o *ProbeOptions) one(ctx context.Context, m *Machine) ProbeResult {
 
 // reason gives the error in a few words.
 func reason(err error) string {
-	var dns *net.DNSError
-	var op *net.OpError
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
+	if errors.Is(err, context.DeadlineExceeded) {
 		return "no answer in time"
-	case errors.As(err, &dns):
-		return "name not found: " + dns.Name
-	case errors.As(err, &op) && op.Err != nil:
-		return op.Err.Error()
 	}
-	return err.Error()
+	return network.Plain("the machine", err).Error()
 }

@@ -96,7 +96,7 @@ func TestProbeStoresWhatItFinds(t *testing.T) {
 			t.Errorf("%s: %v", sel, got)
 		}
 	}
-	if m := pick(t, s, "WS2")[0]; !strings.Contains(m.Probe.Error, "refused") {
+	if m := pick(t, s, "WS2")[0]; !strings.Contains(m.Probe.Error, "refuses the connection") {
 		t.Errorf("error %q", m.Probe.Error)
 	}
 	if err := l.Close(); err != nil {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/network"
 	"github.com/fleetmend/fleetmend/internal/prose"
 )
 
@@ -184,7 +185,7 @@ func newBounded(c *http.Client) bounded {
 func (b bounded) Do(req *http.Request) (*http.Response, error) {
 	resp, err := b.client.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, network.Plain(req.URL.Host, err)
 	}
 	resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)
 	return resp, nil

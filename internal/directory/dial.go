@@ -16,6 +16,7 @@ import (
 	"github.com/jcmturner/gokrb5/v8/client"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/network"
 )
 
 // Conn is a bound connection to one domain controller. One search runs at a time; Close may be called by anyone.
@@ -80,18 +81,16 @@ func (j *joined) Unwrap() []error { return j.errs }
 
 func plainReason(err error) string {
 	var e *Error
-	var op *net.OpError
-	switch {
-	case errors.As(err, &e) && e.Kind != Other:
-		return e.Err.Error()
-	case errors.Is(err, context.DeadlineExceeded):
-		return "no answer in time"
-	case errors.As(err, &op) && op.Op == "dial" && op.Err != nil:
-		return op.Err.Error()
-	case e != nil:
-		return e.Err.Error()
+	if errors.As(err, &e) {
+		if e.Kind != Other {
+			return e.Err.Error()
+		}
+		err = e.Err
 	}
-	return err.Error()
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "no answer in time"
+	}
+	return network.Plain("", err).Error()
 }
 
 func (c *Config) dial(ctx context.Context, dc DC) (conn *Conn, err error) {

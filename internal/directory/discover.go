@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/network"
 )
 
 // maxDCs bounds how many domain controllers are tried.
@@ -35,7 +36,7 @@ func (c *Config) discover(ctx context.Context) ([]DC, error) {
 	for _, name := range names {
 		_, found, err := c.Resolver.LookupSRV(ctx, "ldap", "tcp", name)
 		if err != nil {
-			last = fmt.Errorf("look up _ldap._tcp.%s: %w", name, err)
+			last = network.Plain("", err)
 			continue
 		}
 		for _, srv := range found { // LookupSRV has sorted them

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/internal/desk"
 	"github.com/fleetmend/fleetmend/internal/directory"
+	"github.com/fleetmend/fleetmend/internal/network"
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/inventory/ad"
@@ -115,7 +115,7 @@ func (e *examination) ports(ctx context.Context, c directory.Config, dcs []direc
 			address = net.JoinHostPort(strings.Trim(address, "[]"), needed)
 		}
 		if err := reach(ctx, address); err != nil {
-			e.warn("ports", "open the port from here to the domain controller, or take that one out of the settings", "%s does not answer: %v", address, plainNetwork(err))
+			e.warn("ports", "open the port from here to the domain controller, or take that one out of the settings", "%v", network.Plain(address, err))
 			continue
 		}
 		e.ok("ports", "%s answers", address)
@@ -130,14 +130,6 @@ func reach(ctx context.Context, address string) error {
 		return err
 	}
 	return c.Close()
-}
-
-func plainNetwork(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) && op.Err != nil {
-		return op.Err
-	}
-	return err
 }
 
 // dialFailure puts a failed connection under the heading it belongs to.

@@ -251,11 +251,11 @@ func TestWhyThereIsNoConnection(t *testing.T) {
 		hint  string
 	}{
 		"cancelled":  {over, syscall.ECONNREFUSED, route.Stopped, "second Ctrl-C", ""},
-		"no name":    {t.Context(), &net.DNSError{Err: "no such host", Name: "ws1"}, route.Unreachable, `the name "ws1" cannot be resolved: `, "give the machine's address in the inventory"},
+		"no name":    {t.Context(), &net.DNSError{Err: "no such host", Name: "ws1"}, route.Unreachable, `the name "ws1" cannot be resolved: the name server failed (no such host)`, "give the machine's address in the inventory"},
 		"refused":    {t.Context(), &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, route.Unreachable, "ws1:5985 refuses the connection", "Enable-PSRemoting"},
 		"too late":   {t.Context(), context.DeadlineExceeded, route.Unreachable, "ws1:5985 did not answer within 7s", "a boot loop"},
 		"timed out":  {t.Context(), &net.OpError{Op: "dial", Err: slow{errors.New("x")}}, route.Unreachable, "ws1:5985 did not answer within 7s", "a boot loop"},
-		"unroutable": {t.Context(), syscall.EHOSTUNREACH, route.Unreachable, "no route to host", ""},
+		"unroutable": {t.Context(), syscall.EHOSTUNREACH, route.Unreachable, "no route leads to ws1:5985", ""},
 	} {
 		err := c.dialError(row.ctx, ws1, endpoint{hostPort: "ws1:5985"}, row.err)
 		e, _ := errors.AsType[*route.Error](err)
@@ -273,8 +273,8 @@ func TestWhyThereIsNoConnection(t *testing.T) {
 		"cancelled":  {over, errors.New("x"), route.Stopped, "second Ctrl-C"},
 		"untrusted":  {t.Context(), fmt.Errorf("%w: x", errUntrusted), route.Untrusted, "not trusted: x"},
 		"no TLS":     {t.Context(), tls.RecordHeaderError{Msg: "x"}, route.Refused, "the port does not speak TLS"},
-		"an alert":   {t.Context(), tls.AlertError(40), route.Refused, "the machine refuses our TLS: "},
-		"a remote":   {t.Context(), errors.New("remote error: tls: handshake failure"), route.Refused, "the machine refuses our TLS: "},
+		"an alert":   {t.Context(), tls.AlertError(40), route.Refused, "the machine refuses our TLS ("},
+		"a remote":   {t.Context(), errors.New("remote error: tls: handshake failure"), route.Refused, "the machine refuses our TLS ("},
 		"too late":   {t.Context(), context.DeadlineExceeded, route.Unreachable, "no TLS answer within 7s"},
 		"timed out":  {t.Context(), slow{errors.New("x")}, route.Unreachable, "no TLS answer within 7s"},
 		"a deadline": {t.Context(), os.ErrDeadlineExceeded, route.Unreachable, "no TLS answer within 7s"},

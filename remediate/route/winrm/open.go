@@ -7,13 +7,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/network"
 	"github.com/fleetmend/fleetmend/remediate/route"
 )
 
@@ -81,19 +80,20 @@ func (c *Config) open(ctx context.Context, t route.Target) (*link, error) {
 func (c *Config) dialError(ctx context.Context, t route.Target, e endpoint, err error) error {
 	class, advice := route.Unreachable, ""
 	var dns *net.DNSError
-	var timeout net.Error
 	switch {
 	case ctx.Err() != nil:
 		class, err = route.Stopped, context.Cause(ctx)
 	case errors.As(err, &dns):
-		err = fmt.Errorf("the name %q cannot be resolved: %w", dns.Name, err)
+		err = network.Plain(e.hostPort, err)
 		advice = "check the name, or give the machine's address in the inventory"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		err = &said{e.hostPort + " refuses the connection", err}
+	case network.Refused(err):
+		err = network.Plain(e.hostPort, err)
 		advice = "the machine is up but WinRM does not listen there: enable it (Enable-PSRemoting, or by group policy) or check the port"
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+	case network.Late(err):
 		err = &said{fmt.Sprintf("%s did not answer within %v", e.hostPort, c.ConnectTimeout), err}
 		advice = "the machine is off, in a boot loop, or a firewall drops the connection"
+	default:
+		err = network.Plain(e.hostPort, err)
 	}
 	return &route.Error{Class: class, Op: opConnect, Target: t.Name, Err: hint.Wrap(err, advice)}
 }
@@ -108,10 +108,9 @@ func (s *said) Error() string { return s.text }
 func (s *said) Unwrap() error { return s.cause }
 
 func (c *Config) tlsError(ctx context.Context, t route.Target, err error) error {
-	e := &route.Error{Class: route.Unreachable, Op: opConnect, Target: t.Name, Err: fmt.Errorf("start TLS: %w", err)}
+	e := &route.Error{Class: route.Unreachable, Op: opConnect, Target: t.Name, Err: fmt.Errorf("start TLS: %w", network.Plain("", err))}
 	var record tls.RecordHeaderError
 	var alert tls.AlertError
-	var network net.Error
 	switch {
 	case ctx.Err() != nil:
 		e.Class, e.Err = route.Stopped, context.Cause(ctx)
@@ -122,9 +121,9 @@ func (c *Config) tlsError(ctx context.Context, t route.Target, err error) error 
 		e.Err = hint.Wrap(errors.New("the port does not speak TLS"), "use scheme http (port 5985), or the port of the HTTPS listener (5986)")
 	case errors.As(err, &alert), strings.Contains(err.Error(), "remote error: tls:"):
 		e.Class = route.Refused
-		e.Err = hint.Wrap(fmt.Errorf("the machine refuses our TLS: %w", err), "the machine may want a client certificate, or may be too old for TLS 1.2")
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout(), errors.Is(err, os.ErrDeadlineExceeded):
-		e.Err = fmt.Errorf("no TLS answer within %v: %w", c.ConnectTimeout, err)
+		e.Err = hint.Wrap(network.Plain("the machine", err), "the machine may want a client certificate, or may be too old for TLS 1.2")
+	case network.Late(err):
+		e.Err = &said{fmt.Sprintf("no TLS answer within %v", c.ConnectTimeout), err}
 	}
 	return e
 }
