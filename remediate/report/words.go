@@ -108,29 +108,40 @@ func endingOf(run journal.Run) string {
 	return ""
 }
 
-// reasonsOf groups the machines that need attention by status, class and text.
+// reasonsOf groups the machines that need attention by status, class and text; a text that differs in quantities alone is one.
 func reasonsOf(all []Machine, run journal.Run, undoable bool) []Reason {
 	type key struct {
 		status Status
 		class  route.Class
 		text   string
 	}
-	groups := map[key][]string{}
+	type machines struct {
+		names []string
+		span
+	}
+	groups := map[key]*machines{}
 	held := heldFor(all)
 	for _, m := range all {
 		if !needsAttention(m.Status) || m.Status == Waiting || m.Status == Running || m.Status == Status(journal.Affected) {
 			continue
 		}
-		k := key{m.Status, m.Error, general(m)}
+		class, text := m.Error, general(m)
 		if m.Status == Status(journal.Held) {
-			k = key{m.Status, "", held}
+			class, text = "", held
 		}
-		groups[k] = append(groups[k], m.Name)
+		pattern, quantities := apart(text)
+		k := key{m.Status, class, pattern}
+		if groups[k] == nil {
+			groups[k] = &machines{}
+		}
+		groups[k].names = append(groups[k].names, m.Name)
+		groups[k].add(quantities)
 	}
 	reasons := make([]Reason, 0, len(groups))
-	for k, names := range groups {
-		slices.Sort(names)
-		reasons = append(reasons, Reason{k.status, k.class, k.text, advice(k.status, k.class, k.text, run, undoable), names})
+	for k, group := range groups {
+		slices.Sort(group.names)
+		text := group.in(k.text)
+		reasons = append(reasons, Reason{k.status, k.class, text, advice(k.status, k.class, text, run, undoable), group.names})
 	}
 	slices.SortFunc(reasons, func(a, b Reason) int {
 		if d := group(a.Status) - group(b.Status); d != 0 {
