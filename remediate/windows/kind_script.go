@@ -129,7 +129,7 @@ func (r *run) scriptFits(shell, body string, args []string) error {
 	case shell == "cmd":
 		return fitsCmd(body, args)
 	}
-	return nil
+	return r.Tools.Forbids(shell) //nolint:wrapcheck // the words of the agent
 }
 
 // fitsCmd refuses what cmd.exe would take for code, or could not read.

@@ -381,6 +381,9 @@ var errInUse = errors.New("the process cannot access the file because it is bein
 
 var errNoScript = errors.New("this machine runs no scripts")
 
+// Forbids implements [Tools]: there are no policies here.
+func (m *Memory) Forbids(string) error { return nil }
+
 // Script implements [Tools].
 func (m *Memory) Script(ctx context.Context, shell, body string, args []string) (string, int, error) {
 	if m.OnScript == nil {

@@ -120,6 +120,8 @@ type Tools interface {
 	// A script that did not begin (syntax, blocked, removed) is [ErrNeverRan], one that an error ended is [ErrThrew]:
 	// neither has an exit code that answers anything.
 	Script(ctx context.Context, shell, body string, args []string) (output string, exit int, err error)
+	// Forbids says which policy of the machine lets no script of this shell run; nil where none does.
+	Forbids(shell string) error
 }
 
 // What a script's end can be beside its exit code.

@@ -83,7 +83,7 @@ func scriptCmds() map[string]func(ts *testscript.TestScript, neg bool, args []st
 // startFleet is the script command `fleet DIR N SEED [key=value...]`: a simulated fleet in this process until the script ends.
 func startFleet(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
-		ts.Fatalf("usage: fleet DIR MACHINES SEED [broken=SHARE] [unreachable=SHARE] [plain=yes [silent=SHARE]] [reject=N] [cut=N] [distrust=yes]")
+		ts.Fatalf("usage: fleet DIR MACHINES SEED [broken=SHARE] [unreachable=SHARE] [plain=yes [silent=SHARE]] [reject=N] [cut=N] [narrow=N] [signed-only=N] [distrust=yes]")
 	}
 	flags, plain, distrust, exactly := demo.Fleet{Broken: -1, Silent: -1}, false, false, map[simfleet.Kind]int{}
 	mix := simfleet.Mix{Affected: .6}
@@ -105,6 +105,8 @@ func startFleet(ts *testscript.TestScript, neg bool, args []string) {
 			exactly[simfleet.Rejecting], err = strconv.Atoi(value)
 		case "cut":
 			exactly[simfleet.CutLogon], err = strconv.Atoi(value)
+		case string(simfleet.Narrow), string(simfleet.SignedOnly):
+			exactly[simfleet.Kind(key)], err = strconv.Atoi(value)
 		case "distrust": // the second of two domains
 			distrust = value == "yes"
 		case "unreachable":

@@ -38,11 +38,18 @@ func (t *tools) Run(_ context.Context, name string, args ...string) ([]string, i
 	return nil, 0, fmt.Errorf("run %s: %w", name, fs.ErrNotExist)
 }
 
+var errSignedOnly = errors.New("a policy of this machine (MachinePolicy) lets no script run that is not signed: the execution policy is AllSigned")
+
+// Forbids implements windows.Tools.
+func (t *tools) Forbids(shell string) error {
+	if shell == "powershell" && t.spec.SignedOnly {
+		return errSignedOnly
+	}
+	return nil
+}
+
 // Script implements windows.Tools.
 func (t *tools) Script(ctx context.Context, shell, body string, args []string) (string, int, error) {
-	if shell == "powershell" && t.spec.SignedOnly {
-		return "the script cannot be loaded because running scripts is disabled on this system", 0, windows.ErrNeverRan
-	}
 	var out bounded
 	p := t.process(ctx, wsman.Command{User: t.spec.Domain + `\SYSTEM`, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out})
 	for i, a := range args {

@@ -118,6 +118,9 @@ func (tools) Script(context.Context, string, string, []string) (string, int, err
 	return "", 0, errors.New("not possible on an offline installation: script")
 }
 
+// Forbids refuses nothing: no script runs here.
+func (tools) Forbids(string) error { return nil }
+
 // writeWhole writes JSON aside, makes it durable and renames it.
 func writeWhole(name string, v any) error {
 	raw, err := json.MarshalIndent(v, "", "  ")
