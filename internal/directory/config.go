@@ -102,7 +102,6 @@ type Config struct {
 	RootCAs    *x509.CertPool // nil: those of the system
 	Realm      string         // empty: upper case of Domain
 	KDCs       []string       // host or host:port; empty: the domain controllers, port 88
-	Krb5Conf   string         // path; empty: made from Realm and KDCs
 	Guard      Guard          // counts what is sent in vain; nil: nobody does
 	// Timeout bounds the connection to one domain controller, its bind, and each silence within a search; 0: 15 s.
 	Timeout  time.Duration

@@ -13,9 +13,9 @@ import (
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	"github.com/go-ldap/ldap/v3"
-	"github.com/jcmturner/gokrb5/v8/client"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/kerberos"
 	"github.com/fleetmend/fleetmend/internal/network"
 )
 
@@ -43,9 +43,16 @@ func Dial(ctx context.Context, c Config) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	dcs = dcs[:min(len(dcs), maxDCs)]
+	var account *kerberos.Account // one for all of them: what one KDC said of it counts for all
+	if c.Method.kerberos() && !c.Credential.LoggedOn {
+		if account, err = c.account(dcs); err != nil {
+			return nil, err
+		}
+	}
 	var attempts []Attempt
-	for _, dc := range dcs[:min(len(dcs), maxDCs)] {
-		conn, err := c.dial(ctx, dc)
+	for _, dc := range dcs {
+		conn, err := c.dial(ctx, dc, account)
 		if err == nil {
 			return conn, nil
 		}
@@ -93,7 +100,7 @@ func plainReason(err error) string {
 	return network.Plain("", err).Error()
 }
 
-func (c *Config) dial(ctx context.Context, dc DC) (conn *Conn, err error) {
+func (c *Config) dial(ctx context.Context, dc DC, account *kerberos.Account) (conn *Conn, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	port := "389"
@@ -102,7 +109,7 @@ func (c *Config) dial(ctx context.Context, dc DC) (conn *Conn, err error) {
 	}
 	socket, err := c.DialTCP(ctx, "tcp", dc.target(port))
 	if err != nil {
-		return nil, explain(err, dc.String(), 0)
+		return nil, explain(err, dc.String())
 	}
 	// Whatever waits on the socket ends with the context.
 	release := context.AfterFunc(ctx, func() { _ = socket.Close() })
@@ -120,13 +127,13 @@ func (c *Config) dial(ctx context.Context, dc DC) (conn *Conn, err error) {
 	wire := &layer{Conn: socket}
 	if c.Method == SimpleStartTLS {
 		if err := startTLS(socket); err != nil {
-			return nil, explain(fmt.Errorf("start TLS: %w", err), dc.String(), 0)
+			return nil, explain(fmt.Errorf("start TLS: %w", err), dc.String())
 		}
 	}
 	if c.Method.inTLS() {
 		t := tls.Client(socket, tlsConfig)
 		if err := t.HandshakeContext(ctx); err != nil {
-			return nil, explain(fmt.Errorf("start TLS: %w", err), dc.String(), 0)
+			return nil, explain(fmt.Errorf("start TLS: %w", err), dc.String())
 		}
 		wire.Conn, cert = t, t.ConnectionState().PeerCertificates[0]
 	}
@@ -140,18 +147,18 @@ func (c *Config) dial(ctx context.Context, dc DC) (conn *Conn, err error) {
 		}
 	}()
 	if err := conn.readRoot(ctx); err != nil {
-		return nil, explain(err, dc.String(), 0)
+		return nil, explain(err, dc.String())
 	}
 	if err := conn.rightDomain(); err != nil {
 		return nil, err
 	}
-	if err := conn.bind(ctx, wire, cert); err != nil {
-		return nil, explain(err, dc.String(), conn.Skew)
+	if err := conn.bind(ctx, account, wire, cert); err != nil {
+		return nil, explain(err, dc.String())
 	}
 	return conn, nil
 }
 
-func (c *Conn) bind(ctx context.Context, wire *layer, cert *x509.Certificate) error {
+func (c *Conn) bind(ctx context.Context, account *kerberos.Account, wire *layer, cert *x509.Certificate) error {
 	conf := &c.config
 	if !conf.Method.kerberos() {
 		if _, ok := wire.Conn.(*tls.Conn); !ok {
@@ -164,43 +171,17 @@ func (c *Conn) bind(ctx context.Context, wire *layer, cert *x509.Certificate) er
 			return nil
 		})
 	}
-	spn := "ldap/" + c.spnHost()
 	if conf.Credential.LoggedOn {
 		g, err := loggedOn(cert)
 		if err != nil {
 			return err
 		}
-		if err := c.ldap.GSSAPIBind(g, spn, ""); err != nil {
+		if err := c.ldap.GSSAPIBind(g, "ldap/"+c.spnHost(), ""); err != nil {
 			return fmt.Errorf("bind as the logged-on user: %w", err)
 		}
 		return nil
 	}
-	krb, err := c.login(ctx)
-	if err != nil {
-		return err
-	}
-	defer krb.Destroy()
-	return c.sasl(krb, spn, wire, cert)
-}
-
-func (c *Conn) sasl(krb *client.Client, spn string, wire *layer, cert *x509.Certificate) error {
-	g := &initiator{client: krb, layer: layerNone}
-	switch c.config.Method {
-	case KerberosSign:
-		g.layer = layerSign
-	case KerberosSeal:
-		g.layer = layerSeal
-	default:
-		g.bindings = channelBindings(cert)
-	}
-	if err := c.ldap.GSSAPIBind(g, spn, ""); err != nil {
-		return fmt.Errorf("bind with a ticket for %s: %w", spn, err)
-	}
-	if g.layer != layerNone {
-		wire.tokens, wire.seal, wire.maxSend = &g.tokens, g.layer == layerSeal, g.maxSend
-		wire.on.Store(true)
-	}
-	return nil
+	return c.bindKerberos(ctx, account, wire, cert)
 }
 
 // spnHost is the name in the Kerberos principal. An address has none; the root of the directory says the name, and the

@@ -6,14 +6,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
-	"github.com/jcmturner/gokrb5/v8/messages"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/kerberos"
 	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 )
 
@@ -86,32 +85,21 @@ func (k Kind) final() bool {
 	return false
 }
 
-var (
-	adData  = lazyregexp.New(`data ([0-9a-fA-F]{3,8})\b`)
-	krbCode = lazyregexp.New(`KRB Error: \((\d{1,3})\)`)
-)
+var adData = lazyregexp.New(`data ([0-9a-fA-F]{3,8})\b`)
 
-// explain makes an [Error] of whatever a connection, a bind or a search gave. skew is the DC's clock minus ours.
-func explain(err error, dc string, skew time.Duration) error {
+// explain makes an [Error] of whatever a connection, a bind or a search gave.
+func explain(err error, dc string) error {
 	var known *Error
 	if err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	e := &Error{Kind: Other, DC: dc, Err: err}
-	var krb messages.KRBError
+	var krb *kerberos.Error
 	var le *ldap.Error
 	switch {
 	case e.untrusted(err):
 	case errors.As(err, &krb):
-		if !krb.STime.IsZero() {
-			skew = time.Until(krb.STime)
-		}
-		e.kerberos(int(krb.ErrorCode), skew)
-	case krbCode.MatchString(err.Error()):
-		n, _ := strconv.Atoi(krbCode.FindStringSubmatch(err.Error())[1])
-		e.kerberos(n, skew)
-	case strings.Contains(err.Error(), "clock skew"):
-		e.kerberos(37, skew)
+		e.kerberos(krb)
 	case errors.As(err, &le):
 		e.ldap(le)
 	}
@@ -147,39 +135,22 @@ func (e *Error) untrusted(err error) bool {
 	return true
 }
 
-// kerberos explains the error codes of RFC 4120 7.5.9.
-func (e *Error) kerberos(code int, skew time.Duration) {
-	switch code {
-	case 6:
-		e.say(WrongPassword, "Kerberos does not know this user", "check the spelling and the domain of the user; it was tried once")
-	case 24, 25, 31:
-		e.say(WrongPassword, "the password or key is wrong", "check it before trying again: the account locks after a few failures; it was tried once")
-	case 23:
-		e.say(PasswordExpired, "the password has expired", "change the password, or use another account")
-	case 18:
-		e.say(Locked, "the account is locked, disabled or expired", "unlock or enable it (Unlock-ADAccount), or use another account")
-	case 12:
-		e.say(Disabled, "the domain does not let this account log on now or from here", "check logon hours and workstations of the account")
-	case 37:
-		e.Skew = skew
-		e.say(ClockSkew, "the clocks differ too much"+skewText(skew), "set the clock of this computer; Kerberos allows five minutes")
-	case 68:
-		e.say(WrongRealm, "the user belongs to another Kerberos realm", "write the user as user@REALM of its own domain, or set the realm")
-	case 7:
-		e.say(UnknownService, "the domain controller's name has no Kerberos principal", "name the domain controller by its full DNS name, not by an address or alias")
-	case 14:
-		e.say(Other, "the account and this program share no encryption type", "allow AES for the account (msDS-SupportedEncryptionTypes)")
-	}
+// kinds are what the reasons of Kerberos mean here.
+var kinds = map[kerberos.Reason]Kind{
+	kerberos.WrongSecret: WrongPassword, kerberos.UnknownUser: WrongPassword, kerberos.Expired: PasswordExpired, kerberos.Revoked: Locked,
+	kerberos.Policy: Disabled, kerberos.NoSecret: Disabled, kerberos.ClockSkew: ClockSkew, kerberos.WrongRealm: WrongRealm,
+	kerberos.UnknownService: UnknownService, kerberos.Barred: Barred,
 }
 
-func skewText(d time.Duration) string {
-	switch d = d.Round(time.Second); {
-	case d > 0:
-		return fmt.Sprintf(" (ours is %s behind the domain controller's)", d)
-	case d < 0:
-		return fmt.Sprintf(" (ours is %s ahead of the domain controller's)", -d)
+// kerberos sorts an error that says already what happened and what next.
+func (e *Error) kerberos(krb *kerberos.Error) {
+	e.Kind, e.Skew, e.Err = kinds[krb.Reason], krb.Skew, krb
+	if e.Kind == "" {
+		e.Kind = Other
 	}
-	return ""
+	if krb.KDC != "" || krb.Reason.Final() {
+		e.DC = "" // it names who said it
+	}
 }
 
 // ldap explains result codes (RFC 4511 appendix A) and AD's "data" codes, which are those of LogonUser.

@@ -4,7 +4,8 @@ import (
 	"errors"
 
 	"github.com/go-ldap/ldap/v3"
-	"github.com/jcmturner/gokrb5/v8/messages"
+
+	"github.com/fleetmend/fleetmend/internal/kerberos"
 )
 
 // Verdict is what became of a password or key that was sent to a domain controller.
@@ -32,21 +33,21 @@ func (c *Conn) counted(send func() error) error {
 	if err != nil {
 		return &Error{Kind: Barred, Err: err}
 	}
-	err = explain(send(), c.DC.String(), c.Skew)
+	err = explain(send(), c.DC.String())
 	settle(verdict(err))
 	return err
 }
 
 // verdict reads an explained error of a bind.
 func verdict(err error) Verdict {
-	var krb messages.KRBError
+	var krb *kerberos.Error
 	var answer *ldap.Error
 	switch {
 	case err == nil:
 		return Accepted
 	case KindOf(err) == WrongPassword:
 		return Refused
-	case errors.As(err, &answer) && answer.ResultCode < ldap.ErrorNetwork, errors.As(err, &krb), krbCode.MatchString(err.Error()):
+	case errors.As(err, &answer) && answer.ResultCode < ldap.ErrorNetwork, errors.As(err, &krb) && krb.Code != 0:
 		return Unjudged
 	}
 	return Unanswered

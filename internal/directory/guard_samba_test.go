@@ -3,6 +3,8 @@ package directory_test
 import (
 	"errors"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/fleetmend/fleetmend/internal/directory"
@@ -38,6 +40,36 @@ func TestEveryPasswordPassesTheGuard(t *testing.T) {
 			if !slices.Equal(got, c.want) || (err == nil) != (c.kind == "") || err != nil && directory.KindOf(err) != c.kind || c.barred != nil && !errors.Is(err, c.barred) {
 				t.Errorf("%s, %s: %v, %v", method, c.password, got, err)
 			}
+		}
+	}
+}
+
+// TestAWrongPasswordCountsOnce at the domain itself, whatever number of domain controllers could be asked.
+func TestAWrongPasswordCountsOnce(t *testing.T) {
+	lab.Need(t)
+	admin := lab.Dial(t, lab.Config(t, directory.KerberosSeal, dclab.Admin, dclab.AdminPW))
+	counted := func() (out int64) {
+		t.Helper()
+		_, err := admin.Search(t.Context(), directory.Query{Filter: "(sAMAccountName=helpdesk)", Attributes: []string{"badPwdCount"}}, func(e *directory.Entry) error {
+			var err error
+			out, err = strconv.ParseInt(e.Text("badPwdCount"), 10, 64)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	before := counted()
+	for i, user := range []string{"helpdesk", "helpdesk@fleet.test", `FLEET\helpdesk`} {
+		config := lab.Config(t, directory.KerberosSeal, user, "wrong")
+		config.DCs = append(config.DCs, config.DCs...)
+		_, err := directory.Dial(t.Context(), config)
+		if directory.KindOf(err) != directory.WrongPassword || !strings.Contains(err.Error(), "the password of helpdesk@FLEET.TEST is wrong (dc1.fleet.test says so; tried once)") {
+			t.Fatal(err)
+		}
+		if rose := counted() - before; rose != int64(i)+1 {
+			t.Errorf("%d wrong sign-ins count %d", i+1, rose)
 		}
 	}
 }

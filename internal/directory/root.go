@@ -106,7 +106,7 @@ func (c *Conn) Domains(ctx context.Context) ([]Partition, error) {
 	return out, err
 }
 
-// Config gives the settings of this connection for another one, to the domain of name.
+// Config gives the settings of this connection for another one, to the domain of name. Who signs in stays an account of the first.
 func (c *Conn) Config(domain string) Config {
 	next := c.config
 	if !strings.EqualFold(domain, next.Domain) {

@@ -91,7 +91,6 @@ func TestKeytabAndTicketCache(t *testing.T) {
 		}
 		conf := conf
 		conf.Credential = directory.Credential{CCache: "FILE:" + cache}
-		conf.Krb5Conf = filepath.Join(lab.Dir, "krb5.conf")
 		lab.Dial(t, conf)
 	})
 }

@@ -267,7 +267,7 @@ func searchDone(message, contents, rest []byte) ([]byte, error) {
 func (c *Conn) explainSearch(err error, base string) error {
 	var le *ldap.Error
 	if !errors.As(err, &le) {
-		return explain(err, c.DC.String(), c.Skew)
+		return explain(err, c.DC.String())
 	}
 	e := &Error{DC: c.DC.String(), Err: err}
 	switch le.ResultCode {
@@ -279,7 +279,7 @@ func (c *Conn) explainSearch(err error, base string) error {
 		e.say(ReferralOnly, "the answer is at another server: "+strings.Join(e.Suggest, " "),
 			"connect to that domain by itself; referrals are not followed, because they would carry the credential elsewhere")
 	default:
-		return explain(err, c.DC.String(), c.Skew)
+		return explain(err, c.DC.String())
 	}
 	return e
 }
