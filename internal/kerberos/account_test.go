@@ -371,6 +371,19 @@ func TestAnswersAreBounded(t *testing.T) {
 	}
 }
 
+// TestAnswersBelongToTheRequest: an answer of before, sent again, is not taken.
+func TestAnswersBelongToTheRequest(t *testing.T) {
+	for stale := range 3 {
+		synctest.Test(t, func(t *testing.T) {
+			a := (&realm{t: t, name: realmName, stale: stale}).account(t)
+			_, err := a.Context(t.Context(), web, Options{})
+			if stale == 0 != (err == nil) || err != nil && !strings.Contains(err.Error(), "belongs to another request") {
+				t.Error(stale, err)
+			}
+		})
+	}
+}
+
 // TestManyTickets: the store of tickets does not grow without end.
 func TestManyTickets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

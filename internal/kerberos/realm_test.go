@@ -44,6 +44,7 @@ type realm struct {
 	services map[string]bool // that it knows, by name; nil: all
 	refers   map[string]string
 	rotten   []byte // in place of every answer
+	stale    int    // 1: answers for a user are those of another request; 2: those for a service
 
 	mu                               sync.Mutex
 	proofs, asked, granted, renewals int
@@ -178,7 +179,7 @@ func (r *realm) as(req *messages.ASReq) []byte {
 			return r.fail(codeSkew, nil, "")
 		}
 	}
-	reply := messages.ASRep{KDCRepFields: r.reply(11, req.ReqBody.CName, r.name, req.ReqBody.SName, r.name, req.ReqBody.Nonce, key, useASReply)}
+	reply := messages.ASRep{KDCRepFields: r.reply(11, req.ReqBody.CName, r.name, req.ReqBody.SName, r.name, req.ReqBody.Nonce+bit(r.stale == 1), key, useASReply)}
 	return r.must(reply.Marshal())
 }
 
@@ -247,7 +248,7 @@ func (r *realm) tgs(req *messages.TGSReq) []byte {
 	default:
 		r.count(&r.granted)
 	}
-	reply := messages.TGSRep{KDCRepFields: r.reply(13, ap.Authenticator.CName, ap.Authenticator.CRealm, sname, req.ReqBody.Realm, req.ReqBody.Nonce, serviceKey, useTGSReply)}
+	reply := messages.TGSRep{KDCRepFields: r.reply(13, ap.Authenticator.CName, ap.Authenticator.CRealm, sname, req.ReqBody.Realm, req.ReqBody.Nonce+bit(r.stale == 2), serviceKey, useTGSReply)}
 	return r.must(reply.Marshal())
 }
 
