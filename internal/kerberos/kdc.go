@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/network"
 )
 
 const (
@@ -174,7 +175,7 @@ func (p *pool) ask(ctx context.Context, message []byte) ([]byte, *kdc, error) {
 				return nil, nil, context.Cause(ctx)
 			}
 			p.mark(a.kdc, p.now().Add(sitsOut))
-			reasons = append(reasons, a.kdc.name+": "+a.err.Error())
+			reasons = append(reasons, a.err.Error())
 			if asked < len(list) {
 				next()
 				patience.Reset(hedge)
@@ -209,34 +210,34 @@ func (k *kdc) exchange(ctx context.Context, message []byte) (b []byte, err error
 			k.log.Warn(fmt.Sprintf("the Kerberos server %s is slow: it took %d s", k.name, int(took.Seconds())))
 		}
 		if late && ctx.Err() == nil {
-			err = fmt.Errorf("no answer within %v", k.timeout)
+			err = fmt.Errorf("%s did not answer within %v", k.name, k.timeout)
 		}
 	}()
 	conn, err := k.dial(limited, "tcp", k.address)
 	if err != nil {
-		return nil, plainly(err)
+		return nil, network.Plain(k.name, err)
 	}
 	defer conn.Close()
 	release := context.AfterFunc(limited, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer release()
 	if _, err := conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(message))), message...)); err != nil { //nolint:gosec // a message is small
-		return nil, plainly(err)
+		return nil, network.Plain(k.name, err)
 	}
 	var size [4]byte
 	if _, err := io.ReadFull(conn, size[:]); err != nil {
-		return nil, plainly(err)
+		return nil, network.Plain(k.name, err)
 	}
 	n := binary.BigEndian.Uint32(size[:])
 	if n == 0 || n > largestAnswer {
-		return nil, errMalformed
+		return nil, fmt.Errorf("%s: %w", k.name, errMalformed)
 	}
 	b = make([]byte, n)
 	if _, err := io.ReadFull(conn, b); err != nil {
-		return nil, plainly(err)
+		return nil, network.Plain(k.name, err)
 	}
 	if is(b, tagError) {
 		if e, err := parseError(b); err == nil && e.ErrorCode == codeUnavailable {
-			return nil, errors.New("it is not in service")
+			return nil, fmt.Errorf("%s is not in service", k.name)
 		}
 	}
 	return b, nil
@@ -244,18 +245,6 @@ func (k *kdc) exchange(ctx context.Context, message []byte) (b []byte, err error
 
 // codeUnavailable is said by a KDC that cannot reach its directory (RFC 4120 section 7.5.9).
 const codeUnavailable = 29
-
-// plainly leaves out addresses and system calls.
-func plainly(err error) error {
-	var op *net.OpError
-	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("it closed the connection")
-	case errors.As(err, &op) && op.Err != nil:
-		return op.Err
-	}
-	return err
-}
 
 // gate bounds what is asked of one KDC at the same time: half as much after an answer that did not come in time, and slowly more
 // again. Its zero value with a limit is ready.
