@@ -3,12 +3,9 @@ package connect
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 	"sync"
 
 	"github.com/fleetmend/fleetmend/internal/directory"
-	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/inventory/ad"
 	"github.com/fleetmend/fleetmend/remediate/agent"
@@ -22,14 +19,22 @@ type ownAccounts struct{ route.Route }
 
 func (o ownAccounts) Do(ctx context.Context, t route.Target, r agent.Request) (agent.Result, error) {
 	result, err := o.Route.Do(ctx, t, r)
-	var rejected *route.Error
-	if errors.As(err, &rejected) && rejected.Class == route.Auth {
-		own := *rejected
-		own.Class = route.Denied
-		own.Err = hint.Wrap(rejected.Err, "the machine rejects the password that LAPS has for it: it may have been restored from an older image; reset it there, or use a domain account")
-		return result, &own
+	no := route.BarredBy(err)
+	rejected, told := errors.AsType[*route.Error](err)
+	switch {
+	case no != nil && !no.Account.Own: // that of the directory: nobody has a password without it
+		return result, err
+	case no == nil && (!told || rejected.Class != route.Auth):
+		return result, err
+	case !told: // nothing was sent this time
+		rejected = &route.Error{Op: route.OpAuthenticate, Target: t.Name}
 	}
-	return result, err
+	text := route.OwnRejected
+	if no != nil && !no.Until.IsZero() {
+		text += ": " + no.Error()
+	}
+	// In words alone: as an error of an account it would stop everybody.
+	return result, &route.Error{Class: route.Denied, Op: rejected.Op, Target: rejected.Target, Err: errors.New(text)}
 }
 
 // LAPS reads the passwords of local administrators from the directory of the settings.
@@ -73,14 +78,20 @@ type LAPS struct {
 	failed error // the directory rejected us, which is not tried twice
 }
 
+// answer is an error of the directory in the words of [ad.WhyNone].
+type answer struct {
+	text  string
+	cause error
+}
+
+func (a *answer) Error() string { return a.text }
+func (a *answer) Unwrap() error { return a.cause }
+
 // Credential is what winrm.Config asks for.
 func (l *LAPS) Credential(ctx context.Context, t route.Target) (winrm.Credential, error) {
 	// The journal keeps the text alone, so the remedy is part of it.
 	refuse := func(class route.Class, err error) (winrm.Credential, error) {
-		if remedy := strings.Join(hint.Of(err), ", "); remedy != "" {
-			err = fmt.Errorf("%w: %s", err, remedy)
-		}
-		return winrm.Credential{}, &route.Error{Class: class, Op: "read the LAPS password", Target: t.Name, Err: err}
+		return winrm.Credential{}, &route.Error{Class: class, Op: "read the LAPS password", Target: t.Name, Err: &answer{ad.WhyNone(err), err}}
 	}
 	m, err := l.machine(ctx, t.ID)
 	if err != nil {

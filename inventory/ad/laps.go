@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/directory"
@@ -42,6 +43,20 @@ func IsAnswer(err error) bool {
 		}
 	}
 	return false
+}
+
+// WhyNone is what the directory said of one machine, without who was asked for what, and the remedy; of any other error all that it says.
+func WhyNone(err error) string {
+	text := err.Error()
+	for _, known := range []error{ErrEncrypted, ErrNoRight, ErrNoLAPS, ErrNoMachine, ErrMalformed, ErrSeveral} {
+		if errors.Is(err, known) {
+			text = known.Error()
+		}
+	}
+	if remedy := strings.Join(hint.Of(err), ", "); remedy != "" {
+		text += " (" + remedy + ")"
+	}
+	return text
 }
 
 var lapsAttributes = []string{"msLAPS-Password", "msLAPS-EncryptedPassword", "msLAPS-PasswordExpirationTime", "ms-Mcs-AdmPwd", "ms-Mcs-AdmPwdExpirationTime"}

@@ -254,6 +254,10 @@ func advice(status Status, class route.Class, reason string, run journal.Run, un
 			return "These machines took the connection, and went silent or hung up at the sign-in. They may be starting or restarting: retry, with --chase if they crash again and again. " +
 				"If it stays, look at their WinRM service and at what stands between (a firewall that inspects, a proxy), or start them from a boot medium (`fleetmend media build`)."
 		}
+		if strings.HasPrefix(reason, route.OpReceive+": ") {
+			return "These machines were reached and took the account, and what was sent did not arrive whole, or the answer was lost. Retry the run. If it stays, look at what stands between " +
+				"(a firewall that inspects, a proxy) and at the antivirus there, or start them from a boot medium (`fleetmend media build`)."
+		}
 		text := "Check that the machines are on, on the network, and that their firewall allows WinRM (TCP 5985 or 5986); " +
 			"`fleetmend inventory probe` shows what answers. Machines that crash while starting need --chase or a boot medium"
 		if run.Incident != "" {
@@ -268,6 +272,10 @@ func advice(status Status, class route.Class, reason string, run journal.Run, un
 		if strings.Contains(reason, route.OtherMachinesTake) {
 			return "The account is good, and these machines reject it. On each: `Test-ComputerSecureChannel -Repair` mends the trust with the domain, `w32tm /resync` the clock; " +
 				"the right to sign in over the network (SeNetworkLogonRight) comes from group policy. Else start them from a boot medium (`fleetmend media build`)."
+		}
+		if strings.Contains(reason, route.OwnRejected) {
+			return "The passwords that LAPS has for these machines are not theirs any more: they may have been restored from an older image. Reset them there, use a domain account, " +
+				"or start the machines from a boot medium (`fleetmend media build`)."
 		}
 		return "No account that may work on these machines: the one used is valid but no administrator there (for a local account see LocalAccountTokenFilterPolicy), or LAPS gives none (`fleetmend doctor` shows the rights; a domain account works without LAPS)."
 	case route.Untrusted:

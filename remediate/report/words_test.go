@@ -36,8 +36,14 @@ func TestASignInThatFailedIsAdvisedOn(t *testing.T) {
 	off.Class = route.Unreachable
 	flooded := one("PC5", journal.Unknown, "receive: the output is larger than the limit of 4.0 MiB: 4.1 came")
 	flooded.Class = route.Overflow
+	halved := one("PC6", journal.Unreachable, "receive: the request reached PowerShell incomplete (exit code 91), so nothing was done")
+	halved.Class = route.Unreachable
+	stale := one("PC7", journal.Unreachable, "authenticate: "+route.OwnRejected)
+	stale.Class = route.Denied
 	for want, m := range map[string]journal.Machine{
 		"end what writes":             flooded,
+		"did not arrive whole":        halved,
+		"Reset them there":            stale,
 		"at the sign-in":              silent,
 		"Check that the machines are": off,
 		"half an hour after":          one("PC3", journal.Held, `not started: two sign-ins of CORP\admin had no answer (PC1, PC2)`),

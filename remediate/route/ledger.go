@@ -76,6 +76,9 @@ var ErrNoProof = errors.New("only a machine can tell whether the account is good
 // OtherMachinesTake stands in what is said of a machine that refuses a good account.
 const OtherMachinesTake = "which other machines take"
 
+// OwnRejected is said of a machine that refuses the account of its own.
+const OwnRejected = "the machine rejects the password that LAPS has for it"
+
 // NotYetError says that another machine has to be signed in to before this one. Nothing was sent.
 type NotYetError struct{ Why string }
 

@@ -2,15 +2,12 @@ package keys
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/fleetmend/fleetmend/bitlocker/audit"
 	"github.com/fleetmend/fleetmend/bitlocker/sheet"
 	"github.com/fleetmend/fleetmend/internal/connect"
 	"github.com/fleetmend/fleetmend/internal/desk"
-	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/inventory/ad"
 )
@@ -60,24 +57,10 @@ func readAdmins(ctx context.Context, d *desk.Desk, reader admins, keys []wanted,
 		case err == nil:
 			accounts[id] = &sheet.Account{User: connect.AccountOf(admin), Password: admin.Password, Expires: admin.Expires}
 		case ad.IsAnswer(err):
-			without = append(without, name+": "+lapsAnswer(err))
+			without = append(without, name+": "+ad.WhyNone(err))
 		default:
 			return nil, nil, fmt.Errorf("read LAPS passwords: %w", err)
 		}
 	}
 	return accounts, without, nil
-}
-
-// lapsAnswer is why there is no password, without the repetition of the machine, with the remedy.
-func lapsAnswer(err error) string {
-	text := err.Error()
-	for _, known := range []error{ad.ErrEncrypted, ad.ErrNoRight, ad.ErrNoLAPS, ad.ErrNoMachine, ad.ErrMalformed, ad.ErrSeveral} {
-		if errors.Is(err, known) {
-			text = known.Error()
-		}
-	}
-	if remedy := strings.Join(hint.Of(err), ", "); remedy != "" {
-		text += " (" + remedy + ")"
-	}
-	return text
 }
