@@ -1,13 +1,14 @@
 // Command assemble makes agent.ps1 out of the files of source, in the order of their names, and agent.packed, which is how it
-// travels: go generate ./remediate/agent. Comments
-// are for who changes the agent and stay behind, but for the first ones, which say what it is: what travels to every machine is a
-// quarter shorter without them. agent.ps1 is committed, because that file and no other is signed, allow-listed and kept on machines.
+// travels: go generate ./remediate/agent. Comments are for who changes the agent and stay behind, but for the first ones, which say
+// what it is: what travels to every machine is a quarter shorter without them. agent.ps1 is committed, because that file and no other
+// is signed, allow-listed and kept on machines.
 package main
 
 import (
 	"bytes"
 	"fmt"
 	"io/fs"
+	"log"
 	"os"
 	"strings"
 
@@ -26,8 +27,7 @@ func main() {
 		err = os.WriteFile("agent.packed", []byte(packed), 0o644) //nolint:gosec // likewise
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "assemble:", err)
-		os.Exit(1)
+		log.Fatalln("assemble:", err)
 	}
 }
 

@@ -90,10 +90,10 @@ func (r *reader) block(input []string, level int) (last []word) {
 	r.level = level
 	for {
 		r.blanks()
-		switch c := r.peek(0); {
-		case c == end || c == ')' || c == '}':
+		switch r.peek(0) {
+		case end, ')', '}':
 			return last
-		case c == '\n' || c == ';' || c == ',':
+		case '\n', ';', ',':
 			r.next()
 		default:
 			last = append(last, r.pipeline(input)...)
