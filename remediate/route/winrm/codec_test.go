@@ -28,7 +28,7 @@ func FuzzSealed(f *testing.F) {
 			t.Fatalf("unclassified: %v", err)
 		}
 		for _, part := range parts {
-			if len(part.signature) != signatureSize || !bytes.Contains(body, part.data) {
+			if len(part.signature) > longestSignature || !bytes.Contains(body, part.data) {
 				t.Fatal("a part that is not in the body")
 			}
 		}

@@ -57,8 +57,9 @@ func (r *Route) handshake(ctx context.Context, t route.Target, l *link, credenti
 	if verdict.status != http.StatusOK {
 		return statusError(t.Name, opAuthenticate, verdict)
 	}
-	l.ntlm, l.sealed = client, r.config.seals()
-	if l.sealed {
+	l.signedIn = true
+	if r.config.seals() {
+		l.sealer = client
 		return r.prove(ctx, t, l)
 	}
 	return nil

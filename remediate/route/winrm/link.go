@@ -62,8 +62,8 @@ type link struct {
 	stop    func()        // ends the watch on ctx
 
 	authorization string      // sent with every request: Basic and client certificate
-	ntlm          *ntlmClient // NTLM; nil otherwise
-	sealed        bool        // every SOAP message is sealed
+	signedIn      bool        // the connection itself is: NTLM
+	sealer        sealer      // of every SOAP message; nil: none is sealed
 	trial         route.Trial // of the secret that was sent; nil: none, or it was not judged
 	settled       bool        // the machine has said what it thinks of it
 

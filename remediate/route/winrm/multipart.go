@@ -18,7 +18,8 @@ const (
 	sealedBoundary = "Encrypted Boundary"
 	sealedType     = `multipart/encrypted;protocol="` + sealedProtocol + `";boundary="` + sealedBoundary + `"`
 	soapType       = "application/soap+xml;charset=UTF-8"
-	signatureSize  = 16
+
+	longestSignature = 256 // bytes; those in use have 16 to 72
 )
 
 var (
@@ -89,15 +90,16 @@ func nextSealed(boundary string, rest []byte) (part sealedPart, after []byte, er
 	if err != nil {
 		return part, nil, err
 	}
-	if len(rest) < 4 || binary.LittleEndian.Uint32(rest) != signatureSize {
-		return part, nil, fmt.Errorf("%w: no signature of 16 bytes", errMultipart)
+	if len(rest) < 4 || binary.LittleEndian.Uint32(rest) > longestSignature {
+		return part, nil, fmt.Errorf("%w: no signature", errMultipart)
 	}
+	size := int(binary.LittleEndian.Uint32(rest))
 	rest = rest[4:]
-	if length < 0 || length > len(rest)-signatureSize {
+	if length < 0 || length > len(rest)-size {
 		return part, nil, fmt.Errorf("%w: cut short", errMultipart)
 	}
-	end := signatureSize + length
-	part = sealedPart{signature: rest[:signatureSize:signatureSize], data: rest[signatureSize:end:end]}
+	end := size + length
+	part = sealedPart{signature: rest[:size:size], data: rest[size:end:end]}
 	after = rest[end:]
 	if !bytes.HasPrefix(after, []byte(boundary)) {
 		return part, nil, fmt.Errorf("%w: its length is not the declared one", errMultipart)

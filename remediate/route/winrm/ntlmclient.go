@@ -24,6 +24,11 @@ type ntlmClient struct {
 	out, in    sealing
 }
 
+var _ sealer = (*ntlmClient)(nil)
+
+// signatureSize is that of NTLM (MS-NLMP section 2.2.2.9.1).
+const signatureSize = 16
+
 // ntlmVersion is what Windows 10 sends (MS-NLMP section 2.2.2.10); some servers expect a version to be there.
 const ntlmVersion = "\x0a\x00\x61\x4a\x00\x00\x00\x0f"
 
@@ -272,14 +277,15 @@ func (s *sealing) code(clear []byte) [md5.Size]byte {
 	return code
 }
 
-// seal seals a message in place and returns its signature.
-func (n *ntlmClient) seal(message []byte) [signatureSize]byte {
+// seal implements [sealer].
+func (n *ntlmClient) seal(message []byte) (signature, sealed []byte, err error) {
 	code := n.out.code(message)
 	n.out.cipher.XORKeyStream(message, message)
-	return n.out.sign(code[:])
+	signed := n.out.sign(code[:])
+	return signed[:], message, nil
 }
 
-// unseal checks and opens one sealed message, in place.
+// unseal implements [sealer].
 func (n *ntlmClient) unseal(part sealedPart) ([]byte, error) {
 	if len(part.signature) != signatureSize {
 		return nil, errSeal

@@ -101,17 +101,20 @@ func TestNTLMAgainstALibrary(t *testing.T) {
 				t.Fatal(err)
 			}
 			mine := bytes.Clone(message)
-			if s := ours.seal(mine); !bytes.Equal(s[:], signature) || !bytes.Equal(mine, sealed) {
-				t.Fatalf("sealed as %x", s)
+			if s, got, err := ours.seal(mine); err != nil || !bytes.Equal(s, signature) || !bytes.Equal(got, sealed) {
+				t.Fatalf("sealed as %x, %v", s, err)
 			}
 			server := &ntlmClient{out: back}
 			told := bytes.Clone(message)
-			s := server.seal(told)
+			s, _, err := server.seal(told)
+			if err != nil {
+				t.Fatal(err)
+			}
 			back = server.out
-			if clear, err := theirs.SecuritySession().Unwrap(told, s[:]); err != nil || !bytes.Equal(clear, message) {
+			if clear, err := theirs.SecuritySession().Unwrap(told, s); err != nil || !bytes.Equal(clear, message) {
 				t.Fatalf("theirs does not open it: %v", err)
 			}
-			if clear, err := ours.unseal(sealedPart{signature: s[:], data: told}); err != nil || !bytes.Equal(clear, message) {
+			if clear, err := ours.unseal(sealedPart{signature: s, data: told}); err != nil || !bytes.Equal(clear, message) {
 				t.Fatalf("ours does not open it: %v", err)
 			}
 		}
@@ -142,8 +145,10 @@ func TestABrokenSealDoesNotOpen(t *testing.T) {
 		var parts [2]sealedPart
 		for i := range parts {
 			parts[i].data = []byte("answer")
-			s := server.seal(parts[i].data)
-			parts[i].signature = s[:]
+			var err error
+			if parts[i].signature, _, err = server.seal(parts[i].data); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if _, err := client.unseal(*change(&parts[0], &parts[1])); (err == nil) != (name == "unchanged") {
 			t.Errorf("%s: %v", name, err)

@@ -247,7 +247,7 @@ func (r *Route) refused(ctx context.Context, t route.Target, l *link, op string,
 		return &route.Error{Class: route.Denied, Op: op, Target: t.Name, Status: a.status,
 			Err: hint.Wrap(errors.New("the machine does not accept the client certificate"),
 				"map the certificate to a local account on the machine (winrm create winrm/config/service/certmapping) and allow certificate authentication")}
-	case l.trial == nil, auth == AuthNTLM && l.ntlm != nil: // it had let us in on this connection, or had not looked
+	case l.trial == nil, l.signedIn: // it had let us in on this connection, or had not looked
 		return forgotten(t, op, a)
 	case len(offered) > 0 && auth == AuthBasic && !hasFold(offered, "Basic"):
 		l.unjudged()

@@ -287,7 +287,7 @@ func TestSignInForgottenInTheMiddle(t *testing.T) {
 			t.Fatal(err)
 		}
 		l := linkOn(failing{}, nil)
-		l.trial, l.ntlm = trial, &ntlmClient{}
+		l.trial, l.signedIn = trial, true
 		err = r.refused(t.Context(), route.Target{Name: "WS1"}, l, op, &answer{status: 401})
 		if got := book.States(); slices.Contains(got, signin.Refused) || route.ClassOf(err) != want {
 			t.Errorf("%s: %v, %v", op, got, err)

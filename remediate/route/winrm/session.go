@@ -76,11 +76,14 @@ func (s *session) write(ctx context.Context, op string, envelope *template) erro
 	defer putBuffer(buffer)
 	*buffer = envelope.fill((*buffer)[:0], &s.values)
 	body, contentType := *buffer, contentSOAP
-	if s.link.sealed {
+	if s.link.sealer != nil {
 		sealing := buffers.Get().(*[]byte)
 		defer putBuffer(sealing)
-		signature := s.link.ntlm.seal(body)
-		*sealing = appendSealed((*sealing)[:0], len(body), signature[:], body)
+		signature, sealed, err := s.link.sealer.seal(body)
+		if err != nil {
+			return &route.Error{Class: route.Refused, Op: op, Target: s.target.Name, Err: fmt.Errorf("seal a message: %w", err)}
+		}
+		*sealing = appendSealed((*sealing)[:0], len(body), signature, sealed)
 		body, contentType = *sealing, sealedType
 	}
 	if err := s.link.write(ctx, contentType, "", body); err != nil {
@@ -96,7 +99,7 @@ func (s *session) message(op string, a *answer) ([]byte, error) {
 	if a.status != http.StatusOK && (len(a.body) == 0 || !soap && !sealed) {
 		return nil, statusError(s.target.Name, op, a)
 	}
-	if !s.link.sealed {
+	if s.link.sealer == nil {
 		if !soap {
 			return nil, s.garbage(op, a.status, fmt.Errorf("%w but %q", errNotSOAP, clip(a.contentType, 80)))
 		}
@@ -108,7 +111,7 @@ func (s *session) message(op string, a *answer) ([]byte, error) {
 	}
 	var message []byte
 	for _, part := range parts {
-		clear, err := s.link.ntlm.unseal(part)
+		clear, err := s.link.sealer.unseal(part)
 		if err != nil {
 			return nil, s.unsealed(op, a.status, err)
 		}
