@@ -53,7 +53,7 @@ func keptBack(no *route.BarredError) error {
 }
 
 // nobodyElse says that a domain controller alone is asked.
-func nobodyElse(context.Context, route.Target, func() (route.Trial, error)) error {
+func nobodyElse(context.Context, route.Target, func(string) (route.Trial, error)) error {
 	return route.ErrNoProof
 }
 
@@ -106,7 +106,7 @@ const controllerPatience = 5 * time.Second
 
 // Try implements [route.Ledger].
 func (a askingControllers) Try(ctx context.Context, account route.Account, t route.Target, ask route.Ask) (route.Trial, error) {
-	return a.Ledger.Try(ctx, account, t, func(ctx context.Context, witness route.Target, begin func() (route.Trial, error)) error {
+	return a.Ledger.Try(ctx, account, t, func(ctx context.Context, witness route.Target, begin func(string) (route.Trial, error)) error {
 		host, ok := strings.CutPrefix(witness.ID, controllers)
 		if !ok {
 			return ask(ctx, witness, begin)
@@ -118,7 +118,7 @@ func (a askingControllers) Try(ctx context.Context, account route.Account, t rou
 		config.DCs, config.Timeout = []directory.DC{{Host: host, Address: witness.Address}}, controllerPatience
 		config.Credential = directory.Credential{User: account.Name, Password: a.credential.Password}
 		config.Guard = func(directory.DC) (func(directory.Verdict), error) {
-			trial, err := begin()
+			trial, err := begin("")
 			return func(v directory.Verdict) { settle(ctx, trial, v) }, err
 		}
 		conn, err := directory.Dial(ctx, config)

@@ -21,6 +21,9 @@ import (
 // ElseDone ends the reason of a run that left machines out because an account was not accepted there, and went on with all others.
 const ElseDone = "; all else is done"
 
+// AskedLater ends the reason of a run that was interrupted because an account was not accepted, while machines may have been changed.
+const AskedLater = " asked when the run is resumed"
+
 // SignIns is the book of sign-ins of a state folder: all its runs share it. It implements [signin.Book], and is safe for
 // concurrent use.
 type SignIns struct {

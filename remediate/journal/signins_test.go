@@ -48,8 +48,8 @@ func TestProcessesShareTheSignIns(t *testing.T) {
 		trial.Accepted()
 		return nil
 	}
-	ask := func(ctx context.Context, _ route.Target, begin func() (route.Trial, error)) error {
-		trial, err := begin()
+	ask := func(ctx context.Context, _ route.Target, begin func(string) (route.Trial, error)) error {
+		trial, err := begin("CORP")
 		if err != nil {
 			return err
 		}

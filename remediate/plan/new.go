@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"maps"
 	"os"
 	"slices"
@@ -129,6 +130,19 @@ func (p *Plan) Sizes() []Size {
 		}
 	}
 	return append(sizes, Size{Text: "100%", Percent: 100})
+}
+
+// Targets are the machines of all waves, in their order.
+func (p *Plan) Targets() iter.Seq[route.Target] {
+	return func(yield func(route.Target) bool) {
+		for _, w := range p.Waves {
+			for i := range w.Entries {
+				if !yield(w.Entries[i].Target) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // Machines is the number of machines in all waves, without the skipped ones.

@@ -28,9 +28,9 @@ type Ledger interface {
 	Try(ctx context.Context, account Account, t Target, ask Ask) (Trial, error)
 }
 
-// Ask signs in at a machine that took the account before, and does nothing else there. It calls begin right before the secret
-// leaves, and tells the trial that it gets what came of it; a machine that is not there is asked without a trial.
-type Ask func(ctx context.Context, witness Target, begin func() (Trial, error)) error
+// Ask signs in at a machine, and does nothing else there. It calls begin right before the secret leaves, with the domain that the machine
+// names ("" for none), and tells the trial that it gets what came of it; a machine that is not there is asked without a trial.
+type Ask func(ctx context.Context, witness Target, begin func(domain string) (Trial, error)) error
 
 // Trial is one sending of a secret. One of its methods that say what came of it is called, once. None of them means that the machine did
 // not answer.
@@ -70,6 +70,15 @@ func Halt(ctx context.Context) <-chan struct{} {
 	return halted
 }
 
+type dueKey struct{}
+
+// WithDue makes a call that has to wait until another machine has taken the account look for one: this machine may have been changed, and
+// somebody waits for what became of it.
+func WithDue(ctx context.Context) context.Context { return context.WithValue(ctx, dueKey{}, true) }
+
+// Due reports whether [WithDue] was said.
+func Due(ctx context.Context) bool { return ctx.Value(dueKey{}) != nil }
+
 // ErrNoProof says that only a machine can tell whether an account is good.
 var ErrNoProof = errors.New("only a machine can tell whether the account is good")
 
@@ -80,7 +89,10 @@ const OtherMachinesTake = "which other machines take"
 const OwnRejected = "the machine rejects the password that LAPS has for it"
 
 // NotYetError says that another machine has to be signed in to before this one. Nothing was sent.
-type NotYetError struct{ Why string }
+type NotYetError struct {
+	Why    string
+	Nobody bool // and none is there: waiting does not help
+}
 
 func (e *NotYetError) Error() string { return e.Why }
 

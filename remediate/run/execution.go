@@ -32,6 +32,8 @@ type execution struct {
 	late    []leftover    // the same, of an earlier life of the run
 	halted  chan struct{} // closed with halt; workers
 	bars    barring       // what is known of accounts
+	stands  []unasked    // machines that may have been changed and cannot be asked
+	turned  []*task       // machines that were signed in to in vain, when an account was barred
 
 	paused   bool
 	base     journal.Status // what the run is when it is not paused: running or waiting
@@ -162,17 +164,40 @@ func (x *execution) stopFor(status journal.Status, reason string) {
 	close(x.halted)
 }
 
-// end records the status. Machines that were not started are held, unless the run can be resumed.
+// end records the status. Machines that were not started are held, unless the run can be resumed. It can where machines that may have been
+// changed could not be asked for the account's sake: nothing is known of them, and much when the account is mended.
 func (x *execution) end(ctx context.Context) error {
-	if x.halt == nil {
-		return x.journal.End(x.over())
+	status, reason := x.over()
+	if x.halt != nil {
+		status, reason = x.halt.status, x.halt.reason
 	}
-	if x.halt.status.Final() {
-		if err := x.holdRest(ctx); err != nil {
+	switch {
+	case len(x.stands) > 0 && (status == journal.RunAuth || status == journal.RunInterrupted):
+		status, reason = journal.RunInterrupted, x.awaited(reason)
+	case status.Final():
+		if err := x.close(ctx, status); err != nil {
 			return err
 		}
 	}
-	return x.journal.End(x.halt.status, x.halt.reason)
+	return x.journal.End(status, reason)
+}
+
+// close gives every machine its outcome before the run is over for good.
+func (x *execution) close(ctx context.Context, status journal.Status) error {
+	for _, s := range x.stands {
+		if err := x.journal.Finish(s.task.entry.ID, journal.End{Outcome: journal.Unknown, Reason: "could not be asked what became of it: " + s.why}); err != nil {
+			return err
+		}
+	}
+	for _, t := range x.turned {
+		if err := x.journal.Finish(t.entry.ID, t.Unsent(nil)); err != nil {
+			return err
+		}
+	}
+	if status == journal.RunDone || x.halt == nil {
+		return nil
+	}
+	return x.holdRest(ctx)
 }
 
 // holdRest records what was not started as held. It is done when ctx has ended too, and gives up on a disk that does not answer.

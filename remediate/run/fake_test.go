@@ -173,11 +173,11 @@ func (f *fakeRoute) signIn(ctx context.Context, t route.Target) error {
 		}
 		return routeError(route.Denied, t.Name, "sign in", "401 from this one alone")
 	}
-	trial, err := f.ledger.Try(ctx, route.Account{Name: "ada", Domain: t.Site, Home: t.Site == ""}, t, func(ctx context.Context, t route.Target, begin func() (route.Trial, error)) error {
+	trial, err := f.ledger.Try(ctx, route.Account{Name: "ada", Domain: t.Site, Home: t.Site == ""}, t, func(ctx context.Context, t route.Target, begin func(string) (route.Trial, error)) error {
 		if err := f.Alive(ctx, t); err != nil {
 			return err
 		}
-		trial, err := begin()
+		trial, err := begin(t.Site)
 		if err != nil {
 			return err
 		}

@@ -126,8 +126,9 @@ func TestASilentMachineIsKnockedAtOften(t *testing.T) {
 	})
 }
 
-// A machine whose answer was lost cannot be asked any more once the credentials are rejected: it stays unknown, by name.
-func TestALostMachineIsUnknownOnceCredentialsAreRejected(t *testing.T) {
+// A machine whose answer was lost cannot be asked any more once the credentials are rejected: it stays as it is, and is asked when the run
+// is resumed.
+func TestALostMachineStaysOnceCredentialsAreRejected(t *testing.T) {
 	bubble(t, 4, func(t *testing.T, s *setup) {
 		s.input.Options.Forks, s.input.Options.Backoff, s.options.Rand = 1, time.Minute, func() float64 { return 1 }
 		s.fleet.behave = func(m *fakeMachine, _ int, _ agent.Request) error {
@@ -141,13 +142,15 @@ func TestALostMachineIsUnknownOnceCredentialsAreRejected(t *testing.T) {
 		}
 		r := s.start(t.Context())
 		for _, lost := range s.machines(r.ID)[:2] {
-			if r.Status != journal.RunAuth || lost.Outcome != journal.Unknown || !strings.HasPrefix(lost.Reason, "could not be asked what became of it: ") {
+			if r.Status != journal.RunInterrupted || lost.State != journal.Running || !strings.HasSuffix(r.Reason, "; 2 machines that may have been changed are"+journal.AskedLater) {
 				t.Errorf("%s %v: %s %s %q", r.Status, r.Counts, lost.State, lost.Outcome, lost.Reason)
 			}
 		}
 		if len(s.fleet.calls) != 3 {
 			t.Errorf("asked after the rejection: %q", s.fleet.calls)
 		}
+		s.fleet.behave = nil
+		s.wantCounts(s.resume(r.ID), journal.RunDone, journal.Fixed, 3, journal.Unreachable, 1)
 	})
 }
 

@@ -137,7 +137,8 @@ func TestCancelOfADeadRun(t *testing.T) {
 	})
 }
 
-// A machine that was in flight when the credentials went bad cannot be asked; it is unknown, not held.
+// A machine that was in flight when the credentials went bad cannot be asked. It stays as it is, the run is not over, and with a good
+// password it goes on to its end.
 func TestRejectedCredentialsOnResume(t *testing.T) {
 	bubble(t, 10, func(t *testing.T, s *setup) {
 		s.input.Options.Forks = 3
@@ -145,11 +146,68 @@ func TestRejectedCredentialsOnResume(t *testing.T) {
 		r := s.cut(15 * time.Second) // three are in flight for the second time
 		s.fleet.ledger = signin.New(s.journal.SignIns(), signin.Rule{})
 		s.fleet.account = func(t route.Target) error { return routeError(route.Auth, t.Name, "authenticate", "401") }
-		s.wantCounts(s.resume(r.ID), journal.RunAuth, journal.Fixed, 3, journal.Unknown, 3, journal.Held, 4)
+		s.wantCounts(s.resume(r.ID), journal.RunInterrupted, journal.Fixed, 3)
 		if n := len(s.fleet.signed); n != 1 {
 			t.Errorf("%d attempts", n)
 		}
+		s.fleet.account = func(route.Target) error { return nil }
+		s.fleet.ledger = signin.New(s.journal.SignIns(), signin.Rule{})
+		s.wantCounts(s.resume(r.ID), journal.RunDone, journal.Fixed, 10)
 	})
+}
+
+// A run that was killed while it signed in to its only canary does not stand still: another machine is signed in to first, and where none is
+// there, or nothing more may be sent, it ends at once, says why, and can be resumed.
+func TestKilledInTheFirstSignIn(t *testing.T) {
+	for what, c := range map[string]struct {
+		down   bool
+		silent bool
+		status journal.Status
+		reason string
+	}{
+		"others are there":  {status: journal.RunDone},
+		"nobody is there":   {down: true, status: journal.RunInterrupted, reason: name(0) + " did not answer when it was signed in to: "},
+		"others are silent": {silent: true, status: journal.RunInterrupted, reason: "two sign-ins of ada had no answer (" + name(0) + ", " + name(1) + ")"},
+	} {
+		bubble(t, 6, func(t *testing.T, s *setup) {
+			s.waves("1,100%")
+			s.fleet.latency = 10 * time.Second
+			r := s.cut(5 * time.Second)
+			m := s.machines(r.ID)[0].Target
+			book := s.journal.SignIns()
+			if _, err := book.Add(t.Context(), signin.Entry{Account: "ada", Target: m, Time: time.Now(), State: signin.Sent}); err != nil {
+				t.Fatal(err)
+			}
+			machines := s.plan().Targets()
+			ledger := func() *signin.Ledger { return signin.New(book, signin.Rule{}).Among(machines) }
+			s.fleet.ledger = ledger()
+			s.fleet.account = func(m route.Target) error {
+				if c.silent && m.Name != name(0) {
+					return routeError(route.Unreachable, m.Name, "sign in", "cut")
+				}
+				return nil
+			}
+			s.fleet.alive = func(m *fakeMachine) error {
+				if c.down && m.name != name(0) {
+					return routeError(route.Unreachable, m.name, "connect", "no route to host")
+				}
+				return nil
+			}
+			began := time.Now()
+			r = s.resume(r.ID)
+			if r.Status != c.status || !strings.HasPrefix(r.Reason, c.reason) || time.Since(began) > 2*time.Minute || (c.reason != "") != strings.HasSuffix(r.Reason, "; 1 machine that may have been changed is"+journal.AskedLater) {
+				t.Errorf("%s: %s %q after %s", what, r.Status, r.Reason, time.Since(began))
+			}
+			if c.reason != "" && (s.machines(r.ID)[0].State != journal.Running || s.machines(r.ID)[2].State != journal.Pending) {
+				t.Errorf("%s: %s, the others %s", what, s.machines(r.ID)[0].State, s.machines(r.ID)[2].State)
+			}
+			time.Sleep(signin.Window)
+			c.down, c.silent, s.fleet.ledger = false, false, ledger()
+			if c.reason != "" {
+				s.wantCounts(s.resume(r.ID), journal.RunDone, journal.Fixed, 6)
+			}
+		})
+	}
 }
 
 func TestGateHoldsAfterAResume(t *testing.T) {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
+	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/remediate/journal"
 	"github.com/fleetmend/fleetmend/remediate/plan"
 	"github.com/fleetmend/fleetmend/remediate/route"
@@ -44,6 +46,16 @@ func (b *barring) bar(why string) {
 	})
 }
 
+// are reports whether nothing is sent any more.
+func (b *barring) are() bool {
+	select {
+	case <-b.closed:
+		return true
+	default:
+		return false
+	}
+}
+
 // over is how a run ends that came to its end: not done, where a domain did not take the account.
 func (x *execution) over() (journal.Status, string) {
 	x.bars.mu.Lock()
@@ -52,6 +64,30 @@ func (x *execution) over() (journal.Status, string) {
 		return journal.RunDone, ""
 	}
 	return journal.RunAuth, x.bars.some + journal.ElseDone
+}
+
+// unasked is a machine that may have been changed and cannot be asked, for the account's sake.
+type unasked struct {
+	task *task
+	why  string
+}
+
+// stand leaves a machine as it is noted. Where no other can be signed in to first that ends the run, for nothing else would happen.
+func (x *execution) stand(w *wave, t *task, err error) {
+	x.stands = append(x.stands, unasked{t, errand.Reason(err)})
+	x.gate.wave.outside++
+	if later := (*route.NotYetError)(nil); errors.As(err, &later) {
+		x.stopFor(journal.RunInterrupted, later.Why)
+	}
+}
+
+// awaited is the reason of a run that has to be resumed for machines which could not be asked.
+func (x *execution) awaited(why string) string {
+	is := "are"
+	if len(x.stands) == 1 {
+		is = "is"
+	}
+	return fmt.Sprintf("%s; %s that may have been changed %s%s", strings.TrimSuffix(why, journal.ElseDone), prose.Counted(len(x.stands), "machine", "machines"), is, journal.AskedLater)
 }
 
 // prove asks the routes that can tell before any machine is asked: an account that is not good stops the run then.

@@ -59,7 +59,7 @@ func TestNoEventInAnyStateTakesTheRunDown(t *testing.T) {
 					})
 				}
 				r, err := s.newEngine().Start(t.Context(), s.plan())
-				for lives := 0; (err == nil || errors.Is(err, context.Canceled)) && !r.Status.Final() && lives < 10; lives++ {
+				for lives := 0; (err == nil || errors.Is(err, context.Canceled)) && !r.Status.Final() && lives < 100; lives++ {
 					r, err = s.newEngine().Resume(t.Context(), r.ID)
 				}
 				if err != nil {

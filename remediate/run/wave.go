@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -194,7 +195,13 @@ func (x *execution) take(w *wave, v *verdict) error {
 	case errand.Again:
 		w.queue.delay(v.task, time.Now().Add(v.After))
 	case errand.NotStarted:
+		if v.task.Touched() && x.bars.are() {
+			x.stand(w, v.task, errors.New(x.bars.why))
+			return nil
+		}
 		w.queue.add(v.task)
+	case errand.Stands:
+		x.stand(w, v.task, v.Err)
 	case errand.Left:
 		if x.timeUp {
 			return x.abandon(w, v.task)
@@ -248,7 +255,7 @@ func (x *execution) abandon(w *wave, t *task) error {
 
 // shed empties the queue of a run that stops. What was not started is held, or stays for a resumed run. A machine that
 // may have been changed is asked on, except when the run can be resumed (then it is asked again) or the credentials
-// were rejected (then it cannot be).
+// were rejected (then it cannot be, and stands).
 func (x *execution) shed(w *wave) error {
 	if x.halt == nil {
 		return nil
@@ -273,19 +280,11 @@ func (x *execution) shed(w *wave) error {
 			}
 		case t.Touched():
 			if rejected {
-				if err := x.journal.Finish(t.entry.ID, journal.End{Outcome: journal.Unknown, Reason: "could not be asked what became of it: " + x.halt.reason}); err != nil {
-					return err
-				}
-				x.book(w, journal.Unknown, "", 1)
-				w.risked--
+				x.stand(w, t, errors.New(x.halt.reason))
 			}
 		case rejected && t.Signed():
-			end := t.Unsent(nil)
-			if err := x.journal.Finish(t.entry.ID, end); err != nil {
-				return err
-			}
-			x.book(w, end.Outcome, end.Class, 1)
-		case !resumable:
+			x.turned = append(x.turned, t)
+		case !resumable && !rejected:
 			hold = append(hold, t.entry.ID)
 		case t.leased:
 			release = append(release, t.entry.ID)

@@ -39,14 +39,14 @@ func (f *forest) one(ctx context.Context, l route.Ledger, m route.Target) error 
 	return f.tell(ctx, m, trial)
 }
 
-func (f *forest) ask(ctx context.Context, m route.Target, begin func() (route.Trial, error)) error {
+func (f *forest) ask(ctx context.Context, m route.Target, begin func(string) (route.Trial, error)) error {
 	f.mu.Lock()
 	down := f.down[m.ID]
 	f.mu.Unlock()
 	if down {
 		return errors.New("down")
 	}
-	trial, err := begin()
+	trial, err := begin(domainOf(m))
 	if err != nil {
 		return err
 	}

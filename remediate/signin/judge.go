@@ -24,7 +24,7 @@ func (l *Ledger) recall(ctx context.Context, a *account, d *domain, who route.Ac
 				break
 			}
 		}
-		_, err = l.question(ctx, a, d, who, took, ask)
+		_, err = l.question(ctx, a, d, who, took, ask, true)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -42,23 +42,63 @@ func (l *Ledger) recall(ctx context.Context, a *account, d *domain, who route.Ac
 	return err
 }
 
+// At so many machines somebody is looked for, and for so long.
+const (
+	mostSought = 12
+	seekLasts  = 20 * time.Second
+)
+
+// seek signs in at others that will be signed in to anyway, one after the other, until one has taken the account. Those of another domain
+// are sent nothing.
+func (l *Ledger) seek(ctx context.Context, a *account, d *domain, who route.Account, target route.Target, ask route.Ask) (err error) {
+	began, asked := time.Now(), 0
+	for t := range l.among {
+		if id(t) == id(target) || l.offended(a, t) {
+			continue
+		}
+		if asked == mostSought || time.Since(began) > seekLasts {
+			break
+		}
+		asked++
+		if _, err = l.question(ctx, a, d, who, []route.Target{t}, ask, false); !errors.Is(err, errNobody) {
+			break
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d.proving, d.sought = false, ctx.Err() == nil
+	l.unlock(a)
+	l.tell(a)
+	if errors.Is(err, errNobody) {
+		return nil
+	}
+	return err
+}
+
+// offended reports whether something counts that a machine caused.
+func (l *Ledger) offended(a *account, t route.Target) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(a.bad, func(o *offence) bool { return id(o.target) == id(t) })
+}
+
 // errNobody says that no machine was there to be asked.
 var errNobody = errors.New("nobody is there to be asked")
 
-// question asks one machine after the other until one has judged. The error is a *route.BarredError where it was refused, or had no
-// answer and must not be tried once more.
-func (l *Ledger) question(ctx context.Context, a *account, d *domain, who route.Account, witnesses []route.Target, ask route.Ask) (State, error) {
+// question asks one machine of a domain after the other until one has judged; took says that they have taken the account before. The error is
+// a *route.BarredError where it was refused, or had no answer and must not be tried once more.
+func (l *Ledger) question(ctx context.Context, a *account, d *domain, who route.Account, witnesses []route.Target, ask route.Ask, took bool) (State, error) {
 	for _, w := range witnesses {
 		var made *trial
 		var lost error
-		_ = ask(ctx, w, func() (route.Trial, error) { //nolint:errcheck // what it came to is in the trial
+		_ = ask(ctx, w, func(in string) (route.Trial, error) { //nolint:errcheck // what it came to is in the trial
 			l.mu.Lock()
-			if made != nil || !l.fits(a, d, l.against(a, d, time.Now())) {
+			if made != nil || in != "" && in != d.name || !l.fits(a, d, l.against(a, d, time.Now())) {
 				l.mu.Unlock()
 				return nil, errNobody
 			}
 			made = l.begin(a, d, who, w)
-			made.judges, made.known, made.wait = true, true, 0
+			made.judges, made.known, made.wait = true, took, 0
 			l.mu.Unlock()
 			if _, err := l.sent(ctx, made); err != nil {
 				made, lost = nil, err
@@ -78,7 +118,11 @@ func (l *Ledger) question(ctx context.Context, a *account, d *domain, who route.
 			case Accepted:
 				return what, nil
 			case Refused:
-				return what, l.close(a, d, who, fmt.Sprintf("%s, which had taken %s, rejects it", w.Name, who.Name))
+				why := fmt.Sprintf("%s rejected %s", w.Name, who.Name)
+				if took {
+					why = fmt.Sprintf("%s, which had taken %s, rejects it", w.Name, who.Name)
+				}
+				return what, l.close(a, d, who, why)
 			}
 		}
 		if ctx.Err() != nil {
@@ -148,7 +192,7 @@ func (l *Ledger) settle(ctx context.Context, a *account, d *domain, who route.Ac
 		l.mu.Unlock()
 		there := who
 		there.Domain, there.Home = of.name, of.home
-		_, err := l.question(ctx, a, of, there, witnesses, ask)
+		_, err := l.question(ctx, a, of, there, witnesses, ask, true)
 		if !errors.Is(err, errNobody) {
 			return err
 		}

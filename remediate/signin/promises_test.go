@@ -19,9 +19,13 @@ type answers struct {
 	asked []string
 }
 
-func (s *answers) ask(ctx context.Context, m route.Target, begin func() (route.Trial, error)) error {
+func (s *answers) ask(ctx context.Context, m route.Target, begin func(string) (route.Trial, error)) error {
 	s.asked = append(s.asked, m.Name)
-	trial, err := begin()
+	in := domainOf(m)
+	if strings.HasPrefix(m.ID, "dc:") {
+		in = "" // which does not say
+	}
+	trial, err := begin(in)
 	if err != nil {
 		return err
 	}
@@ -215,4 +219,59 @@ func TestProcessesTakeTurns(t *testing.T) {
 			<-over
 		}
 	})
+}
+
+// A machine that may have been changed, and had no answer when it was signed in to, waits for no chance: another one that will be signed in
+// to anyway goes first. One of another domain is sent nothing, the limit holds, and where nobody is there that is said.
+func TestWhoMayHaveBeenChangedDoesNotStandStill(t *testing.T) {
+	m, other := fleet("CORP", 6), fleet("OTHER", 6)
+	all := slices.Concat(m[:2], other[:2], m[2:])
+	for name, c := range map[string]struct {
+		due   bool
+		down  []string
+		say   map[string]signin.State
+		asked string
+		want  string // what is said; "" is nothing
+	}{
+		"another takes it":  {due: true, asked: "CORP-PC1"},
+		"some are down":     {due: true, down: []string{"CORP-PC1", "CORP-PC2"}, asked: "OTHER-PC0 OTHER-PC1 CORP-PC3"},
+		"another rejects":   {due: true, say: map[string]signin.State{"CORP1": signin.Refused}, asked: "CORP-PC1", want: `CORP-PC1 rejected CORP\admin`},
+		"another is silent": {due: true, say: map[string]signin.State{"CORP1": signin.Unanswered}, asked: "CORP-PC1", want: `two sign-ins of CORP\admin had no answer (CORP-PC0, CORP-PC1)`},
+		"nobody is there": {due: true, down: []string{"CORP-PC1", "CORP-PC2", "CORP-PC3", "CORP-PC4", "CORP-PC5"}, asked: "OTHER-PC0 OTHER-PC1",
+			want: "CORP-PC0 did not answer when it was signed in to"},
+		"not changed": {want: "CORP-PC0 did not answer when it was signed in to"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			book, s := &signin.Memory{}, &answers{say: c.say}
+			begun(t, signin.New(book, signin.Rule{}), m[0], s.ask) // and the process is killed
+			ask := func(ctx context.Context, m route.Target, begin func(string) (route.Trial, error)) error {
+				if slices.Contains(c.down, m.Name) {
+					return errCut
+				}
+				return s.ask(ctx, m, begin)
+			}
+			ctx := t.Context()
+			if c.due {
+				ctx = route.WithDue(ctx)
+			}
+			l := signin.New(book, signin.Rule{}).Among(slices.Values(all))
+			trial, err := l.Try(ctx, account(m[0]), m[0], ask)
+			if got := strings.Join(s.asked, " "); got != c.asked {
+				t.Errorf("%s: asked %q", name, got)
+			}
+			if (err == nil) != (c.want == "") || err != nil && !strings.HasPrefix(err.Error(), c.want) {
+				t.Errorf("%s: %v", name, err)
+			}
+			later := (*route.NotYetError)(nil)
+			if errors.As(err, &later) && later.Nobody != c.due {
+				t.Errorf("%s: nobody is there: %v", name, later.Nobody)
+			}
+			if err == nil {
+				trial.Accepted()
+			}
+			if n := len(slices.DeleteFunc(book.States(), func(s signin.State) bool { return !s.Counts() })); n > signin.Limit || err == nil && n > 0 {
+				t.Errorf("%s: %d count", name, n)
+			}
+		})
+	}
 }

@@ -20,6 +20,7 @@ import (
 	"cmp"
 	"container/list"
 	"context"
+	"iter"
 	"sync"
 	"time"
 
@@ -101,8 +102,9 @@ type Lock interface {
 
 // Ledger implements [route.Ledger].
 type Ledger struct {
-	book Book
-	rule Rule
+	book  Book
+	rule  Rule
+	among iter.Seq[route.Target] // nil: nobody is known
 
 	mu       sync.Mutex
 	accounts map[string]*account
@@ -115,6 +117,14 @@ var _ route.Ledger = (*Ledger)(nil)
 func New(book Book, rule Rule) *Ledger {
 	rule.Limit, rule.Window = cmp.Or(max(rule.Limit, 0), Limit), cmp.Or(max(rule.Window, 0), Window)
 	return &Ledger{book: book, rule: rule, accounts: map[string]*account{}}
+}
+
+// Among says which machines will be signed in to anyway, in the order in which that is worth while. One that may have been changed, and has
+// to wait until another has taken the account, waits for one of these: it is signed in to, and nothing else is done there. It is called
+// before the first sign-in.
+func (l *Ledger) Among(machines iter.Seq[route.Target]) *Ledger {
+	l.among = machines
+	return l
 }
 
 // account is what this process knows of one account. The ledger's mutex guards it.
@@ -147,6 +157,7 @@ type domain struct {
 	proven    bool
 	proving   bool
 	recalled  bool // who took it in earlier runs was asked
+	sought    bool // somebody was looked for who may take it
 	closed    *route.BarredError
 	silent    []*offence      // who did not answer while it was not proven
 	took      map[string]bool // machines, by ID

@@ -117,7 +117,7 @@ func (w *world) tell(ctx context.Context, m route.Target, trial route.Trial) (st
 	return "denied", nil
 }
 
-func (w *world) ask(ctx context.Context, m route.Target, begin func() (route.Trial, error)) error {
+func (w *world) ask(ctx context.Context, m route.Target, begin func(string) (route.Trial, error)) error {
 	time.Sleep(w.rtt)
 	w.mu.Lock()
 	down := w.down[m.ID]
@@ -125,7 +125,7 @@ func (w *world) ask(ctx context.Context, m route.Target, begin func() (route.Tri
 	if down {
 		return errors.New("down")
 	}
-	trial, err := begin()
+	trial, err := begin(domainOf(m))
 	if err != nil {
 		return err
 	}
@@ -440,8 +440,8 @@ func TestHowLongIsWaited(t *testing.T) {
 	for _, usual := range []time.Duration{10 * time.Millisecond, 300 * time.Millisecond, 5 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			l, m, judge := signin.New(&signin.Memory{}, signin.Rule{}), fleet("CORP", 4), time.Duration(-1)
-			ask := func(_ context.Context, _ route.Target, begin func() (route.Trial, error)) error {
-				trial, err := begin()
+			ask := func(_ context.Context, _ route.Target, begin func(string) (route.Trial, error)) error {
+				trial, err := begin("CORP")
 				if err == nil {
 					judge = trial.Wait()
 					trial.Accepted()
@@ -645,9 +645,9 @@ func TestAKilledProcessHadNoAnswer(t *testing.T) {
 func TestAnEarlierSignInDoesNotClearARefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, m, asked := signin.New(&signin.Memory{}, signin.Rule{Limit: 3}), fleet("CORP", 4), 0
-		ask := func(ctx context.Context, _ route.Target, begin func() (route.Trial, error)) error {
+		ask := func(ctx context.Context, _ route.Target, begin func(string) (route.Trial, error)) error {
 			asked++
-			trial, err := begin()
+			trial, err := begin("CORP")
 			if err == nil {
 				trial.Accepted()
 			}

@@ -22,6 +22,7 @@ const (
 	judge       // settle a doubt
 	send
 	aside // another machine goes first
+	seek  // and is looked for
 	barred
 	broken // the book is
 )
@@ -50,6 +51,9 @@ func (l *Ledger) Try(ctx context.Context, who route.Account, target route.Target
 		}
 		l.mu.Lock()
 		next := l.next(a, d, who, id(target), time.Now())
+		if next == aside && route.Due(ctx) && l.among != nil && !d.proven && !d.sought && !a.others() {
+			next = seek
+		}
 		var t *trial
 		var err error
 		switch next {
@@ -60,14 +64,14 @@ func (l *Ledger) Try(ctx context.Context, who route.Account, target route.Target
 			err = a.refusal(d)
 			l.unlock(a)
 		case aside:
-			err = &route.NotYetError{Why: l.asideFor(a, d, target)}
+			err = &route.NotYetError{Why: l.asideFor(a, d, target), Nobody: d.sought && !d.proven && !a.others()}
 			l.unlock(a)
 		case lock:
 			a.locking = true
 		case send:
 			t = l.begin(a, d, who, target)
 			t.ask = ask
-		case recall:
+		case recall, seek:
 			d.proving = true
 		case judge:
 			a.judging = true
@@ -86,6 +90,8 @@ func (l *Ledger) Try(ctx context.Context, who route.Account, target route.Target
 			return l.sent(ctx, t)
 		case recall:
 			err = l.recall(ctx, a, d, who, target, ask)
+		case seek:
+			err = l.seek(ctx, a, d, who, target, ask)
 		case judge:
 			err = l.judge(ctx, a, d, who, ask)
 		case wait:

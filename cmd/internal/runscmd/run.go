@@ -216,9 +216,10 @@ func (c *Commands) writeReport(rep *report.Report) error {
 
 // Code is the exit code of a run that has ended.
 func Code(r *runs.Run, detailed bool) int {
-	switch r.Status {
-	case runs.Rejected:
+	if runs.KeptBack(r) {
 		return command.ExitAuth
+	}
+	switch r.Status {
 	case runs.Gated:
 		return command.ExitGate
 	case runs.Interrupted, runs.Cancelled, runs.Running, runs.Paused, runs.Waiting:

@@ -95,7 +95,7 @@ func engine(ctx context.Context, d *desk.Desk, c *connect.Connector, p *plan.Pla
 		return nil, err
 	}
 	counts.Limit, counts.Window, counts.Said = rules.SignIns, rules.SignInWindow, rules.SignInsSaid
-	routes, err := routesOf(ctx, c, p, connect.RouteOptions{PasswordFile: o.PasswordFile, Ledger: signin.New(j.SignIns(), counts)})
+	routes, err := routesOf(ctx, c, p, connect.RouteOptions{PasswordFile: o.PasswordFile, Ledger: signin.New(j.SignIns(), counts).Among(p.Targets())})
 	if err != nil {
 		return nil, err
 	}
@@ -272,6 +272,11 @@ func Approve(ctx context.Context, d *desk.Desk, id string, wave int) (int, error
 		return 0, err
 	}
 	return j.Approve(ctx, id, wave, d.Operator())
+}
+
+// KeptBack reports whether a run ended because an account was not accepted. It can be resumed where machines may have been changed.
+func KeptBack(r *journal.Run) bool {
+	return r.Status == journal.RunAuth || r.Status == journal.RunInterrupted && strings.HasSuffix(r.Reason, journal.AskedLater)
 }
 
 // Over reports whether a run goes on no more by itself.

@@ -192,9 +192,9 @@ func barred(ctx context.Context, t route.Target, err error) error {
 // ask signs in at a machine that took the account before, for the ledger, and does nothing there.
 func (r *Route) ask(own bool) route.Ask {
 	if own {
-		return func(context.Context, route.Target, func() (route.Trial, error)) error { return route.ErrNoProof }
+		return func(context.Context, route.Target, func(string) (route.Trial, error)) error { return route.ErrNoProof }
 	}
-	return func(ctx context.Context, t route.Target, begin func() (route.Trial, error)) error {
+	return func(ctx context.Context, t route.Target, begin func(string) (route.Trial, error)) error {
 		l, err := r.config.open(ctx, t)
 		if err != nil {
 			return err
@@ -205,9 +205,9 @@ func (r *Route) ask(own bool) route.Ask {
 			return err
 		}
 		if r.config.Auth == AuthNTLM {
-			return r.handshake(ctx, t, l, credential, func(domainNames) (route.Trial, error) { return begin() })
+			return r.handshake(ctx, t, l, credential, func(in domainNames) (route.Trial, error) { return begin(in.name()) })
 		}
-		if l.trial, err = begin(); err != nil {
+		if l.trial, err = begin(""); err != nil {
 			return err
 		}
 		a, err := l.post(ctx, contentSOAP, credential.basic(), []byte(identifyRequest))

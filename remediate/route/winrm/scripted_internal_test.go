@@ -266,7 +266,7 @@ func TestAMachineIsAskedForTheLedger(t *testing.T) {
 			Dial: func(context.Context, string, string) (net.Conn, error) { return conn, c.dial }}
 		config.applyDefaults()
 		r := &Route{config: config}
-		err := r.ask(false)(t.Context(), route.Target{Name: "WS1"}, func() (route.Trial, error) {
+		err := r.ask(false)(t.Context(), route.Target{Name: "WS1"}, func(string) (route.Trial, error) {
 			if begun++; c.begin != nil {
 				return nil, c.begin
 			}
@@ -291,7 +291,7 @@ func TestAMachineIsAskedForTheLedger(t *testing.T) {
 			t.Errorf("%s: begun %d times", name, begun)
 		}
 	}
-	begin := func() (route.Trial, error) {
+	begin := func(string) (route.Trial, error) {
 		t.Error("a machine was asked with its own password for another")
 		return nil, nil
 	}

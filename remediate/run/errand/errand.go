@@ -149,6 +149,7 @@ const (
 	Found                  // the machine was looked for, and is there
 	NotStarted             // the run stopped before anything was sent
 	Left                   // it stays as it was noted: ctx ended
+	Stands                 // the same: it may have been changed, and cannot be asked with the account as it is; Verdict.Err says why
 	Broken                 // Notes could not be written, or a store that the route needs failed; Verdict.Err says why
 )
 
@@ -157,7 +158,7 @@ type Verdict struct {
 	What  What
 	End   outcome.End   // with Ended
 	After time.Duration // with Again
-	Err   error         // with Broken
+	Err   error         // with Broken and Stands
 }
 
 func ended(end outcome.End) Verdict { return Verdict{What: Ended, End: end} }

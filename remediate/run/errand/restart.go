@@ -26,14 +26,11 @@ const someRefusals = 3
 
 // refusesUs reports whether it makes no sense to ask on.
 func refusesUs(err error, w *restart) bool {
-	switch route.ClassOf(err) {
-	case route.Auth:
-		return true
-	case route.Denied:
-		w.refused++
-		return w.refused == someRefusals
+	if route.ClassOf(err) != route.Denied {
+		return false
 	}
-	return route.BarredBy(err) != nil
+	w.refused++
+	return w.refused == someRefusals
 }
 
 // slack is how much two clocks that are read one after the other may differ.
@@ -129,6 +126,8 @@ func (e *Errand) look(ctx context.Context, w *restart) (Verdict, bool) {
 		return e.notStarted(), true
 	case ctx.Err() != nil:
 		return Verdict{What: Left}, true
+	case keptBack(r.err):
+		return Verdict{What: Stands, Err: r.err}, true
 	case refusesUs(r.err, w), route.ClassOf(r.err) == route.Overflow && e.overflowed():
 		return ended(outcome.End{Outcome: outcome.Unknown, Class: route.ClassOf(r.err),
 			Reason: "was fixed and restarted, but could not be verified: " + Reason(r.err)}), true

@@ -67,7 +67,7 @@ func TestTheWaitForARestart(t *testing.T) {
 			"verify 2s|knock 4s|knock 7s|knock 11.5s|knock 18.25s|verify 28.375s|verify 43.5625s"},
 		"busy is not down":                {5000, nil, []answer{{err: fail(route.Busy, "create", "quota")}, up(5700)}, "failed : did not restart within 10m0s (1 change was made)", ""},
 		"never back":                      {5000, nil, []answer{down}, "failed unreachable: did not come back within 10m0s after the restart (1 change was made): connect: no route", ""},
-		"refuses us":                      {5000, nil, []answer{{err: fail(route.Auth, "authenticate", "no")}}, "unknown auth: was fixed and restarted, but could not be verified: authenticate: no", "verify 2s"},
+		"refuses us":                      {5000, nil, []answer{{err: fail(route.Auth, "authenticate", "no")}}, "stands: authenticate: no", "verify 2s"},
 		"denies us thrice":                {5000, nil, []answer{{err: fail(route.Denied, "create", "no")}}, "unknown denied: was fixed and restarted, but could not be verified: create: no", "verify 2s|knock 4s|knock 7s|knock 11.5s|knock 18.25s|verify 28.375s|verify 43.5625s"},
 		"floods twice":                    {5000, nil, []answer{{err: fail(route.Overflow, "receive", "much")}}, "unknown overflow: was fixed and restarted, but could not be verified: receive: much", ""},
 		"a store fails":                   {5000, nil, []answer{{err: &route.StoreError{Store: "the book", Err: errors.New("full")}}}, "broken the book cannot be used: full", "verify 2s"},

@@ -100,7 +100,10 @@ func (e *Errand) ask(ctx context.Context, mode agent.Mode, begin func() error) r
 		}
 	}
 	var result agent.Result
-	if !e.Touched() && !e.second {
+	switch {
+	case e.Touched():
+		ctx = route.WithDue(ctx)
+	case !e.second:
 		ctx = route.WithHalt(ctx, e.crew.Halted)
 	}
 	err := e.within(ctx, func(ctx context.Context) (err error) {
@@ -197,6 +200,8 @@ func (e *Errand) failedToAsk(ctx context.Context, err error) Verdict {
 	}
 	end := outcome.End{Outcome: outcome.Unreachable, Class: class, Reason: reason}
 	switch {
+	case e.maybe && keptBack(err):
+		return Verdict{What: Stands, Err: err}
 	case class == route.Overflow && e.overflowed():
 		return ended(outcome.End{Outcome: outcome.Unknown, Class: class, Reason: reason + "; it was asked twice, no result was among what came, and the request may have run"})
 	case class.Retriable() && !late:
@@ -218,6 +223,13 @@ func (e *Errand) failedToAsk(ctx context.Context, err error) Verdict {
 		end.Reason += "; the request may have run, and the machine could not be asked since"
 	}
 	return ended(end)
+}
+
+// keptBack reports whether a machine cannot be asked for a reason that is the account's, not its own: the run can be resumed when that is
+// mended.
+func keptBack(err error) bool {
+	later := (*route.NotYetError)(nil)
+	return route.ClassOf(err) == route.Auth || route.BarredBy(err) != nil || errors.As(err, &later) && later.Nobody
 }
 
 // overflowed reports whether a machine that wrote too much has done so before: the second time it was asked for its record.

@@ -127,6 +127,8 @@ func says(v Verdict) string {
 		return "again " + v.After.String()
 	case Broken:
 		return "broken " + v.Err.Error()
+	case Stands:
+		return "stands: " + Reason(v.Err)
 	}
 	return map[What]string{Found: "found", NotStarted: "not started", Left: "left"}[v.What]
 }
@@ -199,6 +201,37 @@ func TestWhatAnErrorMeans(t *testing.T) {
 				t.Errorf("%s: %q, not %q", name, got, c.said)
 			}
 		}, func(s *scene) { s.answers[0] = answer{err: c.err} })
+	}
+}
+
+// A machine that may have been changed is closed by nothing that is the account's: it stays as it is noted, for the run that is resumed.
+func TestWhoMayHaveBeenChangedStandsWhereTheAccountIsBarred(t *testing.T) {
+	stopped := func(err error) error {
+		return &route.Error{Class: route.Stopped, Op: "authenticate", Target: "PC", Err: err}
+	}
+	aside := func(nobody bool) error {
+		return &route.Error{Class: route.Unreachable, Op: "authenticate", Target: "PC", Err: &route.NotYetError{Why: "another first", Nobody: nobody}}
+	}
+	for name, c := range map[string]struct {
+		err     error
+		touched string
+		untouch string
+	}{
+		"rejected":     {fail(route.Auth, "authenticate", "no"), "stands: authenticate: no", "unreachable auth: authenticate: no"},
+		"barred":       {stopped(&route.BarredError{All: true, Why: "x"}), "stands: authenticate: x", "held : not started: x"},
+		"barred there": {stopped(&route.BarredError{Why: "x"}), "stands: authenticate: x", "held : not signed in to: x"},
+		"nobody":       {aside(true), "stands: authenticate: another first", "again 750ms"},
+		"aside":        {aside(false), "again 1s", "again 750ms"},
+		"denied":       {fail(route.Denied, "authenticate", "no"), "unknown denied: authenticate: no; the request may have run, and the machine could not be asked since", "unreachable denied: authenticate: no"},
+	} {
+		for _, touched := range []bool{true, false} {
+			play(t, func(t *testing.T, s *scene, e *Errand) {
+				want := map[bool]string{true: c.touched, false: c.untouch}[touched]
+				if got := says(e.Turn(t.Context(), false)); got != want || touched && !e.Touched() {
+					t.Errorf("%s, touched %v: %q, not %q", name, touched, got, want)
+				}
+			}, func(s *scene) { s.answers, s.order.Running = []answer{{err: c.err}}, touched })
+		}
 	}
 }
 
