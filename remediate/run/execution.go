@@ -32,7 +32,7 @@ type execution struct {
 	late    []leftover    // the same, of an earlier life of the run
 	halted  chan struct{} // closed with halt; workers
 	bars    barring       // what is known of accounts
-	stands  []unasked    // machines that may have been changed and cannot be asked
+	stands  []unasked     // machines that may have been changed and cannot be asked
 	turned  []*task       // machines that were signed in to in vain, when an account was barred
 
 	paused   bool
