@@ -17,15 +17,18 @@ type Claim struct {
 	Same     string // name of the machine of the same run that it is, by what the inventory has learned since; else empty
 }
 
+// HasIt stands in what is said of a machine that another run has.
+const HasIt = " has it"
+
 // String is "run 20240719-041233-k3f9x2 of eve has it (process 4711 on HOST, since ...)".
 func (c Claim) String() string {
 	if c.Same != "" {
 		return fmt.Sprintf("it is the machine %s of the same run: the inventory has joined them since the plan was frozen", c.Same)
 	}
 	if c.Owner == nil {
-		return fmt.Sprintf("run %s of %s has it, and nobody works on that run: resume or cancel it first", c.Run, c.Operator)
+		return fmt.Sprintf("run %s of %s%s, and nobody works on that run: resume or cancel it first", c.Run, c.Operator, HasIt)
 	}
-	return fmt.Sprintf("run %s of %s has it (%s)", c.Run, c.Operator, c.Owner)
+	return fmt.Sprintf("run %s of %s%s (%s)", c.Run, c.Operator, HasIt, c.Owner)
 }
 
 // ClaimedError says that another run has a machine.

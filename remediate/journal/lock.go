@@ -12,6 +12,7 @@ import (
 
 	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/lazyregexp"
+	"github.com/fleetmend/fleetmend/internal/sqlitefile"
 )
 
 // Owner is the process that works on a run.
@@ -66,7 +67,7 @@ func takeLock(ctx context.Context, path string, owner *Owner) (*fileLock, error)
 			return &fileLock{f: f}, nil
 		case err == nil:
 			if err = writeOwner(f, *owner); err != nil {
-				return nil, errors.Join(fmt.Errorf("lock the run: %w", err), f.Close())
+				return nil, errors.Join(sqlitefile.Explain(fmt.Errorf("lock the run: %w", err)), f.Close())
 			}
 			return &fileLock{f: f, owned: true}, nil
 		case !errors.Is(err, errHeld):

@@ -205,6 +205,16 @@ func (r *Report) partly() (n int) {
 	return n
 }
 
+// optional counts the machines that were fixed though an optional step failed.
+func (r *Report) optional() (n int) {
+	for i := range r.Machines {
+		if m := &r.Machines[i]; m.Status == Status(journal.Fixed) && slices.ContainsFunc(m.Steps, func(s agent.StepDone) bool { return s.Failed }) {
+			n++
+		}
+	}
+	return n
+}
+
 // Total returns how many machines have one of the statuses.
 func (r *Report) Total(statuses ...Status) int {
 	n := 0

@@ -247,6 +247,23 @@ func withPlan(p **plan.Plan, to *plan.Plan, do func() string) string {
 	return do()
 }
 
+// What did not go as it was meant is said where all are fixed, too; and when a retry is of use, where that is not now.
+func TestTheSumSaysMore(t *testing.T) {
+	m := one("A", journal.Fixed, "")
+	m.Result = &agent.Result{Steps: []agent.StepDone{{Action: "script", Failed: true}, {Action: "service"}}}
+	if got := report.Build(journal.Run{ID: "r", Mode: agent.Fix, Status: journal.RunDone}, []journal.Machine{m, one("B", journal.Fixed, "")}, nil, nil).Summary; got != "2 of 2 machines are fixed. On 1 of them an optional step failed." {
+		t.Error(got)
+	}
+	barred := journal.Run{ID: "r", Mode: agent.Fix, Status: journal.RunAuth, Reason: `two sign-ins of CORP\admin were refused (PC1, PC2): see that the password is right, then go on after 04:32, or at once with --sign-ins 3`}
+	if got := report.Build(barred, []journal.Machine{one("A", journal.Held, "")}, nil, nil).Next[0].For; got != "Try 1 machine again that is not done, after 04:32" {
+		t.Error(got)
+	}
+	claimed := report.Build(journal.Run{ID: "r", Mode: agent.Fix, Status: journal.RunDone}, []journal.Machine{one("A", journal.Skipped, "run R0 of ada"+journal.HasIt)}, nil, nil)
+	if !strings.Contains(claimed.Reasons[0].Advice, "retry this one") {
+		t.Errorf("%+v", claimed.Reasons)
+	}
+}
+
 // TestAnUndoSaysWhatStays has a machine that is back and two on which a script ran that nothing takes back.
 func TestAnUndoSaysWhatStays(t *testing.T) {
 	p := &plan.Plan{Playbook: playbook.Playbook{Fix: []playbook.Action{{Script: &playbook.Script{Shell: "cmd", Body: "exit"}}, {Service: &playbook.StartChange{Name: "x"}}}}}
@@ -305,6 +322,7 @@ func TestNextCommands(t *testing.T) {
 			return lines(journal.Run{Mode: agent.Fix, Status: journal.RunDone}, done(one("A", journal.Fixed, ""), 1))
 		}), "runs show R1"},
 		{lines(journal.Run{Mode: agent.Fix, Status: journal.RunGated}, one("A", journal.Held, "")), "runs retry R1; runs show R1"},
+		{lines(journal.Run{Mode: agent.Fix, Status: journal.RunDone}, one("A", journal.Skipped, "run R0 of ada"+journal.HasIt)), "runs retry R1; runs show R1"},
 		{lines(journal.Run{Mode: agent.Fix, Status: journal.RunInterrupted}, one("A", journal.Unknown, "")), "runs resume R1; runs undo R1; runs show R1"},
 		{lines(journal.Run{Mode: agent.Detect, Status: journal.RunDone, Playbook: "p"}, one("A", journal.Affected, "")), "run p; runs show R1"},
 		{lines(journal.Run{Mode: agent.Undo, Status: journal.RunDone}, one("A", journal.Undone, "")), "runs show R1"},

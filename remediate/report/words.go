@@ -35,6 +35,9 @@ func summaryOf(r *Report) string {
 	if partly > 0 {
 		s = append(s, fmt.Sprintf("%s %s back but for what cannot be undone.", number(partly), isAre(partly)))
 	}
+	if failed := r.optional(); failed > 0 {
+		s = append(s, fmt.Sprintf("On %s of them an optional step failed.", number(failed)))
+	}
 	for _, c := range r.Totals {
 		if c.Status != Status(wanted) {
 			s = append(s, sentence(c, r.Run.Mode))
@@ -240,6 +243,9 @@ func advice(status Status, class route.Class, reason string, run journal.Run, un
 		}
 		return "Nothing was sent to these machines. When the cause of the stop is understood, retry the run: it takes them up again."
 	case Status(journal.Skipped):
+		if strings.Contains(reason, journal.HasIt) {
+			return "Another run was at work on these machines, so nothing was sent. When it is over (`fleetmend runs list`), retry this one: it takes up what is left."
+		}
 		return "Left out on purpose, for the reason given. Change the selection or the inventory and plan again if that was not meant."
 	case Status(journal.Unknown):
 		if class == route.Overflow {
@@ -297,41 +303,6 @@ func advice(status Status, class route.Class, reason string, run journal.Run, un
 		text += " What was changed can be taken back with undo."
 	}
 	return text
-}
-
-// nextOf lists what can be typed now, the most useful first.
-func nextOf(r *Report, undoable bool) []Command {
-	id, next := r.Run.ID, []Command{}
-	again := r.Total(Status(journal.Failed), Status(journal.Unreachable), Status(journal.Unknown), Status(journal.Held))
-	switch r.Run.Status {
-	case journal.RunWaiting, journal.RunRunning, journal.RunPaused, journal.RunInterrupted:
-		if r.Run.Owner != nil {
-			next = append(next, Command{"See where it stands", "fleetmend runs watch " + id})
-			if r.Run.Status == journal.RunWaiting {
-				next = append(next, Command{"Let the next wave begin", "fleetmend runs approve " + id})
-			}
-			if r.Run.Status != journal.RunPaused {
-				break
-			}
-		}
-		next = append(next, Command{"Go on where it stopped", "fleetmend runs resume " + id})
-	default: // it is over for good; what it left undone is for a new run
-		if again > 0 {
-			next = append(next, Command{fmt.Sprintf("Try %s again that %s not done", machines(again), isAre(again)), "fleetmend runs retry " + id})
-		}
-	}
-	if n := r.Total(Status(journal.Affected)); n > 0 && r.Run.Playbook != "" {
-		next = append(next, Command{"Fix what is affected", "fleetmend run " + r.Run.Playbook})
-	}
-	if r.Run.Mode == agent.Fix && r.Run.Owner == nil && undoable && slices.ContainsFunc(r.Machines, mayBeChanged) {
-		next = append(next, Command{"Take back what this run changed", "fleetmend runs undo " + id})
-	}
-	return append(next, Command{"See every machine and step", "fleetmend runs show " + id})
-}
-
-// mayBeChanged reports whether undo has something to do on a machine, as far as the journal knows.
-func mayBeChanged(m Machine) bool {
-	return m.Changed > 0 || m.Status == Status(journal.Unknown) || m.Status == Running
 }
 
 func machines(n int) string {

@@ -95,3 +95,15 @@ func TestARequestIsItsCommandLine(t *testing.T) {
 		}
 	}
 }
+
+// Nothing is well that another run kept from being done.
+func TestMachinesThatAnotherRunHadAreNotDone(t *testing.T) {
+	for want, r := range map[int]runs.Run{
+		command.ExitOK:         {Machines: 5, Counts: map[runs.Outcome]int{runs.Fixed: 3, runs.Clean: 2, "skipped": 4}}, // four were left out of all waves
+		command.ExitSomeFailed: {Machines: 5, Counts: map[runs.Outcome]int{runs.Fixed: 3, "skipped": 2}},
+	} {
+		if got := Code(&r, false); got != want {
+			t.Errorf("%+v: %d, want %d", r, got, want)
+		}
+	}
+}

@@ -226,7 +226,7 @@ func Code(r *runs.Run, detailed bool) int {
 		return command.ExitInterrupted
 	}
 	switch {
-	case r.Counts[runs.Failed]+r.Counts[runs.Unreachable]+r.Counts[runs.Unknown]+r.Counts[runs.Held] > 0:
+	case r.Counts[runs.Failed]+r.Counts[runs.Unreachable]+r.Counts[runs.Unknown]+r.Counts[runs.Held] > 0, runs.Taken(r) > 0:
 		return command.ExitSomeFailed
 	case detailed && r.Counts[runs.Affected] > 0:
 		return command.ExitChanges

@@ -265,6 +265,17 @@ func Open(r *journal.Run) int {
 	return max(open, 0)
 }
 
+// Taken is how many machines of a run that is over were skipped in their wave, because another run had them.
+func Taken(r *journal.Run) int {
+	taken := r.Machines
+	for outcome, n := range r.Counts {
+		if outcome != journal.Skipped {
+			taken -= n
+		}
+	}
+	return max(taken, 0)
+}
+
 // Approve lets a wave begin and returns its number; 0 is the one that waits now.
 func Approve(ctx context.Context, d *desk.Desk, id string, wave int) (int, error) {
 	j, err := d.Journal(ctx)

@@ -34,7 +34,7 @@ func Find(ctx context.Context, d *desk.Desk, name string) (*journal.Run, error) 
 			return nil, err
 		}
 		if len(all) == 0 {
-			return nil, hint.Wrap(ErrNone, "`fleetmend run` starts one")
+			return nil, hint.Wrap(ErrNone, "`fleetmend run PLAYBOOK` starts one; `fleetmend playbook list` shows what there is")
 		}
 		return &all[0], nil
 	}
