@@ -319,3 +319,57 @@ func TestWishesForAWaveThatHasBegun(t *testing.T) {
 		t.Errorf("%d wishes are told to do nothing, %v", ignored, err)
 	}
 }
+
+// A task that was found ahead of others has its own place in the order again when it is put at risk: what it comes back to is that place.
+func TestWhoIsAtRiskKeepsItsPlace(t *testing.T) {
+	x, w := owner(t, true, 0)
+	next := one(x, 5)
+	next.ahead, next.order = true, next.order-foundFirst
+	w.risk(next)
+	if next.ahead || next.order != 5-first || w.risked != 1 {
+		t.Errorf("%v %d, %d at risk", next.ahead, next.order, w.risked)
+	}
+	w.settle(&verdict{task: next, Verdict: errand.Verdict{What: errand.Ended}})
+	if next.order != 5 || w.risked != 0 {
+		t.Errorf("%d, %d at risk", next.order, w.risked)
+	}
+}
+
+// flapping is a route on which every second look finds somebody.
+type flapping struct {
+	nobody
+	looks *int
+}
+
+func (f flapping) Alive(ctx context.Context, t route.Target) error {
+	if *f.looks++; *f.looks%2 == 0 {
+		return nil
+	}
+	return f.nobody.Alive(ctx, t)
+}
+
+// One that comes and goes waits in front of those that stay, whatever the order of the plan, and behind others of its sort.
+func TestWhoFlapsWaitsInFront(t *testing.T) {
+	x, w := owner(t, true, 0)
+	flaps := func(order int) *task {
+		x.crew.Routes["none"] = flapping{looks: new(int)}
+		f := one(x, order)
+		for range 2 {
+			f.Turn(t.Context(), true)
+		}
+		if !f.Flaps() {
+			t.Fatal("it does not flap")
+		}
+		return f
+	}
+	for _, waits := range []*task{one(x, 1), flaps(9), one(x, 0), flaps(7), one(x, 2)} {
+		w.park(waits)
+	}
+	got := ""
+	for _, waits := range w.parked {
+		got += fmt.Sprint(waits.order, " ")
+	}
+	if got != "7 9 0 1 2 " {
+		t.Errorf("they wait in the order %s", got)
+	}
+}

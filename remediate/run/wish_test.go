@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -159,7 +160,9 @@ func TestAnApprovalIsForOneWave(t *testing.T) {
 		s.at(t, time.Hour, approve(0))
 		began := time.Now()
 		s.wantCounts(s.start(t.Context()), journal.RunDone, journal.Fixed, 6)
-		if got := strings.Join(log, ", "); got != "approval 1, approved 1, approval 2, approved 2" && got != "approval 1, approved 1, ignored 2, approval 2, approved 2" {
+		// The second of the two is looked at with the first, or when the next question is asked already.
+		log = slices.DeleteFunc(log, func(one string) bool { return one == "ignored 2" })
+		if got := strings.Join(log, ", "); got != "approval 1, approved 1, approval 2, approved 2" {
 			t.Error(got)
 		}
 		if time.Since(began) < time.Hour {

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -134,6 +135,8 @@ func TestThePaceOfARun(t *testing.T) {
 	g := NewProgress(p)
 	g.Observe(journal.Event{Seq: 1, Kind: journal.RunStarted, Time: began})
 	g.Observe(journal.Event{Seq: 2, Kind: journal.MachineMove, MachineID: "a", Wave: 1, State: journal.Done, Outcome: journal.Fixed, Time: began})
+	g.Observe(journal.Event{Seq: 3, Kind: journal.MachineMove, MachineID: "b", Wave: 1, State: journal.Done, Outcome: journal.Held, Time: began})
+	g.Observe(journal.Event{Seq: 4, Kind: journal.MachineMove, MachineID: "a", Wave: 1, State: journal.Done, Outcome: journal.Unknown, Time: began}) // it was done
 	for after, want := range map[time.Duration]float64{500 * time.Millisecond: 1, 2 * time.Second: 0.5} {
 		if s := g.Snapshot(began.Add(after)); s.Rate != want {
 			t.Errorf("after %s: %g, want %g", after, s.Rate, want)
@@ -152,5 +155,15 @@ func TestThePaceOfARun(t *testing.T) {
 	s := g.Snapshot(began.Add(60 * time.Second))
 	if s.Rate != 2.0/30 || s.Done != 5 || s.Seq != 9 || s.States[journal.Pending] != 2 || s.States[journal.Rebooting] != 1 || s.Waves[0].Done != 5 || s.Outcomes[journal.Fixed] != 3 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// A share is said as it is where that is short, and with one decimal where it is not.
+func TestShares(t *testing.T) {
+	g := newGate(&plan.Options{}, agent.Fix)
+	for want, of := range map[string][2]int{"(6.25 %)": {1, 16}, "(9.4 %)": {3, 32}, "(33.3 %)": {1, 3}, "(50 %)": {1, 2}} {
+		if got := g.sentence(of[0], of[1], "treated", "failed", plan.Limit{Percent: 5}); !strings.Contains(got, want) {
+			t.Errorf("%q has no %s", got, want)
+		}
 	}
 }

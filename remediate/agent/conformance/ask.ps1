@@ -58,7 +58,7 @@ function Invoke-Bootstrap([string]$Scratch, $Test, $Step, [bool]$Spawned, [strin
         return @{ output = $output; code = $LASTEXITCODE }
     }
     $kept = @{}
-    foreach ($name in 'SystemRoot', 'SystemDrive', 'ProgramData') { $kept[$name] = [Environment]::GetEnvironmentVariable($name) }
+    foreach ($name in 'SystemRoot', 'SystemDrive', 'ProgramData', 'PROCESSOR_ARCHITEW6432') { $kept[$name] = [Environment]::GetEnvironmentVariable($name) }
     $session = [Management.Automation.Runspaces.RunspaceFactory]::CreateRunspace($script:sessionState)
     $session.Open()
     $one = [Management.Automation.PowerShell]::Create()

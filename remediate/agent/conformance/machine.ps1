@@ -2,7 +2,7 @@
 # Beside the folder SCRATCH, which is C:, lie SCRATCH.registry ({key: {name: "TYPE:HEX"}}), .services, .dependents, .scm, .plus, .bcd,
 # .bcd-other, .uptime, .called, .functions (tools that are functions), SCRATCH.D (which is D:).
 $script:stateFields = @('files', 'remove', 'move', 'damage', 'links', 'sddl', 'registry', 'services', 'dependents', 'scm', 'booted', 'bcd', 'bcd-other', 'tools', 'scripts', 'uptime', 'plus')
-$script:plusFields = @('never-stops', 'never-starts', 'in-use', 'locked', 'wmi-hangs', 'slash-is-backslash', 'registry-tools-disabled', 'icacls-fails', 'icacls-idle', 'tool-hangs', 'written-meanwhile', 'no-exit-code', 'execution-policy', 'constrained-scripts')
+$script:plusFields = @('never-stops', 'never-starts', 'in-use', 'locked', 'wmi-hangs', 'slash-is-backslash', 'registry-tools-disabled', 'icacls-fails', 'icacls-idle', 'tool-hangs', 'written-meanwhile', 'no-exit-code', 'execution-policy', 'constrained-scripts', 'linked-meanwhile', 'narrow', 'account-owns')
 $script:serviceWords = @{
     'stopped' = 'Stopped'; 'running' = 'Running'; 'Paused' = 'Paused'; 'StartPending' = 'StartPending'; 'StopPending' = 'StopPending'
     'ContinuePending' = 'ContinuePending'; 'PausePending' = 'PausePending'

@@ -25,7 +25,9 @@ function Get-StandInRights($All, [string]$Place) {
     if ($null -ne $given) { return $given }
     $at = $Place.LastIndexOf([char]'\')
     if ($at -lt 0) { throw "no such place: $Place" }
-    return ('O:BAG:SYD:AI' + (Get-StandInHandedDown (Get-StandInRights $All $Place.Substring(0, $at)) (Test-StandInFolder $Place)))
+    $owner = 'BA'
+    if (Test-Plus 'account-owns') { $owner = 'S-1-5-21-1-2-3-1001' }
+    return ("O:$($owner)G:SYD:AI" + (Get-StandInHandedDown (Get-StandInRights $All $Place.Substring(0, $at)) (Test-StandInFolder $Place)))
 }
 # The entries that a folder hands down to a folder or a file in it.
 function Get-StandInHandedDown([string]$Sddl, [bool]$Folder) {

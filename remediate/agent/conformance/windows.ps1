@@ -37,6 +37,8 @@ function Test-Plus([string]$Name) {
     return ($null -ne $property) -and ($property.Value -ne $false)
 }
 
+if (Test-Plus 'narrow') { $env:PROCESSOR_ARCHITEW6432 = 'AMD64' }
+
 # --- registry -----------------------------------------------------------------------------------------------------------------------
 function Test-RegistryPath([string]$Path) { return $Path.StartsWith('Registry::', [StringComparison]::OrdinalIgnoreCase) }
 # The values of a key; $null where there is none. The provider takes a slash in a key's name for a backslash (PowerShell issue 5536).
@@ -144,6 +146,12 @@ function Remove-ItemProperty { [CmdletBinding()] param([string]$LiteralPath, [st
 function New-Item { [CmdletBinding()] param([string]$Path, [string]$Name, [string]$ItemType, $Value, [switch]$Force)
     if (-not (Test-RegistryPath $Path)) {
         if ($StandIn.Rights -and $ItemType -eq 'Directory') { Clear-StandInRights $Path }
+        # A link comes into the way of a file as soon as its record is sealed.
+        if ($Path -like '*seal-*' -and (Test-Plus 'linked-meanwhile')) {
+            $from, $to = $StandIn.Plus.'linked-meanwhile'.path, $StandIn.Plus.'linked-meanwhile'.to | ForEach-Object { "$($StandIn.Scratch)/$($_.Substring(3).Replace('\', '/'))" }
+            [IO.File]::Delete($from)
+            [void][IO.File]::CreateSymbolicLink($from, $to)
+        }
         return (Microsoft.PowerShell.Management\New-Item @PSBoundParameters)
     }
     $all = Read-StandIn 'registry'

@@ -9,7 +9,7 @@ if ($args[2] -eq '/v') { $name = [string]$args[3] }
 if (-not $values.ContainsKey($name)) { 'ERROR: The system was unable to find the specified registry key or value.'; return }
 $global:LASTEXITCODE = 0
 if ($args[0] -eq 'delete') { [void]$values.Remove($name); Save-StandIn 'registry' $all; return }
-$words = @{ '0' = 'REG_NONE'; '1' = 'REG_SZ'; '2' = 'REG_EXPAND_SZ'; '3' = 'REG_BINARY'; '4' = 'REG_DWORD'; '7' = 'REG_MULTI_SZ'; '11' = 'REG_QWORD' }
+$words = @{ '0' = 'REG_NONE'; '1' = 'REG_SZ'; '2' = 'REG_EXPAND_SZ'; '3' = 'REG_BINARY'; '4' = 'REG_DWORD'; '6' = 'REG_LINK'; '7' = 'REG_MULTI_SZ'; '11' = 'REG_QWORD' }
 $type, $hex = $values[$name] -split ':'
 $shown = $hex
 if ($type -eq '1' -or $type -eq '2') { $shown = ConvertFrom-TextBytes (ConvertFrom-HexText $hex) }
