@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
-	"log"
 	"os"
 	"strings"
 
@@ -27,7 +26,8 @@ func main() {
 		err = os.WriteFile("agent.packed", []byte(packed), 0o644) //nolint:gosec // likewise
 	}
 	if err != nil {
-		log.Fatalln("assemble:", err)
+		fmt.Fprintln(os.Stderr, "assemble:", err)
+		os.Exit(1)
 	}
 }
 
