@@ -539,7 +539,10 @@ function Test-ScriptCondition($Condition) {
     $script:Words = 'script'
     $body = $Condition.script
     $ran = Invoke-Script ([string]$body.shell) ([string]$body.body) @(Get-List $body 'args') ([int](Get-Field $body 'timeout' 0))
-    return $ran.code -eq (Get-ExitNumber (Get-Field $Condition 'exit-code' 0))
+    if ($ran.code -eq (Get-ExitNumber (Get-Field $Condition 'exit-code' 0))) { return $true }
+    $others = @(Get-List $Condition 'other-codes' | ForEach-Object { Get-ExitNumber $_ })
+    if ($others.Count -gt 0 -and $others -notcontains $ran.code) { throw "script ended with $($ran.code), which says neither yes nor no: $($ran.output)" }
+    return $false
 }
 function Get-ExitNumber($Code) {
     if ([long]$Code -gt 2147483647) { return [int]([long]$Code - 4294967296) }

@@ -47,9 +47,13 @@ func Script() string { return agentText }
 func Digest() string { return digest() }
 
 var digest = sync.OnceValue(func() string {
-	sum := sha256.Sum256([]byte(agentText))
-	return hex.EncodeToString(sum[:])
+	return hashOf(agentText)
 })
+
+func hashOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
 
 // encodeCommand is what powershell.exe -EncodedCommand takes: base64 of UTF-16LE.
 func encodeCommand(text string) string {

@@ -2,6 +2,8 @@ package playbook
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -25,7 +27,7 @@ var scriptKind = stepKind{
 var scriptConditionKeys = []string{"shell", "body", "args", "timeout", "ok"}
 
 var scriptTestKind = testKind{
-	name: "script", keys: []string{"script", "exit-code"},
+	name: "script", keys: []string{"script", "exit-code", "other-codes"},
 	is: func(c Condition) bool { return c.Script != nil },
 	decode: func(d *decoder, keys map[string]*yaml.Node, path string, c *Condition) {
 		n, at := keys["script"], path+".script"
@@ -36,6 +38,12 @@ var scriptTestKind = testKind{
 			code := d.exitCode(v, path+".exit-code")
 			c.ExitCode = &code
 		}
+		if v := keys["other-codes"]; v != nil {
+			d.list(v, path+".other-codes", func(e *yaml.Node, at string) { c.OtherCodes = append(c.OtherCodes, d.exitCode(e, at)) })
+			if want := c.code(); slices.ContainsFunc(c.OtherCodes, func(code int) bool { return int32(code) == int32(want) }) { //nolint:gosec // 32 bits of it are what Windows hands over
+				d.fail(v, "%d says that the condition holds; it cannot be among other-codes", want)
+			}
+		}
 	},
 	render: func(o object, c Condition) {
 		script := o.object(o.path + ".script")
@@ -44,14 +52,31 @@ var scriptTestKind = testKind{
 		if c.ExitCode != nil {
 			o.add("exit-code", numberNode(int64(*c.ExitCode)))
 		}
+		o.numbers("other-codes", c.OtherCodes)
 	},
 	describe: func(c Condition) string {
-		code := 0
-		if c.ExitCode != nil {
-			code = *c.ExitCode
+		text := fmt.Sprintf("the %s script %s ends with %d", c.Script.Shell, firstLine(c.Script.Body), c.code())
+		if len(c.OtherCodes) > 0 {
+			text += fmt.Sprintf(" (not so with %s; with any other code it cannot be told)", numberList(c.OtherCodes))
 		}
-		return fmt.Sprintf("the %s script %s ends with %d", c.Script.Shell, firstLine(c.Script.Body), code)
+		return text
 	},
+}
+
+// code is the exit code of the script with which the condition holds.
+func (c Condition) code() int {
+	if c.ExitCode == nil {
+		return 0
+	}
+	return *c.ExitCode
+}
+
+func numberList(numbers []int) string {
+	all := make([]string, len(numbers))
+	for i, n := range numbers {
+		all[i] = strconv.Itoa(n)
+	}
+	return strings.Join(all, ", ")
 }
 
 func (f fields) script() *Script {

@@ -58,7 +58,8 @@ const (
 // Service and Driver look at the service's registry key (Present: it is there or not; Start: its start type) and, for
 // services, at the state. What is not there has no start type and no state: only present: false holds.
 // BCD looks at an element of the boot entry {default}, Equals without regard to case. OS compares the build number of the
-// running (or offline) system. Script runs a body and compares its exit code (0 when ExitCode is nil).
+// running (or offline) system. Script runs a body and compares its exit code (0 when ExitCode is nil). With OtherCodes those say that the condition
+// does not hold, and any other code that it cannot be told; without them every other code says that it does not hold.
 type Condition struct {
 	File   string `json:"file,omitempty"`
 	NoFile string `json:"no-file,omitempty"`
@@ -82,6 +83,8 @@ type Condition struct {
 
 	Script   *Script `json:"script,omitempty"`
 	ExitCode *int    `json:"exit-code,omitempty"`
+
+	OtherCodes []int `json:"other-codes,omitempty"`
 }
 
 // FileTest narrows a file pattern. All that is set must hold.

@@ -279,16 +279,22 @@ func (o object) script(s Script) {
 		o.add("args", o.strings(s.Args))
 	}
 	o.number("timeout", s.Timeout)
-	if len(s.OK) > 0 {
-		n := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
-		for i, code := range s.OK {
-			one := numberNode(int64(code))
-			if t, ok := o.templates[fmt.Sprintf("%s.ok[%d]", o.path, i)]; ok {
-				one = scalarNode(t)
-			}
-			n.Content = append(n.Content, one)
-		}
-		o.add("ok", n)
-	}
+	o.numbers("ok", s.OK)
 	o.literal("undo", s.Undo)
+}
+
+// numbers adds a list of numbers, or of the parameters that stand in their place.
+func (o object) numbers(key string, all []int) {
+	if len(all) == 0 {
+		return
+	}
+	n := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
+	for i, code := range all {
+		one := numberNode(int64(code))
+		if t, ok := o.templates[fmt.Sprintf("%s.%s[%d]", o.path, key, i)]; ok {
+			one = scalarNode(t)
+		}
+		n.Content = append(n.Content, one)
+	}
+	o.add(key, n)
 }

@@ -33,10 +33,13 @@ var scriptTest = testKind{
 	name:  "script",
 	words: func(playbook.Condition) string { return "script" },
 	holds: func(r *run, c playbook.Condition) (bool, error) {
-		_, exit, err := r.script(c.Script.Shell, c.Script.Body, c.Script.Args, c.Script.Timeout)
+		output, exit, err := r.script(c.Script.Shell, c.Script.Body, c.Script.Args, c.Script.Timeout)
 		want := 0
 		if c.ExitCode != nil {
 			want = *c.ExitCode
+		}
+		if isNo := func(code int) bool { return asExit(code) == exit }; err == nil && exit != asExit(want) && len(c.OtherCodes) > 0 && !slices.ContainsFunc(c.OtherCodes, isNo) {
+			return false, fmt.Errorf("script ended with %d, which says neither yes nor no: %s", exit, bound(output))
 		}
 		return exit == asExit(want), err
 	},

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fleetmend/fleetmend/cmd/internal/agentcmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/auditcmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/cmd/internal/democmd"
@@ -136,7 +137,7 @@ Start with the simulated fleet, no Windows needed:
 	)
 	root.AddCommand(
 		democmd.New(a.runs()), democmd.NewSim(a.Context), doctorcmd.New(a.Context),
-		inventorycmd.New(a.Context), playbookcmd.New(a.Context),
+		inventorycmd.New(a.Context), playbookcmd.New(a.Context), agentcmd.New(a.Context),
 		mediacmd.New(a.Context),
 		keyscmd.New(a.Context), auditcmd.New(a.Context),
 		newVersion(a), newExitCodes(), newCompletion(a),

@@ -123,6 +123,8 @@ func (p *planFlags) add(c *command.Context, cmd *cobra.Command) {
 	c.IncidentFlag(cmd, &r.Incident, "incident that the outcomes belong to (default: the open one that asks the same; the first run of a cure opens one)")
 	f.StringToStringVar(&r.Set, "set", nil, "name=value for a parameter of the playbook")
 	f.StringVar(&r.Script, "script", "", "run this script file instead of a playbook (.ps1, .cmd or .bat)")
+	f.StringVar(&r.Detect, "detect", "", "with --script: run this one first, which ends with 1 where --script has to run, with 0 where it has not (as in Intune)")
+	f.StringArrayVar(&r.Arguments, "arg", nil, "argument of --script and --detect; may be given several times")
 	f.StringVar(&r.Command, "command", "", "run this PowerShell command instead of a playbook")
 	f.StringVar(&r.Reboot, "reboot", "", "never, if-fixed or always, instead of what the playbook says")
 	lasting(f, &p.Rules.RebootWait, "reboot-wait", runs.Default().RebootWait, "how long a restart may take (0: it is not waited for)")

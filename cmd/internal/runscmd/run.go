@@ -51,7 +51,8 @@ Ctrl-C twice: everything ends at once; what became of the machines in flight is 
 		Example: `fleetmend run crowdstrike-channel-file-291 --dry-run
 fleetmend run crowdstrike-channel-file-291 --on 'site == "LON"' --waves 1,10,100% --max-fail 10%
 fleetmend run disable-service --set service=BadAgent --on @machines.txt --yes
-fleetmend run --script fix.ps1 --on 'WS0*' --waves 1,100%`,
+fleetmend run --script fix.ps1 --on 'WS0*' --waves 1,100%
+fleetmend run --script remediate.ps1 --detect detect.ps1 --arg 'C:\ProgramData\Example' --dry-run`,
 		RunE: c.At(func(ctx context.Context, d *desk.Desk, args []string) error {
 			p.Rules.Attended = !f.Yes && c.CanAsk()
 			frozen, err := c.freeze(ctx, d, p.asked(args))

@@ -11,10 +11,11 @@ import (
 
 // Said is what the command of a plan named as its work, and what it said of it beside the parameters, as flags have it.
 type Said struct {
-	Playbook, Script, Command string // one of them; none where nobody knows the script's file any more
-	Reboot                    string // --reboot, where that is not as the playbook has it
-	Force                     bool   // --force, where lint finds errors
-	AcceptPermanent           bool   // what the playbook does cannot be undone, and a run of it needs to be told that this is meant
+	Playbook, Script, Command string   // one of them; none where nobody knows the script's file any more
+	Arguments                 []string // --arg, of the script
+	Reboot                    string   // --reboot, where that is not as the playbook has it
+	Force                     bool     // --force, where lint finds errors
+	AcceptPermanent           bool     // what the playbook does cannot be undone, and a run of it needs to be told that this is meant
 }
 
 // SaidOf is what the command of a plan said. A playbook that is not there any more, or another one now, tells less.
@@ -22,10 +23,10 @@ func SaidOf(p *plan.Plan) Said {
 	said := Said{Playbook: cmp.Or(p.PlaybookFile, p.Playbook.Name), AcceptPermanent: len(p.Playbook.Permanent()) > 0}
 	switch {
 	case playbook.IsScript(p.PlaybookFile):
-		said = Said{Script: p.PlaybookFile}
+		said = Said{Script: p.PlaybookFile, Arguments: arguments(p)}
 	case p.PlaybookFile == "" && p.Playbook.OfCommand():
 		said = Said{Command: p.Playbook.Fix[0].Script.Body}
-	case p.PlaybookFile == "" && p.Playbook.OfScript():
+	case p.PlaybookFile == "" && (p.Playbook.OfScript() || p.Playbook.OfPair()):
 		return Said{}
 	}
 	source, err := SourceOf(p)
@@ -44,6 +45,14 @@ func SaidOf(p *plan.Plan) Said {
 		said.AcceptPermanent = said.AcceptPermanent || f.Severity == playbook.SeverityError && f.Rule == playbook.RuleFirmware
 	}
 	return said
+}
+
+// arguments are those of a plan's script.
+func arguments(p *plan.Plan) []string {
+	if len(p.Playbook.Fix) != 1 || p.Playbook.Fix[0].Script == nil {
+		return nil
+	}
+	return p.Playbook.Fix[0].Script.Args
 }
 
 // words are the flags of Said beside the work itself.
@@ -69,7 +78,7 @@ func SourceOf(p *plan.Plan) (*playbook.Source, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the script: %w", err)
 		}
-		return playbook.FromScriptFile(file, body)
+		return playbook.FromScriptFile(file, body, arguments(p)...)
 	case file == "" && p.Playbook.OfCommand():
 		return playbook.FromCommand(p.Playbook.Fix[0].Script.Body)
 	}

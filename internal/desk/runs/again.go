@@ -16,7 +16,7 @@ import (
 // or the defaults say anyway.
 func Again(p *plan.Plan, s settings.Run) Request {
 	said := cases.SaidOf(p)
-	r := Request{Playbook: said.Playbook, Script: said.Script, Command: said.Command, Reboot: said.Reboot, Force: said.Force, AcceptPermanent: said.AcceptPermanent,
+	r := Request{Playbook: said.Playbook, Script: said.Script, Arguments: said.Arguments, Command: said.Command, Reboot: said.Reboot, Force: said.Force, AcceptPermanent: said.AcceptPermanent,
 		Set: p.Parameters, On: p.Selector, Exclude: p.Exclude, Incident: p.Incident, DryRun: p.Mode == agent.Detect}
 	if r.On == stdin || r.Exclude == stdin { // what was piped in is gone
 		r.On, r.Exclude = piped(p, r)

@@ -163,6 +163,10 @@ func (r Request) source() (*playbook.Source, error) {
 	switch {
 	case given != 1:
 		return nil, hint.Mistake(errors.New("give one of: a playbook, --script or --command"), "`fleetmend playbook list` shows the built-in ones")
+	case r.Script == "" && r.Detect != "":
+		return nil, hint.Mistake(errors.New("--detect needs --script"), "give the script that is to run where --detect ends with 1")
+	case r.Script == "" && len(r.Arguments) > 0:
+		return nil, hint.Mistake(errors.New("--arg needs --script"), "parameters of a playbook are given with --set")
 	case r.Command != "":
 		return playbook.FromCommand(r.Command)
 	case r.Script != "":
@@ -170,7 +174,14 @@ func (r Request) source() (*playbook.Source, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the script: %w", err)
 		}
-		return playbook.FromScriptFile(r.Script, body)
+		if r.Detect == "" {
+			return playbook.FromScriptFile(r.Script, body, r.Arguments...)
+		}
+		look, err := textfile.Bytes(r.Detect, cases.MaxScript)
+		if err != nil {
+			return nil, fmt.Errorf("read the script that detects: %w", err)
+		}
+		return playbook.FromPair(r.Detect, look, r.Script, body, r.Arguments...)
 	}
 	source, err := playbook.Find(r.Playbook)
 	if err != nil && (errors.Is(err, fs.ErrNotExist) || !playbook.IsPath(r.Playbook)) {
@@ -179,10 +190,10 @@ func (r Request) source() (*playbook.Source, error) {
 	return source, err
 }
 
-// sourceFile is the absolute path of the playbook or script named, empty for a built-in one and for a command.
+// sourceFile is the absolute path of the playbook or script named, empty for a built-in one, for a command, and for a pair of scripts.
 func sourceFile(r Request) string {
 	name := cmp.Or(r.Script, r.Playbook)
-	if r.Script == "" && !playbook.IsPath(name) {
+	if r.Detect != "" || r.Script == "" && !playbook.IsPath(name) {
 		return ""
 	}
 	path, err := filepath.Abs(name)

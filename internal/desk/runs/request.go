@@ -17,9 +17,11 @@ import (
 
 // Request says what a plan is to hold. One of Playbook, Script and Command is given.
 type Request struct {
-	Playbook        string // name of a built-in one, or a file
-	Script          string // file
-	Command         string // PowerShell
+	Playbook        string   // name of a built-in one, or a file
+	Script          string   // file
+	Detect          string   // file of a script that ends with 1 where Script has to run, with 0 where it has not
+	Arguments       []string // of both; data, and never part of them
+	Command         string   // PowerShell
 	Set             map[string]string
 	On              string // selector; "": all
 	Exclude         string // selector; "": none
@@ -183,6 +185,10 @@ func (r Request) Args() []string {
 		}
 	}
 	add("script", r.Script)
+	add("detect", r.Detect)
+	for _, argument := range r.Arguments {
+		words = append(words, "--arg="+argument) // it may be empty, or begin with a dash
+	}
 	add("command", r.Command)
 	for _, name := range slices.Sorted(maps.Keys(r.Set)) {
 		add("set", commandline.Pair(name, r.Set[name]))

@@ -137,7 +137,10 @@ function Test-ScriptCondition($Condition) {
     $script:Words = 'script'
     $body = $Condition.script
     $ran = Invoke-Script ([string]$body.shell) ([string]$body.body) @(Get-List $body 'args') ([int](Get-Field $body 'timeout' 0))
-    return $ran.code -eq (Get-ExitNumber (Get-Field $Condition 'exit-code' 0))
+    if ($ran.code -eq (Get-ExitNumber (Get-Field $Condition 'exit-code' 0))) { return $true }
+    $others = @(Get-List $Condition 'other-codes' | ForEach-Object { Get-ExitNumber $_ })
+    if ($others.Count -gt 0 -and $others -notcontains $ran.code) { throw "script ended with $($ran.code), which says neither yes nor no: $($ran.output)" }
+    return $false
 }
 # An exit code as Windows hands it over: what is written as 3221225481, 0xC0000009, is -1073741815.
 function Get-ExitNumber($Code) {
