@@ -1,8 +1,16 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
+
+	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/textfile"
 )
 
 // Exported is one file of what an administrator allow-lists and signs.
@@ -21,6 +29,27 @@ func Export() []Exported {
 	}
 	sheet := strings.NewReplacer("@HASH@", Digest()).Replace(exportSheet)
 	return append(files, Exported{"SHA256SUMS", sums.String()}, Exported{"README.txt", sheet})
+}
+
+// ExportTo writes them into a folder that it makes: what is there already is left alone.
+func ExportTo(folder string) error {
+	err := os.Mkdir(folder, 0o755) //nolint:gosec // nothing in it is secret, and others are to read it
+	if errors.Is(err, fs.ErrExist) {
+		return hint.Wrap(fmt.Errorf("%s is there already", folder), "name a folder that is not there; nothing is overwritten")
+	}
+	if err != nil {
+		return fmt.Errorf("make the folder: %w", err)
+	}
+	for _, f := range Export() {
+		name := filepath.Join(folder, f.Name)
+		if err := textfile.Write(name, 0o644, func(w io.Writer) error {
+			_, err := io.WriteString(w, f.Content)
+			return err
+		}); err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 const exportSheet = `The agent of fleetmend, as this version of the program sends it.

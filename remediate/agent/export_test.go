@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -34,5 +36,20 @@ func TestTheExportIsWhatTravels(t *testing.T) {
 		if strings.ContainsFunc(text, func(r rune) bool { return r > 126 }) {
 			t.Errorf("%s is not ASCII", name)
 		}
+	}
+}
+
+func TestExportWritesOnceAndOverwritesNothing(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "agent")
+	if err := ExportTo(folder); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range Export() {
+		if got, err := os.ReadFile(filepath.Join(folder, f.Name)); err != nil || string(got) != f.Content {
+			t.Errorf("%s: %v", f.Name, err)
+		}
+	}
+	if err := ExportTo(folder); err == nil || !strings.Contains(err.Error(), "is there already") {
+		t.Errorf("%v", err)
 	}
 }

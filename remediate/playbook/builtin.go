@@ -117,16 +117,48 @@ func IsPath(word string) bool {
 	return strings.ContainsAny(word, `/\`)
 }
 
-// Find reads a playbook from a file, or takes a built-in one; see [IsPath] for which.
+// Find reads a playbook from a file, or takes a built-in one; see [IsPath] for which. A name that is neither is a [hint.MistakeError].
 func Find(nameOrPath string) (*Source, error) {
 	if !IsPath(nameOrPath) {
-		return Builtin(nameOrPath)
+		s, err := Builtin(nameOrPath)
+		if err != nil {
+			err = &hint.MistakeError{Err: err}
+		}
+		return s, err
 	}
 	data, err := readFile(nameOrPath)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &hint.MistakeError{Err: err}
+	}
 	if err != nil {
 		return nil, err
 	}
 	return Parse(nameOrPath, data)
+}
+
+// FindBound is [Find] with the parameters set.
+func FindBound(nameOrPath string, set map[string]string) (Playbook, error) {
+	s, err := Find(nameOrPath)
+	if err != nil {
+		return Playbook{}, err
+	}
+	p, err := s.Bind(set)
+	if err != nil {
+		return Playbook{}, &hint.MistakeError{Err: err}
+	}
+	return p, nil
+}
+
+// LintAll is [Lint] for all that are named, as [Find] takes names.
+func LintAll(namesOrPaths []string) (all []Finding, err error) {
+	for _, name := range namesOrPaths {
+		s, err := Find(name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Lint(s)...)
+	}
+	return all, nil
 }
 
 func readFile(name string) ([]byte, error) {

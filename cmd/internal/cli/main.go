@@ -16,7 +16,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fleetmend/fleetmend/cmd/internal/agentcmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/auditcmd"
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/cmd/internal/democmd"
@@ -137,7 +136,7 @@ Start with the simulated fleet, no Windows needed:
 	)
 	root.AddCommand(
 		democmd.New(a.runs()), democmd.NewSim(a.Context), doctorcmd.New(a.Context),
-		inventorycmd.New(a.Context), playbookcmd.New(a.Context), agentcmd.New(a.Context),
+		inventorycmd.New(a.Context), playbookcmd.New(a.Context), playbookcmd.NewAgent(a.Context),
 		mediacmd.New(a.Context),
 		keyscmd.New(a.Context), auditcmd.New(a.Context),
 		newVersion(a), newExitCodes(), newCompletion(a),

@@ -1,11 +1,10 @@
-// Package playbookcmd is the noun playbook of the command line: list, show, write, check and rehearse the repairs.
+// Package playbookcmd are the nouns playbook and agent of the command line: list, show, write, check and rehearse the repairs; write out what is
+// run on machines.
 //
-// [New] makes the command. It touches no machine and no store.
+// [New] and [NewAgent] make the commands. They touch no machine and no store.
 package playbookcmd
 
 import (
-	"errors"
-	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -14,9 +13,9 @@ import (
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
 	"github.com/fleetmend/fleetmend/internal/commandline"
-	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/prose"
 	"github.com/fleetmend/fleetmend/internal/terminal"
+	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/playbook"
 )
 
@@ -51,7 +50,7 @@ func newShow(c *command.Context) *cobra.Command {
 		Example: "fleetmend playbook show crowdstrike-channel-file-291\nfleetmend playbook show ./mine.yaml -o json",
 		Args:    command.Exactly(1, "a playbook"), ValidArgsFunction: command.Playbooks,
 		RunE: func(_ *cobra.Command, args []string) error {
-			source, err := find(args[0])
+			source, err := playbook.Find(args[0])
 			if err != nil {
 				return err
 			}
@@ -89,13 +88,9 @@ func newLint(c *command.Context) *cobra.Command {
 		Example: "fleetmend playbook lint remove-bad-driver.yaml\nfleetmend playbook lint *.yaml --strict",
 		Args:    command.Between(1, 10_000, "at least one playbook"), ValidArgsFunction: command.Playbooks,
 		RunE: func(_ *cobra.Command, args []string) error {
-			var all []playbook.Finding
-			for _, arg := range args {
-				source, err := find(arg)
-				if err != nil {
-					return err
-				}
-				all = append(all, playbook.Lint(source)...)
+			all, err := playbook.LintAll(args)
+			if err != nil {
+				return err
 			}
 			if err := command.List(c, all, findingColumns); err != nil {
 				return err
@@ -111,11 +106,19 @@ func newLint(c *command.Context) *cobra.Command {
 	return command.Formats(cmd, terminal.ListFormats...)
 }
 
-// find is playbook.Find, where a name that is no built-in playbook and no file is a mistake on the line.
-func find(name string) (*playbook.Source, error) {
-	source, err := playbook.Find(name)
-	if err != nil && (errors.Is(err, fs.ErrNotExist) || !playbook.IsPath(name)) {
-		err = &hint.MistakeError{Err: err}
-	}
-	return source, err
+// NewAgent makes the command agent.
+func NewAgent(c *command.Context) *cobra.Command {
+	cmd := &cobra.Command{Use: "agent", Short: "What is run on machines, for allow lists and signatures", GroupID: "know", Args: command.NoArgs}
+	cmd.AddCommand(&cobra.Command{
+		Use: "export FOLDER", Short: "Write the agent as it travels, with its SHA-256, to sign and to allow-list it",
+		Example: "fleetmend agent export ./agent", Args: command.Exactly(1, "a folder that is made for it"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := agent.ExportTo(args[0]); err != nil {
+				return err
+			}
+			c.Say("%s: agent.ps1 has the SHA-256 %s; README.txt says how to sign and to allow-list it", args[0], agent.Digest())
+			return nil
+		},
+	})
+	return cmd
 }

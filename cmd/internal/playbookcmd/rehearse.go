@@ -6,8 +6,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetmend/fleetmend/cmd/internal/command"
-	"github.com/fleetmend/fleetmend/internal/hint"
 	"github.com/fleetmend/fleetmend/internal/terminal"
+	"github.com/fleetmend/fleetmend/remediate/playbook"
 	"github.com/fleetmend/fleetmend/remediate/windows"
 )
 
@@ -24,13 +24,9 @@ The playbook that stands in the case is left aside: yours is run in its place.`,
 		Example: "fleetmend playbook test mine.yaml --case affected.json --case clean.json\nfleetmend playbook test disable-service --set service=BadAgent --case service.json -o json",
 		Args:    command.Exactly(1, "a playbook"), ValidArgsFunction: command.Playbooks,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			source, err := find(args[0])
+			bound, err := playbook.FindBound(args[0], set)
 			if err != nil {
 				return err
-			}
-			bound, err := source.Bind(set)
-			if err != nil {
-				return &hint.MistakeError{Err: err}
 			}
 			if len(cases) == 0 {
 				return command.Usage(fmt.Errorf("no case to test %s with", args[0]), "name one with --case; docs/playbooks-cases.md shows how to write it")

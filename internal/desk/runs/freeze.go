@@ -183,11 +183,7 @@ func (r Request) source() (*playbook.Source, error) {
 		}
 		return playbook.FromPair(r.Detect, look, r.Script, body, r.Arguments...)
 	}
-	source, err := playbook.Find(r.Playbook)
-	if err != nil && (errors.Is(err, fs.ErrNotExist) || !playbook.IsPath(r.Playbook)) {
-		err = &hint.MistakeError{Err: err}
-	}
-	return source, err
+	return playbook.Find(r.Playbook)
 }
 
 // sourceFile is the absolute path of the playbook or script named, empty for a built-in one, for a command, and for a pair of scripts.
