@@ -37,6 +37,9 @@ type Ask func(ctx context.Context, witness Target, begin func(domain string) (Tr
 type Trial interface {
 	// Wait is how long others can wait for what comes of it; zero: as long as for any answer.
 	Wait() time.Duration
+	// Taken says that the machine says it took the account, which nothing proves yet. True: that is enough for others not to wait any
+	// more; what proves it may come later, and if it never does the machine has taken nothing. False: it has to be proven now.
+	Taken() bool
 	Accepted()
 	// Refused returns nil where the account is good elsewhere, so that the refusal is the machine's own trouble, and else the
 	// *BarredError that is true from now on, the end of ctx, or a *StoreError. It may ask elsewhere.

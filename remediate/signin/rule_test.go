@@ -1,6 +1,7 @@
 package signin_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -105,6 +106,51 @@ func TestADomainControllerHasTheLastWord(t *testing.T) {
 		begun(t, l, m[1], s.ask)
 		if strings.Join(s.asked, " ") != "dc1" {
 			t.Errorf("asked %v", s.asked)
+		}
+	})
+}
+
+// What a machine says is enough where its domain has taken the account and nothing counts: others do not wait for the proof. It is no
+// witness until that comes, and counts as nothing if none does.
+func TestWhatAMachineSaysHoldsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		book, m, s := &signin.Memory{}, fleet("CORP", 40), &answers{}
+		l := signin.New(book, signin.Rule{})
+		first := begun(t, l, m[0], s.ask)
+		if first.Taken() {
+			t.Error("the first of its domain")
+		}
+		first.Accepted()
+		for _, one := range m[1:30] {
+			trial := begun(t, l, one, s.ask)
+			if !trial.Taken() || trial.Taken() {
+				t.Error("it has to be proven, or is taken twice")
+			}
+			defer trial.Unanswered()
+		}
+		proven := begun(t, l, m[30], s.ask)
+		proven.Taken()
+		proven.Accepted()
+		trial := begun(t, l, m[31], s.ask)
+		trial.Taken()
+		trial.Unanswered()
+		if states := book.States(); slices.ContainsFunc(states, signin.State.Counts) {
+			t.Errorf("%v", states)
+		}
+		refused := begun(t, l, m[32], s.ask)
+		if err := refused.Refused(t.Context()); err != nil || strings.Join(s.asked, " ") != "CORP-PC30" {
+			t.Errorf("%v, asked %v", err, s.asked)
+		}
+		who := account(m[33])
+		who.Word = true
+		word, err := l.Try(t.Context(), who, m[33], s.ask)
+		if err != nil || word.Taken() {
+			t.Error("its word is all there is", err)
+		}
+		word.Accepted()
+		other, err := l.Try(t.Context(), account(fleet("OTHER", 1)[0]), fleet("OTHER", 1)[0], s.ask)
+		if err != nil || other.Taken() {
+			t.Error("the first of another domain", err)
 		}
 	})
 }

@@ -57,6 +57,7 @@ const (
 	Refused    State = "refused"
 	Unanswered State = "unanswered"
 	Unjudged   State = "unjudged"
+	taken      State = "taken"   // as the machine says; never in the book
 	Cleared    State = "cleared" // refused or unanswered, and accepted later
 )
 

@@ -42,6 +42,12 @@ func (t *trial) endLocked(state State) bool {
 		return false
 	}
 	t.state = state
+	t.leave()
+	return true
+}
+
+// leave takes it off those under way.
+func (t *trial) leave() {
 	delete(t.a.out, t)
 	if t.proof && !t.judges {
 		t.d.proving = false
@@ -50,25 +56,44 @@ func (t *trial) endLocked(state State) bool {
 	t.a.clock++
 	t.ledger.unlock(t.a)
 	t.ledger.tell(t.a)
-	return true
 }
 
 // Wait implements [route.Trial]: a machine that is silent must not keep those that are not, but whoever settles a doubt is waited for.
 func (t *trial) Wait() time.Duration { return t.wait }
 
+// Taken implements [route.Trial]. Where a domain has taken the account and nothing counts, a machine that says so holds nobody: what it
+// says is true, or it has asked no controller. It marks no witness and clears nothing, and if no proof comes it does not count either.
+func (t *trial) Taken() bool {
+	l := t.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t.state != "" || t.proof || t.judges || t.who.Word || !t.d.proven || len(l.against(t.a, t.d, time.Now())) > 0 {
+		return false
+	}
+	t.lasted()
+	return t.endLocked(taken)
+}
+
+// lasted notes how long a machine needed for its answer. The caller holds the mutex.
+func (t *trial) lasted() {
+	const smooth = 8
+	took := time.Since(t.at)
+	if t.d.usual == 0 {
+		t.d.usual = took
+	}
+	t.d.usual += (took - t.d.usual) / smooth
+}
+
 // Accepted implements [route.Trial].
 func (t *trial) Accepted() {
 	l, a, d := t.ledger, t.a, t.d
 	l.mu.Lock()
-	if t.state != "" {
+	if t.state != "" && t.state != taken {
 		l.mu.Unlock()
 		return
 	}
-	const smooth = 8
-	if took := time.Since(t.at); d.usual == 0 {
-		d.usual = took
-	} else {
-		d.usual += (took - d.usual) / smooth
+	if t.state == "" {
+		t.lasted()
 	}
 	d.proven, d.silent = true, nil
 	delete(d.late, id(t.target))
@@ -88,7 +113,9 @@ func (t *trial) Accepted() {
 		a.writing++
 		defer l.written(a)
 	}
-	t.endLocked(Accepted)
+	if !t.endLocked(Accepted) {
+		t.state = Accepted // it had left
+	}
 	l.mu.Unlock()
 	ctx := context.Background()
 	var err error

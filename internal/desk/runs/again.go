@@ -58,7 +58,9 @@ func piped(p *plan.Plan, r Request) (on, exclude string) {
 var carries = []struct{ from, flags, onto []string }{
 	{nil, []string{"password-file", "foreground"}, []string{"run", "apply", "runs resume", "runs retry", "runs undo", "keys rotate"}},
 	// A resumed run has other limits for this life alone: to resume it once more needs them again.
-	{[]string{"runs resume"}, []string{"max-fail", "max-unreachable", "max-denied", "sign-ins"}, []string{"runs resume"}},
+	{[]string{"runs resume"}, []string{"max-fail", "max-unreachable", "max-denied"}, []string{"runs resume"}},
+	// And so does what comes after it: what was not accepted still counts.
+	{[]string{"runs resume"}, []string{"sign-ins"}, []string{"runs resume", "runs retry", "runs undo"}},
 }
 
 // Carried are the flags that commands need which come after a command, `fleetmend runs retry` say; given has the words of one of its

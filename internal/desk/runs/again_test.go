@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -95,5 +96,25 @@ func TestWhatWasPipedInIsNamed(t *testing.T) {
 	p.Selector, p.Exclude = "all", "-"
 	if got := runs.Again(p, settings.Run{}); got.On != "all" || got.Exclude != "WS3" {
 		t.Errorf("%q %q", got.On, got.Exclude)
+	}
+}
+
+// A number of sign-ins that was given to resume a run holds for that life alone: whatever is proposed after it needs it again.
+func TestSignInsAreCarriedOn(t *testing.T) {
+	given := func(flag string) []string {
+		if flag == "sign-ins" || flag == "max-fail" {
+			return []string{"--" + flag, "3"}
+		}
+		return nil
+	}
+	onto := map[string][]string{}
+	for _, c := range runs.Carried("fleetmend runs resume", given) {
+		onto[c.Words[0]] = c.Onto
+	}
+	if !slices.Equal(onto["--sign-ins"], []string{"runs resume", "runs retry", "runs undo"}) || !slices.Equal(onto["--max-fail"], []string{"runs resume"}) {
+		t.Errorf("%v", onto)
+	}
+	if got := runs.Carried("fleetmend run", given); len(got) > 0 { // it stands in the plan
+		t.Errorf("%v", got)
 	}
 }

@@ -58,11 +58,14 @@ func (r *Route) handshake(ctx context.Context, t route.Target, l *link, credenti
 		return statusError(t.Name, opAuthenticate, verdict)
 	}
 	l.signedIn = true
-	if r.config.seals() {
-		l.sealer = client
-		return r.prove(ctx, t, l)
+	if !r.config.seals() {
+		return nil
 	}
-	return nil
+	l.sealer = client
+	if l.trial.Taken() { // the first answer proves it
+		return nil
+	}
+	return r.prove(ctx, t, l)
 }
 
 // seals reports whether messages are sealed with the key of a sign-in.
@@ -70,7 +73,8 @@ func (c *Config) seals() bool { return c.Auth == AuthNTLM && c.Scheme == "http" 
 
 // prove asks for the machine's name card, sealed. Success alone is worth nothing, anybody can answer so; who seals an answer has the key,
 // which is made of the password and which a domain controller hands to machines of the domain, after it took the sign-in. The shell that
-// follows would prove it as well, but a process has to start for that, and whoever waits for the verdict would wait for it.
+// follows proves it as well, but a process has to start for that, and whoever waits for the verdict would wait for it. Where nobody does
+// (route.Trial.Taken) the shell is the proof.
 func (r *Route) prove(ctx context.Context, t route.Target, l *link) error {
 	s := &session{route: r, target: t, link: l}
 	a, err := s.send(ctx, opAuthenticate, identifyTemplate())
@@ -81,12 +85,8 @@ func (r *Route) prove(ctx context.Context, t route.Target, l *link) error {
 	if a.status == http.StatusUnauthorized {
 		return forgotten(t, opAuthenticate, a)
 	}
-	if _, err := s.message(opAuthenticate, a); err != nil {
-		return err
-	}
-	l.settled = true
-	l.trial.Accepted()
-	return nil
+	_, err = s.message(opAuthenticate, a)
+	return err
 }
 
 func (r *Route) noChallenge(t route.Target, a *answer) error {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"github.com/fleetmend/fleetmend/remediate/agent"
 	"github.com/fleetmend/fleetmend/remediate/route"
 	"github.com/fleetmend/fleetmend/remediate/route/winrm"
+	"github.com/fleetmend/fleetmend/remediate/signin"
 )
 
 // liar is a far end that takes whoever comes, and knows no password: then says what comes after that.
@@ -92,6 +94,40 @@ func TestAFarEndThatTakesAnythingClearsNoRefusal(t *testing.T) {
 	}
 }
 
+// Where the domain has taken the account a conversation is its own proof. Far ends that take whoever comes are no witnesses then either,
+// count nothing, and keep nobody who is good, however many they are.
+func TestFarEndsThatTakeAnythingInADomainThatIsProven(t *testing.T) {
+	f := startFleet(t, simfleet.Options{Machines: 12, Seed: 4, Mix: &simfleet.Mix{Affected: 1}})
+	config, book := ways(t, f)["ntlm sealed over http"], &signin.Memory{}
+	config.Ledger = signin.New(book, signin.Rule{})
+	r, fix := mustRoute(t, config), channelFile(t)
+	ask := func(target route.Target) error {
+		_, err := r.Do(t.Context(), target, agent.Request{Run: "r1", Nonce: agent.Nonce(), Mode: agent.Detect, Playbook: fix})
+		return err
+	}
+	machines := f.Machines()
+	if err := ask(targetOf(machines[0])); err != nil {
+		t.Fatal(err)
+	}
+	address := liar(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200) })
+	fanOut(machines, 12, func(info simfleet.Info) {
+		evil := route.Target{ID: "EVIL" + info.Name, Name: "EVIL", Address: address}
+		if err := ask(evil); route.ClassOf(err) != route.Untrusted {
+			t.Errorf("a liar: %v", err)
+		}
+		if err := ask(targetOf(info)); err != nil {
+			t.Error(err)
+		}
+	})
+	took, err := book.Took(t.Context(), winrm.AccountKey(`FLEET\admin`), "FLEET", 100)
+	if err != nil || len(took) == 0 || slices.ContainsFunc(took, func(t route.Target) bool { return t.Name == "EVIL" }) {
+		t.Errorf("took it: %v %v", took, err)
+	}
+	if states := book.States(); slices.ContainsFunc(states, signin.State.Counts) {
+		t.Errorf("%v", states)
+	}
+}
+
 // silent answers nothing until whoever asked is gone.
 func silent(_ http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
@@ -108,6 +144,7 @@ func (h *hurried) Try(context.Context, route.Account, route.Target, route.Ask) (
 	return h, nil
 }
 func (h *hurried) Wait() time.Duration         { return h.wait }
+func (*hurried) Taken() bool                   { return false }
 func (*hurried) Accepted()                     {}
 func (*hurried) Refused(context.Context) error { return nil }
 func (h *hurried) Unanswered()                 { h.unanswered.Add(1) }

@@ -138,12 +138,14 @@ func TestAPlaceForMuch(t *testing.T) {
 
 // told is a trial that notes what it is told.
 type told struct {
-	what []string
-	wait time.Duration
-	no   error
+	what  []string
+	wait  time.Duration
+	no    error
+	taken bool // nobody waits for the proof
 }
 
 func (o *told) Wait() time.Duration           { return o.wait }
+func (o *told) Taken() bool                   { return o.taken }
 func (o *told) Accepted()                     { o.what = append(o.what, "accepted") }
 func (o *told) Refused(context.Context) error { o.what = append(o.what, "refused"); return o.no }
 func (o *told) Unanswered()                   { o.what = append(o.what, "unanswered") }

@@ -121,6 +121,10 @@ func (s *session) message(op string, a *answer) ([]byte, error) {
 			message = append(message, clear...)
 		}
 	}
+	if l := s.link; l.trial != nil && !l.settled { // who seals has the key
+		l.settled = true
+		l.trial.Accepted()
+	}
 	return message, nil
 }
 

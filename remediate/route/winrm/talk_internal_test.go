@@ -252,6 +252,23 @@ func TestBeforeASignIn(t *testing.T) {
 	}
 }
 
+// Where nobody waits for the proof none is asked for: the first answer that is sealed is it.
+func TestAConversationIsItsOwnProof(t *testing.T) {
+	good := base64.StdEncoding.EncodeToString(challenge(flagsWanted, 2, 4, "F\x00L\x00", 7, 8, "12345678", 0, 0, ""))
+	for _, taken := range []bool{true, false} {
+		conn, trial := &scripted{answers: []saying{{401, "WWW-Authenticate: Negotiate " + good + "\r\n", "", 0}, {200, "", "", 0}}}, &told{taken: taken}
+		l := newLink(conn, time.Hour)
+		r := &Route{config: Config{Auth: AuthNTLM, Scheme: "http"}}
+		err := r.handshake(t.Context(), route.Target{Name: "WS1"}, l, Credential{User: "u", Password: secret.New("p")}, func(domainNames) (route.Trial, error) { return trial, nil })
+		if (err == nil) != taken || len(conn.asked) != map[bool]int{true: 2, false: 3}[taken] || len(trial.what) > 0 || l.settled {
+			t.Errorf("%v: %v after %d requests, told %q", taken, err, len(conn.asked), trial.what)
+		}
+		if l.close(); strings.Join(trial.what, " ") != "unanswered" {
+			t.Errorf("%v: told %q", taken, trial.what)
+		}
+	}
+}
+
 // What a refusal means that bars nobody, and one of a certificate.
 func TestRefusalsThatBarNobody(t *testing.T) {
 	l := linkOn(failing{}, nil)
