@@ -275,3 +275,20 @@ func TestWhoMayHaveBeenChangedDoesNotStandStill(t *testing.T) {
 		})
 	}
 }
+
+// Who had no answer either is not the one that goes first.
+func TestWhoWasSilentTooIsNotLookedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		book, s, m, rule := &signin.Memory{}, &answers{}, fleet("CORP", 4), signin.Rule{Limit: 5}
+		begun(t, signin.New(book, rule), m[1], s.ask) // and the process is killed
+		l := signin.New(book, rule).Among(slices.Values(m))
+		begun(t, l, m[0], s.ask).Unanswered()
+		trial, err := l.Try(route.WithDue(t.Context()), account(m[0]), m[0], s.ask)
+		if err == nil {
+			trial.Accepted()
+		}
+		if err != nil || strings.Join(s.asked, " ") != "CORP-PC2" {
+			t.Errorf("%v, asked %v", err, s.asked)
+		}
+	})
+}

@@ -154,3 +154,20 @@ func TestWhatAMachineSaysHoldsNobody(t *testing.T) {
 		}
 	})
 }
+
+// What was written down before it was sent has to be proven: else the book would never know what came of it.
+func TestASignInThatIsWrittenDownIsProven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, m := newWorld(), fleet("CORP", 3)
+		l := signin.New(&signin.Memory{}, signin.Rule{})
+		w.one(t.Context(), l, m[0])
+		w.down[m[0].ID] = true
+		begun(t, l, m[1], w.ask).Unanswered()
+		trial := begun(t, l, m[2], w.ask) // in doubt
+		time.Sleep(signin.Window)         // and in none any more
+		if trial.Taken() {
+			t.Error("it was written down, and has no proof")
+		}
+		trial.Accepted()
+	})
+}
