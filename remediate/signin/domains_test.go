@@ -253,3 +253,21 @@ func TestNoNumberIsNamedThatLocksTheAccount(t *testing.T) {
 		})
 	}
 }
+
+// A doubt in one domain is settled before a sign-in in another could take it the last one that may fail, with which it asks.
+func TestADomainPaysForNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, s, corp, other := signin.New(&signin.Memory{}, signin.Rule{}), &answers{}, fleet("CORP", 3), fleet("OTHER", 4)
+		begun(t, l, corp[0], s.ask).Accepted()
+		begun(t, l, other[0], s.ask).Accepted()
+		begun(t, l, other[1], s.ask).Unanswered()
+		silent := begun(t, l, corp[1], s.ask)
+		if got := strings.Join(s.asked, " "); got != "CORP-PC0 OTHER-PC0" {
+			t.Errorf("asked %s", got)
+		}
+		silent.Unanswered()
+		for _, m := range []route.Target{other[2], corp[2]} {
+			begun(t, l, m, s.ask).Accepted()
+		}
+	})
+}

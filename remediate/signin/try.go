@@ -50,7 +50,7 @@ func (l *Ledger) Try(ctx context.Context, who route.Account, target route.Target
 			return nil, route.ErrHalted
 		}
 		l.mu.Lock()
-		next := l.next(a, d, who, id(target), time.Now())
+		next, of := l.next(a, d, who, id(target), time.Now())
 		if next == aside && route.Due(ctx) && l.among != nil && !d.proven && !d.sought && !a.others() {
 			next = seek
 		}
@@ -93,7 +93,9 @@ func (l *Ledger) Try(ctx context.Context, who route.Account, target route.Target
 		case seek:
 			err = l.seek(ctx, a, d, who, target, ask)
 		case judge:
-			err = l.judge(ctx, a, d, who, ask)
+			there := who
+			there.Domain, there.Home = of.name, of.home
+			err = l.judge(ctx, a, of, there, ask)
 		case wait:
 			pause(ctx, place.Value.(chan struct{})) //nolint:errcheck,forcetypeassert // a list of channels
 		}
@@ -143,37 +145,59 @@ const (
 	turnPause = 3 * time.Millisecond
 )
 
-// next decides. The caller holds the mutex.
-func (l *Ledger) next(a *account, d *domain, who route.Account, machine string, now time.Time) move {
+// next decides, and says in which domain a doubt is to be settled. The caller holds the mutex.
+func (l *Ledger) next(a *account, d *domain, who route.Account, machine string, now time.Time) (move, *domain) {
 	bad := l.against(a, d, now)
 	out := len(a.out)
 	switch {
 	case l.broken != nil:
-		return broken
+		return broken, d
 	case a.closed != nil, d.closed != nil:
-		return barred
+		return barred, d
 	case d.late[machine] && a.others():
-		return aside
+		return aside, d
 	case a.judging, a.locking, a.writing > 0:
-		return wait
+		return wait, d
 	case a.lock == nil:
-		return lock
+		return lock, d
 	case !who.Own && now.Sub(a.since) > turnTime && out > 0:
-		return wait // until none is under way, and the lock is given back
+		return wait, d // until none is under way, and the lock is given back
 	}
-	switch doubt := a.judged(d, bad); {
-	case doubt && out > 0:
-		return wait
-	case doubt && (a.alone || who.Final) && l.fits(a, d, bad):
-		return l.orAside(d, bad, who, machine)
-	case doubt:
-		return judge
+	doubt := d
+	if !a.judged(d, bad) {
+		doubt = l.endangered(a, d, who, now)
+	}
+	switch {
+	case doubt != nil && out > 0:
+		return wait, d
+	case doubt == d && (a.alone || who.Final) && l.fits(a, d, bad):
+		return l.orAside(d, bad, who, machine), d
+	case doubt != nil:
+		return judge, doubt
 	case d.proven && !l.place(a, d, d.took[machine]):
-		return wait
+		return wait, d
 	case d.proven:
-		return send
+		return send, d
 	}
-	return l.nextProof(a, d, bad, who, machine, now)
+	return l.nextProof(a, d, bad, who, machine, now), d
+}
+
+// endangered returns another domain that has taken the account and could not ask about its own doubt any more if a sign-in in this domain
+// failed, for that may count there; nil: none.
+func (l *Ledger) endangered(a *account, d *domain, who route.Account, now time.Time) *domain {
+	if len(a.bad) == 0 || a.alone || who.Own || who.Final {
+		return nil
+	}
+	for _, other := range a.domains {
+		if other == d || !other.proven || other.closed != nil {
+			continue
+		}
+		bad := l.against(a, other, now)
+		if _, witnesses := a.witness(other, bad); len(bad) > 0 && len(bad) == l.rule.Limit-1 && len(witnesses) > 0 {
+			return other
+		}
+	}
+	return nil
 }
 
 // nextProof decides where no machine of a domain has taken the account yet.
