@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/secret"
 	"github.com/fleetmend/fleetmend/internal/settings"
 	"github.com/fleetmend/fleetmend/inventory"
 	"github.com/fleetmend/fleetmend/remediate/route"
@@ -34,6 +35,12 @@ func winrmRoute(ctx context.Context, c *Connector, how RouteOptions) (route.Rout
 		config.Certificate = &pair
 		return winrm.New(config)
 	}
+	if w.Auth == winrm.AuthKerberos {
+		if config.Account, err = c.kerberosAccount(ctx, w); err != nil {
+			return nil, err
+		}
+		return winrm.New(config)
+	}
 	if w.Credentials == "laps" && how.PasswordFile == "" {
 		return c.lapsRoute(ctx, config)
 	}
@@ -58,12 +65,15 @@ func (c *Connector) credential(ctx context.Context, w settings.WinRM) (winrm.Cre
 		return winrm.Credential{}, fmt.Errorf("winrm.user: %w", err)
 	}
 	out := winrm.Credential{User: user, Domain: domain}
-	if w.PasswordFile != "" {
-		out.Password, err = c.Secret(w.PasswordFile, "winrm.password-file or --password-file names a file with the password in its first line; without it you are asked")
-		return out, err
-	}
-	out.Password, err = c.password(ctx, "winrm.password", "Password of "+w.User, "no password for "+w.User, "set winrm.password-file, or give --password-file FILE")
+	out.Password, err = c.winrmPassword(ctx, w)
 	return out, err
+}
+
+func (c *Connector) winrmPassword(ctx context.Context, w settings.WinRM) (secret.String, error) {
+	if w.PasswordFile != "" {
+		return c.Secret(w.PasswordFile, "winrm.password-file or --password-file names a file with the password in its first line; without it you are asked")
+	}
+	return c.password(ctx, "winrm.password", "Password of "+w.User, "no password for "+w.User, "set winrm.password-file, or give --password-file FILE")
 }
 
 // Identifier asks machines who they are as the settings say, and gives the port that their WinRM has.

@@ -38,6 +38,9 @@ func (c *Conn) counted(send func() error) error {
 	return err
 }
 
+// VerdictOf is what an error of Kerberos says of the secret that was sent; nil: it was taken.
+func VerdictOf(err error) Verdict { return verdict(explain(err, "")) }
+
 // verdict reads an explained error of a bind.
 func verdict(err error) Verdict {
 	var krb *kerberos.Error

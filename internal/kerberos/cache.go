@@ -79,3 +79,10 @@ func (a *Account) makeRoom(now time.Time) {
 		}
 	}
 }
+
+// Forget drops the ticket for a service, which could not read it: its key may have changed since.
+func (a *Account) Forget(service string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.tickets, strings.ToLower(service))
+}

@@ -234,3 +234,30 @@ func (c *Context) Open(token []byte, sealed bool) ([]byte, error) {
 	}
 	return c.tokens.open(token, sealed)
 }
+
+// Seal makes a sealed message in two pieces, as SSPI does: one token, rotated so that it can be cut behind header, code and confounder,
+// with nothing between the pieces.
+func (c *Context) Seal(message []byte) (signature, sealed []byte, err error) {
+	token, err := c.Wrap(message, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	n := signatureSizes[c.tokens.key.KeyType]
+	body := token[headerSize:]
+	turn := n - 2*headerSize // the header's copy and the code, behind which the confounder begins
+	rotated := make([]byte, 0, len(token))
+	rotated = append(append(append(rotated, token[:headerSize]...), body[len(body)-turn:]...), body[:len(body)-turn]...)
+	binary.BigEndian.PutUint16(rotated[6:], uint16(turn)) //nolint:gosec // 28 to 40
+	return rotated[:n:n], rotated[n:], nil
+}
+
+// signatureSizes are those of the first piece: header, its copy, code, confounder.
+var signatureSizes = map[int32]int{17: 60, 18: 60, 19: 64, 20: 72}
+
+// Unseal opens a message that came in two pieces, however it is rotated.
+func (c *Context) Unseal(signature, sealed []byte) ([]byte, error) {
+	if len(signature) != signatureSizes[c.tokens.key.KeyType] {
+		return nil, ErrToken
+	}
+	return c.Open(append(signature, sealed...), true)
+}

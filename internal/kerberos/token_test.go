@@ -81,6 +81,40 @@ func TestProtectedMessages(t *testing.T) {
 	}
 }
 
+// TestSealedInTwoPieces: what is cut where SSPI cuts it is one token that anybody opens, and the other side's opens however it is rotated.
+func TestSealedInTwoPieces(t *testing.T) {
+	for kind, size := range map[int32]int{17: 60, 18: 60, 19: 64, 20: 72} {
+		for _, n := range []int{0, 1, 15, 16, 17, 5000} {
+			text := bytes.Repeat([]byte("x"), n)
+			c := &Context{tokens: tokens{key: aes(kind), want: 7}}
+			signature, sealed, err := c.Seal(text)
+			if err != nil || len(signature) != size || len(sealed) != n {
+				t.Fatalf("cipher %d: %d and %d bytes for %d, %v", kind, len(signature), len(sealed), n, err)
+			}
+			et, err := crypto.GetEtype(kind)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body := bytes.Clone(append(signature[headerSize:], sealed...))
+			turn := int(binary.BigEndian.Uint16(signature[6:]))
+			plain, err := et.DecryptMessage(c.tokens.key.KeyValue, append(body[turn:], body[:turn]...), useInitiatorSeal)
+			if err != nil || !bytes.Equal(plain[:n], text) || !bytes.Equal(plain[n+8:], signature[8:16]) {
+				t.Fatalf("cipher %d, %d bytes: %q, %v", kind, n, plain, err)
+			}
+			for i, turn := range []int{0, size - 32, 500} {
+				token := acceptorToken(t, c.tokens.key, flagAcceptor, uint64(7+i), text, true, turn)
+				if got, err := c.Unseal(token[:size:size], token[size:]); err != nil || !bytes.Equal(got, text) {
+					t.Fatalf("cipher %d, rotated by %d: %q, %v", kind, turn, got, err)
+				}
+			}
+			token := acceptorToken(t, c.tokens.key, flagAcceptor, 10, append(text, "more"...), true, 0)
+			if _, err := c.Unseal(token[:size+1:size+1], token[size+1:]); !errors.Is(err, ErrToken) {
+				t.Error("a signature of another length was taken: ", err)
+			}
+		}
+	}
+}
+
 // RFC 8009 appendix A: the keys of a password.
 func TestKeysOfPasswords(t *testing.T) {
 	salt, err := hex.DecodeString("10DF9DD783E5BC8ACEA1730E74355F61")
@@ -130,6 +164,7 @@ func FuzzMessages(f *testing.F) {
 		_, _ = methods(b)
 		_, _ = ciphersOffered(types.PADataSequence{{PADataType: paETypeInfo2, PADataValue: b}})
 		_, _, _ = unframed(b)
+		_, _ = Negotiated(b)
 		_, _ = decrypt(serviceKey, types.EncryptedData{EType: 18, Cipher: b}, useASReply)
 		c := Context{account: &Account{}, service: "HTTP/x", session: serviceKey}
 		if c.Finish(b) == nil {

@@ -26,6 +26,7 @@ type Settings struct {
 	Entra     Entra     `yaml:"entra"`
 	MSSQL     MSSQL     `yaml:"mssql"`
 	Keys      Keys      `yaml:"keys"`
+	Kerberos  Kerberos  `yaml:"kerberos"`
 	Run       Run       `yaml:"run"`
 
 	Path string `yaml:"-"` // where it was read from, "" for none
@@ -51,14 +52,24 @@ type Directory struct {
 type WinRM struct {
 	Scheme         string        `yaml:"scheme"` // http (5985) or https (5986)
 	Port           int           `yaml:"port"`
-	Auth           string        `yaml:"auth"`        // ntlm, basic or certificate
+	Auth           string        `yaml:"auth"`        // ntlm, kerberos, basic or certificate
 	User           string        `yaml:"user"`        // DOMAIN\user or user@domain
 	Credentials    string        `yaml:"credentials"` // laps: the local administrator of each machine, from the directory
 	PasswordFile   string        `yaml:"password-file"`
-	CA             string        `yaml:"ca"` // PEM file of the CAs to trust besides the system's
+	Keytab         string        `yaml:"keytab"` // for kerberos, in place of a password
+	CCache         string        `yaml:"ccache"` // for kerberos, written by kinit
+	CA             string        `yaml:"ca"`     // PEM file of the CAs to trust besides the system's
 	Certificate    string        `yaml:"certificate"`
 	Key            string        `yaml:"key"`
 	ConnectTimeout time.Duration `yaml:"connect-timeout"`
+}
+
+// Kerberos says where the domain's Kerberos servers are, for winrm.auth: kerberos.
+type Kerberos struct {
+	Realm    string   `yaml:"realm"`    // default: the domain of winrm.user or directory.domain
+	KDCs     []string `yaml:"kdcs"`     // host or host=address; default: directory.dc, or those that DNS names
+	Site     string   `yaml:"site"`     // of Active Directory, whose servers are preferred
+	Parallel int      `yaml:"parallel"` // exchanges with one server at the same time; default 8
 }
 
 // Run holds defaults for the flags of the same names.
@@ -111,13 +122,19 @@ func read(path string) (Settings, error) {
 		return Settings{}, err
 	}
 	for _, p := range []*string{
-		&c.State, &c.WinRM.PasswordFile, &c.WinRM.CA, &c.WinRM.Certificate, &c.WinRM.Key,
-		&c.Directory.PasswordFile, &c.Directory.Keytab, &c.Directory.CCache, &c.Directory.CA,
+		&c.State, &c.WinRM.PasswordFile, &c.WinRM.Keytab, &c.WinRM.CA, &c.WinRM.Certificate, &c.WinRM.Key,
+		&c.Directory.PasswordFile, &c.Directory.Keytab, &c.Directory.CA,
 		&c.Entra.SecretFile, &c.Entra.Certificate, &c.Entra.CertificatePassword, &c.Entra.CA, &c.Keys.PassphraseFile, &c.Keys.Identity,
 		&c.MSSQL.PasswordFile, &c.MSSQL.CA,
 	} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(filepath.Dir(c.Path), *p)
+		}
+	}
+	for _, p := range []*string{&c.WinRM.CCache, &c.Directory.CCache} {
+		path, file := strings.CutPrefix(*p, "FILE:")
+		if kind, _, ok := strings.Cut(path, ":"); path != "" && !filepath.IsAbs(path) && (file || !ok || len(kind) < 2) { // KCM:1000 is no path
+			*p = filepath.Join(filepath.Dir(c.Path), path)
 		}
 	}
 	return c, c.check()
@@ -132,10 +149,25 @@ func (c Settings) check() error {
 	}
 	return errors.Join(
 		oneOf("winrm.scheme", c.WinRM.Scheme, "http", "https"),
-		oneOf("winrm.auth", c.WinRM.Auth, "ntlm", "basic", "certificate"),
+		oneOf("winrm.auth", c.WinRM.Auth, "ntlm", "kerberos", "basic", "certificate"),
+		c.checkKerberos(),
 		oneOf("winrm.credentials", c.WinRM.Credentials, "laps"),
 		oneOf("directory.bind", c.Directory.Bind, "ldaps", "starttls", "kerberos-sign", "kerberos-seal", "kerberos-ldaps", "sspi"),
 	)
+}
+
+// checkKerberos refuses what cannot be signed in with, before anything is asked or sent.
+func (c Settings) checkKerberos() error {
+	w := c.WinRM
+	switch kerberos := w.Auth == "kerberos"; {
+	case kerberos && w.Credentials == "laps":
+		return hint.Wrap(fmt.Errorf("%s: winrm.auth: kerberos knows no local accounts, which winrm.credentials: laps uses", c.Path), "write auth: ntlm under winrm:, or take an account of the domain")
+	case !kerberos && (w.Keytab != "" || w.CCache != ""):
+		return hint.Wrap(fmt.Errorf("%s: winrm.keytab and winrm.ccache are for Kerberos", c.Path), "write auth: kerberos under winrm:")
+	case c.Kerberos.Parallel < 0:
+		return fmt.Errorf("%s: kerberos.parallel is %d, which is less than nothing", c.Path, c.Kerberos.Parallel)
+	}
+	return nil
 }
 
 // Entra says how the Entra tenant is reached.

@@ -11,6 +11,7 @@ answer, /plain answers without sealing, /replay seals each answer with a stale s
 import base64
 import hashlib
 import http.server
+import os
 import re
 import ssl
 import struct
@@ -56,6 +57,13 @@ def envelope(action, relates_to, body):
     ).encode()
 
 
+def acceptor():
+    """NTLM, or Kerberos with the keytab of KRB5_KTNAME where that is set."""
+    if os.environ.get("KRB5_KTNAME"):
+        return spnego.server(hostname=os.environ["KRB5_HOST"], service="HTTP", protocol="negotiate", channel_bindings=bindings)
+    return spnego.server(protocol="ntlm", options=spnego.NegotiateOptions.use_ntlm, channel_bindings=bindings)
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -90,7 +98,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def logon(self, token):
         if self.context is None or self.context.complete:
-            self.context = spnego.server(protocol="ntlm", options=spnego.NegotiateOptions.use_ntlm, channel_bindings=bindings)
+            self.context = acceptor()
         try:
             out = self.context.step(token)
         except Exception as problem:  # whatever pyspnego dislikes is a refused logon
@@ -100,7 +108,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         if self.context.complete:
             print("logon: %s" % self.context.client_principal, file=sys.stderr, flush=True)
-            self.answer(200)
+            self.answer(200, challenge=None if not out else "Negotiate " + base64.b64encode(out).decode())
             return
         if self.path == "/weak":
             flags = struct.unpack_from("<I", out, 20)[0] & ~0x20

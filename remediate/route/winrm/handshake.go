@@ -69,7 +69,9 @@ func (r *Route) handshake(ctx context.Context, t route.Target, l *link, credenti
 }
 
 // seals reports whether messages are sealed with the key of a sign-in.
-func (c *Config) seals() bool { return c.Auth == AuthNTLM && c.Scheme == "http" }
+func (c *Config) seals() bool {
+	return (c.Auth == AuthNTLM || c.Auth == AuthKerberos) && c.Scheme == "http"
+}
 
 // prove asks for the machine's name card, sealed. Success alone is worth nothing, anybody can answer so; who seals an answer has the key,
 // which is made of the password and which a domain controller hands to machines of the domain, after it took the sign-in. The shell that

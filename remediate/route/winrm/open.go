@@ -135,6 +135,9 @@ func (r *Route) authenticate(ctx context.Context, t route.Target, l *link) error
 		l.authorization = mutualProfile
 		return nil
 	}
+	if r.config.Auth == AuthKerberos {
+		return r.ticket(ctx, t, l)
+	}
 	credential, err := r.credential(ctx, t)
 	if err != nil {
 		return err

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/fleetmend/fleetmend/internal/hint"
+	"github.com/fleetmend/fleetmend/internal/kerberos"
 	"github.com/fleetmend/fleetmend/remediate/route"
 	"github.com/fleetmend/fleetmend/remediate/signin"
 )
@@ -32,6 +33,7 @@ const Name = "winrm"
 // The ways to authenticate.
 const (
 	AuthNTLM        = "ntlm"        // NTLMv2; sealed over http, bound to the certificate over https
+	AuthKerberos    = "kerberos"    // sealed over http, bound to the certificate over https
 	AuthBasic       = "basic"       // https only
 	AuthCertificate = "certificate" // https only; the machine maps the certificate to a local account
 )
@@ -46,7 +48,8 @@ type Config struct {
 	// Credential returns the account for a machine. It is called once a connection stands, from the goroutine of Do, and
 	// must be safe for concurrent use. A *route.Error is passed on, a *route.StoreError is Stopped; any other error is Refused.
 	Credential  func(ctx context.Context, t route.Target) (Credential, error)
-	Certificate *tls.Certificate // for AuthCertificate
+	Certificate *tls.Certificate  // for AuthCertificate
+	Account     *kerberos.Account // for AuthKerberos; share one where several routes use the same account
 
 	RootCAs    *x509.CertPool            // the CAs to trust; nil: those of the system
 	ServerName func(route.Target) string // the name the certificate must have; default: any name of the target
@@ -97,12 +100,16 @@ func (c *Config) check() error {
 		if c.Credential == nil {
 			return errors.New("winrm: no credentials are configured")
 		}
+	case AuthKerberos:
+		if c.Account == nil {
+			return errors.New("winrm: no Kerberos account is configured")
+		}
 	case AuthCertificate:
 		if c.Certificate == nil || len(c.Certificate.Certificate) == 0 {
 			return errors.New("winrm: authentication by certificate needs a client certificate")
 		}
 	default:
-		return hint.Wrapf(fmt.Errorf("winrm: unknown authentication %q", c.Auth), "use %s, %s or %s", AuthNTLM, AuthBasic, AuthCertificate)
+		return hint.Wrapf(fmt.Errorf("winrm: unknown authentication %q", c.Auth), "use %s, %s, %s or %s", AuthKerberos, AuthNTLM, AuthBasic, AuthCertificate)
 	}
 	if c.Scheme != "https" && (c.Auth == AuthBasic || c.Auth == AuthCertificate) {
 		return hint.Wrap(fmt.Errorf("winrm: %s authentication over plain http is refused: it would show the secret or the commands to the network", c.Auth),
@@ -159,10 +166,18 @@ func setDefault(d *time.Duration, value time.Duration) {
 // Name returns "winrm".
 func (r *Route) Name() string { return Name }
 
-// Prove implements [route.Prover]: of a password only a machine can tell; with a certificate there is nothing to lock.
-func (r *Route) Prove(context.Context, route.Account) error {
-	if r.config.Auth == AuthCertificate {
+// Prove implements [route.Prover]: by Kerberos the domain tells; of a password only a machine can; with a certificate there is nothing
+// to lock.
+func (r *Route) Prove(ctx context.Context, _ route.Account) error {
+	switch r.config.Auth {
+	case AuthCertificate:
 		return nil
+	case AuthKerberos:
+		err := r.config.Account.Prove(ctx)
+		if kerberos.ReasonOf(err).Final() {
+			return &route.BarredError{Account: route.Account{Name: r.config.Account.Name()}, All: true, Why: err.Error()}
+		}
+		return err
 	}
 	return route.ErrNoProof
 }
