@@ -22,11 +22,16 @@ func (c *Connector) guard(ctx context.Context, user, domain string) directory.Gu
 	if c.Ledger == nil {
 		return nil
 	}
+	return guardBy(ctx, user, domain, func() (route.Ledger, string, error) { return c.ledger(ctx, user, domain) })
+}
+
+// guardBy is guard with a ledger that is got when the first secret leaves.
+func guardBy(ctx context.Context, user, domain string, get func() (route.Ledger, string, error)) directory.Guard {
 	if _, of := ad.SplitAccount(user); of == "" && !strings.Contains(user, "=") {
 		user += "@" + domain
 	}
 	return func(dc directory.DC) (func(directory.Verdict), error) {
-		ledger, netbios, err := c.ledger(ctx, user, domain)
+		ledger, netbios, err := get()
 		if err != nil {
 			return nil, err
 		}

@@ -12,10 +12,11 @@ import (
 	"github.com/fleetmend/fleetmend/internal/kerberos"
 	"github.com/fleetmend/fleetmend/internal/settings"
 	"github.com/fleetmend/fleetmend/inventory/ad"
+	"github.com/fleetmend/fleetmend/remediate/route"
 )
 
-// kerberosAccount is the account of winrm.user in its domain. The ledger of sign-ins counts what is sent for it.
-func (c *Connector) kerberosAccount(ctx context.Context, w settings.WinRM) (*kerberos.Account, error) {
+// kerberosAccount is the account of winrm.user in its domain. The ledger, or where there is none that of the directory, counts what is sent for it.
+func (c *Connector) kerberosAccount(ctx context.Context, w settings.WinRM, ledger route.Ledger) (*kerberos.Account, error) {
 	k := c.Settings.Kerberos
 	domain := c.domainOf(w.User)
 	config := kerberos.Config{Realm: strings.ToUpper(domain), Site: k.Site, Parallel: k.Parallel, Logger: c.Logger}
@@ -56,7 +57,12 @@ func (c *Connector) kerberosAccount(ctx context.Context, w settings.WinRM) (*ker
 			return nil, err
 		}
 	}
-	if guard := c.guard(ctx, w.User, domain); guard != nil && w.CCache == "" {
+	guard := c.guard(ctx, w.User, domain)
+	if ledger != nil { // that of a run
+		label, _, _ := strings.Cut(domain, ".")
+		guard = guardBy(ctx, w.User, domain, func() (route.Ledger, string, error) { return ledger, strings.ToUpper(label), nil })
+	}
+	if guard != nil && w.CCache == "" {
 		config.Guard = func(kdc string) (func(error), error) {
 			settle, err := guard(directory.DC{Host: kdc})
 			if err != nil {

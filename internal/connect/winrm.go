@@ -36,7 +36,7 @@ func winrmRoute(ctx context.Context, c *Connector, how RouteOptions) (route.Rout
 		return winrm.New(config)
 	}
 	if w.Auth == winrm.AuthKerberos {
-		if config.Account, err = c.kerberosAccount(ctx, w); err != nil {
+		if config.Account, err = c.kerberosAccount(ctx, w, how.Ledger); err != nil {
 			return nil, err
 		}
 		return winrm.New(config)

@@ -53,6 +53,8 @@ func (e *examination) winrm() {
 		e.fail("winrm", hint.Wrap(errors.New("winrm.credentials is laps, but no directory is configured to read the passwords from"), "write a section directory"))
 	case w.Credentials == "laps":
 		e.ok("winrm", "%s, signs in as the local administrator of each machine, with its password from LAPS", winrmWords(w))
+	case w.CCache != "":
+		e.ok("winrm", "%s, signs in with the ticket in %s", winrmWords(w), w.CCache)
 	case w.User == "":
 		e.warn("winrm", `set winrm.user, e.g. user: CORP\fleet-admin, or credentials: laps`, "no account to repair machines with is configured")
 	default:

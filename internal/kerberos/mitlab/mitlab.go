@@ -53,6 +53,7 @@ func Start(t *testing.T, ahead string) *Lab {
 	for kind, name := range Ciphers {
 		commands += fmt.Sprintf("addprinc -e %[1]s:normal -pw %[3]s +requires_preauth -maxrenewlife 7d user%[2]d\naddprinc -e %[1]s:normal -randkey HTTP/ws%[2]d.mit.test\nsetstr HTTP/ws%[2]d.mit.test session_enctypes %[1]s\n", name, kind, Password)
 	}
+	commands += "addprinc -randkey WSMAN/ws18.mit.test\n"
 	commands += "addprinc -pw " + Password + " -pwexpire 2020-01-01 +requires_preauth expired\naddprinc -pw " + Password + " -allow_tix +requires_preauth disabled\n"
 	commands += "addprinc -e rc4-hmac:normal -pw " + Password + " +requires_preauth old\n"
 	commands += "ktadd -k " + m.Dir + "/user.keytab -norandkey user18 user20\nktadd -k " + m.Dir + "/services.keytab -norandkey HTTP/ws17.mit.test HTTP/ws18.mit.test HTTP/ws19.mit.test HTTP/ws20.mit.test\n"

@@ -62,7 +62,7 @@ func (r *Route) ticket(ctx context.Context, t route.Target, l *link) error {
 		case kerberos.ClockSkew, kerberos.Other:
 			return fail(route.Refused, err)
 		}
-		return fail(route.Auth, err)
+		return fail(route.Auth, &rejection{err, r.barred(err)})
 	}
 	names := r.config.services(t)
 	if len(names) == 0 {
@@ -76,26 +76,30 @@ func (r *Route) ticket(ctx context.Context, t route.Target, l *link) error {
 	for range 3 { // with the ticket at hand, with a fresh one, and by the other name
 		conversation, err := account.Context(ctx, names, options)
 		if err != nil {
-			switch kerberos.ReasonOf(err) {
-			case kerberos.UnknownService, kerberos.NoAES, kerberos.Policy:
+			switch reason := kerberos.ReasonOf(err); {
+			case reason == kerberos.UnknownService && told != nil:
+				return told
+			case reason == kerberos.UnknownService, reason == kerberos.NoAES, reason == kerberos.Policy:
 				return fail(route.Denied, err)
 			}
 			return fail(route.Unreachable, err)
 		}
-		if err := r.present(ctx, t, l, conversation); kerberos.ReasonOf(err) != kerberos.BrokenTrust || !l.usable() {
+		err = r.present(ctx, t, l, conversation)
+		if kerberos.ReasonOf(err) != kerberos.BrokenTrust || !l.usable() {
 			return err
-		} else if told != nil { // the fresh one was not read either
+		}
+		account.Forget(conversation.Service())
+		if told != nil { // the fresh one was not read either
 			names = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == conversation.Service() })
-			told = err
-		} else {
-			account.Forget(conversation.Service())
-			told = err
 		}
-		if len(names) == 0 {
-			break
-		}
+		told = err
 	}
 	return told
+}
+
+// barred is what the domain's judgement of the account means for everybody.
+func (r *Route) barred(err error) *route.BarredError {
+	return &route.BarredError{Account: route.Account{Name: r.config.Account.Name()}, All: true, Why: err.Error()}
 }
 
 // largeHeader is about what http.sys takes of a header by default, less what stands beside the sign-in.

@@ -175,7 +175,7 @@ func (r *Route) Prove(ctx context.Context, _ route.Account) error {
 	case AuthKerberos:
 		err := r.config.Account.Prove(ctx)
 		if kerberos.ReasonOf(err).Final() {
-			return &route.BarredError{Account: route.Account{Name: r.config.Account.Name()}, All: true, Why: err.Error()}
+			return r.barred(err)
 		}
 		return err
 	}
