@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""A WS-Man server whose NTLM is pyspnego's: it checks fleetmend's NTLM client with an independent implementation.
+"""A WS-Man server whose NTLM is pyspnego's, and its Kerberos MIT's: it checks fleetmend's clients with independent implementations.
 
 usage: NTLM_USER_FILE=FILE ntlm_acceptor.py [CERTIFICATE KEY]
 
 FILE holds DOMAIN:user:password lines. Over HTTP every message must be sealed; with a certificate it speaks HTTPS and
-insists on the channel binding of RFC 5929. It prints "ready PORT" and serves until its stdin ends. A command's stdout is
+insists on the channel binding of RFC 5929. With KRB5_KTNAME and KRB5_HOST it takes Kerberos for HTTP/that host and nothing else. It prints "ready PORT" and serves until its stdin ends. A command's stdout is
 its stdin. The path chooses how it behaves after the logon: /wsman as it should, /tamper flips a bit of each sealed
 answer, /plain answers without sealing, /replay seals each answer with a stale sequence, /weak offers no sealing at all.
 """
@@ -17,6 +17,13 @@ import ssl
 import struct
 import sys
 import threading
+import types
+
+if os.environ.get("KRB5_KTNAME"):
+    # Debian's python3-gssapi, beside the packages of this environment; krb5 is for pyspnego's client side alone.
+    sys.path.append("/usr/lib/python3/dist-packages")
+    sys.modules.setdefault("krb5", types.ModuleType("krb5"))
+    import gssapi  # noqa: F401
 
 import spnego
 import spnego.channel_bindings

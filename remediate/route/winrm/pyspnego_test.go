@@ -3,7 +3,6 @@ package winrm_test
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -182,24 +181,33 @@ func TestChannelBindingAgainstPyspnego(t *testing.T) {
 // relayed puts a man in the middle who has a certificate that we trust for that name: the logon must fail all the same,
 // because it is bound to his certificate and not to the machine's.
 func relayed(t *testing.T, a *acceptor, machine *x509.CertPool) {
+	pool, address := relay(t, a, machine)
+	r := ntlmRoute(t, user, password, func(c *winrm.Config) { c.Scheme, c.RootCAs = "https", pool })
+	_, err := r.Run(t.Context(), route.Target{Name: "WS1", Address: address}, "x", []byte("hello"))
+	check(t, "relay", err, route.Auth, "authenticate")
+	if !strings.Contains(a.said(), "bindings") {
+		t.Errorf("the machine refused for another reason:\n%s", a.said())
+	}
+}
+
+// relay is that man, for one connection: who trusts him, and where he listens.
+func relay(t *testing.T, a *acceptor, machine *x509.CertPool) (*x509.CertPool, string) {
+	t.Helper()
 	pool, pair := selfSigned(t, elliptic.P256())
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	back := func() (net.Conn, error) { return tls.Dial("tcp", "127.0.0.1:"+a.port, &tls.Config{RootCAs: machine}) }
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
 	var group sync.WaitGroup
-	defer group.Wait()
-	defer func() { _ = listener.Close() }()
+	t.Cleanup(group.Wait)
+	t.Cleanup(func() { _ = listener.Close() })
 	group.Go(func() {
 		front, err := listener.Accept()
 		if err != nil {
 			return
 		}
 		defer func() { _ = front.Close() }()
-		machine, err := back()
+		machine, err := tls.Dial("tcp", "127.0.0.1:"+a.port, &tls.Config{RootCAs: machine})
 		if err != nil {
 			return
 		}
@@ -207,12 +215,7 @@ func relayed(t *testing.T, a *acceptor, machine *x509.CertPool) {
 		group.Go(func() { _, _ = bufio.NewReader(front).WriteTo(machine); _ = machine.Close() })
 		_, _ = bufio.NewReader(machine).WriteTo(front)
 	})
-	r := ntlmRoute(t, user, password, func(c *winrm.Config) { c.Scheme, c.RootCAs = "https", pool })
-	_, err = r.Run(ctx, route.Target{Name: "WS1", Address: listener.Addr().String()}, "x", []byte("hello"))
-	check(t, "relay", err, route.Auth, "authenticate")
-	if !strings.Contains(a.said(), "bindings") {
-		t.Errorf("the machine refused for another reason:\n%s", a.said())
-	}
+	return pool, listener.Addr().String()
 }
 
 func selfSigned(t *testing.T, curve elliptic.Curve) (*x509.CertPool, tls.Certificate) {
