@@ -21,6 +21,7 @@ func (c *counter) Try(_ context.Context, a route.Account, t route.Target, _ rout
 	return c, nil
 }
 func (c *counter) Wait() time.Duration           { return 0 }
+func (c *counter) Taken() bool                   { return false }
 func (c *counter) Accepted()                     { c.told = append(c.told, "accepted") }
 func (c *counter) Refused(context.Context) error { c.told = append(c.told, "refused"); return nil }
 func (c *counter) Unanswered()                   { c.told = append(c.told, "unanswered") }
