@@ -332,6 +332,11 @@ func TestNewRefuses(t *testing.T) {
 			t.Errorf("%s: no hint", name)
 		}
 	}
+	for path, good := range map[string]bool{"": true, "/wsman": true, "/~a/wsman?b=1": true, "wsman": false, "/a b": false, "/a\tb": false, "/a\rb": false, "/a\nb": false} {
+		if _, err := winrm.New(winrm.Config{Path: path, Credential: account}); (err == nil) != good {
+			t.Errorf("path %q: %v", path, err)
+		}
+	}
 }
 
 func TestSchemesWithoutNTLM(t *testing.T) {
