@@ -1,0 +1,38 @@
+package winrm
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/fleetmend/fleetmend/remediate/route"
+)
+
+// An account is at home where the machine names its domain, and where it names none: nothing is said against it there.
+func TestWhereAnAccountIsAtHome(t *testing.T) {
+	fleet, branch := domainNames{"FLEET", "FLEET.TEST"}, domainNames{"BRANCH", "BRANCH.TEST"}
+	for _, c := range []struct {
+		credential Credential
+		in         domainNames
+		home       bool
+	}{
+		{Credential{User: "ada@fleet.test"}, fleet, true}, {Credential{User: "ada@fleet.test"}, branch, false}, {Credential{User: "ada@fleet.test"}, domainNames{}, true},
+		{Credential{User: "ada", Domain: "FLEET"}, fleet, true}, {Credential{User: "ada", Domain: "FLEET"}, branch, false}, {Credential{User: "ada", Domain: "FLEET"}, domainNames{}, true},
+		{Credential{User: "ada"}, branch, true}, {Credential{User: "ada", Own: true}, branch, true},
+	} {
+		if got := c.credential.signsIn(route.Target{Name: "WS1"}, c.in); got.Home != c.home {
+			t.Errorf("%+v in %v: %+v", c.credential, c.in, got)
+		}
+	}
+}
+
+// A store of our own that cannot be used stops the run; that a machine has no password is of that machine alone.
+func TestWhatNoCredentialMeans(t *testing.T) {
+	ill := errors.New("ill")
+	for want, err := range map[route.Class]error{route.Stopped: &route.StoreError{Store: "the vault", Err: ill}, route.Refused: ill} {
+		r := &Route{config: Config{Credential: func(context.Context, route.Target) (Credential, error) { return Credential{}, err }}}
+		if _, got := r.credential(t.Context(), route.Target{Name: "WS1"}); route.ClassOf(got) != want || !errors.Is(got, ill) {
+			t.Errorf("%v, not %s", got, want)
+		}
+	}
+}
