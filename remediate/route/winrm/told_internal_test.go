@@ -1,8 +1,11 @@
 package winrm
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/fleetmend/fleetmend/remediate/route"
@@ -34,5 +37,38 @@ func TestWhatNoCredentialMeans(t *testing.T) {
 		if _, got := r.credential(t.Context(), route.Target{Name: "WS1"}); route.ClassOf(got) != want || !errors.Is(got, ill) {
 			t.Errorf("%v, not %s", got, want)
 		}
+	}
+}
+
+// turned is a seal of one byte that is added to each of the message, in place.
+type turned struct{}
+
+func (turned) seal(message []byte) (signature, sealed []byte, err error) {
+	for i := range message {
+		message[i]++
+	}
+	return []byte("0123456789abcdef"), message, nil
+}
+
+func (turned) unseal(part sealedPart) ([]byte, error) {
+	for i := range part.data {
+		part.data[i]--
+	}
+	return part.data, nil
+}
+
+// An answer may come sealed in several parts in a row: they are one message, and to open one in place spoils none behind it.
+func TestAnAnswerInSeveralParts(t *testing.T) {
+	texts := []string{"<one>", "<the second one, which is longer than what is around it>", "", "<three>"}
+	var body []byte
+	end := "--" + sealedBoundary + "--\r\n"
+	for _, text := range texts {
+		signature, sealed, _ := turned{}.seal([]byte(text))
+		body = appendSealed(bytes.TrimSuffix(body, []byte(end)), len(text), signature, sealed)
+	}
+	s := &session{link: &link{sealer: turned{}}}
+	got, err := s.message("receive", &answer{status: http.StatusOK, contentType: sealedType, body: body})
+	if want := strings.Join(texts, ""); err != nil || string(got) != want {
+		t.Errorf("%v %q, not %q", err, got, want)
 	}
 }
