@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fleetmend/fleetmend/remediate/route"
 )
@@ -70,5 +73,22 @@ func TestAnAnswerInSeveralParts(t *testing.T) {
 	got, err := s.message("receive", &answer{status: http.StatusOK, contentType: sealedType, body: body})
 	if want := strings.Join(texts, ""); err != nil || string(got) != want {
 		t.Errorf("%v %q, not %q", err, got, want)
+	}
+}
+
+// What says nothing on a new connection is given up soon; what has spoken may take as long as an answer may take.
+func TestPatienceGrowsWithTheFirstWord(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	go func() { _, _ = io.Copy(io.Discard, theirs) }()
+	l := &link{conn: ours, receive: time.Hour}
+	if got := l.patience(); got != firstAnswer {
+		t.Errorf("at first: %s", got)
+	}
+	if err := l.write(t.Context(), soapType, "", nil, ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.patience(); got != time.Hour {
+		t.Errorf("after a request: %s", got)
 	}
 }
