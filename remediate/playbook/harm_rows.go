@@ -2,10 +2,9 @@ package playbook
 
 import "github.com/fleetmend/fleetmend/remediate/playbook/shellread"
 
-// scriptHarm is a row of the maintained list of what a script must not do to a machine that somebody wants back. A test holds every row to a
-// source and to an example. A source
-// is where a command is described; about forty of the pages were looked up in their public text on 30 November 2026, the others are named from
-// knowledge of the commands' own help and were not opened.
+// scriptHarm is a row of the maintained list of what a script must not do to a machine that somebody wants back. A test holds every row to
+// a source and to an example. A source is where a command is described; about forty of the pages were looked up in their public text on 30
+// November 2026, the others are named from knowledge of the commands' own help and were not opened.
 type scriptHarm struct {
 	names   string // the commands, parted by blanks, as shellread names them
 	needs   string // words that must be among the arguments, parted by blanks, each with alternatives a|b; "-x" is a switch -x or /x, short or whole

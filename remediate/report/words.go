@@ -238,8 +238,8 @@ func advice(status Status, class route.Class, reason string, run journal.Run, un
 	switch status {
 	case Status(journal.Held):
 		if strings.Contains(reason, "sign-ins of ") || strings.Contains(reason, "sign-in of ") {
-			return "Nothing was sent to these machines. See that user and password are right. A retry signs in again half an hour after those sign-ins (or as long as the domain counts them), " +
-				"or at once where --sign-ins is above their number."
+			return "Nothing was sent to these machines. See that user and password are right. A retry signs in again half an hour after those sign-ins (or as long as the domain counts them); " +
+				"the run's own reason says whether a number for --sign-ins lets it go on before that."
 		}
 		return "Nothing was sent to these machines. When the cause of the stop is understood, retry the run: it takes them up again."
 	case Status(journal.Skipped):
