@@ -25,8 +25,6 @@ type negTokenResp struct {
 	MIC       []byte                `asn1:"explicit,optional,tag:3"`
 }
 
-const stateReject = 2
-
 // Negotiation puts the first message of a context into SPNEGO, which offers Kerberos and nothing else: then the list of what was
 // offered needs no code of its own (RFC 4178 section 5).
 func Negotiation(first []byte) ([]byte, error) {

@@ -29,7 +29,8 @@ import (
 var typical = map[string][]string{
 	"apply": {"walk.plan", "--yes"}, "completion": {"bash"}, "exit-codes": {}, "version": {}, "doctor": {},
 	"playbook list": {}, "playbook show": {"disable-service"}, "playbook new": {"new.yaml"}, "playbook lint": {"disable-service"}, "playbook test": {"disable-service", "--case", "case.json", "--set", "service=x"},
-	"demo": {"--headless", "--machines", "6"}, "sim": {"--machines", "2"}, // without --dir sim ends at once
+	"agent export": {"exported"},
+	"demo":         {"--headless", "--machines", "6"}, "sim": {"--machines", "2"}, // without --dir sim ends at once
 	"audit list": {}, "audit verify": {}, "audit export": {},
 	"incident list": {}, "incident status": {}, "incident machines": {}, "incident report": {}, "incident mark": {"FRA-IT-01", "--as", "excluded", "--reason", "walked"},
 	"incident open": {"--playbook", "disable-service", "--set", "service=x"}, "incident close": {"walked", "--yes"},
@@ -48,7 +49,7 @@ var typical = map[string][]string{
 }
 
 var acts = map[string]bool{
-	"demo": true, "sim": true,
+	"demo": true, "sim": true, "agent export": true,
 	"apply": true, "playbook new": true, "playbook test": true, "run": true, "runs watch": true, "runs resume": true, "runs retry": true, "runs undo": true,
 	"media write": true, "media collect": true, "media bundle": true, "media serve": true,
 	"keys protect": true, "keys unlock": true, "keys lock": true, "keys export": true, "keys import": true, "keys import-snapshot": true, "keys sheet": true, "keys rotate": true, "keys verify": true,

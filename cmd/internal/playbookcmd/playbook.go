@@ -62,8 +62,7 @@ func newShow(c *command.Context) *cobra.Command {
 func newFile(c *command.Context) *cobra.Command {
 	return &cobra.Command{
 		Use: "new FILE.yaml", Short: "Write the beginnings of a playbook, with comments",
-		Example: "fleetmend playbook new remove-bad-driver.yaml",
-		Args:    command.Exactly(1, "the name of the new file"),
+		Example: "fleetmend playbook new remove-bad-driver.yaml", Args: command.Exactly(1, "the name of the new file"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := playbook.Create(args[0]); err != nil {
 				return err
