@@ -189,9 +189,9 @@ func (l *Ledger) settle(ctx context.Context, a *account, d *domain, who route.Ac
 		}
 		l.mu.Lock()
 		of, witnesses := a.witness(d, l.against(a, d, time.Now()))
-		l.mu.Unlock()
 		there := who
 		there.Domain, there.Home = of.name, of.home
+		l.mu.Unlock()
 		_, err := l.question(ctx, a, of, there, witnesses, ask, true)
 		if !errors.Is(err, errNobody) {
 			return err

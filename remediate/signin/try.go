@@ -56,6 +56,7 @@ func (l *Ledger) Try(ctx context.Context, who route.Account, target route.Target
 		}
 		var t *trial
 		var err error
+		there := who // where the doubt is
 		switch next {
 		case broken:
 			err = l.broken
@@ -75,6 +76,7 @@ func (l *Ledger) Try(ctx context.Context, who route.Account, target route.Target
 			d.proving = true
 		case judge:
 			a.judging = true
+			there.Domain, there.Home = of.name, of.home
 		case wait:
 			if place == nil {
 				place = a.queueUp(queue)
@@ -93,8 +95,6 @@ func (l *Ledger) Try(ctx context.Context, who route.Account, target route.Target
 		case seek:
 			err = l.seek(ctx, a, d, who, target, ask)
 		case judge:
-			there := who
-			there.Domain, there.Home = of.name, of.home
 			err = l.judge(ctx, a, of, there, ask)
 		case wait:
 			pause(ctx, place.Value.(chan struct{})) //nolint:errcheck,forcetypeassert // a list of channels
