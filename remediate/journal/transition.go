@@ -96,7 +96,7 @@ func (s *Session) Finish(id string, end End) error {
 // Hold ends machines that nothing was sent to, because the run stops.
 func (s *Session) Hold(ids []string, reason string) error {
 	return s.moveWith(ids, Done, Event{Outcome: Held, Text: reason}, func(b *batch, pos int) error {
-		return s.exec("UPDATE machines SET state = 'done', outcome = 'held', reason = ?, ended = ? WHERE run = ? AND pos = ?", reason, ms(b.now), s.n, pos)
+		return s.exec("UPDATE machines SET state = 'done', outcome = 'held', error = '', reason = ?, ended = ? WHERE run = ? AND pos = ?", reason, ms(b.now), s.n, pos)
 	})
 }
 

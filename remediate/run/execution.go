@@ -132,6 +132,7 @@ func (x *execution) leftovers(ctx context.Context) (map[int][]journal.Machine, e
 		waves[m.Wave] = append(waves[m.Wave], m)
 		if m.State == journal.Done {
 			x.gate.all.add(x.plan.Mode, m.Outcome, m.Class, 1)
+			x.bars.recall(&m)
 		}
 	}
 	return waves, nil

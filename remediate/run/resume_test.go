@@ -156,6 +156,79 @@ func TestRejectedCredentialsOnResume(t *testing.T) {
 	})
 }
 
+// What waits to be signed in to while the account is rejected is not held where the run can be resumed, for machines that may have been
+// changed: it is pending, and has its turn then.
+func TestWhatWaitsForASignInStaysForTheResume(t *testing.T) {
+	bubble(t, 20, func(t *testing.T, s *setup) {
+		s.input.Options.Forks = 3
+		s.fleet.latency = 10 * time.Second
+		r := s.cut(5 * time.Second) // three are in flight
+		s.options.Rules = func(o plan.Options) (plan.Options, error) { o.Forks = 30; return o, nil }
+		s.fleet.ledger = signin.New(s.journal.SignIns(), signin.Rule{})
+		s.fleet.account = func(t route.Target) error {
+			time.Sleep(time.Second) // all others wait then
+			return routeError(route.Auth, t.Name, "authenticate", "401")
+		}
+		r = s.resume(r.ID)
+		states, rejecting := map[journal.State]int{}, 0
+		for _, m := range s.machines(r.ID) {
+			if states[m.State]++; m.Class == route.Auth {
+				rejecting++
+			}
+		}
+		if r.Status != journal.RunInterrupted || r.Counts[journal.Held] != 0 || states[journal.Running] != 3 || states[journal.Pending] != 17-rejecting || len(s.fleet.signed) != 1 {
+			t.Errorf("%s %v, %v, %d signed in to", r.Status, r.Counts, states, len(s.fleet.signed))
+		}
+		s.fleet.account = func(route.Target) error { return nil }
+		s.fleet.ledger = signin.New(s.journal.SignIns(), signin.Rule{})
+		if r = s.resume(r.ID); r.Status != journal.RunDone || r.Reason != "" || r.Counts[journal.Fixed] != 20-rejecting || rejecting > 1 {
+			t.Errorf("resumed: %s %q %v, %d had rejected", r.Status, r.Reason, r.Counts, rejecting)
+		}
+	})
+	bubble(t, 20, func(t *testing.T, s *setup) { // where nothing may have been changed the run is over, and they are held
+		s.input.Options.Forks = 30
+		s.fleet.ledger = signin.New(s.journal.SignIns(), signin.Rule{})
+		s.fleet.account = func(t route.Target) error {
+			time.Sleep(time.Second)
+			return routeError(route.Auth, t.Name, "authenticate", "401")
+		}
+		r := s.start(t.Context())
+		s.wantCounts(r, journal.RunAuth, journal.Held, 19, journal.Unreachable, 1)
+		for _, m := range s.machines(r.ID) {
+			if want := "not started: " + s.fleet.signed[0] + " rejected ada"; m.Outcome == journal.Held && (m.Reason != want || m.Class != "") {
+				t.Errorf("%s: %s %q", m.Target.Name, m.Class, m.Reason)
+			}
+		}
+	})
+}
+
+// That a domain did not take the account is known to every later life of the run.
+func TestADomainThatRejectedTheAccountBeforeTheKill(t *testing.T) {
+	bubble(t, 20, func(t *testing.T, s *setup) {
+		s.waves("10,100%")
+		s.fleet.latency = 10 * time.Second
+		for i := range s.input.Entries {
+			s.input.Entries[i].Site = map[bool]string{true: "OTHER", false: "CORP"}[i < 10 && i%2 == 1]
+		}
+		ledger := func() *signin.Ledger { return signin.New(s.journal.SignIns(), signin.Rule{}) }
+		s.fleet.ledger = ledger()
+		s.fleet.account = func(t route.Target) error {
+			if t.Site == "OTHER" {
+				return routeError(route.Auth, t.Name, "authenticate", "401")
+			}
+			return nil
+		}
+		r := s.cut(15 * time.Second) // in the second wave, which has none of that domain
+		s.wantCounts(r, journal.RunInterrupted, journal.Fixed, 5, journal.Held, 4, journal.Unreachable, 1)
+		s.fleet.ledger = ledger()
+		r = s.resume(r.ID)
+		s.wantCounts(r, journal.RunAuth, journal.Fixed, 15, journal.Held, 4, journal.Unreachable, 1)
+		if !strings.HasSuffix(r.Reason, " rejected ada (domain OTHER)"+journal.ElseDone) {
+			t.Error(r.Reason)
+		}
+	})
+}
+
 // A run that was killed while it signed in to its only canary does not stand still: another machine is signed in to first, and where none is
 // there, or nothing more may be sent, it ends at once, says why, and can be resumed.
 func TestKilledInTheFirstSignIn(t *testing.T) {

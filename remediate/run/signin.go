@@ -46,6 +46,15 @@ func (b *barring) bar(why string) {
 	})
 }
 
+// recall learns from a machine that is done whether a domain did not take the account in an earlier life of the run.
+func (b *barring) recall(m *journal.Machine) {
+	if why, ok := errand.NotSignedIn(m.Reason); ok && m.Outcome == journal.Held {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.some = why
+	}
+}
+
 // are reports whether nothing is sent any more.
 func (b *barring) are() bool {
 	select {

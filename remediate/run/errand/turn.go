@@ -213,6 +213,8 @@ func (e *Errand) failedToAsk(ctx context.Context, err error) Verdict {
 			end.Class = route.Unreachable
 		}
 		end.Reason = fmt.Sprintf("gave up after %s: %s", e.limits.Timeout, orElse(e.last, reason))
+	case route.BarredBy(err) != nil && class == route.Stopped && closed(e.crew.Barred): // the run knows, and may be resumed
+		return e.notStarted()
 	case route.BarredBy(err) != nil && class == route.Stopped:
 		end = e.Unsent(route.BarredBy(err))
 	case class == route.Stopped:

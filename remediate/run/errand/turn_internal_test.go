@@ -186,6 +186,7 @@ func TestWhatAnErrorMeans(t *testing.T) {
 		"denied":        {fail(route.Denied, "create", "no"), "unreachable denied: create: no", "begin 1|fix"},
 		"stopped":       {fail(route.Stopped, "create", "no"), "held stopped: create: no", "begin 1|fix"},
 		"barred":        {barred(everywhere), "held : not started: WS0 rejected k", "begin 1|fix"},
+		"barred, known": {barred(everywhere), "not started", "begin 1|fix|backoff stopped the run stopped before anything was sent"},
 		"barred there":  {barred(there), "held : not signed in to: WS0 rejected k (domain D)", "begin 1|fix"},
 		"halted":        {&route.Error{Class: route.Stopped, Err: route.ErrHalted}, "not started", "begin 1|fix|backoff stopped the run stopped before anything was sent"},
 		"a store fails": {&route.Error{Class: route.Stopped, Err: &route.StoreError{Err: errors.New("disk full")}}, "broken ", "begin 1|fix"},
@@ -200,7 +201,14 @@ func TestWhatAnErrorMeans(t *testing.T) {
 			if got := strings.Join(s.said, "|"); got != c.said {
 				t.Errorf("%s: %q, not %q", name, got, c.said)
 			}
-		}, func(s *scene) { s.answers[0] = answer{err: c.err} })
+		}, func(s *scene) {
+			s.answers[0] = answer{err: c.err}
+			s.crew.Heed = func(*plan.Entry, error) {
+				if name == "barred, known" {
+					s.crew.Barred = over()
+				}
+			}
+		})
 	}
 }
 

@@ -74,8 +74,13 @@ func (e *Errand) Unsent(no *route.BarredError) outcome.End {
 	case no.All:
 		return outcome.End{Outcome: outcome.Held, Reason: "not started: " + no.Error()}
 	}
-	return outcome.End{Outcome: outcome.Held, Reason: "not signed in to: " + no.Error()}
+	return outcome.End{Outcome: outcome.Held, Reason: notSignedIn + no.Error()}
 }
+
+const notSignedIn = "not signed in to: "
+
+// NotSignedIn returns why a machine was held whose domain did not take the account, as Unsent said it; false: it was held for something else.
+func NotSignedIn(reason string) (string, bool) { return strings.CutPrefix(reason, notSignedIn) }
 
 // Abandoned is how a machine ends that is not asked on, because the run is over for the reason why.
 func (e *Errand) Abandoned(why string) outcome.End {
