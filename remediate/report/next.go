@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/fleetmend/fleetmend/internal/lazyregexp"
 	"github.com/fleetmend/fleetmend/remediate/agent"
@@ -18,6 +19,7 @@ func nextOf(r *Report, undoable bool) []Command {
 			again++
 		}
 	}
+	when := whenOf(r.Run, heldFor(r.Machines))
 	switch r.Run.Status {
 	case journal.RunWaiting, journal.RunRunning, journal.RunPaused, journal.RunInterrupted:
 		if r.Run.Owner != nil {
@@ -29,12 +31,8 @@ func nextOf(r *Report, undoable bool) []Command {
 				break
 			}
 		}
-		next = append(next, Command{"Go on where it stopped", "fleetmend runs resume " + id})
+		next = append(next, Command{"Go on where it stopped" + when, "fleetmend runs resume " + id})
 	default: // it is over for good; what it left undone is for a new run
-		when := notBefore.FindString(r.Run.Reason)
-		if when != "" {
-			when = "," + when
-		}
 		if again > 0 {
 			next = append(next, Command{fmt.Sprintf("Try %s again that %s not done%s", machines(again), isAre(again), when), "fleetmend runs retry " + id})
 		}
@@ -42,16 +40,47 @@ func nextOf(r *Report, undoable bool) []Command {
 	if n := r.Total(Status(journal.Affected)); n > 0 && r.Run.Playbook != "" {
 		next = append(next, Command{"Fix what is affected", "fleetmend run " + r.Run.Playbook})
 	}
-	if r.Run.Mode == agent.Fix && r.Run.Owner == nil && undoable && slices.ContainsFunc(r.Machines, mayBeChanged) {
+	if r.Run.Mode == agent.Fix && r.Run.Status.Final() && undoable && slices.ContainsFunc(r.Machines, mayBeChanged) {
 		next = append(next, Command{"Take back what this run changed", "fleetmend runs undo " + id})
 	}
 	return append(next, Command{"See every machine and step", "fleetmend runs show " + id})
 }
 
-// notBefore is when an account may be sent again, where it may not now, as the ledger of sign-ins says it.
-var notBefore = lazyregexp.New(` after \d\d:\d\d\b`)
+// whenOf is what has to be before a run is gone on with that an account stopped, in the words that follow on what is proposed: what was
+// rejected costs another sign-in where nobody has put it right, and before its time nothing is sent.
+func whenOf(run journal.Run, held string) (when string) {
+	if wrongPassword(run) {
+		when = ", when user and password are right"
+	}
+	if at := sentAgain(run.Reason, held); at != "" {
+		when += ", after " + at
+	}
+	return when
+}
 
-// mayBeChanged reports whether undo has something to do on a machine, as far as the journal knows.
+// wrongPassword reports whether a run stopped because its account was rejected, by all that were asked.
+func wrongPassword(run journal.Run) bool {
+	return run.Status == journal.RunAuth && run.Reason != "" && !strings.HasSuffix(run.Reason, journal.ElseDone) ||
+		run.Status == journal.RunInterrupted && strings.HasSuffix(run.Reason, journal.AskedLater) && rejection.MatchString(run.Reason)
+}
+
+// rejection is in the reasons that the ledger of sign-ins gives, but for those of a machine that said nothing.
+var rejection = lazyregexp.New(`\breject|\brefused\b|\bpassword`)
+
+// sentAgain is the time of day before which nothing is sent with an account, as the first of the texts says it that does; "" for none.
+func sentAgain(texts ...string) string {
+	for _, text := range texts {
+		if at := notBefore.FindStringSubmatch(text); at != nil {
+			return at[1]
+		}
+	}
+	return ""
+}
+
+// notBefore is when an account may be sent again, where it may not now, as the ledger of sign-ins says it.
+var notBefore = lazyregexp.New(` (?:after|before) (\d\d:\d\d)\b`)
+
+// mayBeChanged reports whether undo has something to do on a machine of a run that is over, as far as the journal knows.
 func mayBeChanged(m Machine) bool {
-	return m.Changed > 0 || m.Status == Status(journal.Unknown) || m.Status == Running
+	return m.Changed > 0 || m.Status == Status(journal.Unknown)
 }

@@ -255,7 +255,7 @@ func TestTheSumSaysMore(t *testing.T) {
 		t.Error(got)
 	}
 	barred := journal.Run{ID: "r", Mode: agent.Fix, Status: journal.RunAuth, Reason: `two sign-ins of CORP\admin were refused (PC1, PC2): see that the password is right, then go on after 04:32, or at once with --sign-ins 3`}
-	if got := report.Build(barred, []journal.Machine{one("A", journal.Held, "")}, nil, nil).Next[0].For; got != "Try 1 machine again that is not done, after 04:32" {
+	if got := report.Build(barred, []journal.Machine{one("A", journal.Held, "")}, nil, nil).Next[0].For; got != "Try 1 machine again that is not done, when user and password are right, after 04:32" {
 		t.Error(got)
 	}
 	claimed := report.Build(journal.Run{ID: "r", Mode: agent.Fix, Status: journal.RunDone}, []journal.Machine{one("A", journal.Skipped, "run R0 of ada"+journal.HasIt)}, nil, nil)
@@ -323,7 +323,7 @@ func TestNextCommands(t *testing.T) {
 		}), "runs show R1"},
 		{lines(journal.Run{Mode: agent.Fix, Status: journal.RunGated}, one("A", journal.Held, "")), "runs retry R1; runs show R1"},
 		{lines(journal.Run{Mode: agent.Fix, Status: journal.RunDone}, one("A", journal.Skipped, "run R0 of ada"+journal.HasIt)), "runs retry R1; runs show R1"},
-		{lines(journal.Run{Mode: agent.Fix, Status: journal.RunInterrupted}, one("A", journal.Unknown, "")), "runs resume R1; runs undo R1; runs show R1"},
+		{lines(journal.Run{Mode: agent.Fix, Status: journal.RunInterrupted}, done(one("A", journal.Fixed, ""), 1), one("B", journal.Unknown, "")), "runs resume R1; runs show R1"},
 		{lines(journal.Run{Mode: agent.Detect, Status: journal.RunDone, Playbook: "p"}, one("A", journal.Affected, "")), "run p; runs show R1"},
 		{lines(journal.Run{Mode: agent.Undo, Status: journal.RunDone}, one("A", journal.Undone, "")), "runs show R1"},
 		{lines(journal.Run{Mode: agent.Fix, Status: journal.RunRunning}, one("A", journal.Clean, "")), "runs resume R1; runs show R1"},

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -144,7 +145,14 @@ func reasonsOf(all []Machine, run journal.Run, undoable bool) []Reason {
 	for k, group := range groups {
 		slices.Sort(group.names)
 		text := group.in(k.text)
-		reasons = append(reasons, Reason{k.status, k.class, text, advice(k.status, k.class, text, run, undoable), group.names})
+		what := advice(k.status, k.class, text, run, undoable)
+		if k.status == Status(journal.Held) || k.class == route.Auth {
+			what = cmp.Or(untilThen(k.class, run, held), what)
+		}
+		if !run.Status.Final() && strings.Contains(what, "etry") {
+			what += " A retry is for when this run is over."
+		}
+		reasons = append(reasons, Reason{k.status, k.class, text, what, group.names})
 	}
 	slices.SortFunc(reasons, func(a, b Reason) int {
 		if d := group(a.Status) - group(b.Status); d != 0 {
@@ -159,6 +167,27 @@ func reasonsOf(all []Machine, run journal.Run, undoable bool) []Reason {
 		return strings.Compare(a.Text, b.Text)
 	})
 	return reasons
+}
+
+// untilThen is the advice for machines which an account kept out that is not sent for some time yet, or has to be put right first; "" where
+// neither is known.
+func untilThen(class route.Class, run journal.Run, held string) string {
+	first := "See that user and password are right before anything else: every further attempt brings the account closer to a lockout."
+	if strings.HasSuffix(run.Reason, journal.ElseDone) {
+		first = "The domain of these machines does not take an account that another one takes: see whether it trusts that one, and lets the account in."
+	}
+	at := sentAgain(run.Reason, held)
+	switch {
+	case at == "" && (class == route.Auth || !wrongPassword(run) || !rejection.MatchString(held)):
+		return ""
+	case at == "":
+		return "Nothing was sent to these machines. " + first + " Then retry: another machine is asked first."
+	}
+	text := first + " Nothing more is sent there before " + at
+	if strings.Contains(run.Reason+held, "--sign-ins ") {
+		text += ", but with the number for --sign-ins that the reason of the run names"
+	}
+	return text + "; retry after that."
 }
 
 // heldFor is the reason why machines were held: the one that most of them have. What was not begun was stopped by one thing, and
@@ -273,7 +302,7 @@ func advice(status Status, class route.Class, reason string, run journal.Run, un
 	case route.Busy:
 		return "WinRM was at a limit or still starting. Retry in a few minutes; lower --forks or set a limit per site if it stays."
 	case route.Auth:
-		return "Check account and password before anything else: every further attempt brings the account closer to a lockout. Then retry: another machine is asked first, as it may be this one alone that rejects it."
+		return "Check account and password before anything else: every further attempt brings the account closer to a lockout. When it is right, retry: another machine is asked first, as it may be this one alone that rejects it."
 	case route.Denied:
 		if strings.Contains(reason, route.OtherMachinesTake) {
 			return "The account is good, and these machines reject it. On each: `Test-ComputerSecureChannel -Repair` mends the trust with the domain, `w32tm /resync` the clock; " +
@@ -299,7 +328,7 @@ func advice(status Status, class route.Class, reason string, run journal.Run, un
 		return "The machine could not be put back completely. `fleetmend runs show " + run.ID + "` tells which step; what was moved is still in its quarantine."
 	}
 	text := "The machine did the work and reports a failure. `fleetmend runs show " + run.ID + "` tells which step."
-	if undoable {
+	if undoable && run.Status.Final() {
 		text += " What was changed can be taken back with undo."
 	}
 	return text

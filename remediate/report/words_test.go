@@ -55,3 +55,56 @@ func TestASignInThatFailedIsAdvisedOn(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsProposedAfterARejection: the hour before which the ledger sends nothing is in what is proposed and in its advice, in whichever of
+// the reasons it stands, and the password comes first where that was rejected.
+func TestWhatIsProposedAfterARejection(t *testing.T) {
+	const later = ` or at once with --sign-ins 3`
+	asked := "; 1 machine that may have been changed is" + journal.AskedLater
+	for name, c := range map[string]struct {
+		status       journal.Status
+		reason, held string
+		next         string
+		first, rest  []string // of the advice for who rejected, and for who was held
+	}{
+		"room for another": {journal.RunAuth, `PC1 rejected CORP\ada`, "", "Try 2 machines again that are not done, when user and password are right: fleetmend runs retry R1",
+			[]string{"Check account and password", "When it is right, retry: another machine is asked first"}, []string{"See that user and password are right", "Then retry: another machine"}},
+		"no room": {journal.RunAuth, `PC1 rejected CORP\ada: see that the password is right, then go on after 00:58,` + later, "",
+			"Try 2 machines again that are not done, when user and password are right, after 00:58: fleetmend runs retry R1",
+			[]string{"See that user and password are right", "before 00:58, but with the number for --sign-ins", "retry after that"}, []string{"before 00:58"}},
+		"no room and no number": {journal.RunAuth, `PC1 rejected CORP\ada: see that the password is right, then go on after 00:58`, "",
+			"Try 2 machines again that are not done, when user and password are right, after 00:58: fleetmend runs retry R1", []string{"before 00:58; retry after that"}, []string{"before 00:58; retry after that"}},
+		"in a domain": {journal.RunAuth, `PC1 rejected CORP\ada: it is not sent there again before 00:58,` + later + ` (domain B)` + journal.ElseDone, "",
+			"Try 2 machines again that are not done, after 00:58: fleetmend runs retry R1", []string{"The domain of these machines does not take", "before 00:58"}, []string{"before 00:58"}},
+		"said by the held alone": {journal.RunDone, "", `not signed in to: PC1 rejected CORP\ada: it is not sent there again before 00:58,` + later,
+			"Try 2 machines again that are not done, after 00:58: fleetmend runs retry R1", []string{"before 00:58"}, []string{"before 00:58"}},
+		"interrupted": {journal.RunInterrupted, `PC1, which had taken CORP\ada, rejects it` + asked, "not started: PC1 rejected it",
+			"Go on where it stopped, when user and password are right: fleetmend runs resume R1", []string{"Check account", "A retry is for when this run is over"}, []string{"See that user", "A retry is for when"}},
+		"interrupted for a time": {journal.RunInterrupted, `two sign-ins of CORP\ada were refused (PC1) and none was accepted since: see that the password is right, then go on after 00:58,` + later + asked, "",
+			"Go on where it stopped, when user and password are right, after 00:58: fleetmend runs resume R1", []string{"before 00:58", "A retry is for when"}, []string{"before 00:58"}},
+		"interrupted by somebody": {journal.RunInterrupted, "stopped by ada", "not started: stopped", "Go on where it stopped: fleetmend runs resume R1", []string{"Check account"}, []string{"the cause of the stop"}},
+	} {
+		rejects, held := one("PC1", journal.Unreachable, "authenticate: the machine rejected the account (HTTP 401)"), one("PC2", journal.Held, c.held)
+		rejects.Class = route.Auth
+		if c.held == "" {
+			held.Reason = "not started: " + c.reason
+		}
+		r := report.Build(journal.Run{ID: "R1", Mode: agent.Fix, Status: c.status, Reason: c.reason}, []journal.Machine{rejects, held}, nil, nil)
+		if got := r.Next[0].For + ": " + r.Next[0].Line; got != c.next {
+			t.Errorf("%s: proposed is\n%s, not\n%s", name, got, c.next)
+		}
+		if len(r.Reasons) != 2 {
+			t.Fatalf("%s: %+v", name, r.Reasons)
+		}
+		for i, words := range [][]string{c.first, c.rest} {
+			for _, w := range words {
+				if !strings.Contains(r.Reasons[i].Advice, w) {
+					t.Errorf("%s: %q is not in the advice %q", name, w, r.Reasons[i].Advice)
+				}
+			}
+		}
+		if strings.Contains(c.reason+c.held, "00:58") == strings.Contains(r.Reasons[0].Advice, "another machine is asked first") {
+			t.Errorf("%s: it is promised what the ledger refuses: %q", name, r.Reasons[0].Advice)
+		}
+	}
+}

@@ -331,7 +331,8 @@ func TestWhomAnUndoAsks(t *testing.T) {
 			err = errors.Join(err, d.Lease(id(i)), d.Begin(id(i), 1))
 		}
 		err = errors.Join(err, d.Finish(id(0), journal.End{Outcome: journal.Fixed, Result: &agent.Result{Changed: 1, Record: "first"}}), d.Finish(id(1), journal.End{Outcome: journal.Clean, Result: &agent.Result{}}),
-			d.Finish(id(2), journal.End{Outcome: journal.Unknown}), d.Reboot(id(3), agent.Result{Changed: 1}), d.End(journal.RunInterrupted, "x"), d.Close())
+			d.Finish(id(2), journal.End{Outcome: journal.Unknown}), d.Reboot(id(3), agent.Result{Changed: 1}),
+			d.Finish(id(3), journal.End{Outcome: journal.Failed}), d.Finish(id(4), journal.End{Outcome: journal.Unknown}), d.Finish(id(5), journal.End{Outcome: journal.Held}), d.End(journal.RunCancelled, "x"), d.Close())
 		if err != nil {
 			t.Fatal(err)
 		}

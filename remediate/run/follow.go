@@ -73,7 +73,8 @@ func RetryPlan(ctx context.Context, j *journal.Journal, runID string, f Follow) 
 // turns are the outcomes that a retry takes up, in the order in which their machines have their turn.
 var turns = []journal.Outcome{journal.Held, journal.Skipped, journal.Unreachable, journal.Unknown, journal.Failed}
 
-// mustBeOver refuses to plan after a run that is not: what it left undone is not known yet.
+// mustBeOver refuses to plan after a run that is not: what it left undone, or changed, is not known yet. What was undone under a run
+// that goes on later would be told as fixed.
 func mustBeOver(ctx context.Context, j *journal.Journal, runID, verb string) error {
 	r, err := j.Run(ctx, runID)
 	switch {
@@ -82,8 +83,9 @@ func mustBeOver(ctx context.Context, j *journal.Journal, runID, verb string) err
 	case r.Owner != nil:
 		return hint.Wrapf(fmt.Errorf("%s run %s: %w", verb, runID, &journal.LockedError{Owner: *r.Owner}),
 			"it is under way: follow it with `fleetmend runs watch %s`, or stop it with `fleetmend runs stop %s`", runID, runID)
-	case verb == "retry" && !r.Status.Final():
-		return hint.Wrapf(fmt.Errorf("retry run %s: it is not over, and what it left undone is not known", runID),
+	case !r.Status.Final():
+		left := map[string]string{"retry": "left undone", "undo": "changed"}[verb]
+		return hint.Wrapf(fmt.Errorf("%s run %s: it is not over, and what it %s is not known", verb, runID, left),
 			"first let it go on with `fleetmend runs resume %s`, or end it with `fleetmend runs cancel %s`", runID, runID)
 	}
 	return nil
@@ -115,14 +117,9 @@ func UndoPlan(ctx context.Context, j *journal.Journal, runID string, f Follow) (
 	return seal(p, "undo", runID, "that run changed no machine")
 }
 
+// mayBeChanged reports whether an undo asks a machine of a run that is over.
 func mayBeChanged(m *journal.Machine) bool {
-	switch m.State {
-	case journal.Running, journal.Rebooting:
-		return true
-	case journal.Done:
-		return m.Changed > 0 || m.Outcome == journal.Unknown
-	}
-	return false
+	return m.State == journal.Done && (m.Changed > 0 || m.Outcome == journal.Unknown)
 }
 
 // proven puts into p what each machine said of its records when it was fixed, so that an undo obeys no others, and what will stay. A

@@ -3,6 +3,7 @@ package run_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,11 +57,13 @@ func TestNothingFollowsOnARunThatIsNotOver(t *testing.T) {
 		s.fleet.latency = time.Minute
 		r := s.cut(90 * time.Second)
 		follow := run.Follow{Operator: "ada", Now: time.Now()}
-		if _, err := run.RetryPlan(t.Context(), s.journal, r.ID, follow); err == nil || !strings.Contains(strings.Join(hint.Of(err), " "), "`fleetmend runs resume "+r.ID+"`") {
-			t.Errorf("a retry of an interrupted run: %v %q", err, hint.Of(err))
-		}
-		if p, err := run.UndoPlan(t.Context(), s.journal, r.ID, follow); err != nil || p.Mode != agent.Undo {
-			t.Errorf("an undo of an interrupted run: %v", err)
+		verbs := map[string]func(context.Context, *journal.Journal, string, run.Follow) (*plan.Plan, error){"retry": run.RetryPlan, "undo": run.UndoPlan}
+		for verb, make := range verbs {
+			_, err := make(t.Context(), s.journal, r.ID, follow)
+			first := "first let it go on with `fleetmend runs resume " + r.ID + "`, or end it with `fleetmend runs cancel " + r.ID + "`"
+			if err == nil || !strings.HasPrefix(err.Error(), verb+" run "+r.ID+": it is not over") || !slices.Contains(hint.Of(err), first) {
+				t.Errorf("%s of an interrupted run: %v %q", verb, err, hint.Of(err))
+			}
 		}
 		inside := false
 		s.fleet.behave = func(*fakeMachine, int, agent.Request) error {
@@ -68,7 +71,7 @@ func TestNothingFollowsOnARunThatIsNotOver(t *testing.T) {
 				return nil
 			}
 			inside = true
-			for verb, make := range map[string]func(context.Context, *journal.Journal, string, run.Follow) (*plan.Plan, error){"retry": run.RetryPlan, "undo": run.UndoPlan} {
+			for verb, make := range verbs {
 				_, err := make(t.Context(), s.journal, r.ID, follow)
 				if locked := (*journal.LockedError)(nil); !errors.As(err, &locked) || !strings.Contains(strings.Join(hint.Of(err), " "), "runs watch") {
 					t.Errorf("%s of a run that is under way: %v", verb, err)
@@ -77,6 +80,9 @@ func TestNothingFollowsOnARunThatIsNotOver(t *testing.T) {
 			return nil
 		}
 		s.wantCounts(s.resume(r.ID), journal.RunDone, journal.Fixed, 4)
+		if p, err := run.UndoPlan(t.Context(), s.journal, r.ID, follow); err != nil || p.Machines() != 4 || p.Mode != agent.Undo {
+			t.Errorf("an undo of the run when it is over: %v", err)
+		}
 		if !inside {
 			t.Error("nobody looked while it was under way")
 		}

@@ -112,6 +112,10 @@ func TestADomainWithAnAccountOfThatNameIsNotAskedInEachRun(t *testing.T) {
 			}
 			want := `OTHER-PC0 rejected CORP\admin at ` + time.Now().Add(-20*f.rtt).Local().Format("15:04") + `, which its own domain takes: it is not sent there again before ` +
 				soon() + `, or at once with --sign-ins 2 where fewer than 4 wrong passwords lock no account (domain OTHER)`
+			if n == 0 && why.Error() != `OTHER-PC0 rejected CORP\admin: it is not sent there again before `+soon()+
+				", or at once with --sign-ins 2 where fewer than 4 wrong passwords lock no account (domain OTHER)" {
+				t.Errorf("the first run: %v", why)
+			}
 			if n > 0 && (isBarred(t, why).All || why.Error() != want) {
 				t.Errorf("run %d: %v", n, why)
 			}
@@ -236,10 +240,14 @@ func TestNoNumberIsNamedThatLocksTheAccount(t *testing.T) {
 			if c.rule.Limit == 0 {
 				limit = signin.Limit
 			}
+			var first *route.BarredError
 			for range limit {
-				_ = f.one(t.Context(), signin.New(book, c.rule), m) //nolint:errcheck // it is counted
+				first = isBarred(t, f.one(t.Context(), signin.New(book, c.rule), m))
 			}
 			no := isBarred(t, f.one(t.Context(), signin.New(book, c.rule), m))
+			if first.Until.Sub(no.Until).Abs() > f.rtt || first.More != no.More || first.Locks != no.Locks || !strings.Contains(first.Error(), " "+first.Until.Local().Format("15:04")) {
+				t.Errorf("%+v: the refusal that was the last one says %v, and what came after it is told %v", c, first, no)
+			}
 			if f.attempts != limit || no.More != c.more || no.Unless() != c.unless || c.more > 0 && !strings.Contains(no.Error(), fmt.Sprintf("--sign-ins %d%s", c.more, c.unless)) {
 				t.Errorf("%+v: after %d: %v", c, f.attempts, no)
 			}

@@ -156,7 +156,9 @@ func (l *Ledger) full(a *account, d *domain, who route.Account) error {
 func (l *Ledger) close(a *account, d *domain, who route.Account, why string) *route.BarredError {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := &route.BarredError{Account: who, Why: why, All: l.everywhere(a, d, who, time.Now())}
+	now := time.Now()
+	e := &route.BarredError{Account: who, Why: why, All: l.everywhere(a, d, who, now)}
+	l.later(a, d, e, now)
 	l.bar(a, d, e)
 	return e
 }

@@ -66,6 +66,35 @@ func (l *Ledger) rejects(d *domain, bad []*offence, who route.Account) *route.Ba
 	return e
 }
 
+// later adds to what bars an account when it may be sent again, where the next run could not at once: so much counts, or its own domain
+// takes it, by which a refusal is known as that of this one. What only one machine knows counts for no other run.
+func (l *Ledger) later(a *account, d *domain, e *route.BarredError, now time.Time) {
+	bad := l.against(a, d, now)
+	full := len(bad) >= l.rule.Limit || ofDomain(bad, d) >= l.limitOf(d)
+	apart := !d.home && ofDomain(bad, d) > 0 && a.atHome()
+	switch {
+	case e.Account.Own, len(bad) == 0, !full && !apart:
+		return
+	case e.All:
+		e.Why += ": see that the password is right, then go on after "
+	default:
+		e.Why += ": it is not sent there again before "
+	}
+	e.Until = l.until(bad)
+	e.Why += clock(e.Until)
+	e.More, e.Locks = l.more(d, bad, len(bad)+1)
+}
+
+// atHome reports whether the account's own domain has taken it.
+func (a *account) atHome() bool {
+	for _, d := range a.domains {
+		if d.home && d.proven && d.closed == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // more is which limit, given for a run, lets another sign-in be made at once where some count: 0 where none helps, or where it may lock the
 // account. Locks is how many wrong ones may not lock it for that, where its domain did not tell.
 func (l *Ledger) more(d *domain, bad []*offence, limit int) (more, locks int) {
