@@ -147,7 +147,7 @@ func reasonsOf(all []Machine, run journal.Run, undoable bool) []Reason {
 		text := group.in(k.text)
 		what := advice(k.status, k.class, text, run, undoable)
 		if k.status == Status(journal.Held) || k.class == route.Auth {
-			what = cmp.Or(untilThen(k.class, run, held), what)
+			what = cmp.Or(untilThen(k.status, run, held), what)
 		}
 		if !run.Status.Final() && strings.Contains(what, "etry") {
 			what += " A retry is for when this run is over."
@@ -171,21 +171,24 @@ func reasonsOf(all []Machine, run journal.Run, undoable bool) []Reason {
 
 // untilThen is the advice for machines which an account kept out that is not sent for some time yet, or has to be put right first; "" where
 // neither is known.
-func untilThen(class route.Class, run journal.Run, held string) string {
+func untilThen(status Status, run journal.Run, held string) string {
 	first := "See that user and password are right before anything else: every further attempt brings the account closer to a lockout."
 	if strings.HasSuffix(run.Reason, journal.ElseDone) {
 		first = "The domain of these machines does not take an account that another one takes: see whether it trusts that one, and lets the account in."
 	}
+	if status == Status(journal.Held) {
+		first = "Nothing was sent to these machines. " + first
+	}
 	at := sentAgain(run.Reason, held)
 	switch {
-	case at == "" && (class == route.Auth || !wrongPassword(run) || !rejection.MatchString(held)):
+	case at == "" && (status != Status(journal.Held) || !wrongPassword(run) || !rejection.MatchString(held)):
 		return ""
 	case at == "":
-		return "Nothing was sent to these machines. " + first + " Then retry: another machine is asked first."
+		return first + " Then retry: another machine is asked first."
 	}
 	text := first + " Nothing more is sent there before " + at
 	if strings.Contains(run.Reason+held, "--sign-ins ") {
-		text += ", but with the number for --sign-ins that the reason of the run names"
+		text += ", unless with the number for --sign-ins that the reason of the run names"
 	}
 	return text + "; retry after that."
 }

@@ -71,7 +71,7 @@ func TestWhatIsProposedAfterARejection(t *testing.T) {
 			[]string{"Check account and password", "When it is right, retry: another machine is asked first"}, []string{"See that user and password are right", "Then retry: another machine"}},
 		"no room": {journal.RunAuth, `PC1 rejected CORP\ada: see that the password is right, then go on after 00:58,` + later, "",
 			"Try 2 machines again that are not done, when user and password are right, after 00:58: fleetmend runs retry R1",
-			[]string{"See that user and password are right", "before 00:58, but with the number for --sign-ins", "retry after that"}, []string{"before 00:58"}},
+			[]string{"See that user and password are right", "before 00:58, unless with the number for --sign-ins", "retry after that"}, []string{"before 00:58"}},
 		"no room and no number": {journal.RunAuth, `PC1 rejected CORP\ada: see that the password is right, then go on after 00:58`, "",
 			"Try 2 machines again that are not done, when user and password are right, after 00:58: fleetmend runs retry R1", []string{"before 00:58; retry after that"}, []string{"before 00:58; retry after that"}},
 		"in a domain": {journal.RunAuth, `PC1 rejected CORP\ada: it is not sent there again before 00:58,` + later + ` (domain B)` + journal.ElseDone, "",
