@@ -335,6 +335,12 @@ func TestNextCommands(t *testing.T) {
 			t.Errorf("got %s, want %s", test.got, test.want)
 		}
 	}
+	for status, is := range map[journal.Status]bool{journal.RunDone: true, journal.RunInterrupted: false} {
+		r := report.Build(journal.Run{ID: "R1", Mode: agent.Fix, Status: status}, []journal.Machine{done(one("A", journal.Failed, "x"), 1)}, nil, nil)
+		if strings.Contains(r.Reasons[0].Advice, "taken back with undo") != is {
+			t.Errorf("%s: %s", status, r.Reasons[0].Advice)
+		}
+	}
 }
 
 func TestCSVCannotCarryFormulas(t *testing.T) {

@@ -279,3 +279,17 @@ func TestADomainPaysForNoOther(t *testing.T) {
 		}
 	})
 }
+
+// What the account of one machine alone was refused counts for no later run, so that no hour is named for it.
+func TestNoHourIsNamedForTheAccountOfOneMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, m := newForest(), fleet("CORP", 1)[0]
+		trial, err := signin.New(&signin.Memory{}, signin.Rule{Limit: 1}).Try(t.Context(), route.Account{Name: m.Name + `\Administrator`, Domain: m.Name, Home: true, Own: true}, m, f.ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if no := isBarred(t, trial.Refused(t.Context())); !no.Until.IsZero() || no.More != 0 || no.Why != m.Name+` rejected `+m.Name+`\Administrator` {
+			t.Errorf("%+v", no)
+		}
+	})
+}
