@@ -82,6 +82,10 @@ func TestWhatIsProposedAfterARejection(t *testing.T) {
 			"Go on where it stopped, when user and password are right: fleetmend runs resume R1", []string{"Check account", "A retry is for when this run is over"}, []string{"See that user", "A retry is for when"}},
 		"interrupted for a time": {journal.RunInterrupted, `two sign-ins of CORP\ada were refused (PC1) and none was accepted since: see that the password is right, then go on after 00:58,` + later + asked, "",
 			"Go on where it stopped, when user and password are right, after 00:58: fleetmend runs resume R1", []string{"before 00:58", "A retry is for when"}, []string{"before 00:58"}},
+		"interrupted by silence": {journal.RunInterrupted, "PC3 did not answer when it was signed in to: it is signed in to again when another machine has taken the account, after 00:58," + later + asked, "",
+			"Go on where it stopped, after 00:58: fleetmend runs resume R1", []string{"before 00:58"}, []string{"before 00:58"}},
+		"held for something else": {journal.RunAuth, `PC1 rejected CORP\ada`, "not started: the gate stopped the run",
+			"Try 2 machines again that are not done, when user and password are right: fleetmend runs retry R1", []string{"Check account"}, []string{"the cause of the stop"}},
 		"interrupted by somebody": {journal.RunInterrupted, "stopped by ada", "not started: stopped", "Go on where it stopped: fleetmend runs resume R1", []string{"Check account"}, []string{"the cause of the stop"}},
 	} {
 		rejects, held := one("PC1", journal.Unreachable, "authenticate: the machine rejected the account (HTTP 401)"), one("PC2", journal.Held, c.held)

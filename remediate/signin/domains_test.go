@@ -282,6 +282,15 @@ func TestADomainPaysForNoOther(t *testing.T) {
 
 // What the account of one machine alone was refused counts for no later run, so that no hour is named for it.
 func TestNoHourIsNamedForTheAccountOfOneMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // and what another domain refused counts for the account's own
+		f, book := newForest(), &signin.Memory{}
+		f.rejects["CORP"] = true
+		_ = f.one(t.Context(), signin.New(book, signin.Rule{}), fleet("OTHER", 1)[0]) //nolint:errcheck // it is counted
+		no := isBarred(t, f.one(t.Context(), signin.New(book, signin.Rule{}), fleet("CORP", 1)[0]))
+		if no.More != 3 || no.Until.IsZero() || isBarred(t, f.one(t.Context(), signin.New(book, signin.Rule{}), fleet("CORP", 1)[0])).Until.IsZero() || f.attempts != 2 {
+			t.Errorf("after %d: %+v", f.attempts, no)
+		}
+	})
 	synctest.Test(t, func(t *testing.T) {
 		f, m := newForest(), fleet("CORP", 1)[0]
 		trial, err := signin.New(&signin.Memory{}, signin.Rule{Limit: 1}).Try(t.Context(), route.Account{Name: m.Name + `\Administrator`, Domain: m.Name, Home: true, Own: true}, m, f.ask)
