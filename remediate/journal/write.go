@@ -14,6 +14,10 @@ import (
 // operator's wish gets its turn.
 const maxBatch = 1024
 
+// gather is how long a batch waits for more where the one before it had several: then many are at work, and a commit costs the processor
+// as much as dozens of events. Who works alone waits for nothing.
+const gather = 10 * time.Millisecond
+
 // op is one change on its way to the writer. check judges it against the rows as they are by then, apply writes it.
 type op struct {
 	check func() error
@@ -59,6 +63,7 @@ func (s *Session) hand(o op) error {
 func (s *Session) write() {
 	defer close(s.ended)
 	var broken error
+	several := false
 	for {
 		var ops []op
 		select {
@@ -72,6 +77,12 @@ func (s *Session) write() {
 				return
 			}
 		}
+		if several {
+			select {
+			case <-time.After(gather):
+			case <-s.closed:
+			}
+		}
 		for more := true; more && len(ops) < maxBatch; {
 			select {
 			case o := <-s.ops:
@@ -80,6 +91,7 @@ func (s *Session) write() {
 				more = false
 			}
 		}
+		several = len(ops) > 1
 		if broken != nil {
 			for _, o := range ops {
 				o.done <- broken
