@@ -160,7 +160,10 @@ func (r *realm) as(req *messages.ASReq) []byte {
 		return r.fail(codeRequired, r.must(asn1.Marshal(types.PADataSequence{info, {PADataType: paTimestamp}, {PADataType: paCookie, PADataValue: []byte("c")}})), "")
 	default:
 		r.count(&r.proofs)
-		if r.muteAS {
+		r.mu.Lock()
+		mute := r.muteAS
+		r.mu.Unlock()
+		if mute {
 			return nil
 		}
 		if code := r.refuse["proof"]; code != 0 {
