@@ -72,7 +72,7 @@ type Wave struct {
 type Reason struct {
 	Status   Status      `json:"status"`
 	Class    route.Class `json:"class,omitempty"`
-	Text     string      `json:"text"`     // as the journal says it, without what differs from machine to machine
+	Text     string      `json:"text"`     // as the journal says it; of several machines without what differs from one to the other
 	Advice   string      `json:"advice"`   // what to do about it
 	Machines []string    `json:"machines"` // names, sorted
 }

@@ -216,6 +216,9 @@ func TestReasonsComeTogether(t *testing.T) {
 		one("PC4", journal.Failed, "fault 0x80338012 on pc4.corp.example"),
 		one("PC5", journal.Failed, "fault 0x80338013 on pc5.corp.example"),
 		one("PC6", journal.Failed, ""),
+		one("PC7", journal.Failed, `connect: the name "pc7.corp.example" cannot be resolved, PC7 did not answer`),
+		one("PC8", journal.Failed, `connect: the name "pc8.corp.example" cannot be resolved, PC8 did not answer`),
+		one("PC9", journal.Failed, "cannot write to \\\\pc9\\C$ while PC20 is there [31m"),
 	}
 	for i := range 3 {
 		list[i].Class = route.Unreachable
@@ -230,9 +233,10 @@ func TestReasonsComeTogether(t *testing.T) {
 	}
 	want := []string{
 		"connect: dial tcp (address): i/o timeout <PC1 PC10 PC11>",
-		"fault 0x80338012 on (machine) <PC3 PC4>",
-		`cannot write to \\(machine)\C$ while PC20 is there [31m <PC2>`,
-		"fault 0x80338013 on (machine) <PC5>",
+		`cannot write to \\(machine)\C$ while PC20 is there [31m <PC2 PC9>`,
+		"connect: its name cannot be resolved, the machine did not answer <PC7 PC8>",
+		"fault 0x80338012 on the machine <PC3 PC4>",
+		"fault 0x80338013 on pc5.corp.example <PC5>",
 		"no reason was recorded <PC6>",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -326,3 +326,25 @@ func TestFlagsThatExcludeEachOther(t *testing.T) {
 		}
 	}
 }
+
+// TestTheHelpNamesCommandsThatAreThere: what the line of a noun lists behind its colon can be typed.
+func TestTheHelpNamesCommandsThatAreThere(t *testing.T) {
+	a := newApp(terminal.Streams{})
+	defer a.Close()
+	named := 0
+	for _, noun := range New(a).Commands() {
+		_, list, _ := strings.Cut(noun.Short, ": ")
+		if !noun.HasSubCommands() {
+			continue
+		}
+		for word := range strings.SplitSeq(list, ", ") {
+			if word != "" && !slices.ContainsFunc(noun.Commands(), func(c *cobra.Command) bool { return c.Name() == word }) {
+				t.Errorf("%s %s does not exist: %s", noun.Name(), word, noun.Short)
+			}
+			named++
+		}
+	}
+	if named < 20 {
+		t.Errorf("%d commands are named", named)
+	}
+}

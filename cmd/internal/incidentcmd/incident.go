@@ -21,7 +21,7 @@ import (
 // New makes the command.
 func New(c *command.Context) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "incident", Short: "Where the fleet stands: status, machines, marks, report", GroupID: "work", Args: command.NoArgs,
+		Use: "incident", Short: "Where the fleet stands: status, machines, mark, report", GroupID: "work", Args: command.NoArgs,
 		Long: `An incident is the question "is it affected?" under a name: a playbook whose detect decides, the time in which the harm was
 done, and one case for each machine, with what runs, boot media and people found, how the machine is reached, what is known of
 its recovery key, and what comes next.

@@ -26,7 +26,7 @@ import (
 // New makes the command inventory.
 func New(c *command.Context) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "inventory", Short: "The machines: sync, import, look, probe, tag", GroupID: "know", Args: command.NoArgs,
+		Use: "inventory", Short: "The machines: sync, import, list, show, probe, tag", GroupID: "know", Args: command.NoArgs,
 		Long: `The inventory holds every machine that any source knows, merged into one entry each.
 
 A SELECTOR picks machines:

@@ -19,7 +19,7 @@ import (
 // New makes the noun keys.
 func New(c *command.Context) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "keys", Short: "BitLocker recovery keys: find, show, print, check, rotate", GroupID: "work", Args: command.NoArgs,
+		Use: "keys", Short: "BitLocker recovery keys: find, show, sheet, coverage, rotate", GroupID: "work", Args: command.NoArgs,
 		Long: `The key desk knows which BitLocker recovery keys exist, in which directory, and for which machine. Finding needs no
 secret. Passwords lie sealed in the vault, in the state folder, and every one that leaves it is written to the audit first.
 

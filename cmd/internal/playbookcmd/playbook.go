@@ -22,7 +22,7 @@ import (
 // New makes the command playbook.
 func New(c *command.Context) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "playbook", Short: "The repairs: list, show, write, check", GroupID: "work", Args: command.NoArgs,
+		Use: "playbook", Short: "The repairs: list, show, new, lint, test", GroupID: "work", Args: command.NoArgs,
 		Long: "A playbook says in YAML how to detect a trouble, fix it and verify the cure. docs/playbooks.md explains how to write one.",
 	}
 	cmd.AddCommand(newList(c), newShow(c), newFile(c), newLint(c), newTest(c))
