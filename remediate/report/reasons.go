@@ -46,7 +46,7 @@ func reasonsOf(all []Machine, run journal.Run, undoable bool) []Reason {
 	for k, group := range groups {
 		slices.Sort(group.names)
 		text := group.in(k.text)
-		if len(group.names) == 1 && k.status != Status(journal.Held) {
+		if len(group.names) == 1 {
 			text = group.own
 		}
 		what := advice(k.status, k.class, text, run, undoable)
