@@ -67,16 +67,19 @@ func (l *Ledger) rejects(d *domain, bad []*offence, who route.Account) *route.Ba
 }
 
 // later adds to what bars an account when it may be sent again, where the next run could not at once: so much counts, or its own domain
-// takes it, by which a refusal is known as that of this one. What only one machine knows counts for no other run.
+// takes it, by which a refusal is known as that of this one. That domain may only be about to be asked. What only one machine knows counts
+// for no other run.
 func (l *Ledger) later(a *account, d *domain, e *route.BarredError, now time.Time) {
 	bad := l.against(a, d, now)
 	full := len(bad) >= l.rule.Limit || ofDomain(bad, d) >= l.limitOf(d)
-	apart := !d.home && ofDomain(bad, d) > 0 && a.atHome()
+	apart := !d.home && ofDomain(bad, d) > 0
 	switch {
 	case e.Account.Own, len(bad) == 0, !full && !apart:
 		return
 	case e.All:
 		e.Why += ": see that the password is right, then go on after "
+	case !full && !a.atHome():
+		e.Why += ": if its own domain takes it, it is not sent there again before "
 	default:
 		e.Why += ": it is not sent there again before "
 	}
