@@ -223,7 +223,7 @@ func TestADomainThatRejectedTheAccountBeforeTheKill(t *testing.T) {
 		s.fleet.ledger = ledger()
 		r = s.resume(r.ID)
 		s.wantCounts(r, journal.RunAuth, journal.Fixed, 15, journal.Held, 4, journal.Unreachable, 1)
-		if !strings.HasSuffix(r.Reason, " rejected ada (domain OTHER)"+journal.ElseDone) {
+		if !strings.Contains(r.Reason, " rejected ada: ") || !strings.HasSuffix(r.Reason, " (domain OTHER)"+journal.ElseDone) {
 			t.Error(r.Reason)
 		}
 	})
