@@ -40,16 +40,24 @@ func (c *Connector) reach(dcs []string) (directory.Config, error) {
 	if d.Bind == "sspi" {
 		out.Method, out.Credential.LoggedOn = directory.KerberosLDAPS, true
 	}
-	for _, text := range d.DC {
-		dc, err := directory.ParseDC(text)
-		if err != nil {
-			return out, hint.Mistake(fmt.Errorf("directory.dc: %w", err), "")
-		}
-		out.DCs = append(out.DCs, dc)
-	}
 	var err error
+	if out.DCs, err = controllersOf("directory.dc", d.DC); err != nil {
+		return out, err
+	}
 	if out.RootCAs, err = Trusted(d.CA); err != nil {
 		return out, fmt.Errorf("directory.ca: %w", err)
+	}
+	return out, nil
+}
+
+// controllersOf reads the servers that a setting names.
+func controllersOf(setting string, texts []string) (out []directory.DC, err error) {
+	for _, text := range texts {
+		dc, err := directory.ParseDC(text)
+		if err != nil {
+			return nil, hint.Mistake(fmt.Errorf("%s: %w", setting, err), "")
+		}
+		out = append(out, dc)
 	}
 	return out, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 
 	"github.com/fleetmend/fleetmend/internal/directory"
@@ -31,28 +30,22 @@ func (c *Connector) kerberosAccount(ctx context.Context, w settings.WinRM, ledge
 	case config.Realm == "":
 		config.Realm = "(that of the ticket)" // which replaces it
 	}
-	for _, text := range k.KDCs {
-		dc, err := directory.ParseDC(text)
-		if err != nil {
-			return nil, hint.Mistake(fmt.Errorf("kerberos.kdcs: %w", err), "")
-		}
+	named, err := controllersOf("kerberos.kdcs", k.KDCs)
+	if err != nil {
+		return nil, err
+	}
+	for _, dc := range named { // a port is its own
 		config.KDCs = append(config.KDCs, kerberos.KDC{Name: dc.Host, Address: dc.Address})
 	}
-	if d := c.Settings.Directory; len(k.KDCs) == 0 && strings.EqualFold(config.Realm, d.Domain) {
-		for _, text := range d.DC {
-			dc, err := directory.ParseDC(text)
-			if err != nil {
-				return nil, hint.Mistake(fmt.Errorf("directory.dc: %w", err), "")
-			}
-			if host, _, err := net.SplitHostPort(dc.Address); err == nil {
-				dc.Address = host // its port is that of LDAP
-			}
-			config.KDCs = append(config.KDCs, kerberos.KDC{Name: dc.Host, Address: dc.Address})
+	if d := c.Settings.Directory; len(named) == 0 && strings.EqualFold(config.Realm, d.Domain) {
+		dcs, err := controllersOf("directory.dc", d.DC)
+		if err != nil {
+			return nil, err
 		}
+		config.KDCs = directory.KDCs(dcs)
 	}
 	credential := kerberos.Credential{User: w.User, Keytab: w.Keytab, CCache: w.CCache}
 	if w.Keytab == "" && w.CCache == "" {
-		var err error
 		if credential.Password, err = c.winrmPassword(ctx, w); err != nil {
 			return nil, err
 		}

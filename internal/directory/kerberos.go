@@ -12,6 +12,18 @@ import (
 	"github.com/fleetmend/fleetmend/internal/kerberos"
 )
 
+// KDCs are domain controllers as Kerberos servers: at the same address, but on a port of their own.
+func KDCs(dcs []DC) (out []kerberos.KDC) {
+	for _, dc := range dcs {
+		address := dc.Address
+		if host, _, err := net.SplitHostPort(address); err == nil {
+			address = host // its port is that of LDAP
+		}
+		out = append(out, kerberos.KDC{Name: dc.Host, Address: address})
+	}
+	return out
+}
+
 // account is that of the credential at the KDCs of its realm: those of the configuration, or the domain controllers.
 func (c *Config) account(dcs []DC) (*kerberos.Account, error) {
 	k := &c.Credential
@@ -20,13 +32,7 @@ func (c *Config) account(dcs []DC) (*kerberos.Account, error) {
 		config.KDCs = append(config.KDCs, kerberos.KDC{Name: host})
 	}
 	if len(c.KDCs) == 0 && strings.EqualFold(c.Realm, c.Domain) {
-		for _, dc := range dcs {
-			address := dc.Address
-			if host, _, err := net.SplitHostPort(address); err == nil {
-				address = host // its port is that of LDAP
-			}
-			config.KDCs = append(config.KDCs, kerberos.KDC{Name: dc.Host, Address: address})
-		}
+		config.KDCs = KDCs(dcs)
 	}
 	if c.Guard != nil {
 		config.Guard = func(kdc string) (func(error), error) {
